@@ -1,0 +1,123 @@
+package vultr
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Error is a failed call of the API.
+type Error struct {
+	// Op is what was tried, in words: "attach block storage".
+	Op string
+	// Resource is the ID or the name that the call was about, "" for lists.
+	Resource string
+	// Status is the HTTP status, 0 when no answer came.
+	Status int
+	// Message is the API's text (the "error" field), or a short form of a body that was not the API's JSON.
+	Message string
+	// RetryAfter is what a 429 or 503 asked for, 0 when it asked for nothing.
+	RetryAfter time.Duration
+	// Unknown is set when a write may have taken effect although it failed: no answer, or a 5xx.
+	Unknown bool
+	// Err is the cause when no answer came; a cancelled context is found through it.
+	Err error
+}
+
+// Error says what was tried, on what, and what the API said.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Resource != "" {
+		b.WriteString(" " + e.Resource)
+	}
+	switch {
+	case e.Status != 0 && e.Message != "":
+		fmt.Fprintf(&b, ": the Vultr API answered %d: %s", e.Status, e.Message)
+	case e.Status != 0:
+		fmt.Fprintf(&b, ": the Vultr API answered %d %s", e.Status, http.StatusText(e.Status))
+	case e.Err != nil:
+		fmt.Fprintf(&b, ": no answer from the Vultr API: %v", e.Err)
+	}
+	if e.Unknown {
+		b.WriteString(" (the outcome is unknown)")
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrSettling is returned instead of a create while a list cannot yet prove that an earlier one made nothing.
+var ErrSettling = errors.New("an earlier create may still become visible")
+
+// IsNotFound tells that the API answered 404 for the very resource asked for: it does not exist.
+// A missing route ("Not found.") or a refused key is not that.
+func IsNotFound(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	// An unknown route answers 404 with this text (terraform-provider-vultr issue 753): it says nothing of a resource.
+	return ok && e.Status == http.StatusNotFound && e.Message != "Not found."
+}
+
+// IsRateLimited tells that the API refused the call for its rate.
+func IsRateLimited(err error) bool { return hasStatus(err, http.StatusTooManyRequests) }
+
+// IsUnauthorized tells that the key or its source address was refused (401) or lacks a permission (403).
+func IsUnauthorized(err error) bool {
+	return hasStatus(err, http.StatusUnauthorized, http.StatusForbidden)
+}
+
+// IsInvalid tells that the API refused the request's content; repeating it unchanged is of no use.
+func IsInvalid(err error) bool {
+	return hasStatus(err, http.StatusBadRequest, http.StatusUnprocessableEntity)
+}
+
+// IsOutcomeUnknown tells that a write may have taken effect although it failed. Look before doing it again.
+func IsOutcomeUnknown(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Unknown
+}
+
+// IsLocked tells that the instance is busy and refuses changes for now ("Server is currently locked", vultr-csi all versions).
+func IsLocked(err error) bool { return says(err, "currently locked") }
+
+// IsAlreadyAttached tells that the volume is attached to some instance (text from older vultr-csi, terraform-provider-vultr).
+func IsAlreadyAttached(err error) bool { return says(err, "already attached to") }
+
+// IsNotAttached tells that a detach found nothing to detach (vultr-csi all versions).
+func IsNotAttached(err error) bool { return says(err, "not currently attached") }
+
+// IsNothingToChange tells that a change had no effect because it asked for what is (terraform-provider-vultr issue 660).
+func IsNothingToChange(err error) bool { return says(err, "nothing to change") }
+
+// IsNotReady tells that a load balancer is not settled enough for the call: a delete ("Load balancer is not ready.",
+// terraform-provider-vultr) or an update while its nodes activate (vultr-cloud-controller-manager isLBActivating).
+func IsNotReady(err error) bool {
+	return says(err, "load balancer is not ready") || says(err, "activating") || says(err, "activation in progress")
+}
+
+// IsConflict tells that the resource's present state refuses the call; it may be accepted later.
+func IsConflict(err error) bool {
+	return hasStatus(err, http.StatusConflict) || IsLocked(err) || IsNotReady(err)
+}
+
+func hasStatus(err error, statuses ...int) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return false
+	}
+	for _, s := range statuses {
+		if e.Status == s {
+			return true
+		}
+	}
+	return false
+}
+
+// says matches the few texts that carry meaning, in 4xx answers only: a proxy's error page may say anything.
+func says(err error, text string) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status >= 400 && e.Status < 500 && strings.Contains(strings.ToLower(e.Message), text)
+}

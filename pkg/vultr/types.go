@@ -1,0 +1,184 @@
+package vultr
+
+import "time"
+
+// List is one complete list of a kind of resource. A list of which any page failed is an error, never a List.
+type List[T any] struct {
+	Items []T
+	// Began is when the first page was asked for: the list says nothing of what happened after it.
+	Began time.Time
+}
+
+// BlockType is the API's block_type of a block storage volume.
+type BlockType string
+
+// The block types that the platform sells.
+const (
+	HighPerf   BlockType = "high_perf"   // NVMe
+	StorageOpt BlockType = "storage_opt" // HDD
+)
+
+// Volume is one block storage volume.
+type Volume struct {
+	ID     string // UUID
+	Label  string // not unique on the platform
+	Region string // lower case, "ewr"
+	SizeGB int    // 1 GB of the API is 1 GiB of the device
+	Type   BlockType
+	Status string // "pending", "active", and what the platform may add
+	// AttachedTo is the instance's UUID, "" when detached.
+	AttachedTo string
+	// MountID is the serial of the device in the guest.
+	MountID string
+	// SnapshotID is "" for a volume without a source; the API's "0" is read as "".
+	SnapshotID string
+	Created    time.Time
+}
+
+// Active tells whether the volume can be attached, grown and deleted.
+func (v Volume) Active() bool { return v.Status == "active" }
+
+// VolumeRequest describes a volume to create.
+type VolumeRequest struct {
+	Label  string
+	Region string
+	SizeGB int
+	Type   BlockType
+}
+
+// InstanceKind tells virtual machines from bare metal servers, which have routes of their own in the API.
+type InstanceKind string
+
+// The kinds of servers.
+const (
+	KindVM        InstanceKind = "vm"
+	KindBareMetal InstanceKind = "metal"
+)
+
+// Instance is one server, virtual or bare metal.
+type Instance struct {
+	ID       string // UUID
+	Kind     InstanceKind
+	Label    string
+	Hostname string
+	Region   string // lower case
+	Plan     string
+	Status   string // "pending", "active", "suspended", "resizing", ...
+	// PowerStatus is "running" or "stopped"; "" where the platform does not say (older bare metal answers).
+	PowerStatus string
+	// ServerStatus is "none", "locked", "installingbooting" or "ok"; bare metal has none.
+	ServerStatus string
+	// MainIP is the public IPv4 address; "" while none is assigned (the API's 0.0.0.0).
+	MainIP string
+	// InternalIP is the address in the VPC, "" without one.
+	InternalIP string
+	// MainIPv6 is the public IPv6 address, "" without one.
+	MainIPv6 string
+	Tags     []string
+	Created  time.Time
+}
+
+// Region is one location. The platform has no zones below it.
+type Region struct {
+	ID      string   // lower case
+	Options []string // "block_storage_high_perf", "block_storage_storage_opt", "load_balancers", ...
+}
+
+// Sells tells whether the region offers the option.
+func (r Region) Sells(option string) bool {
+	for _, o := range r.Options {
+		if o == option {
+			return true
+		}
+	}
+	return false
+}
+
+// Account is what the key belongs to; reading it is the cheapest proof that the key works.
+type Account struct {
+	Name string
+	ACLs []string
+}
+
+// ForwardingRule is one listener of a load balancer and where it sends traffic.
+type ForwardingRule struct {
+	FrontendProtocol string // tcp, udp, http, https
+	FrontendPort     int
+	BackendProtocol  string
+	BackendPort      int
+}
+
+// FirewallRule admits a source to a port of a load balancer. Without any rule every source is admitted.
+type FirewallRule struct {
+	Port   int
+	Source string // CIDR or "cloudflare"
+	IPType string // v4, v6
+}
+
+// HealthCheck is the one health check that a load balancer has.
+type HealthCheck struct {
+	Protocol           string // tcp, http, https
+	Port               int
+	Path               string // "" for tcp
+	CheckInterval      int    // seconds
+	ResponseTimeout    int    // seconds
+	UnhealthyThreshold int
+	HealthyThreshold   int
+}
+
+// Certificate is PEM text for a load balancer's HTTPS listeners. It is a secret: never log it.
+type Certificate struct {
+	PrivateKey  string
+	Certificate string
+	Chain       string
+}
+
+// LoadBalancer is one load balancer as the API shows it.
+type LoadBalancer struct {
+	ID       string
+	Label    string
+	Region   string
+	Status   string // pending, active
+	IPv4     string // "" until assigned, possibly for a while after active
+	IPv6     string
+	Hostname string // the platform's own name for it (cname)
+	Created  time.Time
+
+	Nodes         int
+	Algorithm     string // roundrobin, leastconn
+	Timeout       int    // seconds
+	SSLRedirect   bool
+	ProxyProtocol bool
+	HTTP2         bool
+	HTTP3         bool
+	StickyCookie  string
+	VPC           string // "" for the public network
+	HasSSL        bool
+	HealthCheck   HealthCheck
+	Rules         []ForwardingRule
+	Firewall      []FirewallRule
+	Instances     []string // instance UUIDs, sorted
+}
+
+// Active tells whether the load balancer has finished being made. Its address may still be missing.
+func (l LoadBalancer) Active() bool { return l.Status == "active" }
+
+// LoadBalancerSettings is what a create or an update sends. A nil field is not sent: an update keeps the value,
+// a create takes the platform's default. A slice behind a non-nil pointer replaces the whole set, also when empty.
+type LoadBalancerSettings struct {
+	Label         *string
+	Nodes         *int
+	Algorithm     *string
+	Timeout       *int
+	SSLRedirect   *bool
+	ProxyProtocol *bool
+	HTTP2         *bool
+	HTTP3         *bool
+	StickyCookie  *string
+	VPC           *string
+	HealthCheck   *HealthCheck
+	Rules         *[]ForwardingRule
+	Firewall      *[]FirewallRule
+	Instances     *[]string
+	Certificate   *Certificate
+}
