@@ -1,0 +1,188 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrPlugged tells that a disk cannot be removed while it is plugged into an instance.
+var ErrPlugged = errors.New("the disk is still plugged into an instance")
+
+// BusyError tells that a disk cannot be unplugged because something in the guest still holds it.
+type BusyError struct {
+	// Disk is the block storage's ID.
+	Disk string
+	// Holder names what holds it, for people: "mounted on /var/lib/...", "loop3", "process 4711 (mkfs.xfs)".
+	Holder string
+}
+
+// Error says which disk is held by what.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("disk %s is still in use: %s", e.Disk, e.Holder)
+}
+
+// Disks is the data plane of block storage.
+//
+// Every method is idempotent, and a process killed in the middle of any of them leaves a state from which the same
+// call, made by the next process, succeeds.
+type Disks interface {
+	// Ensure makes the backing file exist with at least that size. It grows, never shrinks.
+	Ensure(ctx context.Context, id string, sizeBytes int64) error
+	// Plug gives the disk to the instance: at most one live loop device for the backing file, published in the
+	// instance's directories under the serial. Plugging what is plugged there already is no change.
+	Plug(ctx context.Context, id, serial, instanceID string) error
+	// Unplug takes the disk away from the instance: first its entries, then the loop device. A *BusyError tells
+	// that something still holds it; the disk then counts as plugged.
+	Unplug(ctx context.Context, id, instanceID string) error
+	// Refresh lets the guest see the backing file's present size. A disk that is not plugged is no error.
+	Refresh(ctx context.Context, id string) error
+	// Remove deletes the backing file; an error that is ErrPlugged while it is plugged. A missing file is no error.
+	Remove(ctx context.Context, id string) error
+	// Plugged tells what is really plugged on this machine: disk ID to instance ID.
+	Plugged(ctx context.Context) (map[string]string, error)
+	// Files lists the IDs of all backing files, plugged or not.
+	Files(ctx context.Context) ([]string, error)
+}
+
+// Balancers is the data plane of load balancers.
+type Balancers interface {
+	// Addresses reserves an IPv4 address for the load balancer; the same ID always gets the same one.
+	Addresses(ctx context.Context, id string) (v4 string, err error)
+	// Apply starts the load balancer or changes it live. Established connections of listeners that stay go on.
+	Apply(ctx context.Context, spec BalancerSpec) error
+	// Remove stops all listeners and gives the address back. An unknown ID is no error.
+	Remove(ctx context.Context, id string) error
+	// Health tells what the health checker thinks of each backend.
+	Health(id string) []BackendHealth
+	// List names the load balancers that have listeners or addresses on this machine, also those of a process that
+	// was killed.
+	List(ctx context.Context) ([]string, error)
+}
+
+// BalancerSpec is everything that the data plane needs to know of one load balancer.
+type BalancerSpec struct {
+	ID string
+	// Address is where the listeners bind, as Addresses gave it.
+	Address string
+	// Algorithm is "roundrobin" or "leastconn".
+	Algorithm string
+	// Timeout is how long a connection may be idle.
+	Timeout time.Duration
+	// SSLRedirect answers plain HTTP with a redirect to HTTPS.
+	SSLRedirect bool
+	// ProxyProtocol sends a PROXY v1 header to the backends of tcp rules (never with health checks).
+	ProxyProtocol bool
+	HTTP2         bool
+	HTTP3         bool
+	// StickyCookie names the cookie of sticky sessions, "" for none.
+	StickyCookie string
+	// Certificate is nil without HTTPS.
+	Certificate *BalancerCertificate
+	HealthCheck BalancerHealthCheck
+	Rules       []BalancerRule
+	// Firewall admits sources per port. With no rule at all every source is admitted; with any, a port without a
+	// rule admits nobody.
+	Firewall []BalancerFirewallRule
+	Backends []BalancerBackend
+}
+
+// BalancerRule is one listener and where it sends traffic: to BackendPort of every backend.
+type BalancerRule struct {
+	ID               string
+	FrontendProtocol string // tcp, udp, http, https
+	FrontendPort     int
+	BackendProtocol  string // tcp, udp, http, https
+	BackendPort      int
+}
+
+// BalancerFirewallRule admits a source to a listener's port.
+type BalancerFirewallRule struct {
+	Port int
+	// Source is a CIDR, or "cloudflare". What is neither is stored by the platform but never matches.
+	Source string
+	IPType string // v4, v6
+}
+
+// BalancerHealthCheck is the one health check of a load balancer.
+type BalancerHealthCheck struct {
+	Protocol           string // tcp, http, https
+	Port               int
+	Path               string // "" for tcp
+	Interval           time.Duration
+	Timeout            time.Duration
+	UnhealthyThreshold int
+	HealthyThreshold   int
+}
+
+// BalancerBackend is one instance that takes traffic.
+type BalancerBackend struct {
+	InstanceID string
+	// Address is the instance's main_ip. Instances that do not run have none and are left out.
+	Address string
+}
+
+// BalancerCertificate is what HTTPS listeners show. It is a secret: never log it.
+type BalancerCertificate struct {
+	CertificatePEM []byte // the certificate with its chain
+	PrivateKeyPEM  []byte
+}
+
+// String hides the key from logs.
+func (BalancerCertificate) String() string { return "certificate (hidden)" }
+
+// GoString hides the key from logs.
+func (BalancerCertificate) GoString() string { return "certificate (hidden)" }
+
+// BackendHealth is what the health checker thinks of one backend.
+type BackendHealth struct {
+	InstanceID string `json:"instance_id"`
+	Address    string `json:"address"`
+	Healthy    bool   `json:"healthy"`
+	// Reason says in words why it is not healthy: "connection refused", "not checked yet".
+	Reason string `json:"reason,omitempty"`
+	// Connections is how many are open now.
+	Connections int `json:"connections"`
+}
+
+// MachineInfo is what a Machine needs to know of its instance.
+type MachineInfo struct {
+	ID       string
+	Label    string
+	Hostname string
+	Region   string
+	MainIP   string
+}
+
+// MachineDisk is a disk that a Machine is told of.
+type MachineDisk struct {
+	ID     string // block storage UUID
+	Serial string // mount_id
+}
+
+// Machine is what stands behind the instances: a local cluster's workers, a test's processes.
+//
+// Kill and Reboot return only when no process of the instance lives any more: only then does the API say "stopped" or
+// 404 and let the instance's disks go. All methods are idempotent; one that fails is called again until it succeeds.
+type Machine interface {
+	Start(ctx context.Context, instance MachineInfo) error
+	Kill(ctx context.Context, instance MachineInfo) error
+	Reboot(ctx context.Context, instance MachineInfo) error
+	DiskPlugged(ctx context.Context, instance MachineInfo, disk MachineDisk) error
+	DiskUnplugged(ctx context.Context, instance MachineInfo, disk MachineDisk) error
+}
+
+// MetadataDoc is what the metadata service has to know of an instance.
+type MetadataDoc struct {
+	InstanceID string
+	Hostname   string
+	Region     string // lower case, as in the API
+	MainIP     string
+	NetmaskV4  string
+	GatewayV4  string
+	MainIPv6   string
+	NetworkV6  string
+	UserData   string // decoded
+	SSHKeys    []string
+}
