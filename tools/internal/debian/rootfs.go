@@ -1,0 +1,73 @@
+package debian
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// RootFS says what is to be in a root file system.
+type RootFS struct {
+	// Codename is the release, Architecture Debian's name of it.
+	Codename, Architecture string
+	// Packages are unpacked together with what they depend on. Their
+	// maintainer scripts don't run.
+	Packages []string
+	// Sources are the apt source files to take packages from.
+	Sources []string
+}
+
+// key names everything that the result depends on.
+func (r RootFS) key() (string, error) {
+	packages := slices.Sorted(slices.Values(r.Packages))
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s %s %s\n", r.Codename, r.Architecture, strings.Join(packages, ","))
+	for _, file := range r.Sources {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(hash, "%d\n%s", len(content), content)
+	}
+	return hex.EncodeToString(hash.Sum(nil))[:16], nil
+}
+
+// CachePath is where under the cache directory the tar of this root file
+// system is kept.
+func (r RootFS) CachePath(cacheDir string) (string, error) {
+	key, err := r.key()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(cacheDir, fmt.Sprintf("rootfs-%s-%s-%s.tar", r.Codename, r.Architecture, key)), nil
+}
+
+// Build writes the root file system as a tar at the path, which appears whole
+// or not at all. What mmdebstrap says goes to log.
+func (r RootFS) Build(ctx context.Context, output string, log io.Writer) error {
+	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+		return err
+	}
+	part := fmt.Sprintf("%s.part%d", output, os.Getpid())
+	args := []string{
+		"--variant=extract", "--format=tar", "--architectures=" + r.Architecture,
+		"--include=" + strings.Join(r.Packages, ","), r.Codename, part,
+	}
+	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, r.Sources...)...) //nolint:gosec // G204: packages and paths come from the caller's own flags
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		if removeErr := os.Remove(part); removeErr != nil && !errors.Is(removeErr, os.ErrNotExist) {
+			return fmt.Errorf("mmdebstrap: %w (and then %w)", err, removeErr)
+		}
+		return fmt.Errorf("mmdebstrap: %w", err)
+	}
+	return os.Rename(part, output)
+}
