@@ -1,0 +1,150 @@
+# All targets work on a bare Debian 12 machine with root, Go, git and make.
+# `make` alone explains them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+GOARCH ?= $(shell $(GO) env GOARCH)
+# The one place of the release's name; the manifests' image tags are tested against it.
+VERSION ?= $(shell cat VERSION)
+COMMIT ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+
+MODULE := github.com/cloud-provider-vultr/cloud-provider-vultr
+STAMP := -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/internal/version.commit=$(COMMIT)
+# The commit is stamped above, also where git refuses to look into a directory of another user.
+GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -buildvcs=false -trimpath -ldflags '-s -w $(STAMP)'
+# Modules with code of ours; golangci-lint lives in one more, tools/lint.
+MODULES := . tools $(if $(wildcard test/e2e/go.mod),test/e2e)
+
+# FAULTPOINTS=1 compiles in the places where end-to-end tests cut the CSI driver
+# off; such builds are kept apart, so that they can't be released by mistake.
+BIN := bin$(if $(FAULTPOINTS),/faultpoints)
+CSI_TAGS := $(if $(FAULTPOINTS),-tags faultpoints)
+IMAGES := $(BIN)/images
+TEST_FLAGS ?=
+KEEP ?=
+export KEEP
+
+.PHONY: help
+help:
+	@echo "Usage: make <target>"
+	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Programs
+
+.PHONY: build
+build: ## Build the programs into bin/.
+	$(GOBUILD) -o $(BIN)/ccm ./cmd/ccm
+	$(GOBUILD) $(CSI_TAGS) -o $(BIN)/csi ./cmd/csi
+	$(GOBUILD) -o $(BIN)/simulator ./cmd/simulator
+
+# The tools are built anew each time: Go's own cache makes that a matter of a second.
+.PHONY: tool-image tool-rootfs tool-testreport
+tool-image tool-rootfs tool-testreport: tool-%:
+	@cd tools && $(GO) build -buildvcs=false -o ../bin/ ./$*
+
+.PHONY: tool-kustomize
+tool-kustomize:
+	@cd tools && $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+
+.PHONY: tool-govulncheck
+tool-govulncheck:
+	@cd tools && $(GO) build -buildvcs=false -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: tool-golangci-lint
+tool-golangci-lint:
+	@[ -x bin/golangci-lint ] || echo "building golangci-lint: 1 to 5 minutes, once"
+	@cd tools/lint && $(GO) build -buildvcs=false -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: packages-test packages-images
+packages-test:
+	@hack/ensure-packages race disks images
+packages-images:
+	@hack/ensure-packages images
+
+##@ Checks
+
+.PHONY: test
+test: packages-test tool-testreport ## Run every test that needs no cluster, csi-sanity included, with the race detector.
+	@mkdir -p bin/coverage; failed=; \
+	for module in . tools; do \
+		name=$${module/./product}; echo "== tests of the module $$name =="; \
+		(cd $$module && $(GO) test -json -race -count=1 -timeout 20m $(TEST_FLAGS) \
+			-coverprofile="$(CURDIR)/bin/coverage/$$name.out" ./... 2>&1) \
+			| bin/testreport --profile bin/coverage/$$name.out || failed="$$failed $$name"; \
+	done; \
+	[ -z "$$failed" ] || { echo "make test: FAILED in:$$failed"; exit 1; }
+
+.PHONY: sanity
+sanity: packages-test ## Run csi-sanity against the driver, with every spec's name.
+	$(GO) test -race -count=1 -v -timeout 20m $(TEST_FLAGS) ./test/sanity/...
+
+.PHONY: bench
+bench: packages-test ## Run the benchmarks.
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...
+
+.PHONY: lint
+lint: tool-golangci-lint ## Run the linters and check the formatting, tests included, in every module.
+	@for module in $(MODULES); do \
+		echo "== lint $$module =="; \
+		(cd $$module && "$(CURDIR)/bin/golangci-lint" run --config "$(CURDIR)/.golangci.yml" ./...); \
+	done
+
+.PHONY: vuln
+vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their database can't be read (GOVULNDB=file://... names another).
+	@hack/vuln $(MODULES)
+
+.PHONY: e2e
+e2e: packages-test ## Run the end-to-end tests on a real Kubernetes on this machine.
+	cd test/e2e && $(GO) test -race -count=1 -v -timeout 45m $(TEST_FLAGS) ./...
+
+##@ Cluster
+
+.PHONY: demo cluster-up cluster-down
+demo: packages-test cluster-tool ## Show the main job on a real Kubernetes on this machine; KEEP=1 leaves it running.
+	@bin/cluster demo
+cluster-up: packages-test cluster-tool ## Start the cluster with the product installed and leave it running.
+	@bin/cluster up
+cluster-down: cluster-tool ## Remove the cluster, also one that was killed, with everything it made.
+	@bin/cluster down
+
+# Not `go run`: it would stand between Ctrl-C and the program's clean-up.
+.PHONY: cluster-tool
+cluster-tool:
+	@cd test/e2e && $(GO) build -buildvcs=false -o ../../bin/cluster ./cmd/cluster
+
+##@ Delivery
+
+.PHONY: manifests
+manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{ccm,csi}.yaml.
+	@mkdir -p bin/manifests
+	@for part in ccm csi; do \
+		bin/kustomize build deploy/manifests/$$part -o bin/manifests/$$part.yaml; \
+		echo "bin/manifests/$$part.yaml"; \
+	done
+
+# The tools with which a node makes, checks, grows and mounts file systems.
+NODE_PACKAGES := e2fsprogs xfsprogs mount util-linux
+NONROOT := 65532:65532
+LABELS = --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
+	--label org.opencontainers.image.licenses=Apache-2.0
+IMAGE = bin/image --arch $(GOARCH) $(LABELS)
+
+.PHONY: images
+images: packages-images build tool-image tool-rootfs ## Build the container images into bin/images/*.tar, without a runtime or a registry.
+	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
+		--file $(BIN)/ccm=/ccm --entrypoint /ccm -o $(IMAGES)/ccm.tar
+	@$(IMAGE) --name cloud-provider-vultr/csi-controller:$(VERSION) --user $(NONROOT) --ca-certificates \
+		--file $(BIN)/csi=/csi --entrypoint /csi -o $(IMAGES)/csi-controller.tar
+	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs --arch $(GOARCH) $(NODE_PACKAGES))" \
+		--file $(BIN)/csi=/csi --entrypoint /csi -o $(IMAGES)/csi-node.tar
+	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
+		--file $(BIN)/simulator=/simulator --entrypoint /simulator -o $(IMAGES)/simulator.tar
+	@ls -sh $(IMAGES)/*.tar
+
+.PHONY: clean
+clean: ## Remove what was built; caches outside the repository stay.
+	rm -rf bin

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// coverageLine is how a test binary reports its coverage.
+var coverageLine = regexp.MustCompile(`coverage: ([0-9.]+% of statements|\[no statements\])`)
+
+// report keeps what is needed until a package ends.
+type report struct {
+	out      io.Writer
+	err      error // the first failed write
+	start    time.Time
+	packages map[string]*pkg
+	total    counts
+	broken   []string // packages that failed, did not build or never ended
+}
+
+// counts are finished tests, subtests included.
+type counts struct{ passed, failed, skipped int }
+
+// pkg is a package whose tests run.
+type pkg struct {
+	counts
+
+	coverage string
+	output   []string            // of the package itself
+	tests    map[string][]string // of tests that run or failed
+	skips    []string
+	ended    bool
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, start: time.Now(), packages: map[string]*pkg{}}
+}
+
+// event takes one event of any package or test.
+func (r *report) event(e event) {
+	if e.Action == "build-output" {
+		r.printf("%s", e.Output)
+		return
+	}
+	if e.Package == "" {
+		return
+	}
+	p := r.packages[e.Package]
+	if p == nil {
+		p = &pkg{tests: map[string][]string{}}
+		r.packages[e.Package] = p
+	}
+	switch {
+	case e.Action == "output":
+		p.keep(e)
+	case e.Test != "":
+		p.endTest(e)
+	case e.Action == "pass" || e.Action == "fail" || e.Action == "skip":
+		r.endPackage(p, e)
+	}
+}
+
+// keep remembers a line of output until it is known whether anyone wants it.
+func (p *pkg) keep(e event) {
+	if m := coverageLine.FindStringSubmatch(e.Output); m != nil && e.Test == "" {
+		p.coverage = strings.TrimSuffix(m[1], " of statements")
+		return
+	}
+	if e.Test == "" {
+		p.output = append(p.output, e.Output)
+		return
+	}
+	p.tests[e.Test] = append(p.tests[e.Test], e.Output)
+}
+
+// endTest counts a test; only a failed one's output is kept, and a skipped one's reason.
+func (p *pkg) endTest(e event) {
+	switch e.Action {
+	case "pass":
+		p.passed++
+		delete(p.tests, e.Test)
+	case "skip":
+		p.skipped++
+		p.skips = append(p.skips, e.Test+": "+skipReason(p.tests[e.Test]))
+		delete(p.tests, e.Test)
+	case "fail":
+		p.failed++
+	}
+}
+
+// skipReason is what the test said, less the frame that go test puts around it.
+func skipReason(output []string) string {
+	var reason []string
+	for _, line := range output {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "===") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		reason = append(reason, line)
+	}
+	if len(reason) == 0 {
+		return "no reason given"
+	}
+	return reason[len(reason)-1]
+}
+
+// endPackage prints the package's part of the report.
+func (r *report) endPackage(p *pkg, e event) {
+	p.ended = true
+	r.total.passed += p.passed
+	r.total.failed += p.failed
+	r.total.skipped += p.skipped
+	word := "ok  "
+	switch {
+	case e.Action == "fail":
+		word = "FAIL"
+		r.broken = append(r.broken, e.Package)
+	case p.passed+p.failed+p.skipped == 0:
+		word = "-   "
+	}
+	coverage := p.coverage
+	if coverage == "" {
+		coverage = "-"
+	}
+	r.printf("%s %-8s %7.1fs  %4d tests  %s\n", word, coverage, e.Elapsed, p.passed+p.failed, short(e.Package))
+	for _, skip := range p.skips {
+		r.printf("     skipped %s\n", skip)
+	}
+	if e.Action == "fail" {
+		r.printFailure(p)
+	}
+}
+
+// printFailure prints what the failed tests, and the package itself, said.
+func (r *report) printFailure(p *pkg) {
+	for _, lines := range p.tests {
+		for _, line := range lines {
+			r.printf("     %s", line)
+		}
+	}
+	for _, line := range p.output {
+		r.printf("     %s", line)
+	}
+}
+
+// close prints the last line. A package that never ended counts as failed.
+func (r *report) close(coverage string) {
+	for name, p := range r.packages {
+		if !p.ended {
+			r.broken = append(r.broken, name)
+			r.printf("FAIL %s did not end\n", short(name))
+			r.printFailure(p)
+		}
+	}
+	word := "passed:"
+	if !r.passed() {
+		word = "FAILED: " + strings.Join(r.broken, " ") + ";"
+	}
+	r.printf("%s %d tests passed, %d failed, %d skipped in %d packages%s, %s\n", word,
+		r.total.passed, r.total.failed, r.total.skipped, len(r.packages), coverage,
+		time.Since(r.start).Round(time.Second))
+}
+
+// passed tells whether every package that was seen passed; none at all is a failure too.
+func (r *report) passed() bool {
+	return len(r.broken) == 0 && len(r.packages) > 0
+}
+
+func (r *report) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(r.out, format, args...); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+// short drops the part that all packages of the repository share.
+func short(name string) string {
+	return strings.TrimPrefix(name, "github.com/cloud-provider-vultr/cloud-provider-vultr/")
+}
