@@ -7,6 +7,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -60,7 +61,7 @@ func run(args []string) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if output == "" {
-		return fmt.Errorf("-o names no archive")
+		return errors.New("-o names no archive")
 	}
 	spec.Entrypoint, spec.Command, spec.Env = entry, cmd, env
 	var err error

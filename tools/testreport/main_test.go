@@ -53,8 +53,8 @@ func TestReport(t *testing.T) {
 		},
 		"a package that does not build": {
 			in: lines(t,
-				event{Action: "build-output", ImportPath: p, Output: "p.go:1: syntax error\n"},
-				event{Action: "fail", Package: p, FailedBuild: p}),
+				event{Action: "build-output", Output: "p.go:1: syntax error\n"},
+				event{Action: "fail", Package: p}),
 			want: []string{"syntax error", "FAILED: example.com/p"},
 		},
 		"a killed run": {

@@ -28,16 +28,16 @@ type RootFS struct {
 // key names everything that the result depends on.
 func (r RootFS) key() (string, error) {
 	packages := slices.Sorted(slices.Values(r.Packages))
-	hash := sha256.New()
-	fmt.Fprintf(hash, "%s %s %s\n", r.Codename, r.Architecture, strings.Join(packages, ","))
+	all := fmt.Sprintf("%s %s %s\n", r.Codename, r.Architecture, strings.Join(packages, ","))
 	for _, file := range r.Sources {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(hash, "%d\n%s", len(content), content)
+		all += fmt.Sprintf("%d\n%s", len(content), content)
 	}
-	return hex.EncodeToString(hash.Sum(nil))[:16], nil
+	sum := sha256.Sum256([]byte(all))
+	return hex.EncodeToString(sum[:])[:16], nil
 }
 
 // CachePath is where under the cache directory the tar of this root file
