@@ -1,0 +1,164 @@
+package vultr
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vultr/govultr/v3"
+)
+
+const (
+	defaultBaseURL   = "https://api.vultr.com"
+	defaultUserAgent = "cloud-provider-vultr"
+	defaultSettle    = 5 * time.Second
+	// The platform allows 30 requests/s for one source address, whoever asks from there.
+	defaultStartRate = 5
+	defaultMaxRate   = 10
+	regionsMaxAge    = 10 * time.Minute
+	// listSpacing keeps bursts of readers from causing bursts of lists: a list begins at most this often.
+	listSpacing = 200 * time.Millisecond
+)
+
+// Config says how to reach the API. Only a key is needed.
+type Config struct {
+	// BaseURL is scheme and host of the API; "" means https://api.vultr.com.
+	BaseURL string
+	// KeyFile is read again when it changes. Where no such file exists Key is used.
+	KeyFile string
+	// Key is the API key itself, as from an environment variable.
+	Key string
+	// UserAgent is sent with every request.
+	UserAgent string
+	// StartRate and MaxRate are in requests per second; 0 means 5 and 10.
+	StartRate, MaxRate float64
+	// Registerer gets the metrics; nil means that nobody sees them.
+	Registerer prometheus.Registerer
+	// SettleTime is how long a new object may be missing from lists; 0 means 5 s.
+	SettleTime time.Duration
+	// TimeScale stretches the waits of WaitVolume for a simulator whose time runs slower or faster; 0 means 1.
+	TimeScale float64
+}
+
+// String keeps the key out of logs.
+func (c Config) String() string {
+	return fmt.Sprintf("{BaseURL:%s KeyFile:%s Key:%s StartRate:%g MaxRate:%g}",
+		c.BaseURL, c.KeyFile, redacted, c.StartRate, c.MaxRate)
+}
+
+// GoString keeps the key out of logs.
+func (c Config) GoString() string { return c.String() }
+
+// Client speaks to the API. It is safe for use by many goroutines, and one Client should serve a whole process: limits
+// and shared reads work within one.
+type Client struct {
+	api     *govultr.Client
+	redact  *redactor
+	metrics *metrics
+
+	volumes       *shared[Volume]
+	instances     *shared[Instance]
+	loadBalancers *shared[LoadBalancer]
+	regions       *shared[Region]
+
+	settle  time.Duration
+	kinds   kinds
+	learned *learned
+	scale   float64
+	// born is the zero of the grid on which waiters poll.
+	born    time.Time
+	waiting atomic.Int64
+}
+
+// New makes a Client. It reads the key, but makes no call.
+func New(cfg Config) (*Client, error) {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("http.DefaultTransport has been replaced")
+	}
+	base = base.Clone()
+	// All calls go to one host; the default of two idle connections makes bursts reconnect.
+	base.MaxIdleConnsPerHost = 32
+	return newClient(cfg, base)
+}
+
+func newClient(cfg Config, base http.RoundTripper) (*Client, error) {
+	baseURL, err := parseBaseURL(cfg.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	red := &redactor{}
+	keys, err := newKeySource(cfg.KeyFile, cfg.Key, red)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	start, ceiling := rates(cfg.StartRate, cfg.MaxRate)
+	t := &transport{
+		base: base, keys: keys, limiter: newLimiter(start, ceiling, m), metrics: m, redact: red, host: baseURL.Host,
+	}
+	api := govultr.NewClient(&http.Client{
+		Transport: t,
+		// A redirect would send the request, and the key, to a place nobody configured.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+	// govultr repeats a POST after a lost answer, which makes a second volume; the transport knows better.
+	api.SetRetryLimit(0)
+	api.SetUserAgent(orDefault(cfg.UserAgent, defaultUserAgent))
+	if err := api.SetBaseURL(baseURL.String()); err != nil {
+		return nil, fmt.Errorf("API URL: %w", err)
+	}
+	c := &Client{
+		api: api, redact: red, metrics: m, settle: orDefault(cfg.SettleTime, defaultSettle),
+		scale: orDefault(cfg.TimeScale, 1), born: time.Now(),
+	}
+	c.learned = newLearned(c.scale)
+	c.volumes = newShared(c.listVolumes, listSpacing, m.sharedRead("volumes"))
+	c.instances = newShared(c.listInstances, listSpacing, m.sharedRead("instances"))
+	c.loadBalancers = newShared(c.listLoadBalancers, listSpacing, m.sharedRead("load_balancers"))
+	c.regions = newShared(c.listRegions, listSpacing, m.sharedRead("regions"))
+	return c, nil
+}
+
+// SettleTime is how long a new object may be missing from lists.
+func (c *Client) SettleTime() time.Duration { return c.settle }
+
+// parseBaseURL refuses what govultr would silently ignore: it uses scheme and host alone.
+func parseBaseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(orDefault(text, defaultBaseURL))
+	if err != nil {
+		return nil, fmt.Errorf("API URL: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("API URL %q: want http(s)://host", u.Redacted())
+	}
+	if u.User != nil || u.RawQuery != "" || (u.Path != "" && u.Path != "/" && u.Path != "/v2" && u.Path != "/v2/") {
+		return nil, fmt.Errorf("API URL %q: want scheme and host only", u.Redacted())
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+func rates(start, ceiling float64) (float64, float64) {
+	if ceiling <= 0 {
+		ceiling = max(start, defaultMaxRate)
+	}
+	if start <= 0 {
+		start = defaultStartRate
+	}
+	return min(start, ceiling), ceiling
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}

@@ -1,0 +1,222 @@
+package vultr
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+const (
+	readTimeout  = 20 * time.Second // a list of 500 takes up to 2 s on the real platform
+	writeTimeout = 60 * time.Second
+	maxBody      = 64 << 20
+)
+
+// transport is everything between govultr and the network: key, rate, repetition, metrics, redaction, typed errors.
+type transport struct {
+	base    http.RoundTripper
+	keys    *keySource
+	limiter *limiter
+	metrics *metrics
+	redact  *redactor
+	// host is the only one that ever gets the key.
+	host string
+}
+
+// outcome is what one attempt came to.
+type outcome struct {
+	resp *http.Response // nil when no answer came; its body is in memory
+	err  *Error         // nil on success
+	// sent is set when the request may have reached the API.
+	sent bool
+	// key is the one that was used.
+	key string
+}
+
+// RoundTrip makes the call, with as many attempts as its method and the caller's deadline allow. The typed error is
+// left in the request's record.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	rec := recordFrom(req.Context())
+	body, err := readBody(req)
+	if err != nil {
+		return nil, err
+	}
+	var last outcome
+	uncertain, newKey := false, false
+	for n := 1; ; n++ {
+		now := t.attempt(req, body, rec)
+		if now.err != nil && !now.sent && last.err != nil && now.err.Status == 0 {
+			// Waiting for another attempt was cut short: what the attempt before said tells more.
+			now.err = withContext(last.err, req.Context())
+			now.resp = last.resp
+		}
+		last = now
+		uncertain = uncertain || isUncertain(req.Method, last)
+		if last.err == nil || isDoneDelete(req.Method, last, uncertain) {
+			return t.succeed(rec, req, last), nil
+		}
+		if last.err.Status == http.StatusUnauthorized && !newKey && t.keys.changed(last.key) {
+			newKey = true
+			continue
+		}
+		wait, again := nextAttempt(req.Method, last, n)
+		if !again || !pause(req.Context(), jitter(wait)) {
+			break
+		}
+	}
+	last.err.Unknown = uncertain
+	rec.err = last.err
+	if last.resp == nil {
+		return nil, last.err
+	}
+	return last.resp, nil
+}
+
+// attempt waits for its turn and sends the request once.
+func (t *transport) attempt(req *http.Request, body []byte, rec *record) outcome {
+	ticket, err := t.limiter.wait(req.Context(), priorityOf(req.Method))
+	if err != nil {
+		return outcome{err: rec.fail(0, "", err)}
+	}
+	key, err := t.keys.get()
+	if err != nil {
+		return outcome{err: rec.fail(0, "", err)}
+	}
+	began := time.Now()
+	out := t.send(req, body, rec, key)
+	code := "none"
+	if out.resp != nil {
+		code = fmt.Sprint(out.resp.StatusCode)
+	}
+	took := time.Since(began)
+	t.metrics.request(rec.op.name, code, took)
+	if out.err != nil && out.err.Status == http.StatusTooManyRequests {
+		t.limiter.refused(ticket, out.err.RetryAfter)
+	}
+	klog.FromContext(req.Context()).V(4).Info("Vultr API call", "operation", rec.op.name, "resource", rec.resource,
+		"code", code, "duration", took)
+	return out
+}
+
+func (t *transport) send(req *http.Request, body []byte, rec *record, key string) outcome {
+	limit := writeTimeout
+	if req.Method == http.MethodGet {
+		limit = readTimeout
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), limit)
+	defer cancel()
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// Before there is a connection nothing can have reached the API.
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	resp, data, err := t.exchange(prepare(ctx, req, body, t.host, key))
+	out := outcome{sent: sent.Load(), key: key}
+	switch {
+	case err != nil && req.Context().Err() != nil:
+		out.err = rec.fail(0, "", req.Context().Err())
+	case err != nil && ctx.Err() != nil:
+		out.err = rec.fail(0, "", fmt.Errorf("none came within %s", limit))
+	case err != nil:
+		out.err = rec.fail(0, "", t.redact.err(err))
+	default:
+		out.resp, out.sent = resp, true
+		out.err = t.judge(rec, resp, data)
+	}
+	return out
+}
+
+// exchange sends the request and takes the whole answer into memory: an answer that breaks off is no answer.
+func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	err = errors.Join(err, resp.Body.Close())
+	if err == nil && len(data) > maxBody {
+		err = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	resp.ContentLength = int64(len(data))
+	return resp, data, nil
+}
+
+// succeed prepares a good answer for govultr.
+func (t *transport) succeed(rec *record, req *http.Request, out outcome) *http.Response {
+	if out.err != nil {
+		// A delete that was repeated and finds nothing has done its work.
+		return &http.Response{
+			Status: "204 No Content", StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{}, Body: http.NoBody, Request: req,
+		}
+	}
+	rec.size = int(out.resp.ContentLength)
+	if out.resp.StatusCode == http.StatusNoContent {
+		rec.size = 0
+	}
+	// govultr decodes nothing, and says nothing, when this header has any other form.
+	out.resp.Header.Set("Content-Type", "application/json")
+	return out.resp
+}
+
+// prepare makes the request of one attempt. The key is set here, last, so that no layer above ever holds it.
+func prepare(ctx context.Context, req *http.Request, body []byte, host, key string) *http.Request {
+	r := req.Clone(ctx)
+	r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
+	if len(body) > 0 {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	} else {
+		r.Header.Del("Content-Type")
+	}
+	if r.URL.Host == host {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	return r
+}
+
+func readBody(req *http.Request) ([]byte, error) {
+	if req.Body == nil {
+		return nil, nil
+	}
+	data, err := io.ReadAll(req.Body)
+	return data, errors.Join(err, req.Body.Close())
+}
+
+// withContext adds the end of the context to the failure before it, so that both can be found.
+func withContext(e *Error, ctx context.Context) *Error {
+	merged := *e
+	if ctx.Err() != nil {
+		merged.Err = errors.Join(e.Err, ctx.Err())
+	}
+	return &merged
+}
+
+// pause waits, unless the context ends before the wait would.
+func pause(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
+		return false
+	}
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
