@@ -1,0 +1,169 @@
+package disks
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// holderOf names whatever uses the device, for people.
+func holderOf(dev loop) string {
+	if users := usersOf(dev, -1); len(users) > 0 {
+		return strings.Join(users, "; ")
+	}
+	return dev.name() + " is in use, by what could not be found out (a mount namespace without a process, perhaps)"
+}
+
+// usersOf looks for everything that uses the device: devices on top of it, mounts in any mount namespace and
+// processes that have it open, but for this process's own descriptor ours. What cannot be read (a process that just
+// ended) is passed over.
+func usersOf(dev loop, ours int) []string {
+	users := stackedOn(dev)
+	seen := map[string]bool{}
+	for _, pid := range processes() {
+		proc := filepath.Join("/proc", strconv.Itoa(pid))
+		if space, err := os.Readlink(filepath.Join(proc, "ns", "mnt")); err == nil && !seen[space] {
+			seen[space] = true
+			users = append(users, mountsOf(dev, proc)...)
+		}
+		except := -1
+		if pid == os.Getpid() {
+			except = ours
+		}
+		if opens(dev, proc, except) {
+			users = append(users, "open in process "+describe(proc))
+		}
+	}
+	return users
+}
+
+// stackedOn finds block devices that are made of this one: another loop device (the kubelet puts one on top of a
+// raw block volume) or the device mapper's.
+func stackedOn(dev loop) []string {
+	var users []string
+	if all, err := boundLoops(); err == nil {
+		for _, other := range all {
+			if other.onTop == dev.rdev {
+				users = append(users, other.name()+" on top of it")
+			}
+		}
+	}
+	holders, err := os.ReadDir(filepath.Join(sysBlock, dev.name(), "holders"))
+	if err != nil {
+		return users
+	}
+	for _, holder := range holders {
+		users = append(users, holder.Name()+" on top of it")
+	}
+	return users
+}
+
+func processes() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// mountsOf finds the device among the mounts of a process's namespace.
+func mountsOf(dev loop, proc string) []string {
+	f, err := os.Open(filepath.Join(proc, "mountinfo"))
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }() // only read
+	var users []string
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		m, ok := parseMount(lines.Text())
+		if ok && m.isOf(dev, proc) {
+			users = append(users, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
+		}
+	}
+	return users
+}
+
+type mount struct {
+	numbers, target, fsType, source string
+}
+
+// parseMount reads a line of mountinfo (proc_pid_mountinfo(5)); optional fields end with a dash.
+func parseMount(line string) (mount, bool) {
+	before, after, ok := strings.Cut(line, " - ")
+	head, tail := strings.Fields(before), strings.Fields(after)
+	if !ok || len(head) < 5 || len(tail) < 2 {
+		return mount{}, false
+	}
+	return mount{numbers: head[2], target: unescape(head[4]), fsType: tail[0], source: unescape(tail[1])}, true
+}
+
+// isOf tells whether the mount is of the device. File systems that span devices (btrfs) show numbers of their own:
+// for them the source's node says it, as the process sees it.
+func (m mount) isOf(dev loop, proc string) bool {
+	if m.numbers+"\n" == dev.numbers() {
+		return true
+	}
+	if !strings.HasPrefix(m.numbers, "0:") || !strings.HasPrefix(m.source, "/") {
+		return false
+	}
+	return isNodeOf(dev, filepath.Join(proc, "root", m.source))
+}
+
+// opens tells whether the process has a descriptor of the device, other than the one excepted.
+func opens(dev loop, proc string, except int) bool {
+	dir := filepath.Join(proc, "fd")
+	descriptors, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, descriptor := range descriptors {
+		if descriptor.Name() != strconv.Itoa(except) && isNodeOf(dev, filepath.Join(dir, descriptor.Name())) {
+			return true
+		}
+	}
+	return false
+}
+
+func isNodeOf(dev loop, path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK && st.Rdev == dev.rdev
+}
+
+// describe gives "4711 (mkfs.xfs)".
+func describe(proc string) string {
+	pid := filepath.Base(proc)
+	comm, err := os.ReadFile(filepath.Join(proc, "comm"))
+	if err != nil {
+		return pid
+	}
+	return pid + " (" + strings.TrimSpace(string(comm)) + ")"
+}
+
+// unescape undoes mountinfo's octal escapes of blanks and backslashes.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,282 @@
+package disks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	loopControl = "/dev/loop-control"
+	sysBlock    = "/sys/block"
+	// loopMajor is the kernel's fixed number for loop devices (Documentation/admin-guide/devices.txt).
+	loopMajor = 7
+	// settle is how long a cleared device may stay because somebody just looked at it: other programs (blkid, and
+	// loopsOf in another process) open every loop device for a moment.
+	settle = 2 * time.Second
+)
+
+// loop is one loop device that has a backing file.
+type loop struct {
+	number int
+	rdev   uint64
+	// device and inode say which backing file it has; a number can be reused for another one.
+	device, inode uint64
+	// onTop is the device number of the block device that backs it, 0 for a file.
+	onTop uint64
+	flags uint32
+}
+
+func (l loop) name() string    { return "loop" + strconv.Itoa(l.number) }
+func (l loop) numbers() string { return fmt.Sprintf("%d:%d\n", unix.Major(l.rdev), unix.Minor(l.rdev)) }
+
+func names(devices []loop) string {
+	list := make([]string, 0, len(devices))
+	for _, dev := range devices {
+		list = append(list, dev.name())
+	}
+	return strings.Join(list, ", ")
+}
+
+// proveLoops says early and in words that no loop device can be made here.
+func proveLoops() error {
+	f, err := os.OpenFile(loopControl, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("loop devices can only be made by root: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("this kernel offers no loop devices: %w", err)
+	case err != nil:
+		return err
+	}
+	return f.Close()
+}
+
+// openLoop opens the device node, and makes the missing node where /dev is not the kernel's own.
+func openLoop(number, mode int) (*os.File, error) {
+	path := "/dev/loop" + strconv.Itoa(number)
+	f, err := os.OpenFile(path, mode, 0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	rdev := unix.Mkdev(loopMajor, uint32(number))                                                          //nolint:gosec // loop numbers are small
+	if err := unix.Mknod(path, unix.S_IFBLK|0o660, int(rdev)); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // device numbers fit an int
+		return nil, fmt.Errorf("mknod %s: %w", path, err)
+	}
+	return os.OpenFile(path, mode, 0)
+}
+
+// boundLoops asks every loop device that has a backing file for the inode behind it.
+func boundLoops() ([]loop, error) {
+	bound, err := filepath.Glob(filepath.Join(sysBlock, "loop*", "loop", "backing_file"))
+	if err != nil {
+		return nil, err
+	}
+	var devices []loop
+	for _, path := range bound {
+		name := filepath.Base(filepath.Dir(filepath.Dir(path)))
+		number, err := strconv.Atoi(strings.TrimPrefix(name, "loop"))
+		if err != nil {
+			continue
+		}
+		dev, err := statusOf(number)
+		if errors.Is(err, unix.ENXIO) { // cleared since it was listed
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("status of %s: %w", name, err)
+		}
+		devices = append(devices, dev)
+	}
+	return devices, nil
+}
+
+func statusOf(number int) (loop, error) {
+	f, err := openLoop(number, os.O_RDONLY)
+	if err != nil {
+		return loop{}, err
+	}
+	defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		return loop{}, err
+	}
+	return loop{
+		number: number,
+		rdev:   unix.Mkdev(loopMajor, uint32(number)), //nolint:gosec // loop numbers are small
+		device: info.Device,
+		inode:  info.Inode,
+		onTop:  info.Rdevice,
+		flags:  info.Flags,
+	}, nil
+}
+
+// loopsOf finds the loop devices of a backing file, by inode: names differ between mount namespaces.
+func loopsOf(backing *os.File) ([]loop, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(backing.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("backing file %s: %w", backing.Name(), err)
+	}
+	all, err := boundLoops()
+	if err != nil {
+		return nil, err
+	}
+	var devices []loop
+	for _, dev := range all {
+		if dev.device == st.Dev && dev.inode == st.Ino {
+			devices = append(devices, dev)
+		}
+	}
+	return devices, nil
+}
+
+// configure makes a loop device for the backing file, in one system call: either it is whole or it is not there.
+// Other processes compete for free numbers, so a number that was taken meanwhile is no failure.
+func configure(backing *os.File, step func(string)) (loop, error) {
+	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
+	if err != nil {
+		return loop{}, err
+	}
+	defer func() { _ = control.Close() }() // carries no data
+	for range 100 {
+		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return loop{}, fmt.Errorf("asking for a free loop device: %w", err)
+		}
+		step("free loop device found")
+		err = configureNumber(number, backing)
+		if errors.Is(err, unix.EBUSY) {
+			continue
+		}
+		if err != nil {
+			return loop{}, fmt.Errorf("making loop%d for %s: %w", number, backing.Name(), err)
+		}
+		return statusOf(number)
+	}
+	return loop{}, errors.New("no loop device stayed free long enough to be used")
+}
+
+func configureNumber(number int, backing *os.File) (err error) {
+	f, err := openLoop(number, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// Direct I/O spares the machine a second copy of every page; the kernel falls back where the file system cannot.
+	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}} //nolint:gosec // descriptors are small
+	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
+	return unix.IoctlLoopConfigure(int(f.Fd()), &config)
+}
+
+// with opens the device and proves that it still has the same backing file before it lets act work on it.
+func (l loop) with(mode int, act func(fd int) error) (err error) {
+	f, err := openLoop(l.number, mode)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.name(), err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("status of %s: %w", l.name(), err)
+	}
+	if info.Device != l.device || info.Inode != l.inode {
+		return fmt.Errorf("%s: %w", l.name(), unix.ENXIO)
+	}
+	return act(int(f.Fd()))
+}
+
+// setCapacity makes the device as large as its backing file is now.
+func (l loop) setCapacity() error {
+	return l.with(os.O_RDWR, func(fd int) error {
+		if err := unix.IoctlSetInt(fd, unix.LOOP_SET_CAPACITY, 0); err != nil {
+			return fmt.Errorf("capacity of %s: %w", l.name(), err)
+		}
+		return nil
+	})
+}
+
+// sectors is the size that the device has now, in units of 512 bytes.
+func (l loop) sectors() (int64, error) {
+	text, err := os.ReadFile(filepath.Join(sysBlock, l.name(), "size"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// setAutoclear says whether the kernel clears the device when its last user closes it.
+func (l loop) setAutoclear(on bool) error {
+	return l.with(os.O_RDWR, func(fd int) error {
+		info, err := unix.IoctlLoopGetStatus64(fd)
+		if err != nil {
+			return fmt.Errorf("status of %s: %w", l.name(), err)
+		}
+		if info.Flags&unix.LO_FLAGS_AUTOCLEAR != 0 == on {
+			return nil
+		}
+		info.Flags ^= unix.LO_FLAGS_AUTOCLEAR
+		if err := unix.IoctlLoopSetStatus64(fd, info); err != nil {
+			return fmt.Errorf("flags of %s: %w", l.name(), err)
+		}
+		return nil
+	})
+}
+
+// clear takes the device away. held tells that something uses it and that it therefore stays.
+//
+// LOOP_CLR_FD on a device in use succeeds and only marks it to be cleared on last close. So users are looked for
+// first, and afterwards the device is watched until it has gone; if it stays, the mark is taken back.
+func (l loop) clear(ctx context.Context) (held bool, err error) {
+	err = l.with(os.O_RDWR|unix.O_EXCL, func(fd int) error {
+		if held = len(usersOf(l, fd)) > 0; held {
+			return nil
+		}
+		return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+	})
+	switch {
+	case errors.Is(err, unix.EBUSY): // mounted, or claimed by the device mapper
+		return true, nil
+	case errors.Is(err, unix.ENXIO): // gone already
+		return false, nil
+	case err != nil || held:
+		return held, err
+	}
+	gone, err := l.awaitGone(ctx)
+	if gone || err != nil {
+		return false, err
+	}
+	err = l.setAutoclear(false)
+	if errors.Is(err, unix.ENXIO) {
+		return false, nil
+	}
+	return true, err
+}
+
+// awaitGone waits until the device has lost its backing file, for a short time.
+func (l loop) awaitGone(ctx context.Context) (bool, error) {
+	deadline := time.Now().Add(settle)
+	for {
+		now, err := statusOf(l.number)
+		switch {
+		case errors.Is(err, unix.ENXIO), err == nil && (now.device != l.device || now.inode != l.inode):
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("status of %s: %w", l.name(), err)
+		case time.Now().After(deadline):
+			return false, nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,374 @@
+package disks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// maxSerial is what virtio-blk has room for.
+const maxSerial = 20
+
+// Plane is the data plane of block storage under one root directory. Its methods may be called from several
+// goroutines and, for the same root, from several processes.
+type Plane struct {
+	root string
+	gate gate
+	// step is called with the name of each step that has just been done; tests cut in there.
+	step func(name string)
+}
+
+var _ simulator.Disks = (*Plane)(nil)
+
+// New makes the plane's directories under root and proves that loop devices can be made at all.
+func New(root string) (*Plane, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("directory of the disks: %w", err)
+	}
+	if err := proveLoops(); err != nil {
+		return nil, err
+	}
+	p := &Plane{root: root, step: func(string) {}}
+	for _, dir := range []string{p.disksDir(), filepath.Join(root, "instances")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers read these as other users
+			return nil, fmt.Errorf("directory of the disks: %w", err)
+		}
+	}
+	p.gate = newGate(filepath.Join(p.disksDir(), ".lock"))
+	return p, nil
+}
+
+// Ensure makes the backing file exist with at least that size. A guest sees growth only after Refresh or a new plug.
+func (p *Plane) Ensure(ctx context.Context, id string, sizeBytes int64) error {
+	if err := checkName("disk", id); err != nil {
+		return err
+	}
+	return p.gate.do(ctx, func() error {
+		f, err := os.OpenFile(p.image(id), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("backing file of disk %s: %w", id, err)
+		}
+		p.step("file created")
+		err = grow(f, sizeBytes)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("backing file of disk %s: %w", id, err)
+		}
+		return nil
+	})
+}
+
+func grow(f *os.File, sizeBytes int64) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() >= sizeBytes {
+		return err
+	}
+	return f.Truncate(sizeBytes)
+}
+
+// Plug gives the disk to the instance. The record comes first and says so to whoever looks after a kill.
+func (p *Plane) Plug(ctx context.Context, id, serial, instanceID string) error {
+	if err := errors.Join(checkName("disk", id), checkName("serial", serial), checkName("instance", instanceID)); err != nil {
+		return err
+	}
+	if len(serial) > maxSerial {
+		return fmt.Errorf("serial %q is longer than the %d characters that virtio has room for", serial, maxSerial)
+	}
+	return p.gate.do(ctx, func() error { return p.plug(ctx, id, serial, instanceID) })
+}
+
+func (p *Plane) plug(ctx context.Context, id, serial, instanceID string) error {
+	rec, err := p.claim(id, serial, instanceID)
+	if err != nil {
+		return err
+	}
+	p.step("record written")
+	dev, fresh, err := p.attach(id)
+	if err != nil {
+		return err
+	}
+	p.step("loop device configured")
+	instance := p.instance(instanceID)
+	if !fresh && instance.shows(rec, dev) {
+		return nil
+	}
+	if err := dev.setCapacity(); err != nil {
+		return err
+	}
+	if err := instance.publish(rec, dev, p.step); err != nil {
+		return fmt.Errorf("publishing disk %s to instance %s: %w", id, instanceID, err)
+	}
+	klog.FromContext(ctx).V(1).Info("Disk plugged", "disk", id, "instance", instanceID, "device", rec.Name, "loop", dev.name())
+	return nil
+}
+
+// claim writes the record that the disk belongs to the instance under a device name, or finds it written.
+func (p *Plane) claim(id, serial, instanceID string) (record, error) {
+	rec, err := p.readRecord(id)
+	switch {
+	case err != nil:
+		return record{}, err
+	case rec.Instance == instanceID && rec.Serial == serial:
+		return rec, nil
+	case rec.Instance != "":
+		if err := p.abandon(id, rec); err != nil {
+			return record{}, err
+		}
+	}
+	name, err := p.freeName(instanceID)
+	if err != nil {
+		return record{}, err
+	}
+	rec = record{Instance: instanceID, Serial: serial, Name: name}
+	return rec, p.writeRecord(id, rec)
+}
+
+// abandon ends a plug into another instance that a kill or a reboot of the machine left without a loop device. One
+// that has its loop device is in use there and stays.
+func (p *Plane) abandon(id string, rec record) error {
+	f, err := os.Open(p.image(id))
+	if err != nil {
+		return fmt.Errorf("backing file of disk %s: %w", id, err)
+	}
+	defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
+	devices, err := loopsOf(f)
+	if err != nil {
+		return err
+	}
+	if len(devices) > 0 {
+		return &simulator.BusyError{Disk: id, Holder: "plugged into instance " + rec.Instance}
+	}
+	return p.instance(rec.Instance).withdraw(rec, p.step)
+}
+
+// attach finds the backing file's loop device or makes it; fresh tells which.
+func (p *Plane) attach(id string) (dev loop, fresh bool, err error) {
+	f, err := os.OpenFile(p.image(id), os.O_RDWR, 0)
+	if err != nil {
+		return loop{}, false, fmt.Errorf("backing file of disk %s: %w", id, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	devices, err := loopsOf(f)
+	switch {
+	case err != nil:
+		return loop{}, false, err
+	case len(devices) > 1:
+		return loop{}, false, fmt.Errorf("backing file %s has %d loop devices (%s): somebody else made one", f.Name(), len(devices), names(devices))
+	case len(devices) == 1:
+		// An unplug that was interrupted or held up may have told the kernel to clear the device on last close.
+		return devices[0], false, devices[0].setAutoclear(false)
+	}
+	dev, err = configure(f, p.step)
+	return dev, true, err
+}
+
+// Unplug takes the disk away from the instance. It is asked again until nothing holds the disk any more.
+func (p *Plane) Unplug(ctx context.Context, id, instanceID string) error {
+	if err := errors.Join(checkName("disk", id), checkName("instance", instanceID)); err != nil {
+		return err
+	}
+	return p.gate.do(ctx, func() error { return p.unplug(ctx, id, instanceID) })
+}
+
+func (p *Plane) unplug(ctx context.Context, id, instanceID string) error {
+	rec, err := p.readRecord(id)
+	if err != nil || rec.Instance != instanceID {
+		return err
+	}
+	if err := p.instance(instanceID).withdraw(rec, p.step); err != nil {
+		return fmt.Errorf("withdrawing disk %s from instance %s: %w", id, instanceID, err)
+	}
+	if err := p.release(ctx, id); err != nil {
+		return err
+	}
+	p.step("loop device cleared")
+	if err := p.removeRecord(id); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).V(1).Info("Disk unplugged", "disk", id, "instance", instanceID, "device", rec.Name)
+	return nil
+}
+
+// release clears the disk's loop device unless something holds it.
+func (p *Plane) release(ctx context.Context, id string) error {
+	f, err := os.Open(p.image(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("backing file of disk %s: %w", id, err)
+	}
+	defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
+	devices, err := loopsOf(f)
+	if err != nil {
+		return err
+	}
+	for _, dev := range devices {
+		held, err := dev.clear(ctx)
+		if err != nil {
+			return err
+		}
+		if held {
+			return &simulator.BusyError{Disk: id, Holder: holderOf(dev)}
+		}
+	}
+	return nil
+}
+
+// Refresh lets the guest see the backing file's present size. A disk that is not plugged is no error.
+func (p *Plane) Refresh(ctx context.Context, id string) error {
+	if err := checkName("disk", id); err != nil {
+		return err
+	}
+	return p.gate.do(ctx, func() error {
+		rec, err := p.readRecord(id)
+		if err != nil || rec.Instance == "" {
+			return err
+		}
+		f, err := os.Open(p.image(id))
+		if err != nil {
+			return fmt.Errorf("backing file of disk %s: %w", id, err)
+		}
+		defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
+		devices, err := loopsOf(f)
+		if err != nil {
+			return err
+		}
+		for _, dev := range devices {
+			if err := dev.setCapacity(); err != nil {
+				return err
+			}
+			p.step("capacity set")
+			if err := p.instance(rec.Instance).publishSize(rec, dev); err != nil {
+				return fmt.Errorf("publishing the size of disk %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Remove deletes the backing file. The error is simulator.ErrPlugged while the disk is plugged.
+func (p *Plane) Remove(ctx context.Context, id string) error {
+	if err := checkName("disk", id); err != nil {
+		return err
+	}
+	return p.gate.do(ctx, func() error {
+		f, err := os.Open(p.image(id))
+		if errors.Is(err, fs.ErrNotExist) {
+			return p.removeRecord(id)
+		}
+		if err != nil {
+			return fmt.Errorf("backing file of disk %s: %w", id, err)
+		}
+		defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
+		devices, err := loopsOf(f)
+		if err != nil {
+			return err
+		}
+		if len(devices) > 0 {
+			return fmt.Errorf("disk %s (%s): %w", id, names(devices), simulator.ErrPlugged)
+		}
+		if rec, err := p.readRecord(id); err != nil || rec.Instance != "" {
+			return errors.Join(err, fmt.Errorf("disk %s (instance %s): %w", id, rec.Instance, simulator.ErrPlugged))
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			return fmt.Errorf("backing file of disk %s: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// Plugged tells which disks a plug was begun for whose unplug has not ended, and for which instance: those that have
+// a loop device, and those that a kill or a reboot of the machine left half way. Plug completes and Unplug ends both.
+func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
+	plugged := map[string]string{}
+	err := p.gate.do(ctx, func() error {
+		ids, err := p.list(recordSuffix)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			rec, err := p.readRecord(id)
+			if err != nil {
+				return err
+			}
+			plugged[id] = rec.Instance
+		}
+		return nil
+	})
+	return plugged, err
+}
+
+// Files lists the IDs of all backing files, plugged or not.
+func (p *Plane) Files(ctx context.Context) (ids []string, err error) {
+	err = p.gate.do(ctx, func() error {
+		ids, err = p.list(imageSuffix)
+		return err
+	})
+	return ids, err
+}
+
+// Prepare makes the instance's directories, so that a machine can bind them before the first disk is plugged.
+func (p *Plane) Prepare(instanceID string) error {
+	if err := checkName("instance", instanceID); err != nil {
+		return err
+	}
+	return p.instance(instanceID).prepare()
+}
+
+// Forget removes the instance's directories once no disk is published in them; otherwise it changes nothing.
+func (p *Plane) Forget(ctx context.Context, instanceID string) error {
+	if err := checkName("instance", instanceID); err != nil {
+		return err
+	}
+	return p.gate.do(ctx, func() error {
+		used, err := p.usedNames(instanceID)
+		if err != nil || len(used) > 0 {
+			return err
+		}
+		return p.instance(instanceID).forget()
+	})
+}
+
+const (
+	imageSuffix  = ".img"
+	recordSuffix = ".plug"
+)
+
+func (p *Plane) disksDir() string        { return filepath.Join(p.root, "disks") }
+func (p *Plane) image(id string) string  { return filepath.Join(p.disksDir(), id+imageSuffix) }
+func (p *Plane) record(id string) string { return filepath.Join(p.disksDir(), id+recordSuffix) }
+
+// list gives the IDs of the files with that suffix.
+func (p *Plane) list(suffix string) ([]string, error) {
+	entries, err := os.ReadDir(p.disksDir())
+	if err != nil {
+		return nil, fmt.Errorf("directory of the disks: %w", err)
+	}
+	var ids []string
+	for _, entry := range entries {
+		if id, ok := strings.CutSuffix(entry.Name(), suffix); ok && checkName("disk", id) == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// checkName refuses what would not stay inside the plane's directories.
+func checkName(what, name string) error {
+	if len(name) > 100 || !nameRE.MatchString(name) {
+		return fmt.Errorf("%s name %q: only letters, digits, dots, dashes and underscores are possible", what, name)
+	}
+	return nil
+}
