@@ -18,6 +18,8 @@ type pace struct {
 	rate, ceiling float64
 	// refused is the rate at the last refusal, 0 before the first.
 	refused float64
+	// fell is when that was.
+	fell time.Time
 	// changed is when the rate changed last, or could have.
 	changed time.Time
 	// pressed is set when callers had to wait in this window: unused rate proves nothing.
@@ -48,10 +50,10 @@ func (p *pace) rise(now time.Time) float64 {
 // fall halves the rate for a refusal of a call that was sent at sent. Calls that were sent before the rate last fell
 // say nothing about the rate since then, so many refusals of one moment count once.
 func (p *pace) fall(sent, now time.Time) bool {
-	if p.refused > 0 && !sent.After(p.changed) && now.Sub(p.changed) < 10*paceWindow {
+	if !p.fell.IsZero() && !sent.After(p.fell) {
 		return false
 	}
-	p.refused = p.rate
+	p.refused, p.fell = p.rate, now
 	p.rate = max(p.rate/2, minRate)
 	p.changed = now
 	p.pressed = false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -29,6 +30,8 @@ func (r *redactor) add(key string) {
 		}
 	}
 	r.keys = append(r.keys, key)
+	// A key that begins with another one must be replaced first, or its rest would stay.
+	slices.SortFunc(r.keys, func(a, b string) int { return len(b) - len(a) })
 }
 
 // text gives s without secrets.

@@ -19,7 +19,7 @@ const (
 // A POST makes something new each time, so it is only repeated after a 429, which is a refusal before any work.
 // Everything else is idempotent and is also repeated after a 5xx and when no answer came.
 func nextAttempt(method string, out outcome, n int) (time.Duration, bool) {
-	if n >= maxAttempts || out.err == nil {
+	if n >= maxAttempts || out.err == nil || !out.made {
 		return 0, false
 	}
 	switch status := out.err.Status; {
@@ -29,10 +29,8 @@ func nextAttempt(method string, out outcome, n int) (time.Duration, bool) {
 		return 0, false
 	case status >= 500:
 		return max(backoff(n), min(out.err.RetryAfter, maxRetryAfter)), true
-	case status == 0 && out.sent:
-		return backoff(n), true
 	case status == 0:
-		return backoff(n), out.key != "" // not sent: no connection (again) or no turn or no key (never)
+		return backoff(n), true
 	default:
 		return 0, false
 	}

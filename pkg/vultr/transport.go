@@ -35,6 +35,8 @@ type transport struct {
 type outcome struct {
 	resp *http.Response // nil when no answer came; its body is in memory
 	err  *Error         // nil on success
+	// made is set when an attempt was made at all; without it there was no turn, or no key, to make it.
+	made bool
 	// sent is set when the request may have reached the API.
 	sent bool
 	// key is the one that was used.
@@ -53,10 +55,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	uncertain, newKey := false, false
 	for n := 1; ; n++ {
 		now := t.attempt(req, body, rec)
-		if now.err != nil && !now.sent && last.err != nil && now.err.Status == 0 {
-			// Waiting for another attempt was cut short: what the attempt before said tells more.
-			now.err = withContext(last.err, req.Context())
-			now.resp = last.resp
+		if !now.made && last.made {
+			// There was no turn for another attempt: what the one before said tells more.
+			last.err = withCause(last.err, now.err.Err)
+			break
 		}
 		last = now
 		uncertain = uncertain || isUncertain(req.Method, last)
@@ -119,7 +121,7 @@ func (t *transport) send(req *http.Request, body []byte, rec *record, key string
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
 	resp, data, err := t.exchange(prepare(ctx, req, body, t.host, key))
-	out := outcome{sent: sent.Load(), key: key}
+	out := outcome{made: true, sent: sent.Load(), key: key}
 	switch {
 	case err != nil && req.Context().Err() != nil:
 		out.err = rec.fail(0, "", req.Context().Err())
@@ -194,12 +196,10 @@ func readBody(req *http.Request) ([]byte, error) {
 	return data, errors.Join(err, req.Body.Close())
 }
 
-// withContext adds the end of the context to the failure before it, so that both can be found.
-func withContext(e *Error, ctx context.Context) *Error {
+// withCause adds a cause to an error, so that both can be found.
+func withCause(e *Error, cause error) *Error {
 	merged := *e
-	if ctx.Err() != nil {
-		merged.Err = errors.Join(e.Err, ctx.Err())
-	}
+	merged.Err = errors.Join(e.Err, cause)
 	return &merged
 }
 

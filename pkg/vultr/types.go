@@ -133,6 +133,12 @@ type Certificate struct {
 	Chain       string
 }
 
+// String keeps the private key out of logs.
+func (Certificate) String() string { return redacted }
+
+// GoString keeps the private key out of logs.
+func (Certificate) GoString() string { return redacted }
+
 // LoadBalancer is one load balancer as the API shows it.
 type LoadBalancer struct {
 	ID       string

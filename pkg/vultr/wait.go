@@ -52,7 +52,7 @@ func (c *Client) WaitVolume(ctx context.Context, op, id string, done func(Volume
 			}
 			missed = began.Sub(start)
 		case ctx.Err() != nil:
-			return Volume{}, waitEnded(ctx, id, firstOf(failure, err))
+			return Volume{}, waitEnded(ctx, id, failure)
 		case IsNotFound(err), IsUnauthorized(err):
 			return Volume{}, err
 		default:
