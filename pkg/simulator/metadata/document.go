@@ -1,0 +1,117 @@
+package metadata
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// document is /v1.json. Field order and names are the platform's.
+type document struct {
+	BGP            bgp      `json:"bgp"`
+	Hostname       string   `json:"hostname"`
+	InstanceV2ID   string   `json:"instance-v2-id"`
+	InstanceLegacy string   `json:"instance-id"`
+	InstanceID     string   `json:"instanceid"`
+	Interfaces     []nic    `json:"interfaces"`
+	LocalHostname  string   `json:"local-hostname"`
+	NvidiaDriver   []string `json:"nvidia-driver"`
+	PublicKeys     []string `json:"public-keys"`
+	Region         region   `json:"region"`
+	StartupScript  string   `json:"startup-script"`
+	Tags           []string `json:"tags"`
+	UserData       string   `json:"user-data"`
+	UserDefined    []string `json:"user-defined"`
+	VendorData     any      `json:"vendor-data"`
+}
+
+type bgp struct {
+	IPv4 bgpPeer `json:"ipv4"`
+	IPv6 bgpPeer `json:"ipv6"`
+}
+
+type bgpPeer struct {
+	MyAddress   string `json:"my-address"`
+	MyASN       string `json:"my-asn"`
+	PeerAddress string `json:"peer-address"`
+	PeerASN     string `json:"peer-asn"`
+}
+
+type nic struct {
+	IPv4        nicV4  `json:"ipv4"`
+	IPv6        nicV6  `json:"ipv6"`
+	MAC         string `json:"mac"`
+	NetworkType string `json:"network-type"`
+}
+
+type nicV4 struct {
+	Additional []string `json:"additional"`
+	Address    string   `json:"address"`
+	Gateway    string   `json:"gateway"`
+	Netmask    string   `json:"netmask"`
+	Routes     []route  `json:"routes"`
+}
+
+type route struct {
+	Netmask int    `json:"netmask"`
+	Network string `json:"network"`
+}
+
+type nicV6 struct {
+	Additional []string `json:"additional"`
+	Address    string   `json:"address,omitempty"`
+	Network    string   `json:"network"`
+	Prefix     string   `json:"prefix"`
+}
+
+type region struct {
+	CountryCode string `json:"countrycode"`
+	RegionCode  string `json:"regioncode"`
+}
+
+// documentOf says it in the platform's way: the region's code is upper case here (the API's is not), and tags are
+// empty even when the instance has some.
+func documentOf(doc simulator.MetadataDoc) document {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(doc.InstanceID)) // a hash never fails
+	number := sum.Sum64()
+	// The number of the first API version, which has no UUIDs.
+	legacy := fmt.Sprint(40_000_000 + number%10_000_000)
+	v6 := nicV6{Additional: []string{}, Address: doc.MainIPv6, Network: doc.NetworkV6}
+	if doc.MainIPv6 != "" {
+		v6.Prefix = "64"
+	}
+	return document{
+		Hostname: doc.Hostname, LocalHostname: doc.Hostname,
+		InstanceV2ID: doc.InstanceID, InstanceLegacy: legacy, InstanceID: legacy,
+		Interfaces: []nic{{
+			IPv4: nicV4{
+				Additional: []string{}, Address: doc.MainIP, Gateway: doc.GatewayV4, Netmask: doc.NetmaskV4,
+				Routes: []route{{Netmask: 32, Network: "169.254.169.254"}},
+			},
+			IPv6:        v6,
+			MAC:         fmt.Sprintf("56:00:%02x:%02x:%02x:%02x", byte(number>>24), byte(number>>16), byte(number>>8), byte(number)),
+			NetworkType: "public",
+		}},
+		NvidiaDriver: []string{}, PublicKeys: orEmpty(doc.SSHKeys), Tags: []string{}, UserDefined: []string{},
+		Region:   region{RegionCode: strings.ToUpper(doc.Region), CountryCode: countryOf[strings.ToLower(doc.Region)]},
+		UserData: doc.UserData,
+	}
+}
+
+// orEmpty makes the JSON an empty list, where nil would make it null.
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+var countryOf = map[string]string{
+	"ams": "NL", "atl": "US", "blr": "IN", "bom": "IN", "cdg": "FR", "del": "IN", "dfw": "US", "ewr": "US", "fra": "DE",
+	"hnl": "US", "icn": "KR", "itm": "JP", "jnb": "ZA", "lax": "US", "lhr": "GB", "mad": "ES", "man": "GB", "mel": "AU",
+	"mex": "MX", "mia": "US", "mxp": "IT", "nrt": "JP", "ord": "US", "sao": "BR", "scl": "CL", "sea": "US", "sgp": "SG",
+	"sjc": "US", "sto": "SE", "syd": "AU", "tlv": "IL", "waw": "PL", "yto": "CA",
+}
