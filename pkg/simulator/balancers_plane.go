@@ -1,0 +1,117 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
+)
+
+// activateBalancer reserves the address, starts the listeners and then shows the load balancer as active. Its address
+// appears a little later.
+func (s *Simulator) activateBalancer(ctx context.Context, job jobs.Job) (commit, error) {
+	l, ok := s.balancers.Get(job.Target)
+	if !ok {
+		return nil, nil
+	}
+	if s.cfg.Balancers != nil {
+		address, err := s.cfg.Balancers.Addresses(ctx, l.ID)
+		if err != nil {
+			return nil, fmt.Errorf("reserve an address: %w", err)
+		}
+		l.Address = address
+		if err := s.cfg.Balancers.Apply(ctx, s.balancerSpec(l)); err != nil {
+			return nil, err
+		}
+	}
+	return func(tx *store.Tx) error {
+		now, ok := s.balancers.GetIn(tx, l.ID)
+		if !ok {
+			s.scheduleSettle(tx, jobBalancerSettle, l.ID)
+			return nil
+		}
+		now.Active, now.Address = true, l.Address
+		if s.cfg.Balancers == nil {
+			now.Address = s.freeBalancerAddress(tx)
+		}
+		now.AddressShown = !s.keeps(quirkLBAddress)
+		s.balancers.Put(tx, l.ID, now)
+		s.schedule(tx, jobBalancerAddress, l.ID, "", s.cfg.Delays.LoadBalancerAddress)
+		// Servers may have come, gone or stopped while the listeners were started.
+		s.scheduleSettle(tx, jobBalancerSettle, l.ID)
+		return nil
+	}, nil
+}
+
+func (s *Simulator) showBalancerAddress(_ context.Context, job jobs.Job) (commit, error) {
+	return func(tx *store.Tx) error {
+		if l, ok := s.balancers.GetIn(tx, job.Target); ok {
+			l.AddressShown = true
+			s.balancers.Put(tx, l.ID, l)
+		}
+		return nil
+	}, nil
+}
+
+// settleBalancer makes the data plane what the API says.
+func (s *Simulator) settleBalancer(ctx context.Context, job jobs.Job) (commit, error) {
+	if s.cfg.Balancers == nil {
+		return nil, nil
+	}
+	l, ok := s.balancers.Get(job.Target)
+	switch {
+	case !ok:
+		return nil, s.cfg.Balancers.Remove(ctx, job.Target)
+	case l.Active:
+		return nil, s.cfg.Balancers.Apply(ctx, s.balancerSpec(l))
+	}
+	return nil, nil
+}
+
+func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
+	h := l.HealthCheck
+	spec := BalancerSpec{
+		ID: l.ID, Address: l.Address, Algorithm: l.Algorithm, Timeout: time.Duration(l.Timeout) * time.Second,
+		SSLRedirect: l.SSLRedirect, ProxyProtocol: l.ProxyProtocol, HTTP2: l.HTTP2, HTTP3: l.HTTP3, StickyCookie: l.StickyCookie,
+		HealthCheck: BalancerHealthCheck{
+			Protocol: h.Protocol, Port: h.Port, Path: h.Path,
+			Interval: s.scaled(time.Duration(h.CheckInterval) * time.Second), Timeout: time.Duration(h.ResponseTimeout) * time.Second,
+			UnhealthyThreshold: h.UnhealthyThreshold, HealthyThreshold: h.HealthyThreshold,
+		},
+	}
+	if l.Certificate != nil {
+		spec.Certificate = &BalancerCertificate{CertificatePEM: []byte(l.Certificate.Cert), PrivateKeyPEM: []byte(l.Certificate.Key)}
+	}
+	for _, r := range l.Rules {
+		spec.Rules = append(spec.Rules, BalancerRule(r))
+	}
+	for _, r := range l.Firewall {
+		spec.Firewall = append(spec.Firewall, BalancerFirewallRule{Port: r.Port, Source: r.Source, IPType: r.IPType})
+	}
+	for _, id := range l.Instances {
+		if i, ok := s.instances.Get(id); ok && i.running() && !i.Deleting {
+			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: i.MainIP})
+		} else if m, ok := s.metals.Get(id); ok {
+			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: m.MainIP})
+		}
+	}
+	return spec
+}
+
+// firstBalancerAddress begins the addresses of load balancers that have no data plane: nobody listens there.
+var firstBalancerAddress = netip.MustParseAddr("198.19.0.1")
+
+func (s *Simulator) freeBalancerAddress(tx *store.Tx) string {
+	used := map[string]bool{}
+	for _, l := range s.balancers.AllIn(tx) {
+		used[l.Address] = true
+	}
+	addr := firstBalancerAddress
+	for used[addr.String()] {
+		addr = addr.Next()
+	}
+	return addr.String()
+}

@@ -1,0 +1,128 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+// Config is what a Simulator is made of. The zero value is a cloud in memory, without data planes and rate limit, that
+// accepts every API key.
+type Config struct {
+	// StateDir keeps the state; "" keeps it in memory.
+	StateDir string
+	// Keys are the API keys that are accepted; with none, every key is.
+	Keys []string
+	// AllowedSources is the account's access control list; with none, every address is allowed.
+	AllowedSources []netip.Prefix
+	// RateLimit is in requests per second; 0 turns it off. The platform's is 30.
+	RateLimit float64
+	// RateLimitBy says who shares a limit.
+	RateLimitBy RateLimitBy
+	// TimeScale multiplies every delay; 0 means 1. A small one makes a fast cloud.
+	TimeScale float64
+	// Delays is how long things take; the zero value means DefaultDelays.
+	Delays Delays
+	// GrowOnReattach lets a guest see a volume's new size only when it is attached again, instead of after
+	// Delays.GuestGrowth.
+	GrowOnReattach bool
+	// InstanceRange is where main_ip addresses of new instances come from, in order from its 11th address; the zero
+	// value means 198.18.0.0/16.
+	InstanceRange netip.Prefix
+
+	// Disks, Balancers and Machine are the data planes; nil leaves the plane out.
+	Disks     Disks
+	Balancers Balancers
+	Machine   Machine
+
+	// Logger is klog's when it is the zero value.
+	Logger klog.Logger
+}
+
+// RateLimitBy says who shares a rate limit.
+type RateLimitBy string
+
+// The platform limits by source address.
+const (
+	RateLimitByIP  RateLimitBy = "ip"
+	RateLimitByKey RateLimitBy = "key"
+)
+
+// Delays is how long the platform takes, before scaling.
+type Delays struct {
+	BlockCreate time.Duration // until a new volume is active
+	Attach      time.Duration // until attached_to_instance appears
+	Detach      time.Duration // until attached_to_instance disappears
+	GuestGrowth time.Duration // until the guest sees that a volume grew
+
+	LoadBalancer        time.Duration // until a new load balancer is active
+	LoadBalancerAddress time.Duration // from then until its address appears
+	LoadBalancerNodes   time.Duration // how long a changed node count leaves it activating
+
+	InstanceBoot  time.Duration // until a new instance is active/stopped/locked and has its address
+	InstanceReady time.Duration // from then until it is active/running/ok
+	Halt          time.Duration
+	Start         time.Duration
+	Reboot        time.Duration
+
+	ListingLag time.Duration // how long a new object is missing from lists
+}
+
+// DefaultDelays is what was seen of the real platform.
+func DefaultDelays() Delays {
+	return Delays{
+		BlockCreate: 3 * time.Second,
+		Attach:      4 * time.Second,
+		Detach:      4 * time.Second,
+		GuestGrowth: 2 * time.Second,
+
+		LoadBalancer:        20 * time.Second,
+		LoadBalancerAddress: 2 * time.Second,
+		LoadBalancerNodes:   10 * time.Second,
+
+		InstanceBoot:  23 * time.Second,
+		InstanceReady: 35 * time.Second,
+		Halt:          6 * time.Second,
+		Start:         15 * time.Second,
+		Reboot:        2 * time.Second,
+
+		ListingLag: time.Second,
+	}
+}
+
+// withDefaults fills in what was left out and refuses what cannot be.
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if c.TimeScale == 0 {
+		c.TimeScale = 1
+	}
+	if c.TimeScale < 0 {
+		errs = append(errs, fmt.Errorf("time scale %v is negative", c.TimeScale))
+	}
+	if c.RateLimit < 0 {
+		errs = append(errs, fmt.Errorf("rate limit %v is negative", c.RateLimit))
+	}
+	if c.RateLimitBy == "" {
+		c.RateLimitBy = RateLimitByIP
+	}
+	if c.RateLimitBy != RateLimitByIP && c.RateLimitBy != RateLimitByKey {
+		errs = append(errs, fmt.Errorf("rate limit by %q is neither %q nor %q", c.RateLimitBy, RateLimitByIP, RateLimitByKey))
+	}
+	if c.Delays == (Delays{}) {
+		c.Delays = DefaultDelays()
+	}
+	if !c.InstanceRange.IsValid() {
+		c.InstanceRange = netip.MustParsePrefix("198.18.0.0/16")
+	}
+	c.InstanceRange = c.InstanceRange.Masked()
+	if !c.InstanceRange.Addr().Is4() || c.InstanceRange.Bits() > 28 {
+		errs = append(errs, fmt.Errorf("instance range %s is no IPv4 range of at least 16 addresses", c.InstanceRange))
+	}
+	if c.Logger.GetSink() == nil {
+		c.Logger = klog.Background()
+	}
+	return c, errors.Join(errs...)
+}

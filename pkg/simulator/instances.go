@@ -1,0 +1,205 @@
+package simulator
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
+)
+
+// instance is one virtual machine.
+type instance struct {
+	head
+	Label    string   `json:"label"`
+	Hostname string   `json:"hostname"`
+	Region   string   `json:"region"`
+	Plan     string   `json:"plan"`
+	OSID     int      `json:"os_id"`
+	Tags     []string `json:"tags"`
+	UserData string   `json:"user_data"` // base64, as sent
+	IPv6     bool     `json:"ipv6"`
+	// MainIP is "" until the machine boots.
+	MainIP string `json:"main_ip"`
+	Status string `json:"status"`
+	Power  string `json:"power"`
+	Server string `json:"server"`
+	// Reboots counts how often the guest was restarted from outside: by reboot and by changes that are not live.
+	Reboots int `json:"reboots"`
+	// Deleting instances stay visible until no process of their machine lives.
+	Deleting bool `json:"deleting,omitempty"`
+}
+
+const (
+	statusPending = "pending"
+	statusActive  = "active"
+	powerRunning  = "running"
+	powerStopped  = "stopped"
+	serverNone    = "none"
+	serverLocked  = "locked"
+	serverOK      = "ok"
+	noAddress     = "0.0.0.0"
+)
+
+var instanceRoutes = []route{
+	{method: "GET", path: "/v2/instances", operation: "list_instances", handle: (*Simulator).listInstances},
+	{method: "POST", path: "/v2/instances", operation: "create_instance", handle: (*Simulator).createInstance, maxBody: 8 << 20},
+	{method: "GET", path: "/v2/instances/{id}", operation: "get_instance", handle: (*Simulator).getInstance},
+	{method: "DELETE", path: "/v2/instances/{id}", operation: "delete_instance", handle: (*Simulator).deleteInstance},
+	{method: "POST", path: "/v2/instances/{id}/halt", operation: "halt_instance", handle: (*Simulator).haltInstance},
+	{method: "POST", path: "/v2/instances/{id}/start", operation: "start_instance", handle: (*Simulator).startInstance},
+	{method: "POST", path: "/v2/instances/{id}/reboot", operation: "reboot_instance", handle: (*Simulator).rebootInstance},
+}
+
+var errNoInstance = wire.NotFound("Invalid instance-id.")
+
+// locked tells whether the instance refuses changes: all the while until it is ready.
+func (i instance) locked() bool {
+	return i.ID != "" && (i.Status != statusActive || i.Server != serverOK)
+}
+
+// running tells whether the guest runs and can take traffic.
+func (i instance) running() bool {
+	return i.Status == statusActive && i.Power == powerRunning && i.MainIP != ""
+}
+
+func (i instance) machineInfo() MachineInfo {
+	return MachineInfo{ID: i.ID, Label: i.Label, Hostname: i.Hostname, Region: i.Region, MainIP: i.MainIP}
+}
+
+// instanceBody is an instance as the API shows it.
+type instanceBody struct {
+	ID               string    `json:"id"`
+	OS               string    `json:"os"`
+	RAM              int       `json:"ram"`
+	Disk             int       `json:"disk"`
+	Plan             string    `json:"plan"`
+	MainIP           string    `json:"main_ip"`
+	VCPUs            int       `json:"vcpu_count"`
+	Region           string    `json:"region"`
+	DefaultPassword  string    `json:"default_password,omitempty"`
+	DateCreated      string    `json:"date_created"`
+	Status           string    `json:"status"`
+	AllowedBandwidth int       `json:"allowed_bandwidth"`
+	NetmaskV4        string    `json:"netmask_v4"`
+	GatewayV4        string    `json:"gateway_v4"`
+	PowerStatus      string    `json:"power_status"`
+	ServerStatus     string    `json:"server_status"`
+	V6Network        string    `json:"v6_network"`
+	V6MainIP         string    `json:"v6_main_ip"`
+	V6NetworkSize    int       `json:"v6_network_size"`
+	Label            string    `json:"label"`
+	InternalIP       string    `json:"internal_ip"`
+	KVM              string    `json:"kvm"`
+	Hostname         string    `json:"hostname"`
+	Tag              string    `json:"tag"`
+	Tags             []string  `json:"tags"`
+	OSID             int       `json:"os_id"`
+	AppID            int       `json:"app_id"`
+	ImageID          string    `json:"image_id"`
+	SnapshotID       string    `json:"snapshot_id"`
+	FirewallGroupID  string    `json:"firewall_group_id"`
+	Features         []string  `json:"features"`
+	UserScheme       string    `json:"user_scheme"`
+	VPCOnly          bool      `json:"vpc_only"`
+	VPCs             []vpcBody `json:"vpcs"`
+}
+
+// vpcBody is a network of an instance; there are none yet.
+type vpcBody struct {
+	ID     string `json:"id"`
+	Subnet string `json:"subnet"`
+}
+
+func (s *Simulator) showInstance(i instance) any {
+	p, _ := findPlan(i.Plan)
+	out := instanceBody{
+		ID: i.ID, OS: "Debian 12 x64 (bookworm)", RAM: p.RAM, Disk: p.Disk, Plan: i.Plan, MainIP: noAddress,
+		VCPUs: p.VCPUs, Region: i.Region, DateCreated: wire.Time(i.Created), Status: i.Status,
+		AllowedBandwidth: p.Bandwidth, GatewayV4: noAddress, PowerStatus: i.Power, ServerStatus: i.Server,
+		Label: i.Label, KVM: "https://my.vultr.com/subs/vps/novnc/", Hostname: i.Hostname, Tags: i.Tags, OSID: i.OSID,
+		Features: []string{}, UserScheme: "root", VPCs: []vpcBody{},
+	}
+	if out.Tags == nil {
+		out.Tags = []string{}
+	}
+	if i.MainIP != "" {
+		out.MainIP, out.NetmaskV4, out.GatewayV4 = i.MainIP, s.netmask(), s.gateway().String()
+	}
+	if i.IPv6 {
+		out.Features = append(out.Features, "ipv6")
+		out.V6Network, out.V6MainIP, out.V6NetworkSize = i.ipv6Network(), i.ipv6Address(), 64
+	}
+	return out
+}
+
+func (s *Simulator) listInstances(c *call) (int, any, error) {
+	q := c.req.URL.Query()
+	equal := func(value, wanted string) bool { return wanted == "" || value == wanted }
+	match := func(i instance) bool {
+		return s.labelMatches(i.Label, q.Get("label")) && s.tagMatches(i.Tags, q.Get("tag")) &&
+			equal(i.MainIP, q.Get("main_ip")) && equal(i.Region, q.Get("region")) &&
+			equal(i.Hostname, q.Get("hostname")) && equal("", q.Get("firewall_group_id"))
+	}
+	return list(s, c, "instances", s.instances.All(), match, s.showInstance)
+}
+
+func (s *Simulator) getInstance(c *call) (int, any, error) {
+	i, ok := s.instances.Get(c.id())
+	if !ok {
+		return 0, nil, errNoInstance
+	}
+	return http.StatusOK, map[string]any{"instance": s.showInstance(i)}, nil
+}
+
+// createInstanceRequest is the body of a create; what the simulator has no use for is not read.
+type createInstanceRequest struct {
+	Region     string   `json:"region"`
+	Plan       string   `json:"plan"`
+	OSID       int      `json:"os_id"`
+	AppID      int      `json:"app_id"`
+	ImageID    string   `json:"image_id"`
+	ISOID      string   `json:"iso_id"`
+	SnapshotID string   `json:"snapshot_id"`
+	Label      string   `json:"label"`
+	Hostname   string   `json:"hostname"`
+	Tags       []string `json:"tags"`
+	UserData   string   `json:"user_data"`
+	EnableIPv6 bool     `json:"enable_ipv6"`
+}
+
+const (
+	maxTags     = 50
+	maxUserData = 4 << 20
+)
+
+func (s *Simulator) newInstance(req createInstanceRequest) (instance, *wire.Error) {
+	if _, ok := findRegion(req.Region); !ok {
+		return instance{}, wire.BadRequest("Invalid region.")
+	}
+	if _, ok := findPlan(req.Plan); !ok {
+		return instance{}, wire.BadRequest("Invalid plan.")
+	}
+	if req.OSID == 0 && req.AppID == 0 && req.ImageID == "" && req.ISOID == "" && req.SnapshotID == "" {
+		return instance{}, wire.BadRequest("Cannot add instance. Invalid os_id")
+	}
+	if len(req.Tags) > maxTags {
+		return instance{}, wire.BadRequest("Too many tags.")
+	}
+	if len(req.UserData) > maxUserData {
+		return instance{}, wire.BadRequest("Invalid user_data.")
+	}
+	h := s.newHead()
+	hostname := req.Hostname
+	if hostname == "" {
+		hostname = strings.ToLower(req.Label)
+	}
+	if hostname == "" {
+		hostname = "vultr"
+	}
+	return instance{
+		head: h, Label: req.Label, Hostname: hostname, Region: req.Region, Plan: req.Plan, OSID: req.OSID,
+		Tags: req.Tags, UserData: req.UserData, IPv6: req.EnableIPv6,
+		// That it "runs" while it is not even there is what the platform says.
+		Status: statusPending, Power: powerRunning, Server: serverNone,
+	}, nil
+}

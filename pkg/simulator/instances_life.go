@@ -1,0 +1,221 @@
+package simulator
+
+import (
+	"context"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
+)
+
+func (s *Simulator) createInstance(c *call) (int, any, error) {
+	var req createInstanceRequest
+	if err := c.decode(&req); err != nil {
+		return 0, nil, err
+	}
+	i, bad := s.newInstance(req)
+	if bad != nil {
+		return 0, nil, bad
+	}
+	err := s.update(func(tx *store.Tx) error {
+		s.instances.Put(tx, i.ID, i)
+		s.schedule(tx, jobInstanceBoot, i.ID, "", s.cfg.Delays.InstanceBoot)
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return s.accepted(), map[string]any{"instance": s.showInstance(i)}, nil
+}
+
+// bootInstance is the middle of a create: the machine has its address and is stopped and locked.
+func (s *Simulator) bootInstance(_ context.Context, job jobs.Job) (commit, error) {
+	return func(tx *store.Tx) error {
+		i, ok := s.instances.GetIn(tx, job.Target)
+		if !ok || i.Deleting {
+			return nil
+		}
+		ip, err := s.freeAddress(tx)
+		if err != nil {
+			return err
+		}
+		i.MainIP, i.Status, i.Power, i.Server = ip, statusActive, powerStopped, serverLocked
+		if !s.keeps(quirkPowerStatus) {
+			i.Power = powerRunning
+		}
+		s.instances.Put(tx, i.ID, i)
+		s.schedule(tx, jobInstanceReady, i.ID, "", s.cfg.Delays.InstanceReady)
+		return nil
+	}, nil
+}
+
+// readyInstance ends a create: the machine runs.
+func (s *Simulator) readyInstance(ctx context.Context, job jobs.Job) (commit, error) {
+	return s.powerOn(ctx, job, serverOK)
+}
+
+func (s *Simulator) finishStart(ctx context.Context, job jobs.Job) (commit, error) {
+	return s.powerOn(ctx, job, serverOK)
+}
+
+func (s *Simulator) powerOn(ctx context.Context, job jobs.Job, status string) (commit, error) {
+	i, ok := s.instances.Get(job.Target)
+	if !ok || i.Deleting {
+		return nil, nil
+	}
+	if err := s.startMachine(ctx, i); err != nil {
+		return nil, err
+	}
+	return func(tx *store.Tx) error {
+		s.changeInstance(tx, i.ID, func(i *instance) { i.Power, i.Server = powerRunning, status })
+		s.settleBalancersOf(tx, i.ID)
+		return nil
+	}, nil
+}
+
+// power accepts a change of power of an instance that is settled.
+func (s *Simulator) power(c *call, kind string, delay time.Duration) (int, any, error) {
+	err := s.update(func(tx *store.Tx) error {
+		i, ok := s.instances.GetIn(tx, c.id())
+		switch {
+		case !ok:
+			return errNoInstance
+		case i.Deleting:
+			return wire.BadRequest("Server is pending destruction")
+		case i.locked() && s.keeps(quirkLockedWindow):
+			return wire.BadRequest("Server is currently locked")
+		}
+		s.schedule(tx, kind, i.ID, "", delay)
+		return nil
+	})
+	return s.noContent(), nil, err
+}
+
+func (s *Simulator) haltInstance(c *call) (int, any, error) {
+	return s.power(c, jobInstanceHalt, s.cfg.Delays.Halt)
+}
+
+func (s *Simulator) startInstance(c *call) (int, any, error) {
+	return s.power(c, jobInstanceStart, s.cfg.Delays.Start)
+}
+
+func (s *Simulator) rebootInstance(c *call) (int, any, error) {
+	return s.power(c, jobInstanceReboot, s.cfg.Delays.Reboot)
+}
+
+// finishHalt shows "stopped" only when no process of the machine lives.
+func (s *Simulator) finishHalt(ctx context.Context, job jobs.Job) (commit, error) {
+	i, ok := s.instances.Get(job.Target)
+	if !ok || i.Deleting {
+		return nil, nil
+	}
+	if err := s.killMachine(ctx, i); err != nil {
+		return nil, err
+	}
+	return func(tx *store.Tx) error {
+		s.changeInstance(tx, i.ID, func(i *instance) { i.Power = powerStopped })
+		s.settleBalancersOf(tx, i.ID)
+		return nil
+	}, nil
+}
+
+func (s *Simulator) finishReboot(ctx context.Context, job jobs.Job) (commit, error) {
+	i, ok := s.instances.Get(job.Target)
+	if !ok || i.Deleting {
+		return nil, nil
+	}
+	err := s.withMachine(ctx, "reboot", i, func(ctx context.Context, m Machine) error { return m.Reboot(ctx, i.machineInfo()) })
+	if err != nil {
+		return nil, err
+	}
+	return func(tx *store.Tx) error {
+		s.changeInstance(tx, i.ID, func(i *instance) { i.Power, i.Reboots = powerRunning, i.Reboots+1 })
+		s.settleBalancersOf(tx, i.ID)
+		return nil
+	}, nil
+}
+
+// destroyPatience is how long a delete waits for the machine's death before it answers all the same. The instance stays
+// visible until then, however long it takes.
+const destroyPatience = 10 * time.Second
+
+func (s *Simulator) deleteInstance(c *call) (int, any, error) {
+	err := s.update(func(tx *store.Tx) error {
+		i, ok := s.instances.GetIn(tx, c.id())
+		if !ok {
+			return errNoInstance
+		}
+		if i.Deleting {
+			return wire.BadRequest("Server is pending destruction")
+		}
+		i.Deleting = true
+		s.instances.Put(tx, i.ID, i)
+		s.schedule(tx, jobInstanceDestroy, i.ID, "", 0)
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, destroyPatience)
+	defer cancel()
+	s.waitUntil(ctx, func() bool { _, exists := s.instances.Get(c.id()); return !exists })
+	return s.noContent(), nil, nil
+}
+
+// destroyInstance lets the instance and what it had go, once no process of its machine lives.
+func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, error) {
+	i, ok := s.instances.Get(job.Target)
+	if !ok {
+		return nil, nil
+	}
+	if err := s.killMachine(ctx, i); err != nil {
+		return nil, err
+	}
+	return func(tx *store.Tx) error {
+		s.instances.Delete(tx, i.ID)
+		s.linger(tx, i.ID)
+		s.dropBackend(tx, i.ID)
+		return nil
+	}, nil
+}
+
+func (s *Simulator) changeInstance(tx *store.Tx, id string, change func(i *instance)) {
+	if i, ok := s.instances.GetIn(tx, id); ok {
+		change(&i)
+		s.instances.Put(tx, id, i)
+	}
+}
+
+func (s *Simulator) startMachine(ctx context.Context, i instance) error {
+	return s.withMachine(ctx, "start", i, func(ctx context.Context, m Machine) error { return m.Start(ctx, i.machineInfo()) })
+}
+
+func (s *Simulator) killMachine(ctx context.Context, i instance) error {
+	return s.withMachine(ctx, "kill", i, func(ctx context.Context, m Machine) error { return m.Kill(ctx, i.machineInfo()) })
+}
+
+// withMachine calls the machine of an instance, if machines there are, for a bounded time.
+func (s *Simulator) withMachine(ctx context.Context, what string, i instance, do func(context.Context, Machine) error) error {
+	if s.cfg.Machine == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+	defer cancel()
+	if err := do(ctx, s.cfg.Machine); err != nil {
+		return &machineError{what: what, instance: i.ID, err: err}
+	}
+	return nil
+}
+
+// machineError is a machine hook that failed; it will be called again.
+type machineError struct {
+	what, instance string
+	err            error
+}
+
+func (e *machineError) Error() string {
+	return "machine of " + e.instance + ": " + e.what + ": " + e.err.Error()
+}
+
+func (e *machineError) Unwrap() error { return e.err }

@@ -1,0 +1,244 @@
+// Package faults decides which requests go wrong, and how: rules that match requests, and requests that are held until
+// somebody releases them.
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Action is what a rule does to a request.
+type Action string
+
+// The actions. "Before" means that the work is not done (hold: not yet), "after" that it is done.
+const (
+	Status      Action = "status"       // answer Status and Body instead of doing the work
+	StatusAfter Action = "status-after" // do the work, then answer Status and Body
+	Latency     Action = "latency"      // wait, then go on
+	ResetBefore Action = "reset-before" // reset the connection, the work is not done
+	ResetAfter  Action = "reset-after"  // do the work, then reset the connection: the answer is lost
+	HoldBefore  Action = "hold-before"  // wait for the release, then do the work, also when the asker is gone
+	HoldAfter   Action = "hold-after"   // do the work, wait for the release, then answer
+)
+
+var actions = []Action{Status, StatusAfter, Latency, ResetBefore, ResetAfter, HoldBefore, HoldAfter}
+
+// Rule is one fault. Empty conditions match everything.
+type Rule struct {
+	// ID is given by Add when empty.
+	ID string `json:"id"`
+	// Method and Path (a regular expression) and Operation ("create_block") say which requests match.
+	Method    string `json:"method,omitempty"`
+	Path      string `json:"path,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	// Nth is the first matching request that is hit, counted from 1 since the rule was added; 0 means 1.
+	Nth int `json:"nth,omitempty"`
+	// Times is how many matching requests are hit from there on; 0 means all.
+	Times int `json:"times,omitempty"`
+
+	Action Action `json:"action"`
+	// Status, Body and RetryAfter (seconds) are the answer of the status actions. An empty body is made of the status.
+	Status     int    `json:"status,omitempty"`
+	Body       string `json:"body,omitempty"`
+	RetryAfter int    `json:"retry_after,omitempty"`
+	// LatencyMS is the wait of the latency action; it is not scaled.
+	LatencyMS int `json:"latency_ms,omitempty"`
+
+	// Matched, Hit and Held are counted by the Set.
+	Matched int `json:"matched"`
+	Hit     int `json:"hit"`
+	Held    int `json:"held"`
+}
+
+// Validate lists everything that is wrong with a rule.
+func (r Rule) Validate() error {
+	var errs []error
+	if !slices.Contains(actions, r.Action) {
+		errs = append(errs, fmt.Errorf("action %q is none of %v", r.Action, actions))
+	}
+	if _, err := regexp.Compile(r.Path); err != nil {
+		errs = append(errs, fmt.Errorf("path: %w", err))
+	}
+	if r.Nth < 0 || r.Times < 0 || r.LatencyMS < 0 || r.RetryAfter < 0 {
+		errs = append(errs, errors.New("nth, times, latency_ms and retry_after must not be negative"))
+	}
+	if (r.Action == Status || r.Action == StatusAfter) && (r.Status < 200 || r.Status > 599) {
+		errs = append(errs, fmt.Errorf("status %d is not between 200 and 599", r.Status))
+	}
+	if r.Action == Latency && r.LatencyMS == 0 {
+		errs = append(errs, errors.New("latency_ms is missing"))
+	}
+	return errors.Join(errs...)
+}
+
+// Latency is the wait of the latency action.
+func (r Rule) Latency() time.Duration { return time.Duration(r.LatencyMS) * time.Millisecond }
+
+type entry struct {
+	rule     Rule
+	path     *regexp.Regexp
+	released chan struct{}
+	changed  chan struct{} // closed and replaced when the counts change
+}
+
+// Set is the rules in force, in the order in which they were added. New gives one.
+type Set struct {
+	mu      sync.Mutex
+	entries []*entry
+	next    int
+	closed  chan struct{}
+}
+
+// New makes an empty set.
+func New() *Set { return &Set{closed: make(chan struct{})} }
+
+// Close releases everything that is held, for good.
+func (s *Set) Close() { close(s.closed) }
+
+// Add puts a rule in force and returns its ID.
+func (s *Set) Add(r Rule) (string, error) {
+	if err := r.Validate(); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.ID == "" {
+		s.next++
+		r.ID = "fault-" + strconv.Itoa(s.next)
+	}
+	if s.find(r.ID) != nil {
+		return "", fmt.Errorf("there is a fault %q already", r.ID)
+	}
+	r.Matched, r.Hit, r.Held = 0, 0, 0
+	s.entries = append(s.entries, &entry{
+		rule: r, path: regexp.MustCompile(r.Path),
+		released: make(chan struct{}), changed: make(chan struct{}),
+	})
+	return r.ID, nil
+}
+
+// Remove ends a rule and releases what it holds.
+func (s *Set) Remove(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(id)
+	if e == nil {
+		return false
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(o *entry) bool { return o == e })
+	close(e.released)
+	return true
+}
+
+// Clear removes all rules and releases what they hold.
+func (s *Set) Clear() {
+	for _, r := range s.List() {
+		s.Remove(r.ID)
+	}
+}
+
+// Release lets go the requests that the rule holds now. The rule stays in force for others.
+func (s *Set) Release(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(id)
+	if e == nil {
+		return false
+	}
+	close(e.released)
+	e.released = make(chan struct{})
+	return true
+}
+
+// List gives the rules with their counts.
+func (s *Set) List() []Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Rule, 0, len(s.entries))
+	for _, e := range s.entries {
+		out = append(out, e.rule)
+	}
+	return out
+}
+
+// Get gives one rule with its counts and a channel that is closed at the next change of them.
+func (s *Set) Get(id string) (Rule, <-chan struct{}, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(id)
+	if e == nil {
+		return Rule{}, nil, false
+	}
+	return e.rule, e.changed, true
+}
+
+// Match counts the request against every rule and gives those that hit it.
+func (s *Set) Match(r *http.Request, operation string) []*Hit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var hits []*Hit
+	for _, e := range s.entries {
+		if !e.matches(r, operation) {
+			continue
+		}
+		e.rule.Matched++
+		first := max(e.rule.Nth, 1)
+		if e.rule.Matched >= first && (e.rule.Times == 0 || e.rule.Matched < first+e.rule.Times) {
+			e.rule.Hit++
+			hits = append(hits, &Hit{Rule: e.rule, set: s, entry: e})
+		}
+		e.notify()
+	}
+	return hits
+}
+
+func (e *entry) matches(r *http.Request, operation string) bool {
+	return (e.rule.Method == "" || e.rule.Method == r.Method) &&
+		(e.rule.Operation == "" || e.rule.Operation == operation) &&
+		e.path.MatchString(r.URL.Path)
+}
+
+func (e *entry) notify() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (s *Set) find(id string) *entry {
+	for _, e := range s.entries {
+		if e.rule.ID == id {
+			return e
+		}
+	}
+	return nil
+}
+
+// Hit is a rule that has to be applied to one request.
+type Hit struct {
+	Rule  Rule
+	set   *Set
+	entry *entry
+}
+
+// Hold waits until the rule is released or removed or the set is closed. The asker's going away does not end it: a
+// request that reached the cloud is worked on whether or not somebody still waits for the answer.
+func (h *Hit) Hold() {
+	h.set.mu.Lock()
+	released := h.entry.released
+	h.entry.rule.Held++
+	h.entry.notify()
+	h.set.mu.Unlock()
+	select {
+	case <-released:
+	case <-h.set.closed:
+	}
+	h.set.mu.Lock()
+	defer h.set.mu.Unlock()
+	h.entry.rule.Held--
+	h.entry.notify()
+}

@@ -1,0 +1,71 @@
+package simulator
+
+// quirk is one trait of the platform that a client has to deal with. Tests turn single ones off to prove that the test
+// of that trait would notice its absence; a simulator in use has them all.
+type quirk string
+
+const (
+	quirkEnvelope      quirk = "01-envelope"
+	quirkContentType   quirk = "01-content-type"
+	quirkUUID          quirk = "01-uuid"
+	quirkToken         quirk = "01-token"
+	quirkSourceACL     quirk = "01-source-acl"
+	quirkUnknownRoute  quirk = "01-unknown-route"
+	quirkStatusCodes   quirk = "02-status-codes"
+	quirkAsynchronous  quirk = "02-asynchronous"
+	quirkPowerStatus   quirk = "03-power-status"
+	quirkLockedWindow  quirk = "03-locked-window"
+	quirkLiveDefault   quirk = "04-live-default"
+	quirkSingleAttach  quirk = "05-single-attach"
+	quirkSameRegion    quirk = "05-same-region"
+	quirkNoBareMetal   quirk = "05-no-bare-metal"
+	quirkSixteen       quirk = "05-sixteen-volumes"
+	quirkMountID       quirk = "06-mount-id"
+	quirkSnapshotZero  quirk = "06-snapshot-zero"
+	quirkSizeBounds    quirk = "07-size-bounds"
+	quirkRegionOptions quirk = "07-region-options"
+	quirkGrowOnly      quirk = "07-grow-only"
+	quirkNothing       quirk = "07-nothing-to-change"
+	quirkLateGrowth    quirk = "07-late-growth"
+	quirkSurvives      quirk = "08-survives-instance"
+	quirkLinger        quirk = "08-lingering-attachment"
+	quirkDeleteInUse   quirk = "08-delete-in-use"
+	quirkPageSize      quirk = "11-page-size"
+	quirkCursor        quirk = "11-opaque-cursor"
+	quirkTotal         quirk = "11-total"
+	quirkLabelFilter   quirk = "11-label-filter"
+	quirkTagFilter     quirk = "11-tag-filter"
+	quirkListingLag    quirk = "11-listing-lag"
+	quirkSameLabels    quirk = "12-labels-not-unique"
+	quirkLostAnswer    quirk = "12-lost-answer"
+	quirkRateLimit     quirk = "13-rate-limit"
+	quirkServerErrors  quirk = "13-server-errors"
+	quirkLBPending     quirk = "14-pending"
+	quirkLBAddress     quirk = "14-late-address"
+	quirkLBActivating  quirk = "14-activating"
+	quirkLBNotReady    quirk = "14-not-ready"
+	quirkLBKeep        quirk = "15-omitted-keeps"
+	quirkLBReplace     quirk = "15-arrays-replace"
+	quirkLBSticky      quirk = "15-sticky-names"
+	quirkLBObjects     quirk = "15-objects-present"
+	quirkLBSorted      quirk = "15-instances-sorted"
+	quirkLBTCPPath     quirk = "15-tcp-path"
+	quirkLBNodes       quirk = "16-odd-nodes"
+	quirkLBRules       quirk = "16-rules"
+	quirkLBReserved    quirk = "16-reserved-ports"
+	quirkLBSSL         quirk = "16-ssl-prerequisites"
+	quirkLBHTTP        quirk = "16-http2-http3"
+	quirkLBProtocols   quirk = "16-protocols"
+	quirkLBSources     quirk = "16-sources"
+	quirkLBBackends    quirk = "16-backend-region"
+	quirkLBRegions     quirk = "16-regions"
+)
+
+// keeps tells whether this simulator has the trait.
+func (s *Simulator) keeps(q quirk) bool {
+	_, off := s.quirksOff.Load(q)
+	return !off
+}
+
+// turnOff takes a trait away, for tests.
+func (s *Simulator) turnOff(q quirk) { s.quirksOff.Store(q, true) }

@@ -1,0 +1,234 @@
+package simulator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/reqlog"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
+)
+
+// defaultMaxBody is far above any real request: a load balancer with fifteen rules and a certificate.
+const defaultMaxBody = 1 << 20
+
+// call is one request that passed the gate.
+type call struct {
+	ctx  context.Context
+	req  *http.Request
+	body []byte
+}
+
+// id gives the {id} of the path.
+func (c *call) id() string { return c.req.PathValue("id") }
+
+// decode reads the body.
+func (c *call) decode(v any) error {
+	if err := wire.Decode(c.body, v); err != nil {
+		return err
+	}
+	return nil
+}
+
+// answer is what goes back.
+type answer struct {
+	status     int
+	body       []byte
+	text       string // of an error, for the log
+	retryAfter int
+}
+
+// ServeHTTP answers one request of the API.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The mux would redirect these; the platform has no such routes.
+	if path.Clean(r.URL.Path) != r.URL.Path {
+		s.serve(unknownRoute, w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// serve takes a request through the limit, the faults and its handler, and records it whatever becomes of it.
+func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
+	entry := reqlog.Entry{
+		Began: time.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Operation: rt.operation,
+		Source: source(r), UserAgent: r.UserAgent(),
+	}
+	defer func() {
+		entry.Took = time.Since(entry.Began)
+		s.requests.Add(entry)
+	}()
+	// The whole body first: a client that is killed while its request is held has sent it all the same.
+	body, tooLong := readBody(w, r, rt.maxBody)
+	var ans answer
+	switch {
+	case tooLong != nil:
+		ans = s.failure(tooLong)
+	case s.keeps(quirkRateLimit) && !s.limits.allow(s.limitUser(r)):
+		ans = s.failure(&wire.Error{Status: http.StatusTooManyRequests, Text: "rate limit exceeded", RetryAfter: 1})
+	default:
+		hits := s.faults.Match(r, rt.operation)
+		for _, h := range hits {
+			entry.Faults = append(entry.Faults, h.Rule.ID)
+		}
+		var answered bool
+		if ans, answered = s.throughFaults(hits, func() answer { return s.work(rt, r, body) }); !answered {
+			reset(w)
+			return
+		}
+	}
+	entry.Status, entry.Error = ans.status, ans.text
+	s.write(w, ans)
+}
+
+// throughFaults does the work with what the faults do before and after it. It tells false when there is no answer.
+func (s *Simulator) throughFaults(hits []*faults.Hit, work func() answer) (answer, bool) {
+	for _, h := range hits {
+		switch h.Rule.Action {
+		case faults.Latency:
+			time.Sleep(h.Rule.Latency())
+		case faults.HoldBefore:
+			h.Hold()
+		case faults.Status:
+			if s.keeps(quirkServerErrors) {
+				return injected(h.Rule), true
+			}
+		case faults.ResetBefore:
+			return answer{}, false
+		}
+	}
+	ans, answered := work(), true
+	for _, h := range hits {
+		switch h.Rule.Action {
+		case faults.HoldAfter:
+			h.Hold()
+		case faults.StatusAfter:
+			ans = injected(h.Rule)
+		case faults.ResetAfter:
+			answered = !s.keeps(quirkLostAnswer)
+		}
+	}
+	return ans, answered
+}
+
+func injected(r faults.Rule) answer {
+	body := []byte(r.Body)
+	text := "injected"
+	if len(body) == 0 {
+		text = http.StatusText(r.Status)
+		body = wire.ErrorBody(r.Status, text)
+	}
+	return answer{status: r.Status, body: body, text: text, retryAfter: r.RetryAfter}
+}
+
+// work runs the handler behind the gate of key and source.
+func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error(nil, "A handler panicked", "operation", rt.operation, "panic", p)
+			ans = s.failure(errors.New("panic"))
+		}
+	}()
+	if !rt.open {
+		if err := s.authorize(r); err != nil {
+			return s.failure(err)
+		}
+	}
+	if id := r.PathValue("id"); id != "" && rt.checksUUID() && s.keeps(quirkUUID) {
+		if err := uuid.Validate(id); err != nil || len(id) != 36 {
+			return s.failure(wire.BadRequest("Invalid UUID format."))
+		}
+	}
+	// What the platform began it finishes, whether or not the client still waits.
+	ctx := context.WithoutCancel(r.Context())
+	status, v, err := rt.handle(s, &call{ctx: ctx, req: r, body: body})
+	if err != nil {
+		return s.failure(err)
+	}
+	if v == nil {
+		return answer{status: status}
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return s.failure(err)
+	}
+	return answer{status: status, body: raw}
+}
+
+// failure puts an error in the platform's form. What is no answer of the platform is an internal error.
+func (s *Simulator) failure(err error) answer {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		s.log.Error(err, "A request failed inside the simulator")
+		e = wire.Errorf(http.StatusInternalServerError, "Internal server error.")
+	}
+	ans := answer{status: e.Status, body: wire.ErrorBody(e.Status, e.Text), text: e.Text, retryAfter: e.RetryAfter}
+	if !s.keeps(quirkEnvelope) {
+		ans.body = []byte(`{"message":"error"}`)
+	}
+	return ans
+}
+
+func (s *Simulator) write(w http.ResponseWriter, ans answer) {
+	if ans.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(ans.retryAfter))
+	}
+	if ans.status == http.StatusNoContent || (ans.body == nil && ans.status < 300) {
+		w.WriteHeader(ans.status)
+		return
+	}
+	// Exactly this: clients are known that read nothing when a charset follows.
+	contentType := "application/json"
+	if !s.keeps(quirkContentType) {
+		contentType += "; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(ans.status)
+	// A client that is gone does not matter to the work, which is done.
+	_, _ = w.Write(ans.body)
+}
+
+func (s *Simulator) notFound(*call) (int, any, error) {
+	if !s.keeps(quirkUnknownRoute) {
+		return 0, nil, wire.NotFound("404 page not found")
+	}
+	return 0, nil, wire.NotFound("Not found.")
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if limit == 0 {
+		limit = defaultMaxBody
+	}
+	var buf bytes.Buffer
+	_, err := io.Copy(&buf, http.MaxBytesReader(w, r.Body, limit))
+	if err == nil {
+		return buf.Bytes(), nil
+	}
+	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
+		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "Request entity too large.")
+	}
+	return nil, wire.BadRequest("Invalid request body.")
+}
+
+// reset ends the connection without an answer, by a TCP reset where there is a connection.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		// Linger 0 makes close send RST instead of FIN.
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}

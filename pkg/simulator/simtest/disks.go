@@ -1,0 +1,34 @@
+package simtest
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/disks"
+)
+
+// startDisks makes a data plane whose loop devices are gone when the test ends.
+func startDisks(t testing.TB, dir string) *disks.Plane {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("real disks need root")
+	}
+	plane, err := disks.New(dir)
+	if err != nil {
+		t.Skipf("real disks need loop devices: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx := context.Background()
+		plugged, err := plane.Plugged(ctx)
+		if err != nil {
+			t.Errorf("find out what is still plugged: %v", err)
+		}
+		for id, instance := range plugged {
+			if err := plane.Unplug(ctx, id, instance); err != nil {
+				t.Errorf("unplug what the test left plugged: %v", err)
+			}
+		}
+	})
+	return plane
+}

@@ -1,0 +1,168 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/reqlog"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
+)
+
+// Simulator is one simulated cloud: an http.Handler for its API, and the account behind it. New makes one.
+type Simulator struct {
+	cfg Config
+	log klog.Logger
+
+	store     *store.Store
+	blocks    *store.Table[block]
+	instances *store.Table[instance]
+	metals    *store.Table[bareMetal]
+	balancers *store.Table[loadBalancer]
+	jobs      *store.Table[jobs.Job]
+	seq       atomic.Int64
+
+	scheduler *jobs.Scheduler
+	stop      context.CancelFunc
+	stopped   chan struct{}
+
+	faults   *faults.Set
+	requests *reqlog.Log
+	limits   *limiter
+	keys     atomic.Pointer[[]string]
+	sources  atomic.Pointer[sourceList]
+	mux      *http.ServeMux
+
+	changeMu sync.Mutex
+	change   chan struct{} // closed and replaced after every change of the state
+
+	quirksOff sync.Map
+}
+
+// failedJobPause is how long the platform waits before it tries again what a data plane refused.
+const failedJobPause = time.Second
+
+// New opens the state, brings the data planes in line with it and starts what was under way. The simulator runs until
+// Close; ctx bounds the opening only.
+func New(ctx context.Context, cfg Config) (*Simulator, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configure the simulator: %w", err)
+	}
+	s := &Simulator{
+		cfg: cfg, log: cfg.Logger,
+		blocks:    store.NewTable[block]("blocks"),
+		instances: store.NewTable[instance]("instances"),
+		metals:    store.NewTable[bareMetal]("bare_metals"),
+		balancers: store.NewTable[loadBalancer]("load_balancers"),
+		jobs:      store.NewTable[jobs.Job]("jobs"),
+		faults:    faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
+		change: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	s.SetKeys(cfg.Keys)
+	s.SetAllowedSources(cfg.AllowedSources)
+	s.store, err = store.Open(cfg.StateDir, s.blocks, s.instances, s.metals, s.balancers, s.jobs)
+	if err != nil {
+		return nil, err
+	}
+	s.seq.Store(s.highestSeq())
+	s.scheduler = jobs.New(s.openJobs, s.runJob, s.scaledPause())
+	s.mux = s.routes()
+	if err := s.recoverPlanes(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("recover the data planes: %w", err), s.store.Close())
+	}
+	loopCtx, stop := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), s.log))
+	s.stop = stop
+	go func() {
+		defer close(s.stopped)
+		s.scheduler.Loop(loopCtx)
+	}()
+	return s, nil
+}
+
+// Close stops what is under way, which goes on when the state is opened again, lets go what is held and gives the state
+// back. The data planes stay as they are.
+func (s *Simulator) Close() error {
+	s.faults.Close()
+	s.stop()
+	<-s.stopped
+	return s.store.Close()
+}
+
+func (s *Simulator) highestSeq() int64 {
+	var high int64
+	for _, b := range s.blocks.All() {
+		high = max(high, b.Seq)
+	}
+	for _, i := range s.instances.All() {
+		high = max(high, i.Seq)
+	}
+	for _, m := range s.metals.All() {
+		high = max(high, m.Seq)
+	}
+	for _, l := range s.balancers.All() {
+		high = max(high, l.Seq)
+	}
+	for _, j := range s.jobs.All() {
+		high = max(high, j.Seq)
+	}
+	return high
+}
+
+// update changes the state durably, then wakes those who wait for a change.
+func (s *Simulator) update(change func(tx *store.Tx) error) error {
+	if err := s.store.Update(change); err != nil {
+		return err
+	}
+	s.changeMu.Lock()
+	close(s.change)
+	s.change = make(chan struct{})
+	s.changeMu.Unlock()
+	s.scheduler.Wake()
+	return nil
+}
+
+// changed gives a channel that is closed at the next change of the state.
+func (s *Simulator) changed() <-chan struct{} {
+	s.changeMu.Lock()
+	defer s.changeMu.Unlock()
+	return s.change
+}
+
+// waitUntil waits for done to become true after some change of the state, or for ctx.
+func (s *Simulator) waitUntil(ctx context.Context, done func() bool) bool {
+	for {
+		changed := s.changed()
+		if done() {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return done()
+		case <-changed:
+		}
+	}
+}
+
+// scaled gives a delay as this cloud takes it.
+func (s *Simulator) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * s.cfg.TimeScale)
+}
+
+// scaledPause keeps the retries of a fast cloud from spinning.
+func (s *Simulator) scaledPause() time.Duration {
+	return max(s.scaled(failedJobPause), 20*time.Millisecond)
+}
+
+func newID() string { return uuid.NewString() }
+
+func (s *Simulator) nextSeq() int64 { return s.seq.Add(1) }
