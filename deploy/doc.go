@@ -1,0 +1,3 @@
+// Package deploy holds the manifests under manifests/; its tests check them as
+// far as that goes without a cluster.
+package deploy
