@@ -1,0 +1,101 @@
+package balancer
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// cloudflare stands for all addresses of that network.
+const cloudflare = "cloudflare"
+
+// firewall reads who is admitted: the source ranges of the Service for each of its ports, and the rules of the annotation.
+func (r *reader) firewall() {
+	d := &r.out.Desired
+	ranges, field := r.sourceRanges()
+	var rules []vultr.FirewallRule
+	for _, text := range ranges {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			r.Fail(fmt.Errorf("%s: %q is not an address range such as 203.0.113.0/24", field, text))
+			continue
+		}
+		for _, rule := range d.Rules {
+			rules = append(rules, rangeRule(prefix, rule.FrontendPort))
+		}
+	}
+	for entry := range strings.SplitSeq(r.String(annotation.FirewallRules), ";") {
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		rule, ok := parseFirewallRule(entry)
+		if !ok {
+			r.Reject(annotation.FirewallRules, "must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; %q is not", entry)
+			continue
+		}
+		rules = append(rules, rule)
+	}
+	SortFirewall(rules)
+	d.Firewall = slices.Compact(rules)
+	d.FirewallStated = len(ranges) > 0 || r.Has(annotation.FirewallRules)
+}
+
+// sourceRanges returns the ranges and where they stand. The field wins over the old annotation, as everywhere in Kubernetes.
+func (r *reader) sourceRanges() (ranges []string, field string) {
+	if ranges := r.service.Spec.LoadBalancerSourceRanges; len(ranges) > 0 {
+		return ranges, "spec.loadBalancerSourceRanges"
+	}
+	text := strings.TrimSpace(r.service.Annotations[v1.AnnotationLoadBalancerSourceRangesKey])
+	if text == "" {
+		return nil, ""
+	}
+	return strings.Split(text, ","), "annotation " + v1.AnnotationLoadBalancerSourceRangesKey
+}
+
+func parseFirewallRule(entry string) (vultr.FirewallRule, bool) {
+	source, portText, _ := strings.Cut(entry, ",")
+	source = strings.ToLower(strings.TrimSpace(source))
+	port, err := strconv.Atoi(strings.TrimSpace(portText))
+	if err != nil || port < 1 || port > 65535 {
+		return vultr.FirewallRule{}, false
+	}
+	if source == cloudflare {
+		return vultr.FirewallRule{Port: port, Source: cloudflare, IPType: "v4"}, true
+	}
+	prefix, err := netip.ParsePrefix(source)
+	if err != nil {
+		return vultr.FirewallRule{}, false
+	}
+	return rangeRule(prefix, port), true
+}
+
+func rangeRule(prefix netip.Prefix, port int) vultr.FirewallRule {
+	kind := "v4"
+	if prefix.Addr().Is6() {
+		kind = "v6"
+	}
+	return vultr.FirewallRule{Port: port, Source: prefix.Masked().String(), IPType: kind}
+}
+
+// SortFirewall puts rules into the one order in which they are compared.
+func SortFirewall(rules []vultr.FirewallRule) {
+	slices.SortFunc(rules, func(a, b vultr.FirewallRule) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.IPType, b.IPType), cmp.Compare(a.Source, b.Source))
+	})
+}
+
+// SortRules puts rules into the one order in which they are compared.
+func SortRules(rules []vultr.ForwardingRule) {
+	slices.SortFunc(rules, func(a, b vultr.ForwardingRule) int {
+		return cmp.Or(cmp.Compare(a.FrontendPort, b.FrontendPort), cmp.Compare(a.FrontendProtocol, b.FrontendProtocol),
+			cmp.Compare(a.BackendPort, b.BackendPort), cmp.Compare(a.BackendProtocol, b.BackendProtocol))
+	})
+}
