@@ -28,15 +28,15 @@ type RootFS struct {
 // key names everything that the result depends on.
 func (r RootFS) key() (string, error) {
 	packages := slices.Sorted(slices.Values(r.Packages))
-	all := fmt.Sprintf("%s %s %s\n", r.Codename, r.Architecture, strings.Join(packages, ","))
+	all := []string{r.Codename, r.Architecture, strings.Join(packages, ",")}
 	for _, file := range r.Sources {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
-		all += fmt.Sprintf("%d\n%s", len(content), content)
+		all = append(all, string(content))
 	}
-	sum := sha256.Sum256([]byte(all))
+	sum := sha256.Sum256([]byte(strings.Join(all, "\x00")))
 	return hex.EncodeToString(sum[:])[:16], nil
 }
 
