@@ -1,0 +1,50 @@
+# syntax=docker/dockerfile:1
+# The same images as `make images` builds without a container runtime:
+#
+#   docker build --target ccm            -t cloud-provider-vultr/ccm .
+#   docker build --target csi-controller -t cloud-provider-vultr/csi-controller .
+#   docker build --target csi-node       -t cloud-provider-vultr/csi-node .
+#   docker build --target simulator      -t cloud-provider-vultr/simulator .
+
+ARG GO_VERSION=1.26
+
+# Built on the builder's own architecture for the target's: Go needs no emulation for that.
+FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
+ARG TARGETARCH
+ARG VERSION
+ARG COMMIT
+# git refuses to describe a tree of another user; the commit is an argument.
+ENV GOFLAGS=-buildvcs=false
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    make build GOARCH=${TARGETARCH} ${VERSION:+VERSION=${VERSION}} COMMIT=${COMMIT}
+
+# A static binary and the public root certificates are all that these need.
+FROM scratch AS static
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+
+FROM static AS ccm
+COPY --from=build /src/bin/ccm /ccm
+USER 65532:65532
+ENTRYPOINT ["/ccm"]
+
+FROM static AS csi-controller
+COPY --from=build /src/bin/csi /csi
+USER 65532:65532
+ENTRYPOINT ["/csi"]
+
+# It binds ports, makes disks and addresses: that takes root.
+FROM static AS simulator
+COPY --from=build /src/bin/simulator /simulator
+ENTRYPOINT ["/simulator"]
+
+# The node also needs the tools that make, check, grow and mount file systems.
+FROM debian:bookworm-slim AS csi-node
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends e2fsprogs xfsprogs mount util-linux \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/bin/csi /csi
+ENTRYPOINT ["/csi"]
