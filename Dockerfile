@@ -27,24 +27,24 @@ FROM scratch AS static
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 
 FROM static AS ccm
-COPY --from=build /src/bin/ccm /ccm
+COPY --from=build /src/bin/ccm /vultr-ccm
 USER 65532:65532
-ENTRYPOINT ["/ccm"]
+ENTRYPOINT ["/vultr-ccm"]
 
 FROM static AS csi-controller
-COPY --from=build /src/bin/csi /csi
+COPY --from=build /src/bin/csi /vultr-csi
 USER 65532:65532
-ENTRYPOINT ["/csi"]
+ENTRYPOINT ["/vultr-csi"]
 
 # It binds ports, makes disks and addresses: that takes root.
 FROM static AS simulator
-COPY --from=build /src/bin/simulator /simulator
-ENTRYPOINT ["/simulator"]
+COPY --from=build /src/bin/simulator /vultr-simulator
+ENTRYPOINT ["/vultr-simulator"]
 
 # The node also needs the tools that make, check, grow and mount file systems.
 FROM debian:bookworm-slim AS csi-node
 RUN apt-get update \
     && apt-get install -y --no-install-recommends e2fsprogs xfsprogs mount util-linux \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /src/bin/csi /csi
-ENTRYPOINT ["/csi"]
+COPY --from=build /src/bin/csi /vultr-csi
+ENTRYPOINT ["/vultr-csi"]

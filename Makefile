@@ -136,13 +136,13 @@ IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 .PHONY: images
 images: packages-images build tool-image tool-rootfs ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
-		--file $(BIN)/ccm=/ccm --entrypoint /ccm -o $(IMAGES)/ccm.tar
+		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
 	@$(IMAGE) --name cloud-provider-vultr/csi-controller:$(VERSION) --user $(NONROOT) --ca-certificates \
-		--file $(BIN)/csi=/csi --entrypoint /csi -o $(IMAGES)/csi-controller.tar
+		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-controller.tar
 	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs --arch $(GOARCH) $(NODE_PACKAGES))" \
-		--file $(BIN)/csi=/csi --entrypoint /csi -o $(IMAGES)/csi-node.tar
+		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
-		--file $(BIN)/simulator=/simulator --entrypoint /simulator -o $(IMAGES)/simulator.tar
+		--file $(BIN)/simulator=/vultr-simulator --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
 	@ls -sh $(IMAGES)/*.tar
 
 .PHONY: clean
