@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// gathering is how long a list waits for more readers: those of one moment share one list instead of two.
+const gathering = 10 * time.Millisecond
+
 // shared makes any number of readers cost one list at a time. It promises each reader a list that began late enough
 // for that reader: a list that was already running when the reader asked may miss what the reader has just done.
 type shared[T any] struct {
@@ -22,7 +25,7 @@ type shared[T any] struct {
 
 // flight is one list, running or about to begin, and those who wait for it.
 type flight[T any] struct {
-	ctx     context.Context //nolint:containedctx // the flight outlives the calls that wait for it
+	ctx     context.Context // the flight outlives the calls that wait for it
 	cancel  context.CancelFunc
 	readers int
 	began   time.Time
@@ -92,12 +95,11 @@ func (s *shared[T]) begin() {
 		return
 	}
 	f := s.next
-	wait := time.Duration(0)
+	wait := gathering
 	if !s.began.IsZero() {
-		wait = s.spacing - time.Since(s.began)
+		wait = max(wait, s.spacing-time.Since(s.began))
 	}
-	// Also without a wait the flight begins in another goroutine, after those who ask at this very moment have joined.
-	time.AfterFunc(max(wait, 0), func() { s.run(f) })
+	time.AfterFunc(wait, func() { s.run(f) })
 }
 
 // run makes the list, unless all have left before it began.

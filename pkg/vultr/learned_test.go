@@ -1,0 +1,79 @@
+package vultr
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// life runs n operations that take what takes says, and gives polls and overshoot of the last half.
+func life(l *learned, op string, n int, takes func() time.Duration) (polls, overshoot float64) {
+	counted := 0
+	for i := range n {
+		real := takes()
+		look := l.firstLook(op)
+		missed, looks := time.Duration(0), 1
+		for ; look < real; looks++ {
+			missed = look
+			look += firstInterval
+		}
+		l.took(op, missed, look)
+		if i >= n/2 {
+			counted++
+			polls += float64(looks)
+			overshoot += (look - real).Seconds()
+		}
+	}
+	return polls / float64(counted), overshoot / float64(counted)
+}
+
+func TestLearnedFirstLook(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	tests := []struct {
+		name      string
+		takes     func() time.Duration
+		polls     float64 // on average at most
+		overshoot float64 // seconds on average at most
+	}{
+		{"as usual", func() time.Duration { return 4 * time.Second }, 1.1, 0.3},
+		{"fast", func() time.Duration { return 300 * time.Millisecond }, 1.1, 0.2},
+		{"slow", func() time.Duration { return 12 * time.Second }, 1.1, 0.9},
+		{"spread", func() time.Duration { return 3*time.Second + time.Duration(r.Int64N(int64(2*time.Second))) }, 1.3, 1.2},
+		{"very short", func() time.Duration { return time.Millisecond }, 1.1, 0.25},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			polls, overshoot := life(newLearned(1), "attach", 400, test.takes)
+			t.Logf("%.2f polls, %.2f s late", polls, overshoot)
+			if polls > test.polls || overshoot > test.overshoot {
+				t.Errorf("%.2f polls (want %.2f), %.2f s late (want %.2f)", polls, test.polls, overshoot, test.overshoot)
+			}
+		})
+	}
+}
+
+func TestTheFirstOperationNeedsOneLook(t *testing.T) {
+	for op, usual := range map[string]time.Duration{"create": 3 * time.Second, "attach": 4 * time.Second, "detach": 4 * time.Second} {
+		for _, scale := range []float64{1, 0.01} {
+			l := newLearned(scale)
+			real := time.Duration(float64(usual) * scale)
+			if d := l.firstLook(op); d <= real || d > real*11/10 {
+				t.Errorf("%s at scale %v: first look after %v, it takes %v", op, scale, d, real)
+			}
+		}
+	}
+	if d := newLearned(1).firstLook("resize"); d <= 0 || d > 3*time.Second {
+		t.Errorf("an unknown operation: %v", d)
+	}
+}
+
+func TestLearnedFollowsAChange(t *testing.T) {
+	l := newLearned(1)
+	for _, takes := range []time.Duration{8 * time.Second, time.Second, 25 * time.Second, 2 * time.Second, time.Hour} {
+		life(l, "create", 300, func() time.Duration { return min(takes, time.Minute) })
+		got := l.firstLook("create")
+		if want := min(takes, longestLook); got < want*8/10 || got > want*13/10 {
+			t.Errorf("after many of %v the first look comes after %v", takes, got)
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package vultr
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestVolumeAsTheLiveAPIShowsIt(t *testing.T) {
+	// The detached volume of the capture of 2025-11-14.
+	const live = `{"block":{"id":"ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8","date_created":"2025-11-14T18:12:48+00:00","cost":1,
+	"pending_charges":0.01,"status":"active","size_gb":10,"region":"lax","attached_to_instance":"","attached_to_instance_ip":"",
+	"attached_to_instance_label":"","label":"sdtest","mount_id":"lax-ae6c4452b93b4f","block_type":"high_perf","os_id":0,
+	"snapshot_id":"0","bootable":false}}`
+	net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(200, live), nil }}
+	got, err := net.client(t).Volume(t.Context(), idA)
+	want := Volume{
+		ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Label: "sdtest", Region: "lax", SizeGB: 10, Type: HighPerf, Status: "active",
+		MountID: "lax-ae6c4452b93b4f", Created: got.Created,
+	}
+	if err != nil || got != want || !got.Active() || !got.Created.Equal(time.Date(2025, 11, 14, 18, 12, 48, 0, time.UTC)) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestWritesAsTheyAreSent(t *testing.T) {
+	net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == loadBalancersPath {
+			return reply(202, map[string]any{"load_balancer": map[string]any{"id": idA, "status": "pending"}}), nil
+		}
+		return good(r), nil
+	}}
+	c, ctx := net.client(t), t.Context()
+	empty, none, no, one, label := "", []string(nil), false, 1, "web"
+	noRules, noFirewall := []ForwardingRule{}, []FirewallRule(nil)
+	tests := []struct {
+		do           func() error
+		method, path string
+		body         string
+	}{
+		{func() error {
+			_, err := c.CreateVolume(ctx, VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 40, Type: StorageOpt})
+			return err
+		}, "POST", "/v2/blocks", `{"label":"pvc-1","region":"ewr","size_gb":40,"block_type":"storage_opt"}`},
+		{func() error { return c.ResizeVolume(ctx, idA, 20) }, "PATCH", "/v2/blocks/" + idA, `{"size_gb":20}`},
+		{func() error { return c.AttachVolume(ctx, idA, idB) }, "POST", "/v2/blocks/" + idA + "/attach", `{"instance_id":"` + idB + `","live":true}`},
+		{func() error { return c.DetachVolume(ctx, idA) }, "POST", "/v2/blocks/" + idA + "/detach", `{"live":true}`},
+		{func() error { return c.DeleteVolume(ctx, idA) }, "DELETE", "/v2/blocks/" + idA, ``},
+		{func() error {
+			return c.UpdateLoadBalancer(ctx, idA, LoadBalancerSettings{
+				Instances: &none, Rules: &noRules, Firewall: &noFirewall, VPC: &empty, StickyCookie: &empty, SSLRedirect: &no, HTTP2: &no,
+			})
+		}, "PATCH", "/v2/load-balancers/" + idA, `{"instances":[],"forwarding_rules":[],"firewall_rules":[],"vpc":"",
+			"sticky_session":{"cookie_name":""},"ssl_redirect":false,"http2":false}`},
+		{func() error { return c.UpdateLoadBalancer(ctx, idA, LoadBalancerSettings{}) }, "PATCH", "/v2/load-balancers/" + idA, `{}`},
+		{func() error {
+			_, err := c.CreateLoadBalancer(ctx, "ewr", LoadBalancerSettings{
+				Label: &label, Nodes: &one, Algorithm: &label, Timeout: &one, ProxyProtocol: &no, HTTP3: &no,
+				HealthCheck: &HealthCheck{Protocol: "http", Port: 31000, Path: "/x", CheckInterval: 15, ResponseTimeout: 5, UnhealthyThreshold: 5, HealthyThreshold: 4},
+				Rules:       &[]ForwardingRule{{"tcp", 80, "tcp", 31080}}, Firewall: &[]FirewallRule{{80, "10.0.0.0/8", "v4"}},
+				Instances: &[]string{idB}, Certificate: &Certificate{PrivateKey: "k", Certificate: "c"},
+			})
+			return err
+		}, "POST", "/v2/load-balancers", `{"region":"ewr","label":"web","nodes":1,"balancing_algorithm":"web","timeout":1,"proxy_protocol":false,"http3":false,
+			"health_check":{"protocol":"http","port":31000,"path":"/x","check_interval":15,"response_timeout":5,"unhealthy_threshold":5,"healthy_threshold":4},
+			"forwarding_rules":[{"frontend_protocol":"tcp","frontend_port":80,"backend_protocol":"tcp","backend_port":31080}],
+			"firewall_rules":[{"port":80,"source":"10.0.0.0/8","ip_type":"v4"}],"instances":["` + idB + `"],
+			"ssl":{"private_key":"k","certificate":"c"}}`},
+		{func() error { return c.DeleteLoadBalancer(ctx, idA) }, "DELETE", "/v2/load-balancers/" + idA, ``},
+		{func() error { return c.DeleteCertificate(ctx, idA) }, "DELETE", "/v2/load-balancers/" + idA + "/ssl", ``},
+	}
+	for i, test := range tests {
+		if err := test.do(); err != nil {
+			t.Errorf("%s %s: %v", test.method, test.path, err)
+			continue
+		}
+		got := net.requests()[i]
+		if got.method != test.method || got.path != test.path || !sameJSON(t, got.body, test.body) {
+			t.Errorf("got %s %s %s, want %s %s %s", got.method, got.path, got.body, test.method, test.path, test.body)
+		}
+	}
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	if a == "" || b == "" {
+		return a == b
+	}
+	var x, y any
+	if err := json.Unmarshal([]byte(a), &x); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(b), &y); err != nil {
+		t.Fatal(err)
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+func TestResizeToWhatIs(t *testing.T) {
+	net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPatch {
+			return refusal(400, "Nothing to change"), nil
+		}
+		return good(r), nil // it has 10 GB
+	}}
+	c := net.client(t)
+	if err := c.ResizeVolume(t.Context(), idA, 10); err != nil {
+		t.Errorf("it has that size: %v", err)
+	}
+	if err := c.ResizeVolume(t.Context(), idA, 20); !IsNothingToChange(err) {
+		t.Errorf("it has not that size: %v", err)
+	}
+}
+
+func TestLoadBalancerAsTheAPIShowsIt(t *testing.T) {
+	const live = `{"load_balancer":{"id":"` + idA + `","date_created":"2026-01-02T03:04:05+00:00","region":"EWR","label":"web",
+	"status":"active","ipv4":"192.0.2.123","ipv6":"2001:0db8:0:0::1","cname":"vlb-x.vultrlb.com","global_cname":"",
+	"generic_info":{"balancing_algorithm":"leastconn","timeout":600,"ssl_redirect":true,"sticky_sessions":{"cookie_name":"c"},
+	"proxy_protocol":true,"private_network":"old","vpc":""},"health_check":{"protocol":"tcp","port":31234,"path":"",
+	"check_interval":15,"response_timeout":5,"unhealthy_threshold":5,"healthy_threshold":4},"has_ssl":true,"http2":true,"http3":true,
+	"nodes":3,"forwarding_rules":[{"id":"73d8","frontend_protocol":"tcp","frontend_port":80,"backend_protocol":"tcp","backend_port":31080}],
+	"firewall_rules":[{"id":"abcd","port":80,"source":"0.0.0.0/0","ip_type":"v4"}],"instances":["b","a"],
+	"auto_ssl":{"domain_zone":"","domain_sub":"","domain":""},"global_regions":[],"node_ips":{"v4":[],"v6":[],"private":[]}}}`
+	net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(200, live), nil }}
+	got, err := net.client(t).LoadBalancer(t.Context(), idA)
+	want := LoadBalancer{
+		ID: idA, Label: "web", Region: "ewr", Status: "active", IPv4: "192.0.2.123", IPv6: "2001:db8::1", Hostname: "vlb-x.vultrlb.com",
+		Created: got.Created, Nodes: 3, Algorithm: "leastconn", Timeout: 600, SSLRedirect: true, ProxyProtocol: true, HTTP2: true,
+		HTTP3: true, StickyCookie: "c", VPC: "old", HasSSL: true, HealthCheck: HealthCheck{"tcp", 31234, "", 15, 5, 5, 4},
+		Rules: []ForwardingRule{{"tcp", 80, "tcp", 31080}}, Firewall: []FirewallRule{{80, "0.0.0.0/0", "v4"}}, Instances: []string{"a", "b"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) || !got.Active() || got.Created.Year() != 2026 {
+		t.Errorf("got %+v\nwant %+v, %v", got, want, err)
+	}
+}
+
+// servers answers for one virtual machine (idA) and one bare metal (idB).
+func servers(r *http.Request) (*http.Response, error) {
+	vm := map[string]any{
+		"id": idA, "label": "w1", "hostname": "w1.local", "region": "EWR", "plan": "vc2-1c-1gb", "status": "pending", "power_status": "running",
+		"server_status": "none", "main_ip": "0.0.0.0", "internal_ip": "10.1.2.3", "v6_main_ip": "2002:18f0:4100:263a:5300:07ff:fdd7:691c",
+		"tags": []string{"k8s"}, "ram": 1024, "date_created": "2026-01-02T03:04:05+00:00", "tag": "",
+	}
+	metal := map[string]any{
+		"id": idB, "label": "m1", "region": "ewr", "plan": "vbm", "status": "active", "power_status": "running", "main_ip": "192.0.2.9",
+		"ram": "32768 MB", "mac_address": 2199756823533, "vpcs": []any{map[string]string{"id": "net", "subnet": "10.1.0.0"}},
+	}
+	switch r.URL.Path {
+	case instancesPath:
+		return reply(200, map[string]any{"instances": []any{vm}, "meta": nil}), nil
+	case bareMetalsPath:
+		return reply(200, map[string]any{"bare_metals": []any{metal}}), nil
+	case instancesPath + "/" + idA:
+		return reply(200, map[string]any{"instance": vm}), nil
+	case bareMetalsPath + "/" + idB:
+		return reply(200, map[string]any{"bare_metal": metal}), nil
+	case bareMetalsPath + "/" + idB + "/vpcs":
+		return reply(200, map[string]any{"vpcs": []any{map[string]string{"ip_address": ""}, map[string]string{"ip_address": "10.1.0.7"}}}), nil
+	}
+	return refusal(404, "Invalid instance-id."), nil
+}
+
+func TestInstanceKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: servers}
+		c, ctx := net.client(t), t.Context()
+		vm, err := c.Instance(ctx, idA)
+		want := Instance{
+			ID: idA, Kind: KindVM, Label: "w1", Hostname: "w1.local", Region: "ewr", Plan: "vc2-1c-1gb", Status: "pending",
+			PowerStatus: "running", ServerStatus: "none", InternalIP: "10.1.2.3", MainIPv6: "2002:18f0:4100:263a:5300:7ff:fdd7:691c",
+			Tags: []string{"k8s"}, Created: vm.Created,
+		}
+		if err != nil || !reflect.DeepEqual(vm, want) {
+			t.Errorf("got %+v, %v", vm, err)
+		}
+		for range 3 {
+			metal, err := c.Instance(ctx, idB)
+			if err != nil || metal.Kind != KindBareMetal || metal.MainIP != "192.0.2.9" || metal.InternalIP != "10.1.0.7" || metal.PowerStatus != "running" {
+				t.Errorf("got %+v, %v", metal, err)
+			}
+		}
+		if n := net.count("GET", instancesPath+"/"+idB); n != 1 {
+			t.Errorf("the wrong route was asked %d times, want once", n)
+		}
+		list, err := c.Instances(ctx, 0)
+		if err != nil || len(list.Items) != 2 || list.Items[0].Kind != KindVM || list.Items[1].Kind != KindBareMetal {
+			t.Errorf("got %+v, %v", list, err)
+		}
+	})
+}
+
+func TestAnInstanceIsGoneOnlyIfBothRoutesSaySo(t *testing.T) {
+	for _, other := range []*http.Response{
+		refusal(500, "x"), refusal(401, "Invalid API token."), refusal(404, "Not found."), reply(404, "<html>"), reply(200, "{}"),
+	} {
+		for _, broken := range []string{instancesPath, bareMetalsPath} {
+			synctest.Test(t, func(t *testing.T) {
+				status, data := other.StatusCode, map[string]any{"error": "Not found.", "status": 404}
+				if status != 404 {
+					data = map[string]any{"error": "x"}
+				}
+				net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+					if strings.HasPrefix(r.URL.Path, broken) {
+						return reply(status, data), nil
+					}
+					return refusal(404, "Invalid instance-id."), nil
+				}}
+				if _, err := net.client(t).Instance(t.Context(), idA); err == nil || IsNotFound(err) {
+					t.Errorf("%s says %d: got %v", broken, status, err)
+				}
+			})
+		}
+	}
+	net := &cloud{answer: func(*http.Request) (*http.Response, error) { return refusal(404, "Invalid instance-id."), nil }}
+	if _, err := net.client(t).Instance(t.Context(), idA); !IsNotFound(err) || len(net.requests()) != 2 {
+		t.Errorf("both say 404: got %v after %d requests", err, len(net.requests()))
+	}
+}
+
+func TestKindsAreBounded(t *testing.T) {
+	var k kinds
+	for i := range maxKinds + 10 {
+		k.remember(Instance{ID: fmt.Sprint(i), Kind: KindBareMetal})
+	}
+	if len(k.metals) > maxKinds || !k.isMetal(fmt.Sprint(maxKinds+9)) {
+		t.Errorf("%d are remembered", len(k.metals))
+	}
+}
+
+func TestAccountAndRegions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/v2/account" {
+				return reply(200, map[string]any{"account": map[string]any{"name": "me", "acls": []string{"manage_users"}, "balance": -1.5}}), nil
+			}
+			return reply(200, map[string]any{"regions": []any{map[string]any{"id": "EWR", "options": []string{"block_storage_high_perf"}}}}), nil
+		}}
+		c, ctx := net.client(t), t.Context()
+		if a, err := c.Account(ctx); err != nil || a.Name != "me" || len(a.ACLs) != 1 {
+			t.Errorf("got %+v, %v", a, err)
+		}
+		for range 3 {
+			regions, err := c.Regions(ctx)
+			if err != nil || len(regions) != 1 || regions[0].ID != "ewr" || !regions[0].Sells("block_storage_high_perf") || regions[0].Sells("x") {
+				t.Errorf("got %+v, %v", regions, err)
+			}
+		}
+		if n := net.count("GET", "/v2/regions"); n != 1 {
+			t.Errorf("%d lists of regions", n)
+		}
+		time.Sleep(regionsMaxAge + time.Second)
+		if _, err := c.Regions(ctx); err != nil || net.count("GET", "/v2/regions") != 2 {
+			t.Errorf("regions are cached for ever (%v)", err)
+		}
+		if c.SettleTime() != 5*time.Second {
+			t.Errorf("settle time %v", c.SettleTime())
+		}
+	})
+}
