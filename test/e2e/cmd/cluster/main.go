@@ -1,0 +1,58 @@
+// Command cluster brings up a real Kubernetes on a simulated Vultr cloud on this
+// machine, shows the product on it, and takes it away again.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/box"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
+)
+
+const usage = `usage: cluster COMMAND
+  up      start a cluster with the product installed and leave it running
+  demo    show the product's main job on a cluster of its own; KEEP=1 leaves it running
+  status  say what is running and how to reach it
+  down    remove what is running, also what was killed, with everything it made`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	switch command, rest := args[0], args[1:]; {
+	// Three commands that a cluster's own programs call.
+	case command == box.Command && len(rest) == 1:
+		return box.Init(rest[0])
+	case command == cluster.HookCommand && len(rest) > 0:
+		return cluster.Hook(ctx, rest[0], rest[1:])
+	case command == cluster.ForwardCommand && len(rest) == 1:
+		return cluster.Forward(ctx, rest[0])
+	case len(rest) > 0:
+		return fmt.Errorf("%s takes no argument\n%s", command, usage)
+	case command == "up":
+		return up(ctx)
+	case command == "down":
+		return down(ctx)
+	case command == "status":
+		return status()
+	case command == "demo":
+		return demo(ctx)
+	default:
+		return fmt.Errorf("unknown command %q\n%s", command, usage)
+	}
+}
