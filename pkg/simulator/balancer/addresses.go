@@ -1,0 +1,157 @@
+package balancer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+)
+
+// addresses remembers which load balancer has which address of the range.
+type addresses struct {
+	pool netip.Prefix
+	file string
+
+	mu    sync.Mutex
+	byID  map[string]netip.Addr
+	taken map[netip.Addr]string
+}
+
+func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
+	if !pool.Addr().Is4() || pool.Bits() > 30 {
+		return nil, fmt.Errorf("load balancer addresses %s: an IPv4 range of at least four addresses is needed", pool)
+	}
+	a := &addresses{pool: pool.Masked(), file: file, byID: map[string]netip.Addr{}, taken: map[netip.Addr]string{}}
+	if file == "" {
+		return a, nil
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the caller's own state
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("addresses of the load balancers: %w", err)
+	}
+	if err := json.Unmarshal(text, &a.byID); err != nil {
+		return nil, fmt.Errorf("addresses of the load balancers: %s: %w", file, err)
+	}
+	for id, address := range a.byID {
+		a.taken[address] = id
+	}
+	return a, nil
+}
+
+// reserve gives the ID's address. The search begins at a place that depends on the ID alone, so that simulators
+// which share a range by accident (tests that run at once) hardly ever choose the same address.
+func (a *addresses) reserve(id string) (netip.Addr, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if address, ok := a.byID[id]; ok && a.pool.Contains(address) {
+		return address, nil
+	}
+	size := uint64(1) << (32 - a.pool.Bits())
+	usable := size - 2 // neither the network's address nor the broadcast address
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(id)) // a hash never fails
+	first := sum.Sum64()
+	for i := range usable {
+		address := a.nth(1 + (first+i)%usable)
+		if _, used := a.taken[address]; !used {
+			return address, a.put(id, address)
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("all %d load balancer addresses of %s are taken", usable, a.pool)
+}
+
+func (a *addresses) nth(n uint64) netip.Addr {
+	base := a.pool.Addr().As4()
+	value := uint64(base[0])<<24 | uint64(base[1])<<16 | uint64(base[2])<<8 | uint64(base[3])
+	value += n
+	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)})
+}
+
+// claim makes sure that the address belongs to the ID.
+func (a *addresses) claim(id string, address netip.Addr) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch owner := a.taken[address]; {
+	case owner == id:
+		return nil
+	case owner != "":
+		return fmt.Errorf("load balancer %s: address %s belongs to load balancer %s", id, address, owner)
+	case !a.pool.Contains(address):
+		return fmt.Errorf("load balancer %s: address %s is outside of %s", id, address, a.pool)
+	}
+	return a.put(id, address)
+}
+
+// put keeps the reservation on disk before anybody acts on it.
+func (a *addresses) put(id string, address netip.Addr) error {
+	next := maps.Clone(a.byID)
+	next[id] = address
+	return a.adopt(next)
+}
+
+func (a *addresses) release(id string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.byID[id]; !ok {
+		return nil
+	}
+	next := maps.Clone(a.byID)
+	delete(next, id)
+	return a.adopt(next)
+}
+
+func (a *addresses) adopt(next map[string]netip.Addr) error {
+	if err := a.save(next); err != nil {
+		return fmt.Errorf("addresses of the load balancers: %w", err)
+	}
+	a.byID, a.taken = next, map[netip.Addr]string{}
+	for id, address := range next {
+		a.taken[address] = id
+	}
+	return nil
+}
+
+// save writes by way of a temporary file: a kill leaves the old text or the new.
+func (a *addresses) save(next map[string]netip.Addr) error {
+	if a.file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(next, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary := a.file + ".new"
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, a.file)
+}
+
+func (a *addresses) of(id string) (netip.Addr, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	address, ok := a.byID[id]
+	return address, ok
+}
+
+func (a *addresses) reserved(address netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.taken[address]
+	return ok
+}
+
+func (a *addresses) ids() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(maps.Keys(a.byID))
+}

@@ -1,0 +1,88 @@
+package balancer
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// conns are the open connections of one listener: bounded, and closed together.
+type conns struct {
+	mu     sync.Mutex
+	closed bool
+	open   map[*tracked]struct{}
+	// budget is shared by all listeners of a load balancer.
+	budget *budget
+}
+
+// budget bounds the connections of a load balancer.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+func (b *budget) take() bool {
+	if b.used.Add(1) <= b.limit {
+		return true
+	}
+	b.used.Add(-1)
+	return false
+}
+
+func (b *budget) giveBack() { b.used.Add(-1) }
+
+// tracked is an accepted connection that leaves its set when it is closed.
+type tracked struct {
+	*net.TCPConn
+	once   sync.Once
+	onDone func()
+}
+
+// Close closes the connection; again is no error.
+func (t *tracked) Close() error {
+	err := net.ErrClosed
+	t.once.Do(func() {
+		err = t.TCPConn.Close()
+		t.onDone()
+	})
+	return err
+}
+
+// track takes the connection in, or tells that there is no room or the listener has ended.
+func (c *conns) track(conn *net.TCPConn) (*tracked, bool) {
+	if !c.budget.take() {
+		return nil, false
+	}
+	t := &tracked{TCPConn: conn}
+	t.onDone = func() {
+		c.budget.giveBack()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.open, t)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.budget.giveBack()
+		return nil, false
+	}
+	if c.open == nil {
+		c.open = map[*tracked]struct{}{}
+	}
+	c.open[t] = struct{}{}
+	return t, true
+}
+
+// close closes all connections and lets no further one in.
+func (c *conns) close() {
+	c.mu.Lock()
+	c.closed = true
+	all := make([]*tracked, 0, len(c.open))
+	for t := range c.open {
+		all = append(all, t)
+	}
+	c.mu.Unlock()
+	for _, t := range all {
+		_ = t.Close() // its user may have closed it already
+	}
+}

@@ -1,0 +1,72 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// link is where addresses are added to this machine (or to its network namespace). All methods are idempotent.
+type link interface {
+	add(netip.Addr) error
+	remove(netip.Addr) error
+	list() ([]netip.Addr, error)
+}
+
+// noLink is for addresses that are local anyway.
+type noLink struct{}
+
+func (noLink) add(netip.Addr) error        { return nil }
+func (noLink) remove(netip.Addr) error     { return nil }
+func (noLink) list() ([]netip.Addr, error) { return nil, nil }
+
+// bridge adds each address to a link as a /32.
+type bridge struct{ link netlink.Link }
+
+func openBridge(name string) (bridge, error) {
+	found, err := netlink.LinkByName(name)
+	if err != nil {
+		return bridge{}, fmt.Errorf("link %s for the load balancers' addresses: %w", name, err)
+	}
+	return bridge{found}, nil
+}
+
+func (b bridge) add(address netip.Addr) error {
+	err := netlink.AddrAdd(b.link, hostAddress(address))
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("adding %s to %s: %w", address, b.link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func (b bridge) remove(address netip.Addr) error {
+	err := netlink.AddrDel(b.link, hostAddress(address))
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("removing %s from %s: %w", address, b.link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// list gives the /32 addresses of the link; a wider one is the link's own.
+func (b bridge) list() ([]netip.Addr, error) {
+	present, err := netlink.AddrList(b.link, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %s: %w", b.link.Attrs().Name, err)
+	}
+	var list []netip.Addr
+	for _, one := range present {
+		address, ok := netip.AddrFromSlice(one.IP.To4())
+		if bits, _ := one.Mask.Size(); ok && bits == 32 {
+			list = append(list, address)
+		}
+	}
+	return list, nil
+}
+
+func hostAddress(address netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(32, 32)}}
+}

@@ -1,0 +1,200 @@
+package balancer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// exchange is one request on its way: what the handler knows and the transport needs.
+type exchange struct {
+	settings *settings
+	rule     simulator.BalancerRule
+	client   net.Addr
+	frontend net.Addr
+	one      *member // the backend that is asked now
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) (*exchange, bool) {
+	e, ok := ctx.Value(exchangeKey{}).(*exchange)
+	return e, ok
+}
+
+// passOn answers a request with what a backend answers.
+func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings, rule simulator.BalancerRule) {
+	e := &exchange{settings: s, rule: rule}
+	if source, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		e.client = net.TCPAddrFromAddrPort(source)
+	}
+	e.frontend, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	// Only now is the exchange over: an upgraded connection (WebSocket) lives as long as the handler.
+	defer func() {
+		if e.one != nil {
+			b.members.release(e.one)
+		}
+	}()
+	b.proxy.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)))
+}
+
+func newProxy(b *balancer) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:       rewrite,
+		Transport:     selector{b},
+		FlushInterval: -1, // a stream must not wait for a buffer to fill
+		ErrorLog:      quietLog(b.log),
+		ErrorHandler:  failed,
+	}
+}
+
+// rewrite tells the backend about the client, and leaves the rest of the request as it is.
+func rewrite(r *httputil.ProxyRequest) {
+	e, ok := exchangeOf(r.In.Context())
+	if !ok {
+		return
+	}
+	r.Out.URL.Scheme = "http"
+	if e.rule.BackendProtocol == "https" {
+		r.Out.URL.Scheme = "https"
+	}
+	r.Out.URL.Host = "backend" // the transport's choice
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"] // SetXForwarded adds the client to it
+	r.SetXForwarded()
+	r.Out.Header.Set("X-Forwarded-Port", strconv.Itoa(e.rule.FrontendPort))
+}
+
+// failed answers as the platform's proxy does: 503 without a backend, 504 when it is silent, 502 for the rest.
+func failed(out http.ResponseWriter, _ *http.Request, err error) {
+	status := http.StatusBadGateway
+	timeout, isNet := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, errNoBackend), isDialError(err):
+		status = http.StatusServiceUnavailable
+	case isNet && timeout.Timeout():
+		status = http.StatusGatewayTimeout
+	}
+	http.Error(out, http.StatusText(status), status)
+}
+
+// selector is the transport of the proxy: it chooses the backend for each request.
+type selector struct{ b *balancer }
+
+// RoundTrip asks one backend. Another one is asked only when no connection came about: then nothing was sent.
+func (t selector) RoundTrip(r *http.Request) (*http.Response, error) {
+	e, ok := exchangeOf(r.Context())
+	if !ok {
+		return nil, errors.New("a request without its exchange")
+	}
+	tried, failure := map[*member]bool{}, errNoBackend
+	cookie := stickyToken(r, e.settings.spec.StickyCookie)
+	for {
+		one, ok := t.b.members.acquire(e.settings.spec.Algorithm, cookie, tried)
+		if !ok {
+			return nil, failure
+		}
+		e.one = one
+		response, err := t.b.upstream.Load().transport.RoundTrip(outgoing(r, one, e.rule.BackendPort))
+		if err == nil {
+			stick(response, e.settings.spec.StickyCookie, cookie, one.token)
+			return response, nil
+		}
+		if !isDialError(err) || r.Context().Err() != nil {
+			return nil, err
+		}
+		tried[one], failure = true, err
+		e.one = nil
+		t.b.members.release(one)
+	}
+}
+
+// outgoing is the request for one backend. Its body stays open, so that another backend can be tried.
+func outgoing(r *http.Request, one *member, port int) *http.Request {
+	out := r.WithContext(r.Context())
+	url := *r.URL
+	url.Host = hostWithPort(one.backend.Address, port)
+	out.URL = &url
+	if r.Body != nil {
+		out.Body = io.NopCloser(r.Body)
+	}
+	return out
+}
+
+func hostWithPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+func isDialError(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// stickyToken is the backend that the client's cookie names.
+func stickyToken(r *http.Request, name string) string {
+	if name == "" {
+		return ""
+	}
+	cookie, err := r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
+}
+
+// stick tells the client which backend it belongs to from now on, unless it knows.
+func stick(response *http.Response, name, known, token string) {
+	if name == "" || known == token {
+		return
+	}
+	cookie := &http.Cookie{Name: name, Value: token, Path: "/", HttpOnly: true} //nolint:gosec // served on http and https alike
+	response.Header.Add("Set-Cookie", cookie.String())
+}
+
+// upstreamOptions are what a transport is made for.
+type upstreamOptions struct {
+	address       netip.Addr
+	timeout       time.Duration
+	proxyProtocol bool
+}
+
+// newTransport makes the transport to the backends. Certificates of backends are not verified: they are made for
+// other names, and the platform does not either. With the PROXY protocol a connection speaks for one client alone.
+func newTransport(options upstreamOptions, dial dialFunc) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			e, ok := exchangeOf(ctx)
+			if err != nil || !options.proxyProtocol || !ok || e.client == nil || e.frontend == nil {
+				return conn, err
+			}
+			if err := announce(conn, e.client, e.frontend); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+			return conn, nil
+		},
+		DisableKeepAlives:      options.proxyProtocol,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    32,
+		IdleConnTimeout:        30 * time.Second,
+		ResponseHeaderTimeout:  options.timeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		TLSHandshakeTimeout:    headerTimeout,
+		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see the function's comment
+	}
+}
+
+// sourceOf is the address of a connection's other end.
+func sourceOf(address net.Addr) netip.Addr {
+	if tcp, ok := address.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,84 @@
+package balancer
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// defaultTimeout is the platform's, for a spec that names none.
+const defaultTimeout = 600 * time.Second
+
+// settings is a spec, validated and compiled. It never changes: a load balancer gets new ones.
+type settings struct {
+	spec        simulator.BalancerSpec
+	address     netip.Addr
+	timeout     time.Duration
+	tcp, udp    map[int]simulator.BalancerRule // by frontend port
+	firewall    firewall
+	certificate *tls.Certificate
+	// redirectPort is the port of the first https rule, 0 for no redirect.
+	redirectPort int
+}
+
+// compile validates a spec and names every fault.
+func compile(spec simulator.BalancerSpec) (*settings, error) {
+	s := &settings{
+		spec: spec, timeout: spec.Timeout, firewall: newFirewall(spec.Firewall),
+		tcp: map[int]simulator.BalancerRule{}, udp: map[int]simulator.BalancerRule{},
+	}
+	if s.timeout <= 0 {
+		s.timeout = defaultTimeout
+	}
+	var faults []error
+	var err error
+	if s.address, err = netip.ParseAddr(spec.Address); err != nil {
+		faults = append(faults, fmt.Errorf("address: %w", err))
+	}
+	for _, rule := range spec.Rules {
+		faults = append(faults, s.add(rule))
+	}
+	if spec.Certificate != nil {
+		pair, err := tls.X509KeyPair(spec.Certificate.CertificatePEM, spec.Certificate.PrivateKeyPEM)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("certificate: %w", err))
+		}
+		s.certificate = &pair
+	}
+	for _, backend := range spec.Backends {
+		if _, err := netip.ParseAddr(backend.Address); err != nil {
+			faults = append(faults, fmt.Errorf("backend %s: %w", backend.InstanceID, err))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("load balancer %s: %w", spec.ID, err)
+	}
+	return s, nil
+}
+
+func (s *settings) add(rule simulator.BalancerRule) error {
+	if rule.FrontendPort < 1 || rule.FrontendPort > 65535 || rule.BackendPort < 1 || rule.BackendPort > 65535 {
+		return fmt.Errorf("rule %s: ports %d and %d: between 1 and 65535", rule.ID, rule.FrontendPort, rule.BackendPort)
+	}
+	ports := s.tcp
+	switch rule.FrontendProtocol {
+	case "udp":
+		ports = s.udp
+	case "tcp", "http":
+	case "https":
+		if s.spec.SSLRedirect && (s.redirectPort == 0 || rule.FrontendPort == 443) {
+			s.redirectPort = rule.FrontendPort
+		}
+	default:
+		return fmt.Errorf("rule %s: unknown protocol %q", rule.ID, rule.FrontendProtocol)
+	}
+	if _, taken := ports[rule.FrontendPort]; taken {
+		return fmt.Errorf("rule %s: port %d is in two rules", rule.ID, rule.FrontendPort)
+	}
+	ports[rule.FrontendPort] = rule
+	return nil
+}

@@ -1,0 +1,186 @@
+package balancer
+
+import (
+	"crypto/tls"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+const (
+	maxHeaderBytes = 64 << 10
+	// headerTimeout bounds how long a client may take to say what it wants.
+	headerTimeout = 15 * time.Second
+	// keepAlive is how long a connection waits for the next request; it is apart from the timeout of requests.
+	keepAlive = time.Minute
+)
+
+var errNoCertificate = errors.New("the load balancer has no certificate")
+
+// webServer serves the HTTP connections of a port, with TLS or without, that the port's accept loop feeds to it.
+type webServer struct {
+	front  *tcpFront
+	queue  *connQueue
+	server *http.Server
+	tls    bool
+}
+
+func newWebServer(f *tcpFront, withTLS bool) *webServer {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(withTLS)
+	w := &webServer{front: f, tls: withTLS, queue: newConnQueue(f.listener.Addr())}
+	w.server = &http.Server{
+		Handler:           w,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       keepAlive,
+		MaxHeaderBytes:    maxHeaderBytes,
+		Protocols:         protocols,
+		ErrorLog:          quietLog(f.b.log),
+	}
+	if withTLS {
+		w.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: f.b.tlsConfig}
+	}
+	return w
+}
+
+// tlsConfig is asked for every handshake: a new certificate and a switched http2 are seen by the next connection.
+func (b *balancer) tlsConfig(*tls.ClientHelloInfo) (*tls.Config, error) {
+	s := b.settings.Load()
+	if s.certificate == nil {
+		return nil, errNoCertificate
+	}
+	config := &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{*s.certificate},
+		NextProtos:   []string{"http/1.1"},
+		// A resumed session would not be shown a new certificate.
+		SessionTicketsDisabled: true,
+	}
+	if s.spec.HTTP2 {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
+	return config, nil
+}
+
+func (w *webServer) serve() {
+	var err error
+	if w.tls {
+		err = w.server.ServeTLS(w.queue, "", "")
+	} else {
+		err = w.server.Serve(w.queue)
+	}
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		w.front.b.log.Error(err, "Serving HTTP", "port", w.front.port)
+	}
+}
+
+func (w *webServer) feed(conn *tracked) {
+	if !w.queue.feed(conn) {
+		_ = conn.Close() // the front is closing
+	}
+}
+
+func (w *webServer) close() {
+	_ = w.queue.Close()  // closing twice is no matter
+	_ = w.server.Close() // its connections are closed already
+}
+
+// ServeHTTP passes a request on to a backend under the rule that the port has now.
+func (w *webServer) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	s := w.front.b.settings.Load()
+	rule, ok := s.tcp[w.front.port]
+	scheme := "http"
+	if w.tls {
+		scheme = "https"
+	}
+	source, err := netip.ParseAddrPort(r.RemoteAddr)
+	switch {
+	case !ok || rule.FrontendProtocol != scheme:
+		goAway(out, http.StatusServiceUnavailable) // the rule changed since the connection came
+	case err != nil || !s.firewall.admits(w.front.port, source.Addr()):
+		goAway(out, http.StatusForbidden) // the firewall changed since the connection came
+	case !w.tls && s.redirectPort != 0:
+		redirect(out, r, s.redirectPort)
+	default:
+		w.front.b.passOn(out, r, s, rule)
+	}
+}
+
+func goAway(out http.ResponseWriter, status int) {
+	out.Header().Set("Connection", "close")
+	http.Error(out, http.StatusText(status), status)
+}
+
+// redirect sends the client to the https listener under the name that it used.
+func redirect(out http.ResponseWriter, r *http.Request, port int) {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if port != 443 {
+		host = hostWithPort(host, port)
+	}
+	target := *r.URL
+	target.Scheme, target.Host = "https", host
+	http.Redirect(out, r, target.String(), http.StatusFound)
+}
+
+// connQueue is a net.Listener that gives out the connections which it is fed.
+type connQueue struct {
+	address net.Addr
+	waiting chan net.Conn
+	once    sync.Once
+	done    chan struct{}
+}
+
+func newConnQueue(address net.Addr) *connQueue {
+	return &connQueue{address: address, waiting: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (q *connQueue) feed(conn net.Conn) bool {
+	select {
+	case q.waiting <- conn:
+		return true
+	case <-q.done:
+		return false
+	}
+}
+
+// Accept gives the next connection.
+func (q *connQueue) Accept() (net.Conn, error) {
+	select {
+	case conn := <-q.waiting:
+		return conn, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept and feed.
+func (q *connQueue) Close() error {
+	q.once.Do(func() { close(q.done) })
+	return nil
+}
+
+// Addr is the address of the real listener.
+func (q *connQueue) Addr() net.Addr { return q.address }
+
+// quietLog keeps what clients do wrong out of the normal log.
+func quietLog(logger klog.Logger) *log.Logger {
+	return log.New(lineWriter{logger}, "", 0)
+}
+
+type lineWriter struct{ logger klog.Logger }
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	w.logger.V(4).Info("HTTP", "message", strings.TrimSpace(string(line)))
+	return len(line), nil
+}
