@@ -71,15 +71,15 @@ func proveTraits(t *testing.T, point string) {
 func TestFidelity01ErrorsAndAuthorization(t *testing.T) { proveTraits(t, "01") }
 func TestFidelity02AsynchronousVerbs(t *testing.T)      { proveTraits(t, "02") }
 
-// func TestFidelity03InstanceLife(t *testing.T)           { proveTraits(t, "03") }
-// func TestFidelity04LiveIsFalseByDefault(t *testing.T)   { proveTraits(t, "04") }
-// func TestFidelity05Attachments(t *testing.T)            { proveTraits(t, "05") }
-// func TestFidelity06BlockIdentity(t *testing.T)          { proveTraits(t, "06") }
-// func TestFidelity07BlockSizes(t *testing.T)             { proveTraits(t, "07") }
-// func TestFidelity08BlocksOutliveInstances(t *testing.T) { proveTraits(t, "08") }
-// func TestFidelity11Lists(t *testing.T)                  { proveTraits(t, "11") }
-func TestFidelity12NoIdempotency(t *testing.T)   { proveTraits(t, "12") }
-func TestFidelity13LimitsAndErrors(t *testing.T) { proveTraits(t, "13") }
+func TestFidelity03InstanceLife(t *testing.T)           { proveTraits(t, "03") }
+func TestFidelity04LiveIsFalseByDefault(t *testing.T)   { proveTraits(t, "04") }
+func TestFidelity05Attachments(t *testing.T)            { proveTraits(t, "05") }
+func TestFidelity06BlockIdentity(t *testing.T)          { proveTraits(t, "06") }
+func TestFidelity07BlockSizes(t *testing.T)             { proveTraits(t, "07") }
+func TestFidelity08BlocksOutliveInstances(t *testing.T) { proveTraits(t, "08") }
+func TestFidelity11Lists(t *testing.T)                  { proveTraits(t, "11") }
+func TestFidelity12NoIdempotency(t *testing.T)          { proveTraits(t, "12") }
+func TestFidelity13LimitsAndErrors(t *testing.T)        { proveTraits(t, "13") }
 
 func TestFidelity14LoadBalancerLife(t *testing.T)    { proveTraits(t, "14") }
 func TestFidelity15LoadBalancerUpdates(t *testing.T) { proveTraits(t, "15") }

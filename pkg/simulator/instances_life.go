@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
@@ -86,10 +87,22 @@ func (s *Simulator) power(c *call, kind string, delay time.Duration) (int, any, 
 		case i.locked() && s.keeps(quirkLockedWindow):
 			return wire.BadRequest("Server is currently locked")
 		}
-		s.schedule(tx, kind, i.ID, "", delay)
+		s.schedule(tx, kind, i.ID, "", delay+s.powerBacklog(tx, i.ID))
 		return nil
 	})
 	return s.noContent(), nil, err
+}
+
+// powerBacklog tells how long the changes of power take that were accepted before, in unscaled time: the last one that
+// was asked for has to be the last one that happens.
+func (s *Simulator) powerBacklog(tx *store.Tx, id string) time.Duration {
+	var last time.Duration
+	for _, job := range s.jobs.AllIn(tx) {
+		if job.Target == id && slices.Contains([]string{jobInstanceHalt, jobInstanceStart, jobInstanceReboot}, job.Kind) {
+			last = max(last, time.Until(job.Due))
+		}
+	}
+	return time.Duration(float64(last) / s.cfg.TimeScale)
 }
 
 func (s *Simulator) haltInstance(c *call) (int, any, error) {
