@@ -134,7 +134,10 @@ func TestTheKeyIsNeverShown(t *testing.T) {
 			w.WriteHeader(502)
 			_, _ = io.WriteString(w, strings.Repeat("x", maxMessage-10)+key) // cut inside of the key
 		},
-		"content type": func(w http.ResponseWriter, key string) { w.Header().Set("Content-Type", "x/"+key); _, _ = io.WriteString(w, key) },
+		"content type": func(w http.ResponseWriter, key string) {
+			w.Header().Set("Content-Type", "x/"+key)
+			_, _ = io.WriteString(w, key)
+		},
 		"decoding": func(w http.ResponseWriter, key string) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = fmt.Fprintf(w, `{"block":{"date_created":%q,"size_gb":%q}}`, key, key)
@@ -147,7 +150,9 @@ func TestTheKeyIsNeverShown(t *testing.T) {
 			_, _ = fmt.Fprintf(conn, "%s is your key\r\n\r\n", key)
 			_ = conn.Close()
 		},
-		"private key": func(w http.ResponseWriter, _ string) { writeJSON(w, 400, map[string]string{"error": "invalid: " + pem}) },
+		"private key": func(w http.ResponseWriter, _ string) {
+			writeJSON(w, 400, map[string]string{"error": "invalid: " + pem})
+		},
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {

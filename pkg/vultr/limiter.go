@@ -168,9 +168,7 @@ func (l *limiter) refused(sent time.Time, retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.pace.fall(sent, now) {
-		l.tokens.SetLimitAt(now, rate.Limit(l.pace.rate))
-	}
+	l.pace.fall(sent, now)
 	wait := min(orDefault(retryAfter, defaultPause), maxRetryAfter)
 	// Several clients behind one address are refused together; they must not come back together.
 	until := now.Add(wait + rand.N(wait/4+1)) //nolint:gosec // spreading load needs no secrecy

@@ -195,8 +195,9 @@ func TestThreeClientsBehindOneAddress(t *testing.T) {
 			c := net.client(t, func(cfg *Config) { cfg.StartRate, cfg.MaxRate = 10, 20 })
 			for range 8 {
 				wg.Go(func() {
-					for ctx.Err() == nil {
-						_, _ = c.Volume(ctx, idA) // the counters tell
+					// The first error is the end: a pause that outlasts ctx is an error at once.
+					for err := error(nil); err == nil; {
+						_, err = c.Volume(ctx, idA)
 					}
 				})
 			}
