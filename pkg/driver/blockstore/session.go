@@ -1,0 +1,78 @@
+package blockstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// Session is the time for which one caller has been the only one that creates volumes, as far as this process
+// can know. Of several controllers the one whose provisioner holds the lease is called. A provisioner that loses
+// the lease ends, so a new leader shows as a new connection: on its first create another controller may just have
+// sent a create that no list shows yet.
+type Session struct {
+	once  sync.Once
+	guard *vultr.SettleGuard
+}
+
+type sessionKey struct{}
+
+// WithSession puts a new session into the context of a connection.
+func WithSession(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sessionKey{}, &Session{})
+}
+
+// absent tells whether a list that began then proves that no volume of the name was ever created, by this
+// process or by one that had the lease before.
+func (s *Store) absent(ctx context.Context, name string, listBegan time.Time) error {
+	if session, ok := ctx.Value(sessionKey{}).(*Session); ok {
+		session.once.Do(func() { session.guard = vultr.NewSettleGuard(s.api.SettleTime()) })
+		if err := session.guard.Absent(name, listBegan); err != nil {
+			return err
+		}
+	}
+	return s.guard.Absent(name, listBegan)
+}
+
+// recent remembers for a while which volume a name got. A list may still lack it when the same create is asked
+// for again, and the caller may have given up before it heard the ID.
+type recent struct {
+	mu    sync.Mutex
+	names map[string]remembered
+}
+
+type remembered struct {
+	id    string
+	until time.Time
+}
+
+const recentFor = time.Minute
+
+func (r *recent) put(name, id string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names == nil {
+		r.names = map[string]remembered{}
+	}
+	for n, m := range r.names {
+		if now.After(m.until) {
+			delete(r.names, n)
+		}
+	}
+	r.names[name] = remembered{id: id, until: now.Add(recentFor)}
+}
+
+func (r *recent) get(name string, now time.Time) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.names[name]
+	return m.id, ok && now.Before(m.until)
+}
+
+func (r *recent) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.names, name)
+}

@@ -1,0 +1,110 @@
+// Package blockstore keeps volumes as block storage of the platform: disks that one instance at a time can have.
+//
+// Everything here can be cut off at any point and called again. What a cut-off call did is found out by looking,
+// never by assuming.
+package blockstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// API is what the store needs of the platform.
+type API interface {
+	Regions(ctx context.Context) ([]vultr.Region, error)
+	Volume(ctx context.Context, id string) (vultr.Volume, error)
+	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
+	WaitVolume(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, error)
+	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
+	ResizeVolume(ctx context.Context, id string, sizeGB int) error
+	AttachVolume(ctx context.Context, id, instanceID string) error
+	DetachVolume(ctx context.Context, id string) error
+	DeleteVolume(ctx context.Context, id string) error
+	Instance(ctx context.Context, id string) (vultr.Instance, error)
+	SettleTime() time.Duration
+}
+
+// Store is block storage as a place for volumes. It is safe for concurrent use, and two processes may use the
+// same account.
+type Store struct {
+	api    API
+	guard  *vultr.SettleGuard // for the whole life of the process
+	recent recent
+	orders inflight.Queue // by instance
+
+	duplicates prometheus.Counter
+}
+
+// New makes a store. Its metrics go to reg; nil is none.
+func New(api API, reg prometheus.Registerer) *Store {
+	s := &Store{
+		api:   api,
+		guard: vultr.NewSettleGuard(api.SettleTime()),
+		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "csi_duplicate_volumes_total",
+			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(s.duplicates, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "csi_instance_queue_length",
+			Help: "Attach and detach operations under way or waiting for their instance.",
+		}, func() float64 { return float64(s.orders.Waiting()) }))
+	}
+	return s
+}
+
+// Get reads one volume.
+func (s *Store) Get(ctx context.Context, id string) (volume.Volume, error) {
+	v, err := s.api.Volume(ctx, id)
+	if vultr.IsNotFound(err) {
+		return volume.Volume{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+	}
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	return fromAPI(v), nil
+}
+
+// List reads all volumes, ordered by ID. maxAge says how old the answer may be.
+func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	list, err := s.api.Volumes(ctx, maxAge)
+	if err != nil {
+		return nil, err
+	}
+	volumes := make([]volume.Volume, 0, len(list.Items))
+	for _, v := range list.Items {
+		volumes = append(volumes, fromAPI(v))
+	}
+	slices.SortFunc(volumes, func(a, b volume.Volume) int { return strings.Compare(a.ID, b.ID) })
+	return volumes, nil
+}
+
+// fromAPI translates a volume into the driver's terms.
+func fromAPI(v vultr.Volume) volume.Volume {
+	t := volume.NVMe
+	if v.Type == vultr.StorageOpt {
+		t = volume.HDD
+	}
+	return volume.Volume{
+		ID: v.ID, Name: v.Label, Kind: volume.Block, Type: t, Region: strings.ToLower(v.Region),
+		SizeGiB: int64(v.SizeGB), Ready: v.Active(), AttachedTo: v.AttachedTo, Serial: v.MountID,
+		Source: v.SnapshotID, Created: v.Created,
+	}
+}
+
+// blockType translates a disk type into the API's terms.
+func blockType(t volume.DiskType) vultr.BlockType {
+	if t == volume.HDD {
+		return vultr.StorageOpt
+	}
+	return vultr.HighPerf
+}

@@ -1,0 +1,80 @@
+package controller
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// ControllerPublishVolume attaches a volume to an instance.
+func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
+	if err := checkPublish(req); err != nil {
+		return nil, asStatus(err)
+	}
+	end, err := s.begin(req.GetVolumeId(), "ControllerPublishVolume")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	v, err := s.store.Attach(ctx, req.GetVolumeId(), req.GetNodeId())
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return &csi.ControllerPublishVolumeResponse{PublishContext: map[string]string{
+		volume.ContextSerial:      v.Serial,
+		volume.ContextStorageType: string(v.Kind),
+	}}, nil
+}
+
+// checkPublish judges the request: what is missing first, then what names nothing that can exist.
+func checkPublish(req *csi.ControllerPublishVolumeRequest) error {
+	switch {
+	case req.GetVolumeId() == "":
+		return volume.Errorf(volume.Invalid, "volume_id is missing")
+	case req.GetNodeId() == "":
+		return volume.Errorf(volume.Invalid, "node_id is missing")
+	case req.GetVolumeCapability() == nil:
+		return volume.Errorf(volume.Invalid, "volume_capability is missing")
+	case req.GetReadonly():
+		return volume.Errorf(volume.Invalid, "an instance cannot have a volume read-only; it can be published read-only to a pod")
+	}
+	if err := checkCapabilities([]*csi.VolumeCapability{req.GetVolumeCapability()}); err != nil {
+		return err
+	}
+	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
+		return err
+	}
+	return checkNodeID(req.GetNodeId())
+}
+
+func checkNodeID(id string) error {
+	if !volume.ValidID(id) {
+		return status.Errorf(codes.NotFound, "node %q does not exist: IDs of nodes are the UUIDs of instances", id)
+	}
+	return nil
+}
+
+// ControllerUnpublishVolume detaches a volume from an instance, or from whichever has it when none is named.
+func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
+	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	if node := req.GetNodeId(); node != "" && !volume.ValidID(node) {
+		// Nothing can be attached to what is no instance.
+		return &csi.ControllerUnpublishVolumeResponse{}, nil
+	}
+	end, err := s.begin(req.GetVolumeId(), "ControllerUnpublishVolume")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if err := s.store.Detach(ctx, req.GetVolumeId(), req.GetNodeId()); err != nil {
+		return nil, asStatus(err)
+	}
+	return &csi.ControllerUnpublishVolumeResponse{}, nil
+}

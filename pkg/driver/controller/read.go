@@ -1,0 +1,154 @@
+package controller
+
+import (
+	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+const (
+	// pageCap keeps an answer far below the 4 MB that gRPC grants: an entry has about 200 bytes.
+	pageCap = 5000
+	// pageAge is how old the list may be from which the pages after the first are answered, so that reading a
+	// long list in small pages does not read the whole account for each of them.
+	pageAge = 15 * time.Second
+	// tokenPrefix marks the form of tokens, should it ever change.
+	tokenPrefix = "after:"
+)
+
+// ListVolumes lists the volumes with the nodes that have them, ordered by ID. A token says after which ID to go
+// on: it needs no memory in this process and stays valid when that volume is deleted.
+func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
+	if req.GetMaxEntries() < 0 {
+		return nil, status.Errorf(codes.InvalidArgument, "max_entries is %d, it must not be negative", req.GetMaxEntries())
+	}
+	after, err := parseToken(req.GetStartingToken())
+	if err != nil {
+		return nil, err
+	}
+	maxAge := time.Duration(0)
+	if after != "" {
+		maxAge = pageAge
+	}
+	all, err := s.store.List(ctx, maxAge)
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	page, more := pageAfter(all, after, int(req.GetMaxEntries()))
+	resp := &csi.ListVolumesResponse{}
+	for _, v := range page {
+		resp.Entries = append(resp.Entries, &csi.ListVolumesResponse_Entry{
+			Volume: toCSI(v),
+			Status: &csi.ListVolumesResponse_VolumeStatus{PublishedNodeIds: publishedTo(v)},
+		})
+	}
+	if more {
+		resp.NextToken = token(page[len(page)-1].ID)
+	}
+	return resp, nil
+}
+
+// pageAfter cuts the page that begins behind an ID out of volumes ordered by ID, and tells whether more follow.
+func pageAfter(all []volume.Volume, after string, maxEntries int) (page []volume.Volume, more bool) {
+	if maxEntries == 0 || maxEntries > pageCap {
+		maxEntries = pageCap
+	}
+	begin, found := slices.BinarySearchFunc(all, after, func(v volume.Volume, id string) int { return strings.Compare(v.ID, id) })
+	if found {
+		begin++
+	}
+	end := min(begin+maxEntries, len(all))
+	return all[begin:end], end < len(all)
+}
+
+func token(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(tokenPrefix + id)) }
+
+func parseToken(t string) (after string, err error) {
+	if t == "" {
+		return "", nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(t)
+	id, ours := strings.CutPrefix(string(raw), tokenPrefix)
+	if err != nil || !ours || !volume.ValidID(id) {
+		return "", status.Errorf(codes.Aborted, "starting_token %q is not one of ours: start again without a token", t)
+	}
+	return id, nil
+}
+
+func publishedTo(v volume.Volume) []string {
+	if v.AttachedTo == "" {
+		return nil
+	}
+	return []string{v.AttachedTo}
+}
+
+// ControllerGetVolume reads one volume.
+func (s *Service) ControllerGetVolume(ctx context.Context, req *csi.ControllerGetVolumeRequest) (*csi.ControllerGetVolumeResponse, error) {
+	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	v, err := s.store.Get(ctx, req.GetVolumeId())
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return &csi.ControllerGetVolumeResponse{
+		Volume: toCSI(v),
+		Status: &csi.ControllerGetVolumeResponse_VolumeStatus{PublishedNodeIds: publishedTo(v)},
+	}, nil
+}
+
+// ValidateVolumeCapabilities confirms what the volume as it is can serve.
+func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
+	if req.GetVolumeId() == "" || len(req.GetVolumeCapabilities()) == 0 {
+		return nil, status.Error(codes.InvalidArgument, "volume_id or volume_capabilities are missing")
+	}
+	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	v, err := s.store.Get(ctx, req.GetVolumeId())
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	if why := mismatch(v, req); why != nil {
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: why.Error()}, nil
+	}
+	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
+		VolumeContext:      req.GetVolumeContext(),
+		VolumeCapabilities: req.GetVolumeCapabilities(),
+		Parameters:         req.GetParameters(),
+	}}, nil
+}
+
+// mismatch says why a volume does not serve what the request asks for.
+func mismatch(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
+	if err := checkCapabilities(req.GetVolumeCapabilities()); err != nil {
+		return err
+	}
+	if len(req.GetParameters()) > 0 {
+		p, err := params.Parse(req.GetParameters())
+		if err != nil {
+			return err
+		}
+		if p.Type != v.Type {
+			return volume.Errorf(volume.Invalid, "the volume is of type %s, the parameters ask for %s", v.Type, p.Type)
+		}
+	}
+	if region, err := topology.Region(req.GetVolumeContext()); err != nil || (region != "" && region != v.Region) {
+		return volume.Errorf(volume.Invalid, "the volume is in region %s, the volume context says %s", v.Region, region)
+	}
+	if kind := req.GetVolumeContext()[volume.ContextStorageType]; kind != "" && kind != string(v.Kind) {
+		return volume.Errorf(volume.Invalid, "the volume is of storage type %s, the volume context says %s", v.Kind, kind)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func ioctlUint64(file *os.File, request uintptr) (uint64, error) {
+	var value uint64
+	//nolint:gosec // the kernel writes eight bytes to the address
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), request, uintptr(unsafe.Pointer(&value))); errno != 0 {
+		return 0, errno
+	}
+	return value, nil
+}
+
+// SetReadOnly makes the kernel refuse, or accept again, every write to the device.
+func SetReadOnly(d Device, readOnly bool) error {
+	file, err := Open(d, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	value := 0
+	if readOnly {
+		value = 1
+	}
+	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.BLKROSET, value); err != nil {
+		return fmt.Errorf("setting the read-only flag of %s to %d: %w", d.Path, value, err)
+	}
+	return nil
+}
+
+// ReadOnly tells whether the kernel refuses writes to the device.
+func ReadOnly(d Device) (bool, error) {
+	file, err := Open(d, os.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	value, err := unix.IoctlGetInt(int(file.Fd()), unix.BLKROGET)
+	if err != nil {
+		return false, fmt.Errorf("reading the read-only flag of %s: %w", d.Path, err)
+	}
+	return value != 0, nil
+}
+
+// Release waits until nobody on the machine has the device mounted or claimed, then writes out what the kernel
+// still holds of it and drops its cache, so that another machine reads what this one wrote.
+func Release(ctx context.Context, d Device, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	file, err := claim(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // synced below
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("writing out %s: %w", d.Path, err)
+	}
+	if err := unix.IoctlSetInt(int(file.Fd()), unix.BLKFLSBUF, 0); err != nil {
+		return fmt.Errorf("flushing %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+// claim opens the device for itself alone: the kernel refuses that while it is mounted anywhere, in whatever
+// mount namespace.
+func claim(ctx context.Context, d Device) (*os.File, error) {
+	for {
+		file, err := Open(d, os.O_RDWR|unix.O_EXCL)
+		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
+			file, err = Open(d, os.O_RDONLY|unix.O_EXCL)
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return file, err
+		}
+		timer := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("device %s is still in use: %w", d.Path, err)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// use is how a volume is to be used, as far as the node is concerned.
+type use struct {
+	block    bool
+	fsType   string // "" leaves it open
+	readOnly bool
+	single   bool // only one pod may have it
+	options  []string
+}
+
+// notForUsers are mount options that would make mount(8) do something else than mounting this device here.
+var notForUsers = []string{"bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "uuid", "shared", "rshared",
+	"slave", "rslave", "private", "rprivate", "unbindable", "runbindable"}
+
+// parseUse judges a capability.
+func parseUse(c *csi.VolumeCapability) (use, error) {
+	u := use{}
+	switch mode := c.GetAccessMode().GetMode(); mode {
+	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:
+	case csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER:
+		u.single = true
+	case csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY:
+		u.readOnly = true
+	default:
+		return use{}, volume.Errorf(volume.Invalid, "access mode %s is not possible with block storage", mode)
+	}
+	switch {
+	case c.GetBlock() != nil:
+		u.block = true
+	case c.GetMount() != nil:
+		u.fsType = c.GetMount().GetFsType()
+		u.options = slices.Clone(c.GetMount().GetMountFlags())
+	default:
+		return use{}, volume.Errorf(volume.Invalid, "volume_capability asks neither for a block device nor for a mount")
+	}
+	if u.fsType != "" && !slices.Contains(params.FileSystems, u.fsType) {
+		return use{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", u.fsType, strings.Join(params.FileSystems, ", "))
+	}
+	for _, o := range u.options {
+		name, _, _ := strings.Cut(o, "=")
+		if o == "" || strings.ContainsAny(o, ", \t\n") || slices.Contains(notForUsers, name) {
+			return use{}, volume.Errorf(volume.Invalid, "mount option %q is not possible here", o)
+		}
+	}
+	u.readOnly = u.readOnly || slices.Contains(u.options, "ro")
+	return u, nil
+}
+
+// mountOptions are the options for mounting the file system: those of the user, once, and those that it needs.
+func (u use) mountOptions(fsType string) []string {
+	options := slices.Clone(u.options)
+	if u.readOnly && !slices.Contains(options, "ro") {
+		options = append(options, "ro")
+	}
+	if fsType == "xfs" && !slices.Contains(options, "nouuid") {
+		// A restored or copied volume has the UUID of its source, which may be mounted here as well.
+		options = append(options, "nouuid")
+	}
+	return options
+}
+
+// serialFrom reads the serial of the device from a publish context.
+func serialFrom(publishContext map[string]string) (string, error) {
+	if kind := publishContext[volume.ContextStorageType]; kind != "" && kind != string(volume.Block) {
+		return "", volume.Errorf(volume.Invalid, "publish context: %s %q is not supported by this version", volume.ContextStorageType, kind)
+	}
+	serial := publishContext[volume.ContextSerial]
+	if serial == "" {
+		return "", volume.Errorf(volume.Invalid, "publish context: %s is missing", volume.ContextSerial)
+	}
+	return serial, nil
+}
+
+// checkPath judges a path of a request.
+func checkPath(field, path string) error {
+	if path == "" {
+		return volume.Errorf(volume.Invalid, "%s is missing", field)
+	}
+	if !filepath.IsAbs(path) {
+		return volume.Errorf(volume.Invalid, "%s %q is not absolute", field, path)
+	}
+	if clean := filepath.Clean(path); clean == "/" || strings.Contains(path, "/../") {
+		return volume.Errorf(volume.Invalid, "%s %q is no place for a volume", field, path)
+	}
+	return nil
+}
+
+func (u use) String() string {
+	if u.block {
+		return fmt.Sprintf("block device, read-only %t", u.readOnly)
+	}
+	return fmt.Sprintf("file system %q, read-only %t", u.fsType, u.readOnly)
+}

@@ -1,0 +1,64 @@
+// Package rpcerr gives the errors of the driver their gRPC codes.
+package rpcerr
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+var codeOfReason = map[volume.Reason]codes.Code{
+	volume.Invalid:    codes.InvalidArgument,
+	volume.NotFound:   codes.NotFound,
+	volume.Exists:     codes.AlreadyExists,
+	volume.OutOfRange: codes.OutOfRange,
+	volume.InUse:      codes.FailedPrecondition,
+	volume.Exhausted:  codes.ResourceExhausted,
+	volume.Busy:       codes.Unavailable,
+}
+
+// Status turns an error into one with a code: that of its reason, else that of the end of its context, else what
+// the further rules say, else Internal.
+func Status(err error, further ...func(error) codes.Code) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(code(err, further), err.Error())
+}
+
+func code(err error, further []func(error) codes.Code) codes.Code {
+	if c, ok := codeOfReason[volume.ReasonOf(err)]; ok {
+		return c
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	}
+	for _, rule := range further {
+		if c := rule(err); c != codes.OK {
+			return c
+		}
+	}
+	return codes.Internal
+}
+
+// CheckVolumeID judges a volume ID by its form alone: one that is missing is invalid, one that is no UUID names
+// nothing that exists, which needs no look anywhere.
+func CheckVolumeID(id string) error {
+	if id == "" {
+		return status.Error(codes.InvalidArgument, "volume_id is missing")
+	}
+	if !volume.ValidID(id) {
+		return status.Errorf(codes.NotFound, "volume %q does not exist: IDs of volumes are UUIDs", id)
+	}
+	return nil
+}

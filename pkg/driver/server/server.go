@@ -1,0 +1,149 @@
+// Package server runs the driver's gRPC services on a Unix socket, and health and metrics on HTTP.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+	"k8s.io/klog/v2"
+)
+
+// drainFor is how long calls under way may go on after the end was asked for.
+const drainFor = 30 * time.Second
+
+// Services are what is served; nil ones are not.
+type Services struct {
+	Identity   csi.IdentityServer
+	Controller csi.ControllerServer
+	Node       csi.NodeServer
+}
+
+// Options tune a server.
+type Options struct {
+	Metrics *Metrics
+	// ConnContext may put something into the context of every connection. nil leaves it as it is.
+	ConnContext func(context.Context) context.Context
+}
+
+// New makes a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
+// caller's, and recovery from panics.
+func New(services Services, o Options) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(withLogger, o.Metrics.intercept, logCall, earlier, recovered),
+	}
+	if o.ConnContext != nil {
+		options = append(options, grpc.StatsHandler(connTagger{tag: o.ConnContext}))
+	}
+	s := grpc.NewServer(options...)
+	if services.Identity != nil {
+		csi.RegisterIdentityServer(s, services.Identity)
+	}
+	if services.Controller != nil {
+		csi.RegisterControllerServer(s, services.Controller)
+	}
+	if services.Node != nil {
+		csi.RegisterNodeServer(s, services.Node)
+	}
+	return s
+}
+
+// Serve answers on the listener until the context ends, then lets the calls under way finish for a while.
+func Serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	klog.FromContext(ctx).Info("Waiting for calls under way", "atMost", drainFor)
+	drained := make(chan struct{})
+	go func() {
+		s.GracefulStop()
+		close(drained)
+	}()
+	timer := time.NewTimer(drainFor)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+		klog.FromContext(ctx).Info("Cutting off calls that are still under way")
+		s.Stop()
+		<-drained
+	}
+	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// ParseEndpoint gives the path of a Unix socket from the forms unix:///path, unix:/path and /path.
+func ParseEndpoint(endpoint string) (string, error) {
+	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix://"), "unix:")
+	if !strings.HasPrefix(path, "/") {
+		return "", fmt.Errorf("endpoint %q is not the absolute path of a Unix socket, like unix:///csi/csi.sock", endpoint)
+	}
+	return path, nil
+}
+
+// Listen opens a Unix socket. A socket that a dead process left is removed; one on which somebody answers, or
+// anything else at the path, is an error. Owner and group may use the socket.
+func Listen(path string) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The mode has to be right from the first moment; a chmod would come too late.
+	old := unix.Umask(0o117)
+	defer unix.Umask(old)
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the socket: %w", err)
+	}
+	if st.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s exists and is not a socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close() // it answered, that is all that was asked
+		return fmt.Errorf("somebody already listens on %s", path)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("trying whether somebody listens on %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// connTagger gives every connection a context of its own.
+type connTagger struct {
+	tag func(context.Context) context.Context
+}
+
+func (t connTagger) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	return t.tag(ctx)
+}
+
+func (connTagger) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+func (connTagger) HandleRPC(context.Context, stats.RPCStats) {}
+
+func (connTagger) HandleConn(context.Context, stats.ConnStats) {}

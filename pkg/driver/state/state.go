@@ -1,0 +1,177 @@
+// Package state keeps small records on the node that survive the process and, being fsynced, the machine.
+//
+// They are no memory of what is mounted where: that is asked of the kernel. They hold what the kernel cannot tell,
+// that a format was begun, and which device a volume was staged from.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Intent records that a device is about to be formatted. As long as it exists and matches, what is found on the
+// device may be our own unfinished work.
+type Intent struct {
+	VolumeID string `json:"volumeID"`
+	Serial   string `json:"serial"`
+	FSType   string `json:"fsType"`
+	// BootID is the boot of the machine in which the format began. After another boot the volume may have been
+	// elsewhere in between.
+	BootID string `json:"bootID"`
+}
+
+// Staged records from which device a volume was staged.
+type Staged struct {
+	VolumeID string `json:"volumeID"`
+	Serial   string `json:"serial"`
+	// Block is set when it was staged to be used as a block device.
+	Block bool `json:"block,omitempty"`
+}
+
+// Store keeps records in a directory.
+type Store struct{ dir string }
+
+// Open makes the directory if need be and tells at once when it cannot be written to.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the state directory: %w", err)
+	}
+	s := &Store{dir: dir}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Check tells whether records can be written.
+func (s *Store) Check() error {
+	probe, err := os.CreateTemp(s.dir, ".probe-*")
+	if err != nil {
+		return fmt.Errorf("the state directory cannot be written to: %w", err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// WriteIntent records an intent. When it returns, the record is on the disk.
+func (s *Store) WriteIntent(i Intent) error { return s.write("intent", i.VolumeID, i) }
+
+// Intent reads the intent of a volume, nil when there is none. A record that cannot be read is an error: it must
+// not be taken for none.
+func (s *Store) Intent(volumeID string) (*Intent, error) {
+	var i Intent
+	found, err := s.read("intent", volumeID, &i)
+	if err != nil || !found {
+		return nil, err
+	}
+	return &i, nil
+}
+
+// ClearIntent forgets the intent of a volume.
+func (s *Store) ClearIntent(volumeID string) error { return s.remove("intent", volumeID) }
+
+// WriteStaged records a staged volume.
+func (s *Store) WriteStaged(v Staged) error { return s.write("staged", v.VolumeID, v) }
+
+// Staged reads the record of a staged volume, nil when there is none.
+func (s *Store) Staged(volumeID string) (*Staged, error) {
+	var v Staged
+	found, err := s.read("staged", volumeID, &v)
+	if err != nil || !found {
+		return nil, err
+	}
+	return &v, nil
+}
+
+// ClearStaged forgets a staged volume.
+func (s *Store) ClearStaged(volumeID string) error { return s.remove("staged", volumeID) }
+
+// path is a file of its own for each kind and volume. IDs were judged before; one that could leave the directory
+// is refused all the same.
+func (s *Store) path(kind, volumeID string) (string, error) {
+	if volumeID == "" || strings.ContainsAny(volumeID, "/\x00") || strings.HasPrefix(volumeID, ".") {
+		return "", fmt.Errorf("volume ID %q cannot be the name of a record", volumeID)
+	}
+	return filepath.Join(s.dir, strings.ToLower(volumeID)+"."+kind+".json"), nil
+}
+
+// write replaces the record as a whole: a reader, also one after a crash, finds the old one or the new one.
+func (s *Store) write(kind, volumeID string, record any) error {
+	path, err := s.path(kind, volumeID)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(s.dir, ".new-*")
+	if err != nil {
+		return fmt.Errorf("recording the %s of volume %s: %w", kind, volumeID, err)
+	}
+	_, err = file.Write(append(data, '\n'))
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name()) // the record was not made, a leftover would only confuse
+		return fmt.Errorf("recording the %s of volume %s: %w", kind, volumeID, err)
+	}
+	return nil
+}
+
+func (s *Store) read(kind, volumeID string, record any) (bool, error) {
+	path, err := s.path(kind, volumeID)
+	if err != nil {
+		return false, err
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the name was checked by path
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, record)
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the %s record of volume %s: %w", kind, volumeID, err)
+	}
+	return true, nil
+}
+
+func (s *Store) remove(kind, volumeID string) error {
+	path, err := s.path(kind, volumeID)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("forgetting the %s of volume %s: %w", kind, volumeID, err)
+	}
+	return syncDir(s.dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // our own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// BootID is the kernel's name for the time since the machine started.
+func BootID() (string, error) {
+	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("reading the boot ID: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}

@@ -1,0 +1,17 @@
+//go:build !faultpoints
+
+package step
+
+import "context"
+
+// Enabled tells whether this build can be stopped at steps.
+const Enabled = false
+
+// SetDir names the directory of stop files. It has no effect in this build.
+func SetDir(string) {}
+
+// Wanted tells whether somebody wants to stop the process at the step.
+func Wanted(Name) bool { return false }
+
+// At is called right before a step is taken.
+func At(context.Context, Name) error { return nil }

@@ -1,0 +1,68 @@
+// Package topology chooses where a volume may be. The platform has regions and nothing below them.
+package topology
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// Key is the segment that this driver reports. Its value is the region in lower case. Volumes carry it in their
+// node affinity, which cannot be changed: it must stay as it is.
+const Key = "topology.block.csi.vultr.com/region"
+
+// understood are keys by which a request may name a region. The bare one is what the official driver reports.
+var understood = []string{Key, "region", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"}
+
+// Segments is what a place in the region is called.
+func Segments(region string) map[string]string {
+	return map[string]string{Key: strings.ToLower(region)}
+}
+
+// Region reads the region from segments, "" when none of the understood keys is there.
+func Region(segments map[string]string) (string, error) {
+	region, by := "", ""
+	for _, key := range slices.Sorted(maps.Keys(segments)) {
+		if !slices.ContainsFunc(understood, func(u string) bool { return strings.EqualFold(u, key) }) {
+			continue
+		}
+		value := strings.ToLower(strings.TrimSpace(segments[key]))
+		if value == "" {
+			return "", volume.Errorf(volume.Invalid, "topology key %q has no value", key)
+		}
+		if region != "" && region != value {
+			return "", volume.Errorf(volume.Invalid, "topology keys %q and %q name two regions, %q and %q", by, key, region, value)
+		}
+		region, by = value, key
+	}
+	return region, nil
+}
+
+// Choose lists the regions in which a volume may be, the best first: the preferred ones in their order, then the
+// requisite ones. A request without any requirement gets the default region; one whose requirements name no
+// region at all is Invalid.
+func Choose(preferred, requisite []map[string]string, defaultRegion string) ([]string, error) {
+	if len(preferred)+len(requisite) == 0 {
+		if defaultRegion == "" {
+			return nil, volume.Errorf(volume.Invalid,
+				"the request names no region, and the driver has no default region (flag --region, or the metadata service)")
+		}
+		return []string{strings.ToLower(defaultRegion)}, nil
+	}
+	var regions []string
+	for _, segments := range slices.Concat(preferred, requisite) {
+		region, err := Region(segments)
+		if err != nil {
+			return nil, err
+		}
+		if region != "" && !slices.Contains(regions, region) {
+			regions = append(regions, region)
+		}
+	}
+	if len(regions) == 0 {
+		return nil, volume.Errorf(volume.Invalid, "no topology requirement carries the key %q", Key)
+	}
+	return regions, nil
+}
