@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	apiserver "k8s.io/apiserver/pkg/server"
+	cloudprovider "k8s.io/cloud-provider"
+	"k8s.io/cloud-provider/app"
+	"k8s.io/cloud-provider/app/config"
+	"k8s.io/cloud-provider/names"
+	"k8s.io/cloud-provider/options"
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/metrics/legacyregistry"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+)
+
+// serviceSyncs is how many Services are worked on at a time: a deletion waits for the platform, and must not hold up
+// the others.
+const serviceSyncs = 10
+
+// newCommand makes the library's command with our flags and controllers. started tells later whether the library's
+// part was reached, which prints its errors itself.
+func newCommand() (command *cobra.Command, started *bool, err error) {
+	defaults, err := options.NewCloudControllerManagerOptions()
+	if err != nil {
+		return nil, nil, fmt.Errorf("preparing the options: %w", err)
+	}
+	defaults.KubeCloudShared.CloudProvider.Name = cloud.ProviderName
+	defaults.ServiceController.ConcurrentServiceSyncs = serviceSyncs
+
+	own := cloud.NewOptions()
+	flags := cliflag.NamedFlagSets{}
+	own.AddFlags(flags.FlagSet("vultr"))
+
+	var provider *cloud.Provider
+	initialize := func(*config.CompletedConfig) cloudprovider.Interface { return provider }
+	command = app.NewCloudControllerManagerCommand(defaults, initialize, controllers(), aliases(), flags, apiserver.SetupSignalHandler())
+	command.Use = "ccm"
+	command.Long = "The cloud controller manager for Vultr: it tells Kubernetes about the machines behind its nodes, makes load balancers for Services, and lets pods leave a deleted machine at once."
+	command.SilenceUsage = true
+
+	started = new(bool)
+	library := command.RunE
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		if asked := cmd.Flags().Lookup("version"); asked != nil && asked.Value.String() != "false" {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.Get())
+			return err
+		}
+		if provider, err = newProvider(cmd.Context(), defaults, own); err != nil {
+			return err
+		}
+		*started = true
+		return library(cmd, args)
+	}
+	return command, started, nil
+}
+
+// newProvider checks everything about the cloud before anything is started.
+func newProvider(ctx context.Context, common *options.CloudControllerManagerOptions, own *cloud.Options) (*cloud.Provider, error) {
+	if name := common.KubeCloudShared.CloudProvider.Name; name != cloud.ProviderName {
+		return nil, fmt.Errorf("--cloud-provider=%s: this program is for %s only", name, cloud.ProviderName)
+	}
+	if err := own.Validate(); err != nil {
+		return nil, err
+	}
+	client, err := own.NewClient(legacyregistry.Registerer())
+	if err != nil {
+		return nil, err
+	}
+	if err := cloud.ProveKey(ctx, client); err != nil {
+		return nil, err
+	}
+	return cloud.NewProvider(client, *own), nil
+}
+
+// aliases are the old names of controllers that --controllers accepts.
+func aliases() map[string]string {
+	known := names.CCMControllerAliases()
+	known["fast-node-recovery"] = recovery.Name
+	return known
+}

@@ -1,0 +1,31 @@
+// Command ccm is the cloud controller manager for Vultr.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client-go's metrics at /metrics
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	command, started, err := newCommand()
+	if err != nil {
+		return fail(err)
+	}
+	if err := cli.RunNoErrOutput(command); err != nil {
+		if *started {
+			return 1 // the library has printed it
+		}
+		return fail(err)
+	}
+	return 0
+}
+
+func fail(err error) int {
+	_, _ = fmt.Fprintf(os.Stderr, "ccm: %v\n", err) // nobody is left to tell
+	return 1
+}

@@ -1,0 +1,102 @@
+package loadbalancers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// How long one call waits for a deletion to be seen before the library's backoff takes over.
+const (
+	deleteWait = 15 * time.Second
+	deletePoll = time.Second
+)
+
+// EnsureLoadBalancerDeleted deletes the Service's load balancer and returns nil only when the platform says that it
+// does not exist. What was not made for this Service is left as it is.
+func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, service *v1.Service) error {
+	service = b.newest(service)
+	if !balancer.Managed(service) {
+		if id := value(service, annotation.ID); id != "" {
+			b.kept(service, fmt.Sprintf("load balancer %s, because %s is false", id, annotation.Create))
+		}
+		return nil
+	}
+	unlock, err := b.locks.lock(ctx, service.UID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f, err := b.find(ctx, service)
+	if _, taken := errors.AsType[*TakenError](err); taken {
+		b.kept(service, err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if f != nil && !f.owned {
+		b.kept(service, fmt.Sprintf("load balancer %s (%s), because it was not made for this Service", f.lb.ID, f.lb.Label))
+		f = nil
+	}
+	if f != nil {
+		if err := b.delete(ctx, f.lb); err != nil {
+			return err
+		}
+	}
+	b.memories.drop(service.UID)
+	return nil
+}
+
+func (b *Balancers) kept(service *v1.Service, what string) {
+	b.Recorder.Event(service, v1.EventTypeNormal, "LoadBalancerKept", "Left as it is: "+what)
+}
+
+// delete asks for the deletion until it is accepted, and then whether the load balancer exists until it does not.
+func (b *Balancers) delete(ctx context.Context, lb vultr.LoadBalancer) error {
+	limit := time.Now().Add(deleteWait)
+	accepted := false
+	for {
+		var err error
+		if !accepted {
+			err = b.API.DeleteLoadBalancer(ctx, lb.ID)
+			accepted = err == nil
+		}
+		if err == nil {
+			_, err = b.API.LoadBalancer(ctx, lb.ID)
+		}
+		switch {
+		case vultr.IsNotFound(err):
+			klog.FromContext(ctx).Info("Deleted load balancer", "loadBalancer", lb.ID)
+			return nil
+		case err != nil && !vultr.IsConflict(err):
+			return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
+		case time.Now().After(limit) && err != nil:
+			return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
+		case time.Now().After(limit):
+			return fmt.Errorf("load balancer %s still exists after its deletion was accepted", lb.ID)
+		}
+		if err := sleep(ctx, deletePoll); err != nil {
+			return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,127 @@
+// Package cloud makes Vultr a cloud provider of Kubernetes: it joins the parts below it into what
+// k8s.io/cloud-provider runs.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// ProviderName is the value of --cloud-provider and the scheme of provider IDs.
+const ProviderName = "vultr"
+
+// DefaultKeyFile is where the API key is looked for.
+const DefaultKeyFile = "/etc/vultr/api-key"
+
+// The environment variables that the official controller reads too.
+const (
+	envKey       = "VULTR_API_KEY"
+	envURL       = "API_URL"
+	envUserAgent = "CCM_USER_AGENT"
+)
+
+// The platform's rate limit is shared by everything behind one address, so this program takes a modest part of it.
+const (
+	startRate = 5
+	maxRate   = 10
+)
+
+// Options are the flags that this cloud provider adds.
+type Options struct {
+	KeyFile          string
+	APIURL           string
+	Region           string
+	MetadataURL      string
+	FastNodeRecovery bool
+	ZoneFromRegion   bool
+	LabelInStatus    bool
+}
+
+// NewOptions returns the defaults, some of them from the environment.
+func NewOptions() *Options {
+	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, LabelInStatus: true}
+}
+
+// AddFlags adds the flags to a set.
+func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.KeyFile, "vultr-api-key-file", o.KeyFile, "File with the API key; it is read again when it changes. Without it the environment variable "+envKey+" is used.")
+	fs.StringVar(&o.APIURL, "vultr-api-url", o.APIURL, "Scheme and host of the API, https://api.vultr.com if empty. The environment variable "+envURL+" gives the default.")
+	fs.StringVar(&o.Region, "vultr-region", o.Region, "Region for new load balancers. If empty, the one that the cluster's nodes are in, else the one that the metadata service tells.")
+	fs.StringVar(&o.MetadataURL, "vultr-metadata-url", o.MetadataURL, "URL of the metadata service, http://169.254.169.254 if empty.")
+	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
+	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
+	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
+}
+
+// Validate returns everything that is wrong with the options.
+func (o *Options) Validate() error {
+	return errors.Join(checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL))
+}
+
+func checkURL(flag, text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%s: %q is not an address such as https://api.vultr.com", flag, text)
+	}
+	return nil
+}
+
+// NewClient makes the API client.
+func (o *Options) NewClient(registerer prometheus.Registerer) (*vultr.Client, error) {
+	userAgent := os.Getenv(envUserAgent)
+	if userAgent == "" {
+		userAgent = version.Get().UserAgent("ccm")
+	}
+	client, err := vultr.New(vultr.Config{
+		BaseURL:    o.APIURL,
+		KeyFile:    o.KeyFile,
+		Key:        os.Getenv(envKey),
+		UserAgent:  userAgent,
+		StartRate:  startRate,
+		MaxRate:    maxRate,
+		Registerer: registerer,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w (the API key is read from --vultr-api-key-file=%s or from the environment variable %s)", err, o.KeyFile, envKey)
+	}
+	return client, nil
+}
+
+// proofTimeout bounds how long the start waits for the proof of the key.
+const proofTimeout = 15 * time.Second
+
+// AccountReader reads the account that the key belongs to.
+type AccountReader interface {
+	Account(ctx context.Context) (vultr.Account, error)
+}
+
+// ProveKey returns an error for a key that the API refuses. An API that cannot be reached is no reason not to start:
+// the cluster must not lose its controller to an outage of the cloud.
+func ProveKey(ctx context.Context, client AccountReader) error {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	_, err := client.Account(ctx)
+	if refused, ok := errors.AsType[*vultr.Error](err); ok && refused.Status == http.StatusUnauthorized {
+		return fmt.Errorf("the API key is refused: %w", err)
+	}
+	if err != nil {
+		// 403 too: a key that may not read the account may still be allowed to do everything that is needed here.
+		klog.FromContext(ctx).Error(err, "The API key could not be proven, going on")
+	}
+	return nil
+}

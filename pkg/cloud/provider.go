@@ -1,0 +1,145 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	cloudprovider "k8s.io/cloud-provider"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// component is the name under which Events are made.
+const component = "vultr-cloud-controller-manager"
+
+// metadataTimeout bounds how long a new load balancer waits for the metadata service.
+const metadataTimeout = 10 * time.Second
+
+// API is what is needed of the cloud.
+type API interface {
+	instances.API
+	loadbalancers.API
+	SettleTime() time.Duration
+}
+
+// Provider implements cloudprovider.Interface. It is complete after Initialize and SetInformers, which the library
+// calls in the process that leads.
+type Provider struct {
+	api     API
+	options Options
+
+	client    kubernetes.Interface
+	recorder  record.EventRecorder
+	guard     *vultr.SettleGuard
+	instances *instances.Instances
+	balancers *loadbalancers.Balancers
+	recovery  *recovery.Controller
+}
+
+var (
+	_ cloudprovider.Interface    = (*Provider)(nil)
+	_ cloudprovider.InformerUser = (*Provider)(nil)
+)
+
+// NewProvider makes a provider that uses the given cloud.
+func NewProvider(api API, options Options) *Provider { return &Provider{api: api, options: options} }
+
+// Initialize is called when this process begins to lead. From now on, and not before, its memory of creates counts:
+// the guard has to be as old as the leadership.
+func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, stop <-chan struct{}) {
+	p.client = builder.ClientOrDie(component)
+	broadcaster := record.NewBroadcaster(record.WithContext(wait.ContextForChannel(stop)))
+	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: p.client.CoreV1().Events("")})
+	p.recorder = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: component})
+	p.guard = vultr.NewSettleGuard(p.api.SettleTime())
+}
+
+// SetInformers is called after Initialize and before any controller starts.
+func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
+	nodes := factory.Core().V1().Nodes()
+	prober := recovery.NewProber(p.api, nodes.Lister())
+	departures := recovery.NewDepartures(prober, p.client, p.options.FastNodeRecovery)
+	p.instances = instances.New(p.api, departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
+	if p.options.FastNodeRecovery {
+		p.recovery = recovery.NewController(p.client, nodes.Lister(), nodes.Informer().HasSynced, prober, p.recorder)
+	}
+	p.balancers = loadbalancers.New(loadbalancers.Config{
+		API:           p.api,
+		Guard:         p.guard,
+		Client:        p.client,
+		Recorder:      p.recorder,
+		Services:      factory.Core().V1().Services().Lister(),
+		Nodes:         nodes.Lister(),
+		Region:        p.region,
+		LabelInStatus: p.options.LabelInStatus,
+	})
+}
+
+// Recovery returns the controller of fast node recovery, nil if it is off.
+func (p *Provider) Recovery() *recovery.Controller { return p.recovery }
+
+// LoadBalancer returns the load balancers.
+func (p *Provider) LoadBalancer() (cloudprovider.LoadBalancer, bool) {
+	return p.balancers, p.balancers != nil
+}
+
+// InstancesV2 returns the instances.
+func (p *Provider) InstancesV2() (cloudprovider.InstancesV2, bool) {
+	return p.instances, p.instances != nil
+}
+
+// Instances is not supported: InstancesV2 replaces it.
+func (p *Provider) Instances() (cloudprovider.Instances, bool) { return nil, false }
+
+// Zones is not supported: InstancesV2 replaces it.
+func (p *Provider) Zones() (cloudprovider.Zones, bool) { return nil, false }
+
+// Clusters is not supported.
+func (p *Provider) Clusters() (cloudprovider.Clusters, bool) { return nil, false }
+
+// Routes is not supported: the platform has no routes of its own.
+func (p *Provider) Routes() (cloudprovider.Routes, bool) { return nil, false }
+
+// ProviderName returns the scheme of provider IDs.
+func (p *Provider) ProviderName() string { return ProviderName }
+
+// HasClusterID is true: load balancers are told apart by the UIDs of Services, which differ between clusters.
+func (p *Provider) HasClusterID() bool { return true }
+
+// region decides where a new load balancer is made.
+func (p *Provider) region(ctx context.Context, nodes []*v1.Node) (string, error) {
+	if p.options.Region != "" {
+		return strings.ToLower(p.options.Region), nil
+	}
+	switch regions := balancer.Regions(nodes); len(regions) {
+	case 1:
+		return regions[0], nil
+	case 0:
+	default:
+		return "", fmt.Errorf("the nodes are in several regions (%s), so --vultr-region must say where load balancers are made", strings.Join(regions, ", "))
+	}
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	md, err := vultr.NewMetadata(p.options.MetadataURL).Get(ctx)
+	if err == nil && md.Region == "" {
+		err = errors.New("the metadata service names none")
+	}
+	if err != nil {
+		return "", fmt.Errorf("the region is not known: no node has one yet and --vultr-region is not set: %w", err)
+	}
+	return md.Region, nil
+}
