@@ -1,0 +1,107 @@
+// Package docs checks what the documentation shows.
+package docs
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+)
+
+// pages are all documents that users read.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := map[string]string{}
+	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md") {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[file] = string(content)
+	}
+	return pages
+}
+
+// TestManifestsAreValid decodes every fenced manifest and refuses unknown fields.
+func TestManifestsAreValid(t *testing.T) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, storagev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	fence := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	found := 0
+	for page, content := range pages(t) {
+		for _, match := range fence.FindAllStringSubmatch(content, -1) {
+			for _, document := range bytes.Split([]byte(match[1]), []byte("\n---\n")) {
+				if bytes.Contains(document, []byte("kind: Kustomization")) {
+					continue // kustomize's own; rendered in the tools' tests where it is a file
+				}
+				found++
+				if _, _, err := decoder.Decode(document, nil, nil); err != nil {
+					t.Errorf("%s: %v\n%s", page, err, document)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no manifest was found")
+	}
+}
+
+// TestLinksLeadSomewhere follows the links between the documents.
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)]+)\)`)
+	for page, content := range pages(t) {
+		for _, match := range link.FindAllStringSubmatch(content, -1) {
+			target, _, _ := strings.Cut(match[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), target)); err != nil {
+				t.Errorf("%s links to %s: %v", page, match[1], err)
+			}
+		}
+	}
+}
+
+// TestEveryAnnotationIsDocumented compares the page with the code, both ways.
+func TestEveryAnnotationIsDocumented(t *testing.T) {
+	page := pages(t)["load-balancers.md"]
+	row := regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|")
+	for _, match := range row.FindAllStringSubmatch(page, -1) {
+		key := annotation.Prefix + match[1]
+		if len(annotation.Unhandled(map[string]string{key: "x"})) > 0 {
+			t.Errorf("the page describes %s, which nothing is done for", key)
+		}
+	}
+	source, err := os.ReadFile("../pkg/cloud/annotation/annotation.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constants := regexp.MustCompile(`= Prefix \+ "([a-z0-9-]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(constants) < 20 {
+		t.Fatalf("only %d annotations were found in the code", len(constants))
+	}
+	for _, match := range constants {
+		if !strings.Contains(page, "`"+match[1]+"`") && match[1] != "ssl-last-updated" {
+			t.Errorf("the page lacks %s", match[1])
+		}
+	}
+}
