@@ -129,7 +129,7 @@ func TestNothingIsGivenAwayBeforeTheMachineIsDead(t *testing.T) {
 		w.delete("/v2/instances/"+id).refused(400, "Server is pending destruction")
 		w.attach(w.nvme(), id).refused(400, "Server is pending destruction")
 		w.balancer(lb).has("load_balancer.instances", []any{id})
-		if at, _ := disks.Plugged(t.Context()); at[b] != id {
+		if at, _ := disks.Plugged(w.ctx); at[b] != id {
 			w.Errorf("the disk left a machine that lives")
 		}
 		tr := w.sim.View().Transitions
@@ -142,7 +142,7 @@ func TestNothingIsGivenAwayBeforeTheMachineIsDead(t *testing.T) {
 		w.balancer(lb).has("load_balancer.instances", []any{})
 		w.pass(10 * time.Second)
 		w.block(b).has("block.attached_to_instance", "")
-		if at, _ := disks.Plugged(t.Context()); len(at) != 0 {
+		if at, _ := disks.Plugged(w.ctx); len(at) != 0 {
 			w.Errorf("still plugged: %v", at)
 		}
 	})

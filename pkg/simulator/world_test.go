@@ -27,6 +27,7 @@ type world struct {
 	listener *pipeListener
 	client   *http.Client
 	key      string
+	ctx      context.Context //nolint:containedctx // the context of the test in the bubble
 }
 
 func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
@@ -39,7 +40,7 @@ func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{checks: c, sim: sim, listener: newPipeListener(), key: testKey}
+	w := &world{checks: c, sim: sim, listener: newPipeListener(), key: testKey, ctx: t.Context()}
 	server := &http.Server{Handler: sim, ReadHeaderTimeout: time.Hour}
 	served := make(chan struct{})
 	go func() {
@@ -54,6 +55,7 @@ func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
 		}
 		_ = server.Close()
 		<-served
+		time.Sleep(time.Second) // net/http's own, before it closes a connection whose request it did not read
 	})
 	return w
 }
@@ -88,7 +90,7 @@ func (w *world) do(method, path, body string) reply { return w.doWith(w.client, 
 
 func (w *world) doWith(client *http.Client, method, path, body string) reply {
 	w.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), method, "http://api"+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.ctx, method, "http://api"+path, strings.NewReader(body))
 	if err != nil {
 		w.Fatalf("%s %s: %v", method, path, err)
 	}
