@@ -176,6 +176,19 @@ func (c *client) ask(line string) ([]string, error) {
 	return strings.Fields(answer), err
 }
 
+// askOnce sends a line over a connection of its own. A refusal may already be seen by connect, or by what follows.
+func askOnce(target, line string) ([]string, error) {
+	conn, err := net.Dial("tcp", target)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	return (&client{Conn: conn, in: bufio.NewReader(conn)}).ask(line)
+}
+
 func (c *client) mustAsk(line string) []string {
 	c.t.Helper()
 	fields, err := c.ask(line)

@@ -146,7 +146,7 @@ func TestLiveChange(t *testing.T) {
 	// The firewall closes: new connections are refused, the established one stays.
 	r.spec.Firewall = []simulator.BalancerFirewallRule{{Port: 8080, Source: "192.0.2.0/24"}}
 	r.apply()
-	if answer, err := dialTCP(t, r.at(8080)).ask("hello"); err == nil {
+	if answer, err := askOnce(r.at(8080), "hello"); err == nil {
 		t.Errorf("the firewall let a stranger in: %v", answer)
 	}
 	stays.mustAsk("still there")
@@ -195,7 +195,7 @@ func TestNoBackendResetsTheConnection(t *testing.T) {
 	r := newRig(t, rule("tcp", 8080, port))
 	r.backends(addresses)
 	r.apply()
-	if _, err := dialTCP(t, r.at(8080)).ask("hello"); err == nil {
+	if _, err := askOnce(r.at(8080), "hello"); err == nil {
 		t.Error("answered without a backend")
 	}
 }
@@ -233,14 +233,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 		c.mustAsk("hello")
 		open = append(open, c)
 	}
-	if _, err := dialTCP(t, r.at(8080)).ask("hello"); err == nil {
+	if _, err := askOnce(r.at(8080), "hello"); err == nil {
 		t.Error("one too many was served")
 	}
 	if err := open[0].Close(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "room for one more", func() bool {
-		_, err := dialTCP(t, r.at(8080)).ask("hello")
+		_, err := askOnce(r.at(8080), "hello")
 		return err == nil
 	})
 }

@@ -136,7 +136,7 @@ func TestHTTPSilentBackendIsATimeout(t *testing.T) {
 
 func TestHTTPHealthNeeds200(t *testing.T) {
 	addresses, port := group(t, 1)
-	web(t, addresses[0], port, func(w http.ResponseWriter, _ *http.Request) {
+	web(t, addresses[0], port, func(w http.ResponseWriter, request *http.Request) {
 		http.Redirect(w, request, "/x", http.StatusFound)
 	})
 	r := newRig(t, rule("http", 8080, port))
