@@ -25,7 +25,7 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
 	list, err := c.regions.within(ctx, regionsMaxAge)
 	if err != nil {
-		return nil, ended(opListRegions, "", err)
+		return nil, ended(opListRegions, err)
 	}
 	return list.Items, nil
 }

@@ -38,7 +38,7 @@ func (c *Client) Instance(ctx context.Context, id string) (Instance, error) {
 // changed. With maxAge 0 it began after the call, else it can be up to maxAge old.
 func (c *Client) Instances(ctx context.Context, maxAge time.Duration) (List[Instance], error) {
 	list, err := c.instances.within(ctx, maxAge)
-	return list, ended(opListInstances, "", err)
+	return list, ended(opListInstances, err)
 }
 
 func (c *Client) virtualMachine(ctx context.Context, id string) (Instance, error) {

@@ -131,7 +131,7 @@ func TestTheKeyIsNeverShown(t *testing.T) {
 			writeJSON(w, 400, map[string]string{"error": "bad token " + key})
 		},
 		"proxy page": func(w http.ResponseWriter, key string) {
-			w.WriteHeader(502)
+			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, strings.Repeat("x", maxMessage-10)+key) // cut inside of the key
 		},
 		"content type": func(w http.ResponseWriter, key string) {
@@ -143,7 +143,7 @@ func TestTheKeyIsNeverShown(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `{"block":{"date_created":%q,"size_gb":%q}}`, key, key)
 		},
 		"no HTTP": func(w http.ResponseWriter, key string) {
-			conn, _, err := w.(http.Hijacker).Hijack()
+			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				return
 			}

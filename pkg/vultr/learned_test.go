@@ -10,10 +10,10 @@ import (
 func life(l *learned, op string, n int, takes func() time.Duration) (polls, overshoot float64) {
 	counted := 0
 	for i := range n {
-		real := takes()
+		duration := takes()
 		look := l.firstLook(op)
 		missed, looks := time.Duration(0), 1
-		for ; look < real; looks++ {
+		for ; look < duration; looks++ {
 			missed = look
 			look += firstInterval
 		}
@@ -21,14 +21,14 @@ func life(l *learned, op string, n int, takes func() time.Duration) (polls, over
 		if i >= n/2 {
 			counted++
 			polls += float64(looks)
-			overshoot += (look - real).Seconds()
+			overshoot += (look - duration).Seconds()
 		}
 	}
 	return polls / float64(counted), overshoot / float64(counted)
 }
 
 func TestLearnedFirstLook(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(1, 2))
 	tests := []struct {
 		name      string
 		takes     func() time.Duration
@@ -56,9 +56,9 @@ func TestTheFirstOperationNeedsOneLook(t *testing.T) {
 	for op, usual := range map[string]time.Duration{"create": 3 * time.Second, "attach": 4 * time.Second, "detach": 4 * time.Second} {
 		for _, scale := range []float64{1, 0.01} {
 			l := newLearned(scale)
-			real := time.Duration(float64(usual) * scale)
-			if d := l.firstLook(op); d <= real || d > real*11/10 {
-				t.Errorf("%s at scale %v: first look after %v, it takes %v", op, scale, d, real)
+			duration := time.Duration(float64(usual) * scale)
+			if d := l.firstLook(op); d <= duration || d > duration*11/10 {
+				t.Errorf("%s at scale %v: first look after %v, it takes %v", op, scale, d, duration)
 			}
 		}
 	}

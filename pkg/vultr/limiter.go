@@ -58,7 +58,6 @@ type turn struct {
 	ready  chan struct{}
 	joined time.Time
 	at     time.Time // when it was let through
-	waited bool
 }
 
 func newLimiter(start, ceiling float64, m *metrics) *limiter {

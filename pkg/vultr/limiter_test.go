@@ -171,7 +171,8 @@ func TestThreeClientsBehindOneAddress(t *testing.T) {
 			if time.Since(second) >= time.Second {
 				second, inSecond = time.Now(), 0
 			}
-			if inSecond++; inSecond > platform {
+			inSecond++
+			if inSecond > platform {
 				refused[i]++
 				return true
 			}

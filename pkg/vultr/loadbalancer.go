@@ -25,7 +25,7 @@ func (c *Client) LoadBalancer(ctx context.Context, id string) (LoadBalancer, err
 // 0 it began after the call, else it can be up to maxAge old.
 func (c *Client) LoadBalancers(ctx context.Context, maxAge time.Duration) (List[LoadBalancer], error) {
 	list, err := c.loadBalancers.within(ctx, maxAge)
-	return list, ended(opListLoadBalancers, "", err)
+	return list, ended(opListLoadBalancers, err)
 }
 
 // CreateLoadBalancer asks for a load balancer, which becomes active, and gets its address, a while later. The request

@@ -68,7 +68,7 @@ func withEnd(ctx context.Context, err error) error {
 }
 
 func (m *Metadata) once(ctx context.Context) (md InstanceMetadata, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url, http.NoBody)
 	if err != nil {
 		return md, err
 	}

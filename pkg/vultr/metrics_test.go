@@ -13,7 +13,8 @@ func TestMetricsOfRequests(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	n := 0
 	net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
-		if n++; n == 1 {
+		n++
+		if n == 1 {
 			return refusal(503, "down"), nil
 		}
 		return good(r), nil
@@ -49,7 +50,7 @@ vultr_api_requests_total{code="503",operation="get_block"} 1
 
 func TestMetricsThatCannotBeRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "vultr_api_requests_total", Help: "something else"}))
+	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "vultr_api_limiter_rate", Help: "something else", ConstLabels: prometheus.Labels{"a": "b"}}))
 	if _, err := New(Config{Key: testKey, Registerer: reg}); err == nil {
 		t.Error("no error")
 	}

@@ -2,6 +2,8 @@ package vultr
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 )
@@ -47,10 +49,11 @@ type record struct {
 	resource string
 	// wantsBody is set when the answer will be decoded.
 	wantsBody bool
-	// err is the call's final failure.
+	// err is the call's failure, after all attempts.
 	err *Error
-	// size is the length of the final answer's body.
-	size int
+	// done is set when the API said that the call succeeded; data is what it said.
+	done bool
+	data []byte
 }
 
 func (r *record) fail(status int, message string, cause error) *Error {
@@ -73,21 +76,29 @@ func recordFrom(ctx context.Context) *record {
 // do makes one call and decodes its answer into out, if out is not nil. Every error is an *Error.
 func (c *Client) do(ctx context.Context, op operation, resource, path string, body, out any) error {
 	rec := &record{op: op, resource: resource, wantsBody: out != nil}
-	req, err := c.api.NewRequest(withRecord(ctx, rec), op.method, path, body)
+	ctx = withRecord(ctx, rec)
+	req, err := c.api.NewRequest(ctx, op.method, path, body)
 	if err != nil {
 		return rec.fail(0, "", err)
 	}
-	_, err = c.api.DoWithContext(req.Context(), req, out)
+	// What govultr returns is not used: it decodes nothing, without an error, if the Content-Type has an unusual form,
+	// and its retry layer turns a success into a failure if the context ends at that moment.
+	resp, err := c.api.DoWithContext(ctx, req, nil)
+	if resp != nil {
+		err = errors.Join(err, resp.Body.Close())
+	}
 	switch {
 	case rec.err != nil:
 		return rec.err
-	case ctx.Err() != nil && err != nil && rec.size == 0:
-		return rec.fail(0, "", ctx.Err())
-	case err != nil:
-		return rec.undecodable("the answer cannot be decoded: " + c.redact.text(err.Error()))
-	case out != nil && rec.size == 0:
-		// govultr leaves the object empty and returns no error here.
+	case !rec.done:
+		return rec.fail(0, "", c.redact.err(err))
+	case out == nil:
+		return nil
+	case len(rec.data) == 0:
 		return rec.undecodable("the answer is empty")
+	}
+	if err := json.Unmarshal(rec.data, out); err != nil {
+		return rec.undecodable("the answer cannot be decoded: " + c.redact.text(err.Error()))
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type paged[W any] interface {
 	page() page[W]
 }
 
-// listAll reads every page of a list. A page that fails fails the list.
+// listAll reads every page of a list. One bad page spoils the list.
 //
 // Nothing says whether a cursor of the API survives a change of the list between two pages. A list that ends up with
 // fewer objects than its last page counted is therefore read once more.

@@ -16,7 +16,7 @@ func pagesOf(pages [][]string, total func(listing int) int) *cloud {
 		n := 0
 		if cursor := r.URL.Query().Get("cursor"); cursor == "" {
 			listing++
-		} else if _, err := fmt.Sscanf(cursor, "page+%d=", &n); err != nil {
+		} else if read, _ := fmt.Sscanf(cursor, "page+%d=", &n); read != 1 {
 			return refusal(400, "bad cursor"), nil
 		}
 		next := ""

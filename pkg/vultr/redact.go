@@ -24,10 +24,8 @@ type redactor struct {
 func (r *redactor) add(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, k := range r.keys {
-		if k == key {
-			return
-		}
+	if slices.Contains(r.keys, key) {
+		return
 	}
 	r.keys = append(r.keys, key)
 	// A key that begins with another one must be replaced first, or its rest would stay.

@@ -25,8 +25,8 @@ type shared[T any] struct {
 
 // flight is one list, running or about to begin, and those who wait for it.
 type flight[T any] struct {
-	ctx     context.Context // the flight outlives the calls that wait for it
-	cancel  context.CancelFunc
+	fetch   func() ([]T, error)
+	cancel  context.CancelFunc // ends fetch
 	readers int
 	began   time.Time
 	done    chan struct{}
@@ -83,8 +83,10 @@ func (s *shared[T]) joinNext(ctx context.Context) *flight[T] {
 	}
 	s.count("started")
 	// The first reader's values (its logger) serve the flight, its end does not: others may still wait.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.next = &flight[T]{ctx: ctx, cancel: cancel, readers: 1, done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // run or leave calls it
+	s.next = &flight[T]{
+		fetch: func() ([]T, error) { return s.fetch(ctx) }, cancel: cancel, readers: 1, done: make(chan struct{}),
+	}
 	s.begin()
 	return s.next
 }
@@ -114,7 +116,7 @@ func (s *shared[T]) run(f *flight[T]) {
 	s.began = f.began
 	s.mu.Unlock()
 
-	items, err := s.fetch(f.ctx)
+	items, err := f.fetch()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

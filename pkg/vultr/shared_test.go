@@ -3,8 +3,8 @@ package vultr
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +25,7 @@ type source struct {
 var errSource = errors.New("the list failed")
 
 func (s *source) fetch(t *testing.T) func(ctx context.Context) ([]int64, error) {
+	t.Helper()
 	return func(ctx context.Context) ([]int64, error) {
 		if s.running.Add(1) > 1 {
 			t.Error("two lists at once")
@@ -181,13 +182,14 @@ func TestAFailedListIsNobodysAnswerLater(t *testing.T) {
 // must hold that write.
 func TestSharedReadsAgainstTheirModel(t *testing.T) {
 	for seed := range uint64(60) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { modelRun(t, rand.New(rand.NewPCG(seed, 1))) }) //nolint:gosec // repeatable on purpose
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { modelRun(t, rand.New(rand.NewPCG(seed, 1))) })
 		})
 	}
 }
 
 func modelRun(t *testing.T, r *rand.Rand) {
+	t.Helper()
 	var mu sync.Mutex // for r
 	random := func(d time.Duration) time.Duration {
 		mu.Lock()
@@ -221,6 +223,7 @@ func modelRun(t *testing.T, r *rand.Rand) {
 }
 
 func modelReader(ctx context.Context, t *testing.T, s *shared[int64], src *source, random func(time.Duration) time.Duration) {
+	t.Helper()
 	mine := src.version.Add(1)
 	asked := time.Now()
 	age := time.Duration(0)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +34,9 @@ type transport struct {
 
 // outcome is what one attempt came to.
 type outcome struct {
-	resp *http.Response // nil when no answer came; its body is in memory
-	err  *Error         // nil on success
+	resp *http.Response // nil when no answer came; its body is in memory, as data
+	data []byte
+	err  *Error // nil on success
 	// made is set when an attempt was made at all; without it there was no turn, or no key, to make it.
 	made bool
 	// sent is set when the request may have reached the API.
@@ -63,14 +65,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		last = now
 		uncertain = uncertain || isUncertain(req.Method, last)
 		if last.err == nil || isDoneDelete(req.Method, last, uncertain) {
-			return t.succeed(rec, req, last), nil
+			return succeed(rec, req, last), nil
 		}
 		if last.err.Status == http.StatusUnauthorized && !newKey && t.keys.changed(last.key) {
 			newKey = true
 			continue
 		}
 		wait, again := nextAttempt(req.Method, last, n)
-		if !again || !pause(req.Context(), jitter(wait)) {
+		if !again {
+			break
+		}
+		if !pause(req.Context(), jitter(wait)) {
+			last.err = withCause(last.err, req.Context().Err())
 			break
 		}
 	}
@@ -96,7 +102,7 @@ func (t *transport) attempt(req *http.Request, body []byte, rec *record) outcome
 	out := t.send(req, body, rec, key)
 	code := "none"
 	if out.resp != nil {
-		code = fmt.Sprint(out.resp.StatusCode)
+		code = strconv.Itoa(out.resp.StatusCode)
 	}
 	took := time.Since(began)
 	t.metrics.request(rec.op.name, code, took)
@@ -120,7 +126,7 @@ func (t *transport) send(req *http.Request, body []byte, rec *record, key string
 		// Before there is a connection nothing can have reached the API.
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	resp, data, err := t.exchange(prepare(ctx, req, body, t.host, key))
+	resp, data, err := t.exchange(prepare(ctx, req, body, t.host, key)) //nolint:bodyclose // exchange has closed it
 	out := outcome{made: true, sent: sent.Load(), key: key}
 	switch {
 	case err != nil && req.Context().Err() != nil:
@@ -130,7 +136,7 @@ func (t *transport) send(req *http.Request, body []byte, rec *record, key string
 	case err != nil:
 		out.err = rec.fail(0, "", t.redact.err(err))
 	default:
-		out.resp, out.sent = resp, true
+		out.resp, out.data, out.sent = resp, data, true
 		out.err = t.judge(rec, resp, data)
 	}
 	return out
@@ -155,21 +161,17 @@ func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) 
 	return resp, data, nil
 }
 
-// succeed prepares a good answer for govultr.
-func (t *transport) succeed(rec *record, req *http.Request, out outcome) *http.Response {
+// succeed records the good answer and gives one for govultr.
+func succeed(rec *record, req *http.Request, out outcome) *http.Response {
+	rec.done, rec.data = true, out.data
 	if out.err != nil {
+		rec.data = nil
 		// A delete that was repeated and finds nothing has done its work.
 		return &http.Response{
 			Status: "204 No Content", StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 			Header: http.Header{}, Body: http.NoBody, Request: req,
 		}
 	}
-	rec.size = int(out.resp.ContentLength)
-	if out.resp.StatusCode == http.StatusNoContent {
-		rec.size = 0
-	}
-	// govultr decodes nothing, and says nothing, when this header has any other form.
-	out.resp.Header.Set("Content-Type", "application/json")
 	return out.resp
 }
 

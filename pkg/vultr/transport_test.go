@@ -67,7 +67,8 @@ func TestOneFailureThenSuccess(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := 0
 					net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
-						if n++; n == 1 {
+						n++
+						if n == 1 {
 							return f.fail()
 						}
 						return good(r), nil
@@ -173,6 +174,36 @@ func TestCancelledWhileTheAPIWorks(t *testing.T) {
 	})
 }
 
+func TestASuccessStaysOneWhenTheContextEnds(t *testing.T) {
+	for _, do := range callsOfEachMethod {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+				cancel()
+				return good(r), nil
+			}}
+			if err := do.do(ctx, net.client(t)); err != nil {
+				t.Errorf("%s: it was done, but got %v", do.name, err)
+			}
+		})
+	}
+}
+
+func TestCancelledBetweenAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+			time.AfterFunc(time.Millisecond, cancel)
+			return refusal(500, "oops"), nil
+		}}
+		_, err := net.client(t).Volume(ctx, idA)
+		if !hasStatus(err, 500) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v: want both the API's error and the end of the context in it", err)
+		}
+	})
+}
+
 func TestAnAnswerThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
@@ -194,7 +225,8 @@ func TestDeleteThatLostItsAnswerIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
-			if n++; n == 1 {
+			n++
+			if n == 1 {
 				return nil, errors.New("connection reset by peer")
 			}
 			return refusal(404, "Invalid block storage ID."), nil
@@ -211,7 +243,8 @@ func TestDeleteOfNothingIsNotFound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := 0
 			net := &cloud{answer: func(*http.Request) (*http.Response, error) {
-				if n++; n == 1 {
+				n++
+				if n == 1 {
 					return refusal(first, "x"), nil
 				}
 				return refusal(404, "Invalid block storage ID."), nil
@@ -227,7 +260,8 @@ func TestAnEarlierAttemptKeepsTheOutcomeUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
-			if n++; n == 1 {
+			n++
+			if n == 1 {
 				return refusal(504, "gateway timeout"), nil
 			}
 			return refusal(403, "Forbidden"), nil
@@ -243,7 +277,8 @@ func TestRetryAfterStopsEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
-			if n++; n == 1 {
+			n++
+			if n == 1 {
 				resp := refusal(429, "rate limit exceeded")
 				resp.Header.Set("Retry-After", "7")
 				return resp, nil
@@ -405,7 +440,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestRequestsAsTheyAreSent(t *testing.T) {
 	var got *http.Request
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		got = r.Clone(context.Background())
+		got = r.Clone(context.WithoutCancel(r.Context()))
 		w.WriteHeader(http.StatusNoContent)
 	}, func(cfg *Config) { cfg.UserAgent = "tester/1"; cfg.BaseURL += "/v2/" })
 	if err := c.DeleteVolume(t.Context(), idA); err != nil {

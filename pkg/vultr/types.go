@@ -1,6 +1,9 @@
 package vultr
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // List is one complete list of a kind of resource. A list of which any page failed is an error, never a List.
 type List[T any] struct {
@@ -86,12 +89,7 @@ type Region struct {
 
 // Sells tells whether the region offers the option.
 func (r Region) Sells(option string) bool {
-	for _, o := range r.Options {
-		if o == option {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Options, option)
 }
 
 // Account is what the key belongs to; reading it is the cheapest proof that the key works.

@@ -26,7 +26,7 @@ func (c *Client) Volume(ctx context.Context, id string) (Volume, error) {
 // after the call, else it can be up to maxAge old.
 func (c *Client) Volumes(ctx context.Context, maxAge time.Duration) (List[Volume], error) {
 	list, err := c.volumes.within(ctx, maxAge)
-	return list, ended(opListBlocks, "", err)
+	return list, ended(opListBlocks, err)
 }
 
 // CreateVolume asks for a volume, which becomes active some seconds later. The request is sent once, and again only
@@ -143,12 +143,12 @@ func parseTime(text string) time.Time {
 }
 
 // ended gives an error of a shared read the form of all others: a caller that stopped waiting has no *Error yet.
-func ended(op operation, resource string, err error) error {
+func ended(op operation, err error) error {
 	if err == nil {
 		return nil
 	}
 	if e, ok := err.(*Error); ok { //nolint:errorlint // a wrapped one is not the whole error
 		return e
 	}
-	return (&record{op: op, resource: resource}).fail(0, "", err)
+	return (&record{op: op}).fail(0, "", err)
 }

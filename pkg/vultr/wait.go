@@ -67,7 +67,7 @@ func (c *Client) WaitVolume(ctx context.Context, op, id string, done func(Volume
 func (c *Client) look(ctx context.Context, id string, notBefore time.Time) (Volume, time.Time, error) {
 	list, err := c.volumes.since(ctx, notBefore)
 	if err != nil {
-		return Volume{}, time.Time{}, ended(opListBlocks, "", err)
+		return Volume{}, time.Time{}, ended(opListBlocks, err)
 	}
 	for _, v := range list.Items {
 		if v.ID == id {
@@ -96,8 +96,11 @@ func (c *Client) onGrid(t time.Time) time.Time {
 		grid = fineGrid
 	}
 	grid = max(time.Duration(float64(grid)*c.scale), time.Millisecond)
-	steps := (t.Sub(c.born) + grid - 1) / grid
-	return c.born.Add(steps * grid)
+	rest := t.Sub(c.born) % grid
+	if rest == 0 {
+		return t
+	}
+	return t.Add(grid - rest)
 }
 
 func waitEnded(ctx context.Context, id string, failure error) error {
