@@ -145,6 +145,8 @@ func (c *Controller) visit(ctx context.Context, node *v1.Node) error {
 	presence, _, err := c.prober.Look(ctx, node)
 	if errors.Is(err, ErrNoWitness) {
 		c.tellAlone(node)
+		c.next[node.UID] = time.Now().Add(againPresent)
+		return nil
 	}
 	if err != nil {
 		return err
