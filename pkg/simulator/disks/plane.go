@@ -325,6 +325,22 @@ func (p *Plane) Prepare(instanceID string) error {
 	return p.instance(instanceID).prepare()
 }
 
+// InstanceDir is where the instance's directories are.
+func (p *Plane) InstanceDir(instanceID string) string { return string(p.instance(instanceID)) }
+
+// Instances lists the instances that have directories.
+func (p *Plane) Instances() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(p.root, "instances"))
+	if err != nil {
+		return nil, fmt.Errorf("directory of the disks: %w", err)
+	}
+	ids := make([]string, 0, len(entries))
+	for _, entry := range entries {
+		ids = append(ids, entry.Name())
+	}
+	return ids, nil
+}
+
 // Forget removes the instance's directories once no disk is published in them; otherwise it changes nothing.
 func (p *Plane) Forget(ctx context.Context, instanceID string) error {
 	if err := checkName("instance", instanceID); err != nil {

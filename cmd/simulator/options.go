@@ -1,0 +1,241 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/machine"
+)
+
+// options is everything the program is told.
+type options struct {
+	listen, adminListen, metadataListen string
+
+	state             string
+	noDisks, keepDisk bool
+
+	balancers, balancerRange, balancerBridge string
+	instanceRange                            string
+
+	machineHook        string
+	machineHookTimeout time.Duration
+
+	apiKeyFile  string
+	rateLimit   float64
+	rateLimitBy string
+
+	timeScale   float64
+	delays      simulator.Delays
+	guestGrowth string
+
+	showVersion bool
+
+	// filled in by validate
+	growOnReattach bool
+	keys           []string
+	lbRange, vmIPs netip.Prefix
+}
+
+// reattach is the value of --guest-growth with which a guest sees growth only after a new attach.
+const reattach = "reattach"
+
+// readOptions parses the flags. It judges nothing but their form.
+func readOptions(args []string, out io.Writer) (*options, error) {
+	o := &options{delays: simulator.DefaultDelays()}
+	f := pflag.NewFlagSet("simulator", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API")
+	f.StringVar(&o.adminListen, "admin-listen", "127.0.0.1:8081", "address of the status page (/) and the operator's JSON (/state /requests /counters /faults); \"\" is off. Whoever reaches it may do everything")
+	f.StringVar(&o.metadataListen, "metadata-listen", "", "address of the metadata service, 169.254.169.254:80 on the real platform; \"\" is off")
+	f.StringVar(&o.apiKeyFile, "api-key-file", "", "file with the API keys that are accepted, one per line, read again when it changes; \"\" accepts every key")
+
+	f.StringVar(&o.state, "state", "/var/lib/vultr-simulator", "directory of everything that outlives the process, disks included")
+	f.BoolVar(&o.noDisks, "no-disks", false, "keep block storage in the API only: no files, no loop devices, no root needed")
+	f.BoolVar(&o.keepDisk, "keep-disks", false, "leave disks attached when the simulator ends; it finds them again")
+	f.StringVar(&o.guestGrowth, "guest-growth", o.delays.GuestGrowth.String(), "when a guest sees that a volume grew: after a time, or \"reattach\"")
+
+	f.StringVar(&o.balancers, "balancers", "on", "on: load balancers forward traffic; off: they are in the API only")
+	f.StringVar(&o.balancerRange, "balancer-range", balancer.DefaultRange.String(), "where load balancers get their addresses")
+	f.StringVar(&o.balancerBridge, "balancer-bridge", "", "link that gets each load balancer's address as a /32; \"\" for addresses that are local anyway")
+	f.StringVar(&o.instanceRange, "instance-range", "198.18.0.0/16", "where instances get their main_ip, in order from the 11th address")
+
+	f.StringVar(&o.machineHook, "machine-hook", "", "program that makes instances real: called with start|kill|reboot INSTANCE_ID or disk-plugged|disk-unplugged INSTANCE_ID SERIAL, and INSTANCE_LABEL, INSTANCE_HOSTNAME, INSTANCE_REGION, INSTANCE_MAIN_IP and INSTANCE_DIR in its environment")
+	f.DurationVar(&o.machineHookTimeout, "machine-hook-timeout", machine.DefaultTimeout, "how long the program may take")
+
+	f.Float64Var(&o.rateLimit, "rate-limit", 30, "requests per second that a client may make; 0 is no limit")
+	f.StringVar(&o.rateLimitBy, "rate-limit-by", string(simulator.RateLimitByIP), "who a client is: ip, as on the real platform, or key")
+
+	f.Float64Var(&o.timeScale, "time-scale", 1, "every delay is multiplied by this: 0.1 makes a cloud ten times as fast")
+	for _, d := range delayFlags(&o.delays) {
+		f.DurationVar(d.value, "delay-"+d.name, *d.value, d.help)
+	}
+	f.BoolVar(&o.showVersion, "version", false, "print the version and end")
+	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(logging)
+	f.AddGoFlag(logging.Lookup("v"))
+	f.AddGoFlag(logging.Lookup("vmodule"))
+	f.SetOutput(out)
+	f.Usage = func() { _, _ = fmt.Fprintf(out, usage, f.FlagUsagesWrapped(110)) } // nobody to tell when standard output is gone
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("%q is no flag", f.Arg(0))
+	}
+	return o, nil
+}
+
+const usage = `simulator is a Vultr cloud on this machine: API, metadata service, real disks, real load balancers.
+
+	simulator --state /tmp/cloud
+	curl -H 'Authorization: Bearer any' http://127.0.0.1:8080/v2/account
+
+Disks need root. Ending it (SIGTERM, Ctrl-C) takes all disks away and keeps what is in the state directory;
+after a kill the next start takes over what was left.
+
+%s`
+
+type delayFlag struct {
+	name  string
+	value *time.Duration
+	help  string
+}
+
+// delayFlags names the delays of the platform. --guest-growth, the remaining one, is more than a delay.
+func delayFlags(d *simulator.Delays) []delayFlag {
+	return []delayFlag{
+		{"block-create", &d.BlockCreate, "until a new volume is active"},
+		{"attach", &d.Attach, "until an attached volume says so"},
+		{"detach", &d.Detach, "until a detached volume says so"},
+		{"load-balancer", &d.LoadBalancer, "until a new load balancer is active"},
+		{"load-balancer-address", &d.LoadBalancerAddress, "from then until it has its address"},
+		{"load-balancer-nodes", &d.LoadBalancerNodes, "how long a changed node count leaves it activating"},
+		{"instance-boot", &d.InstanceBoot, "until a new instance is active and has its address"},
+		{"instance-ready", &d.InstanceReady, "from then until it is running and no longer locked"},
+		{"halt", &d.Halt, "until a halted instance is stopped"},
+		{"start", &d.Start, "until a started instance is running"},
+		{"reboot", &d.Reboot, "until a rebooted instance is running"},
+		{"listing-lag", &d.ListingLag, "how long a new object may be missing from lists"},
+	}
+}
+
+// validate judges everything and lists every fault.
+func (o *options) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	o.validateAddresses(fault)
+	o.validateNumbers(fault)
+	if o.state == "" {
+		fault("--state is empty: it must name a directory")
+	}
+	if !o.noDisks && os.Geteuid() != 0 {
+		fault("disks are loop devices, which only root can make: run as root, or with --no-disks")
+	}
+	if o.machineHook != "" {
+		if _, err := exec.LookPath(o.machineHook); err != nil {
+			fault("--machine-hook: %w", err)
+		}
+	}
+	if o.apiKeyFile != "" {
+		var err error
+		if o.keys, err = readKeys(o.apiKeyFile); err != nil {
+			fault("--api-key-file: %w", err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (o *options) validateAddresses(fault func(string, ...any)) {
+	used := map[string]string{}
+	for _, l := range o.listeners() {
+		if l.address == "" && l.flag != "--listen" {
+			continue
+		}
+		if err := checkListen(l.address); err != nil {
+			fault("%s: %w", l.flag, err)
+		}
+		if other := used[l.address]; other != "" {
+			fault("%s and %s are both %s", other, l.flag, l.address)
+		}
+		used[l.address] = l.flag
+	}
+	var err error
+	if o.vmIPs, err = netip.ParsePrefix(o.instanceRange); err != nil {
+		fault("--instance-range: %w", err)
+	}
+	if o.balancers != "on" && o.balancers != "off" {
+		fault("--balancers is %q, it must be on or off", o.balancers)
+	}
+	o.lbRange, err = netip.ParsePrefix(o.balancerRange)
+	switch {
+	case err != nil:
+		fault("--balancer-range: %w", err)
+	case o.vmIPs.IsValid() && o.lbRange.Overlaps(o.vmIPs):
+		fault("--balancer-range %s and --instance-range %s overlap", o.lbRange, o.vmIPs)
+	case o.balancerBridge != "" && o.lbRange.Addr().IsLoopback():
+		fault("--balancer-bridge %s: nobody reaches the loopback addresses of --balancer-range %s through a bridge", o.balancerBridge, o.lbRange)
+	}
+	if o.balancerBridge != "" {
+		if _, err := net.InterfaceByName(o.balancerBridge); err != nil {
+			fault("--balancer-bridge %s: %w", o.balancerBridge, err)
+		}
+	}
+}
+
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("address %s: port %q is no number from 0 to 65535", address, port)
+	}
+	return nil
+}
+
+func (o *options) validateNumbers(fault func(string, ...any)) {
+	if o.rateLimit < 0 {
+		fault("--rate-limit is %v, it must not be negative", o.rateLimit)
+	}
+	if by := simulator.RateLimitBy(o.rateLimitBy); by != simulator.RateLimitByIP && by != simulator.RateLimitByKey {
+		fault("--rate-limit-by is %q, it must be ip or key", o.rateLimitBy)
+	}
+	if o.timeScale <= 0 {
+		fault("--time-scale is %v, it must be above 0", o.timeScale)
+	}
+	if o.machineHookTimeout <= 0 {
+		fault("--machine-hook-timeout is %s, it must be above 0", o.machineHookTimeout)
+	}
+	for _, d := range delayFlags(&o.delays) {
+		if *d.value < 0 {
+			fault("--delay-%s is %s, it must not be negative", d.name, *d.value)
+		}
+	}
+	if o.growOnReattach = o.guestGrowth == reattach; o.growOnReattach {
+		return
+	}
+	growth, err := time.ParseDuration(o.guestGrowth)
+	if err != nil || growth < 0 {
+		fault("--guest-growth is %q, it must be %q or a time such as 2s", o.guestGrowth, reattach)
+	}
+	o.delays.GuestGrowth = growth
+}
+
+type listenFlag struct{ flag, address string }
+
+func (o *options) listeners() []listenFlag {
+	return []listenFlag{{"--listen", o.listen}, {"--admin-listen", o.adminListen}, {"--metadata-listen", o.metadataListen}}
+}
