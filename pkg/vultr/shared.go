@@ -83,7 +83,7 @@ func (s *shared[T]) joinNext(ctx context.Context) *flight[T] {
 	}
 	s.count("started")
 	// The first reader's values (its logger) serve the flight, its end does not: others may still wait.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // run or leave calls it
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // run or leave calls it
 	s.next = &flight[T]{
 		fetch: func() ([]T, error) { return s.fetch(ctx) }, cancel: cancel, readers: 1, done: make(chan struct{}),
 	}
