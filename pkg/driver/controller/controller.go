@@ -27,8 +27,8 @@ type Store interface {
 	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
 }
 
-// RegionSource gives the region of volumes for which nobody names one, "" when there is none.
-type RegionSource func(ctx context.Context) string
+// RegionSource gives the region of volumes for which nobody names one. It fails while that is not known.
+type RegionSource func(ctx context.Context) (string, error)
 
 // Service implements csi.ControllerServer. It is safe for concurrent use.
 type Service struct {

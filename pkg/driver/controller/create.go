@@ -68,7 +68,10 @@ func (s *Service) regionsFor(ctx context.Context, req *csi.TopologyRequirement) 
 	preferred, requisite := segmentsOf(req.GetPreferred()), segmentsOf(req.GetRequisite())
 	fallback := ""
 	if len(preferred)+len(requisite) == 0 {
-		fallback = s.defaultRegion(ctx)
+		var err error
+		if fallback, err = s.defaultRegion(ctx); err != nil {
+			return nil, volume.Errorf(volume.Busy, "the request names no region, and the driver's own is not known: %w (flag --region sets it)", err)
+		}
 	}
 	return topology.Choose(preferred, requisite, fallback)
 }

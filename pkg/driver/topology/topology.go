@@ -46,8 +46,7 @@ func Region(segments map[string]string) (string, error) {
 func Choose(preferred, requisite []map[string]string, defaultRegion string) ([]string, error) {
 	if len(preferred)+len(requisite) == 0 {
 		if defaultRegion == "" {
-			return nil, volume.Errorf(volume.Invalid,
-				"the request names no region, and the driver has no default region (flag --region, or the metadata service)")
+			return nil, volume.Errorf(volume.Invalid, "the request names no region, and the driver has no default region (flag --region)")
 		}
 		return []string{strings.ToLower(defaultRegion)}, nil
 	}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// The modes of the process.
+const (
+	modeController = "controller"
+	modeNode       = "node"
+	modeAll        = "all"
+)
+
+// Config is everything the process is told.
+type Config struct {
+	Mode          string
+	Endpoint      string
+	HTTPEndpoint  string
+	LoggingFormat string
+	Verbosity     int
+	ShowVersion   bool
+
+	APIURL     string
+	APIKeyFile string
+	// APIKey is from the environment. It is a secret.
+	APIKey string
+	Region string
+
+	MetadataURL             string
+	NodeID                  string
+	DeviceDir               string
+	SysfsBlockDir           string
+	StateDir                string
+	MaxVolumesPerNode       int64
+	PluginRegistrationDir   string
+	KubeletRegistrationPath string
+}
+
+// maxAttachable is what the platform documents as the most volumes of one instance.
+const maxAttachable = 16
+
+// Read parses flags and environment. It judges nothing but their form.
+func Read(args []string, getenv func(string) string) (Config, error) {
+	c := Config{APIKey: strings.TrimSpace(getenv("VULTR_API_KEY"))}
+	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
+	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all")
+	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
+	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (runs Probe) and /metrics; \"\" is off")
+	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
+	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
+	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node; \"\" asks the metadata service")
+	f.StringVar(&c.MetadataURL, "metadata-url", "", "the metadata service; \"\" is http://169.254.169.254")
+
+	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
+	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
+
+	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID; \"\" asks the metadata service")
+	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
+	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
+	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
+	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", 11, "(node) how many volumes a node can have, at most 16")
+	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
+	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
+	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
+
+	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(vmodule)
+	f.AddGoFlag(vmodule.Lookup("vmodule"))
+	f.SetOutput(os.Stdout)
+	f.Usage = func() { fmt.Printf("csi is the CSI driver for Vultr block storage.\n\n%s", f.FlagUsages()) }
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("%q is no flag", f.Arg(0))
+	}
+	return c, nil
+}
+
+func (c Config) controller() bool { return c.Mode == modeController || c.Mode == modeAll }
+
+func (c Config) node() bool { return c.Mode == modeNode || c.Mode == modeAll }
+
+// Validate judges everything that the mode uses and lists every fault.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if !slices.Contains([]string{modeController, modeNode, modeAll}, c.Mode) {
+		fault("--mode is %q, it must be controller, node or all", c.Mode)
+	}
+	if c.LoggingFormat != "text" && c.LoggingFormat != "json" {
+		fault("--logging-format is %q, it must be text or json", c.LoggingFormat)
+	}
+	if _, err := server.ParseEndpoint(c.Endpoint); err != nil {
+		fault("--endpoint: %w", err)
+	}
+	if c.MetadataURL != "" {
+		if err := checkURL(c.MetadataURL); err != nil {
+			fault("--metadata-url: %w", err)
+		}
+	}
+	if c.controller() {
+		c.validateController(fault)
+	}
+	if c.node() {
+		c.validateNode(fault)
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) validateController(fault func(string, ...any)) {
+	if c.APIURL != "" {
+		if err := checkURL(c.APIURL); err != nil {
+			fault("--api-url: %w", err)
+		}
+	}
+	if _, err := os.Stat(c.APIKeyFile); err != nil && c.APIKey == "" {
+		fault("there is no API key: --api-key-file: %w; VULTR_API_KEY is not set", err)
+	}
+}
+
+func (c Config) validateNode(fault func(string, ...any)) {
+	if os.Geteuid() != 0 {
+		fault("--mode=%s mounts file systems, it must run as root", c.Mode)
+	}
+	for name, dir := range map[string]string{"--device-dir": c.DeviceDir, "--sysfs-block-dir": c.SysfsBlockDir} {
+		if st, err := os.Stat(dir); err != nil {
+			fault("%s: %w", name, err)
+		} else if !st.IsDir() {
+			fault("%s: %s is not a directory", name, dir)
+		}
+	}
+	if !filepath.IsAbs(c.StateDir) {
+		fault("--state-dir: %q is not absolute", c.StateDir)
+	}
+	if c.NodeID != "" && !volume.ValidID(c.NodeID) {
+		fault("--node-id: %q is not the UUID of an instance", c.NodeID)
+	}
+	if c.MaxVolumesPerNode < 1 || c.MaxVolumesPerNode > maxAttachable {
+		fault("--max-volumes-per-node is %d, it must be 1 to %d", c.MaxVolumesPerNode, maxAttachable)
+	}
+	if c.PluginRegistrationDir == "" {
+		return
+	}
+	if st, err := os.Stat(c.PluginRegistrationDir); err != nil || !st.IsDir() {
+		fault("--plugin-registration-dir: %q is not a directory (\"\" turns the registration off)", c.PluginRegistrationDir)
+	}
+	if !filepath.IsAbs(c.KubeletRegistrationPath) {
+		fault("--kubelet-registration-path: %q is not absolute", c.KubeletRegistrationPath)
+	}
+}
+
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		return err
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("%q is not an http or https address", text)
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// The rates of the API calls of this program, below the platform's 30 per second, which the cloud controller
+// manager and other clusters behind the same address share.
+const (
+	startRate = 10
+	maxRate   = 20
+)
+
+// process is what runs together.
+type process struct {
+	cfg      Config
+	registry *prometheus.Registry
+	self     *selfSource
+	services server.Services
+	checks   []identity.Check
+	register *registration.Service
+}
+
+// Run runs until the context ends or something fails.
+func Run(ctx context.Context, cfg Config) error {
+	if err := setUpLogging(cfg); err != nil {
+		return err
+	}
+	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg)}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.self.run(ctx) })
+	if cfg.controller() {
+		if err := p.addController(ctx, group); err != nil {
+			return err
+		}
+	}
+	if cfg.node() {
+		if err := p.addNode(); err != nil {
+			return err
+		}
+	}
+	p.services.Identity = identity.New(version.Get().Version, func(ctx context.Context) error { return p.check(ctx) })
+	if err := p.listen(ctx, group); err != nil {
+		return err
+	}
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	klog.FromContext(ctx).Info("Ended")
+	klog.Flush()
+	return err
+}
+
+func (p *process) check(ctx context.Context) error {
+	var faults []error
+	for _, c := range p.checks {
+		faults = append(faults, c(ctx))
+	}
+	return errors.Join(faults...)
+}
+
+func (p *process) addController(ctx context.Context, group *errgroup.Group) error {
+	api, err := vultr.New(vultr.Config{
+		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
+		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the API client: %w", err)
+	}
+	store := blockstore.New(api, p.registry)
+	p.services.Controller = controller.New(store, p.self.region)
+	p.checks = append(p.checks, identity.NewAPICheck(api).Check)
+	group.Go(func() error {
+		// Read ahead, so that the first create need not wait for it; a failure shows there.
+		if _, err := api.Regions(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Info("Could not read the regions ahead", "err", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// keyFile gives the file of the key, "" when there is none and the environment has the key.
+func (p *process) keyFile() string {
+	if _, err := os.Stat(p.cfg.APIKeyFile); err != nil && p.cfg.APIKey != "" {
+		return ""
+	}
+	return p.cfg.APIKeyFile
+}
+
+func (p *process) addNode() error {
+	records, err := state.Open(p.cfg.StateDir)
+	if err != nil {
+		return fmt.Errorf("--state-dir: %w", err)
+	}
+	bootID, err := state.BootID()
+	if err != nil {
+		return err
+	}
+	step.SetDir(filepath.Join(p.cfg.StateDir, "faultpoints"))
+	service := node.New(node.Config{
+		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
+		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
+		State:  records, BootID: bootID,
+	})
+	p.services.Node = service
+	p.checks = append(p.checks, service.Check)
+	if p.cfg.PluginRegistrationDir != "" {
+		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
+		p.checks = append(p.checks, p.register.Check)
+	}
+	return nil
+}
+
+// listen opens everything that listens, or nothing, and serves.
+func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
+	socket, err := server.ParseEndpoint(p.cfg.Endpoint)
+	if err != nil {
+		return err
+	}
+	var health net.Listener
+	if p.cfg.HTTPEndpoint != "" {
+		if health, err = net.Listen("tcp", p.cfg.HTTPEndpoint); err != nil {
+			return fmt.Errorf("--http-endpoint: %w", err)
+		}
+	}
+	rpc, err := server.Listen(socket)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
+	}
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), ConnContext: blockstore.WithSession})
+	group.Go(func() error { return server.Serve(ctx, s, rpc) })
+	if health != nil {
+		prober, err := server.NewProber(socket)
+		if err != nil {
+			return errors.Join(err, health.Close())
+		}
+		group.Go(func() error {
+			return errors.Join(server.ServeHTTP(ctx, health, server.Handler(prober.Probe, p.registry)), prober.Close())
+		})
+	}
+	if p.register != nil {
+		group.Go(func() error { return p.registerWithKubelet(ctx) })
+	}
+	return nil
+}
+
+func closeIf(l net.Listener) error {
+	if l == nil {
+		return nil
+	}
+	return l.Close()
+}
+
+// registerWithKubelet shows the driver to the kubelet as soon as it can say which node this is: the kubelet asks
+// for that first, and backs off when it gets no answer.
+func (p *process) registerWithKubelet(ctx context.Context) error {
+	if err := p.self.wait(ctx); err != nil {
+		return err
+	}
+	l, err := p.register.Listen(p.cfg.PluginRegistrationDir)
+	if err != nil {
+		return fmt.Errorf("--plugin-registration-dir: %w", err)
+	}
+	return p.register.Serve(ctx, l)
+}
+
+// setUpLogging turns the flags into klog's settings. JSON lines come from the standard library's handler.
+func setUpLogging(cfg Config) error {
+	var level klog.Level
+	if err := level.Set(strconv.Itoa(cfg.Verbosity)); err != nil {
+		return fmt.Errorf("-v: %w", err)
+	}
+	if cfg.LoggingFormat == "json" {
+		klog.SetSlogLogger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-cfg.Verbosity)})))
+	}
+	return nil
+}

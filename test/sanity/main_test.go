@@ -1,0 +1,56 @@
+// Package sanity runs csi-sanity against the real driver: the built binary as a controller and as a node process,
+// each on a socket of its own, on a simulated cloud with real disks.
+package sanity
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files of skipped specs anew")
+
+// Environment of the processes that run one suite each; ginkgo can run only one in a process.
+const (
+	envAccess = "SANITY_ACCESS_TYPE" // mount or block; set in such a process only
+	envBinary = "SANITY_BINARY"      // the driver
+	envReport = "SANITY_REPORT"      // where to write what became of the specs
+)
+
+// driverBinary is the driver that TestMain built.
+var driverBinary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv(envAccess) != "" {
+		os.Exit(m.Run())
+	}
+	code, err := withDriver(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sanity:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// withDriver builds the driver for the tests.
+func withDriver(m *testing.M) (int, error) {
+	if testing.Short() || os.Geteuid() != 0 {
+		return m.Run(), nil
+	}
+	dir, err := os.MkdirTemp("", "sanity-bin-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	driverBinary = filepath.Join(dir, "csi")
+	build := exec.Command("go", "build", "-race", "-o", driverBinary, "../../cmd/csi")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return 0, fmt.Errorf("building the driver: %w", err)
+	}
+	return m.Run(), nil
+}

@@ -1,0 +1,126 @@
+package sanity
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// outcome is what became of one spec.
+type outcome struct {
+	Spec  string
+	State string
+	// Why is the reason of a skip.
+	Why string
+}
+
+// TestSanity runs the suite for mounted volumes and for raw block volumes, with the attach limit test on.
+func TestSanity(t *testing.T) {
+	if testing.Short() {
+		t.Skip("csi-sanity takes minutes and is left out of short runs")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("csi-sanity needs root: it uses real loop devices and real mounts")
+	}
+	for _, access := range []string{"mount", "block"} {
+		t.Run(access, func(t *testing.T) {
+			outcomes := runSuite(t, access)
+			if len(outcomes) < 50 {
+				t.Errorf("only %d specs were found, csi-sanity has more", len(outcomes))
+			}
+			checkSkipped(t, "testdata/skipped-"+access+".txt", outcomes)
+		})
+	}
+}
+
+// runSuite runs one suite in a process of its own, in a mount namespace of its own: whatever happens to it, its
+// mounts end with it.
+func runSuite(t *testing.T, access string) []outcome {
+	t.Helper()
+	report := filepath.Join(t.TempDir(), "report.json")
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestSuite$", "-test.v", "-test.timeout=14m")
+	cmd.Env = append(os.Environ(), envAccess+"="+access, envBinary+"="+driverBinary, envReport+"="+report)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "Ran ") || strings.Contains(line, "Passed") || strings.HasPrefix(line, "SUCCESS!") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	if err != nil {
+		t.Fatalf("csi-sanity for %s volumes failed: %v\n%s", access, err, out.String())
+	}
+	raw, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []outcome
+	if err := json.Unmarshal(raw, &outcomes); err != nil {
+		t.Fatal(err)
+	}
+	return outcomes
+}
+
+// checkSkipped compares what was skipped with a golden file, in which nothing that is announced may be.
+func checkSkipped(t *testing.T, golden string, outcomes []outcome) {
+	t.Helper()
+	var lines []string
+	for _, o := range outcomes {
+		if o.State == "passed" {
+			continue
+		}
+		lines = append(lines, o.State+": "+o.Spec+": "+o.Why)
+		if slices.ContainsFunc(neverSkipped, func(why string) bool { return strings.Contains(o.Why, why) }) {
+			t.Errorf("a spec of an announced capability did not run: %s: %s", o.Spec, o.Why)
+		}
+	}
+	slices.Sort(lines)
+	got := strings.Join(lines, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the skipped specs are not those of %s (go test -update writes it anew):\n%s", golden, got)
+	}
+}
+
+// neverSkipped are the reasons with which csi-sanity skips specs of what the driver announces.
+var neverSkipped = []string{
+	"CreateVolume not supported",
+	"DeleteVolume not supported",
+	"ControllerPublishVolume not supported",
+	"ControllerUnpublishVolume not supported",
+	"Controller Publish, UnpublishVolume not supported",
+	"ListVolumes not supported",
+	"ControllerExpandVolume not supported",
+	"Controller Service not provided",
+	"NodeStageVolume not supported",
+	"NodeUnstageVolume not supported",
+	"NodeGetVolume not supported",
+	"NodeExpandVolume not supported",
+	"single node multi writer",
+	"testnodevolumeattachlimit",
+	"No MaxVolumesPerNode",
+	"Required bytes not supported",
+	"capacity of the volume is unknown",
+	"idempotency",
+	"zero or negative",
+}
