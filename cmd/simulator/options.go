@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -167,7 +168,7 @@ func (o *options) validateAddresses(fault func(string, ...any)) {
 		if err := checkListen(l.address); err != nil {
 			fault("%s: %w", l.flag, err)
 		}
-		if other := used[l.address]; other != "" {
+		if other := used[l.address]; other != "" && !strings.HasSuffix(l.address, ":0") {
 			fault("%s and %s are both %s", other, l.flag, l.address)
 		}
 		used[l.address] = l.flag

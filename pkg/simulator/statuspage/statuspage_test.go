@@ -1,0 +1,151 @@
+package statuspage
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// snapshot is a cloud that does not change.
+type snapshot struct {
+	view     simulator.View
+	requests []simulator.Request
+	counters map[string]simulator.Counter
+}
+
+func (s snapshot) View() simulator.View                   { return s.view }
+func (s snapshot) Requests(int) []simulator.Request       { return s.requests }
+func (s snapshot) Counters() map[string]simulator.Counter { return s.counters }
+
+func render(t *testing.T, cloud Cloud) (text, plain string, header http.Header) {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	New(cloud).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	if recorder.Code != http.StatusOK {
+		t.Fatalf("%d: %s", recorder.Code, recorder.Body)
+	}
+	text = recorder.Body.String()
+	plain = regexp.MustCompile(`(?s)<style>.*</style>|<[^>]*>`).ReplaceAllString(text, " ")
+	return text, strings.Join(strings.Fields(plain), " "), recorder.Header()
+}
+
+func busyCloud() snapshot {
+	return snapshot{
+		view: simulator.View{
+			TimeScale: 0.5,
+			Instances: []simulator.InstanceView{
+				{ID: "i-1", Label: "worker-1", MainIP: "192.0.2.11", Status: "active", PowerStatus: "running", ServerStatus: "ok", Reboots: 7},
+				{ID: "i-2", Label: "worker-2", Deleting: true},
+			},
+			Blocks: []simulator.BlockView{
+				{ID: "b-1", Label: "pvc-one", MountID: "ewr-one", SizeGB: 10, Active: true, AttachedTo: "i-1", Pending: "detach", PendingInstance: "i-1", Holder: "mounted on /var/lib/kubelet"},
+				{ID: "b-2", Label: "pvc-two", MountID: "ewr-two", SizeGB: 40, Active: true, Pending: "attach", PendingInstance: "i-2"},
+				{ID: "b-3", Label: "pvc-three", MountID: "ewr-three", SizeGB: 20},
+				{ID: "b-4", Label: "pvc-four", MountID: "ewr-four", SizeGB: 20, Active: true, AttachedTo: "i-gone"},
+			},
+			LoadBalancers: []simulator.LoadBalancerView{{
+				ID: "lb-1", Label: "web", Active: true, IPv4: "198.51.100.7", Rules: []string{"tcp 80 -> tcp 31080"},
+				Backends: []simulator.BackendHealth{
+					{InstanceID: "i-1", Address: "192.0.2.11", Healthy: true, Connections: 3},
+					{InstanceID: "i-2", Address: "192.0.2.12", Reason: "connection refused"},
+				},
+			}},
+			Transitions: []simulator.TransitionView{{Kind: "block-detach", Target: "b-1", Due: time.Now(), Attempts: 4, Error: "still in use"}},
+		},
+		requests: []simulator.Request{
+			{Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Method: "GET", Path: "/v2/blocks", Query: "per_page=500", Status: 200, Took: 1500 * time.Microsecond},
+			{Method: "POST", Path: "/v2/blocks", Status: 0},
+			{Method: "DELETE", Path: "/v2/blocks/b-1", Status: 400, Error: "detach first"},
+		},
+		counters: map[string]simulator.Counter{"list_blocks": {Total: 12, Failed: 2, ByStatus: map[int]int{200: 10, 0: 1, 429: 1}}},
+	}
+}
+
+func TestPageShowsTheCloud(t *testing.T) {
+	text, plain, header := render(t, busyCloud())
+	for _, part := range []string{
+		"Instances (2)", "worker-1 i-1 192.0.2.11", "active / running / ok 7", "being destroyed",
+		"ewr-one pvc-one 10 GB detach under way held: mounted on /var/lib/kubelet",
+		"ewr-two pvc-two 40 GB attach under way",
+		"Disks without an instance (2)", "ewr-three pvc-three 20 GB pending", "ewr-four pvc-four",
+		"web lb-1 198.51.100.7 active tcp 80 -&gt; tcp 31080 1 of 2 healthy 192.0.2.11 healthy 3 open, i-1 192.0.2.12 not healthy: connection refused",
+		"block-detach b-1", "4: still in use",
+		"list_blocks 12 2 no answer: 1 200: 10 429: 1",
+		"03:04:05.000 1.5ms GET /v2/blocks?per_page=500 200",
+	} {
+		if !strings.Contains(plain, part) {
+			t.Errorf("the page does not say %q", part)
+		}
+	}
+	if t.Failed() {
+		t.Log(plain)
+	}
+	newest, oldest := strings.Index(plain, "400 detach first"), strings.Index(plain, "03:04:05.000")
+	if newest < 0 || oldest < 0 || newest > oldest {
+		t.Error("the newest request is not the first")
+	}
+	seconds := regexp.MustCompile(`http-equiv="refresh" content="(\d+)"`).FindStringSubmatch(text)
+	if seconds == nil {
+		t.Fatal("the page does not refresh itself")
+	}
+	if n, err := strconv.Atoi(seconds[1]); err != nil || n < 1 || n > 5 {
+		t.Errorf("refreshed every %q seconds", seconds[1])
+	}
+	if !strings.HasPrefix(header.Get("Content-Type"), "text/html") || header.Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", header)
+	}
+}
+
+func TestPageOfAnEmptyCloud(t *testing.T) {
+	text, plain, _ := render(t, snapshot{})
+	for _, part := range []string{"Instances (0) none", "Load balancers (0) none", "Last requests, newest first none"} {
+		if !strings.Contains(plain, part) {
+			t.Errorf("the page does not say %q: %s", part, plain)
+		}
+	}
+	wellFormed(t, text)
+}
+
+// wellFormed proves that every element is closed where it should be.
+func wellFormed(t *testing.T, text string) {
+	t.Helper()
+	closed := regexp.MustCompile(`<(meta|br)([^>]*)>`).ReplaceAllString(text, "<$1$2/>")
+	decoder := xml.NewDecoder(strings.NewReader(closed))
+	decoder.Entity = xml.HTMLEntity
+	for {
+		_, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("the page is not well-formed: %v", err)
+		}
+	}
+}
+
+func TestNamesAreTextAndNeverMarkup(t *testing.T) {
+	cloud := busyCloud()
+	const evil = `<script>alert(1)</script>`
+	cloud.view.Instances[0].Label, cloud.view.Blocks[0].Label, cloud.view.LoadBalancers[0].Label = evil, evil, evil
+	cloud.view.Blocks[0].Holder, cloud.requests[0].Path, cloud.requests[0].UserAgent = evil, "/"+evil, evil
+	text, _, header := render(t, cloud)
+	if strings.Contains(text, "<script") {
+		t.Error("a label became markup")
+	}
+	if strings.Count(text, "&lt;script&gt;") != 6 {
+		t.Errorf("%d labels are shown as text, want 6", strings.Count(text, "&lt;script&gt;"))
+	}
+	if !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Error("no content security policy")
+	}
+	wellFormed(t, text)
+}
