@@ -18,7 +18,7 @@ var errNoKeys = errors.New("the file has no key: without one every key would be 
 
 // readKeys reads one key per line; blank lines and those that begin with # do not count.
 func readKeys(path string) ([]string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -173,6 +173,11 @@ func (o *options) validateAddresses(fault func(string, ...any)) {
 		}
 		used[l.address] = l.flag
 	}
+	o.validateRanges(fault)
+}
+
+// validateRanges judges where instances and load balancers get their addresses.
+func (o *options) validateRanges(fault func(string, ...any)) {
 	var err error
 	if o.vmIPs, err = netip.ParsePrefix(o.instanceRange); err != nil {
 		fault("--instance-range: %w", err)

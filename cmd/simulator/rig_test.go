@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -198,5 +197,5 @@ func freePort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	return fmt.Sprint(listener.Addr())
+	return listener.Addr().String()
 }

@@ -64,7 +64,7 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 
 // lockState makes the state directory and keeps other simulators out of it. The kernel unlocks it after a kill.
 func lockState(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers bind directories below it
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("--state: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)

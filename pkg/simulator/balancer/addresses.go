@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,14 +25,14 @@ type addresses struct {
 }
 
 func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
-	if !pool.Addr().Is4() || pool.Bits() > 30 {
-		return nil, fmt.Errorf("load balancer addresses %s: an IPv4 range of at least four addresses is needed", pool)
+	if !pool.Addr().Is4() || pool.Bits() > 30 || pool.Bits() < 8 {
+		return nil, fmt.Errorf("load balancer addresses %s: an IPv4 range between /8 and /30 is needed", pool)
 	}
 	a := &addresses{pool: pool.Masked(), file: file, byID: map[string]netip.Addr{}, taken: map[netip.Addr]string{}}
 	if file == "" {
 		return a, nil
 	}
-	text, err := os.ReadFile(file) //nolint:gosec // the caller's own state
+	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}
@@ -42,6 +43,10 @@ func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
 		return nil, fmt.Errorf("addresses of the load balancers: %s: %w", file, err)
 	}
 	for id, address := range a.byID {
+		if !a.pool.Contains(address) {
+			return nil, fmt.Errorf("load balancer %s has address %s (%s): while there are load balancers, the range of their addresses cannot become %s",
+				id, address, file, a.pool)
+		}
 		a.taken[address] = id
 	}
 	return a, nil
@@ -52,14 +57,14 @@ func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
 func (a *addresses) reserve(id string) (netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if address, ok := a.byID[id]; ok && a.pool.Contains(address) {
+	if address, ok := a.byID[id]; ok {
 		return address, nil
 	}
-	size := uint64(1) << (32 - a.pool.Bits())
+	size := uint32(1) << (32 - a.pool.Bits())
 	usable := size - 2 // neither the network's address nor the broadcast address
 	sum := fnv.New64a()
-	_, _ = sum.Write([]byte(id)) // a hash never fails
-	first := sum.Sum64()
+	_, _ = sum.Write([]byte(id))                  // a hash never fails
+	first := uint32(sum.Sum64() % uint64(usable)) //nolint:gosec // smaller than usable
 	for i := range usable {
 		address := a.nth(1 + (first+i)%usable)
 		if _, used := a.taken[address]; !used {
@@ -69,20 +74,21 @@ func (a *addresses) reserve(id string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("all %d load balancer addresses of %s are taken", usable, a.pool)
 }
 
-func (a *addresses) nth(n uint64) netip.Addr {
-	base := a.pool.Addr().As4()
-	value := uint64(base[0])<<24 | uint64(base[1])<<16 | uint64(base[2])<<8 | uint64(base[3])
-	value += n
-	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)})
+func (a *addresses) nth(n uint32) netip.Addr {
+	bytes := a.pool.Addr().As4()
+	binary.BigEndian.PutUint32(bytes[:], binary.BigEndian.Uint32(bytes[:])+n)
+	return netip.AddrFrom4(bytes)
 }
 
 // claim makes sure that the address belongs to the ID.
 func (a *addresses) claim(id string, address netip.Addr) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch owner := a.taken[address]; {
+	switch owner, has := a.taken[address], a.byID[id]; {
 	case owner == id:
 		return nil
+	case has.IsValid():
+		return fmt.Errorf("load balancer %s: its address is %s, it cannot become %s", id, has, address)
 	case owner != "":
 		return fmt.Errorf("load balancer %s: address %s belongs to load balancer %s", id, address, owner)
 	case !a.pool.Contains(address):

@@ -41,16 +41,13 @@ func newBalancer(log klog.Logger, maxConnections int) *balancer {
 }
 
 // apply opens what is new, then switches to the new settings, then closes what is not wanted any more. It fails only
-// while nothing has changed yet.
+// while nothing has changed yet. The address never changes.
 func (b *balancer) apply(ctx context.Context, wanted *settings) error {
-	if now := b.settings.Load(); now != nil && now.address != wanted.address {
-		b.closeFronts(func(int) bool { return false }, func(int) bool { return false })
-	}
 	opened, err := b.open(ctx, wanted)
 	if err != nil {
 		return err
 	}
-	b.switchTo(wanted)
+	b.switchTo(wanted) //nolint:contextcheck // health checks outlive the call that sets them up
 	for port, front := range opened.tcp {
 		b.tcp[port] = front
 		front.start()

@@ -79,7 +79,7 @@ func reasonOf(err error) string {
 
 // watch checks one backend until ctx ends, at once and then at each interval, and reports every result.
 func watch(ctx context.Context, interval time.Duration, check func(context.Context) error, report func(error)) {
-	ticker := time.NewTicker(max(interval, time.Millisecond))
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		err := check(ctx)
@@ -103,11 +103,12 @@ func checker(hc simulator.BalancerHealthCheck, address string, dial dialFunc) fu
 		check = checkHTTP(hc.Protocol, target, hc.Path, dial)
 	}
 	return func(ctx context.Context) error {
-		if hc.Timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, hc.Timeout)
-			defer cancel()
+		timeout := hc.Timeout
+		if timeout <= 0 {
+			timeout = dialTimeout
 		}
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
 		return check(ctx)
 	}
 }

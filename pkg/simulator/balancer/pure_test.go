@@ -154,8 +154,14 @@ func TestAddressesAreStableAndReused(t *testing.T) {
 	if _, err := again.reserve("g"); err != nil {
 		t.Errorf("the released address is not free: %v", err)
 	}
-	if err := again.claim("g", want); err == nil {
-		t.Error("g could claim c's address")
+	if err := again.claim("h", want); err == nil {
+		t.Error("h could claim c's address")
+	}
+	if err := again.claim("c", netip.MustParseAddr("192.0.2.1")); err == nil && want.String() != "192.0.2.1" {
+		t.Error("c could change its address")
+	}
+	if _, err := openAddresses(netip.MustParsePrefix("198.51.100.0/24"), file); err == nil {
+		t.Error("the range changed below the load balancers")
 	}
 	if err := again.claim("h", netip.MustParseAddr("198.51.100.1")); err == nil {
 		t.Error("an address outside of the range was accepted")

@@ -10,8 +10,11 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// defaultTimeout is the platform's, for a spec that names none.
-const defaultTimeout = 600 * time.Second
+// The platform's defaults, for a spec that names none.
+const (
+	defaultTimeout  = 600 * time.Second
+	defaultInterval = 15 * time.Second
+)
 
 // settings is a spec, validated and compiled. It never changes: a load balancer gets new ones.
 type settings struct {
@@ -33,6 +36,9 @@ func compile(spec simulator.BalancerSpec) (*settings, error) {
 	}
 	if s.timeout <= 0 {
 		s.timeout = defaultTimeout
+	}
+	if hc := &s.spec.HealthCheck; hc.Interval <= 0 {
+		hc.Interval = defaultInterval
 	}
 	var faults []error
 	var err error

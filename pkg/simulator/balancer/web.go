@@ -130,7 +130,7 @@ func redirect(out http.ResponseWriter, r *http.Request, port int) {
 	}
 	target := *r.URL
 	target.Scheme, target.Host = "https", host
-	http.Redirect(out, r, target.String(), http.StatusFound)
+	http.Redirect(out, r, target.String(), http.StatusFound) //nolint:gosec // to the same name that the client asked
 }
 
 // connQueue is a net.Listener that gives out the connections which it is fed.

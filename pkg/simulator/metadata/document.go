@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"hash/fnv"
+	"net"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -92,13 +93,18 @@ func documentOf(doc simulator.MetadataDoc) document {
 				Routes: []route{{Netmask: 32, Network: "169.254.169.254"}},
 			},
 			IPv6:        v6,
-			MAC:         fmt.Sprintf("56:00:%02x:%02x:%02x:%02x", byte(number>>24), byte(number>>16), byte(number>>8), byte(number)),
+			MAC:         macOf(sum.Sum(nil)),
 			NetworkType: "public",
 		}},
 		NvidiaDriver: []string{}, PublicKeys: orEmpty(doc.SSHKeys), Tags: []string{}, UserDefined: []string{},
 		Region:   region{RegionCode: strings.ToUpper(doc.Region), CountryCode: countryOf[strings.ToLower(doc.Region)]},
 		UserData: doc.UserData,
 	}
+}
+
+// macOf has the prefix that the platform's public interfaces have.
+func macOf(sum []byte) string {
+	return net.HardwareAddr(append([]byte{0x56, 0x00}, sum[4:8]...)).String()
 }
 
 // orEmpty makes the JSON an empty list, where nil would make it null.

@@ -66,15 +66,20 @@ func TestDocument(t *testing.T) {
 		t.Fatalf("%d %s", status, header.Get("Content-Type"))
 	}
 	var doc struct {
-		ID         string   `json:"instance-v2-id"`
-		Hostname   string   `json:"hostname"`
-		Tags       []string `json:"tags"`
-		Region     struct{ RegionCode, CountryCode string }
+		ID       string   `json:"instance-v2-id"`
+		Hostname string   `json:"hostname"`
+		Tags     []string `json:"tags"`
+		Region   struct {
+			RegionCode  string `json:"regioncode"`
+			CountryCode string `json:"countrycode"`
+		} `json:"region"`
 		Interfaces []struct {
-			IPv4 struct{ Address, Netmask, Gateway string }
+			IPv4 struct {
+				Address string `json:"address"`
+			} `json:"ipv4"`
 			Type string `json:"network-type"`
-			MAC  string
-		}
+			MAC  string `json:"mac"`
+		} `json:"interfaces"`
 	}
 	if err := json.Unmarshal([]byte(body), &doc); err != nil {
 		t.Fatal(err)
