@@ -2,6 +2,7 @@ package simulator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,7 +98,7 @@ func TestBalancersFollowTheirInstances(t *testing.T) {
 		w.post("/v2/instances/"+i+"/halt", "").is(204)
 		w.pass(6 * time.Second)
 		expect("first halted", "[10.0.0.2]")
-		plane.setFail(fmt.Errorf("port taken"))
+		plane.setFail(errors.New("port taken"))
 		w.delete("/v2/instances/" + j).is(204)
 		expect("data plane failing", "[10.0.0.2]")
 		plane.setFail(nil)

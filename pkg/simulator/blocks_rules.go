@@ -95,6 +95,13 @@ func (s *Simulator) mayAttach(b block, t attachTarget) *wire.Error {
 		return wire.BadRequest("Block storage volume is already attached to a server")
 	case !b.Active:
 		return wire.BadRequest("Block storage volume is currently locked")
+	}
+	return s.takesVolume(b, t)
+}
+
+// takesVolume judges the server's side of an attach.
+func (s *Simulator) takesVolume(b block, t attachTarget) *wire.Error {
+	switch {
 	case t.isMetal && s.keeps(quirkNoBareMetal):
 		return wire.BadRequest("Block storage can not be attached to a bare metal server.")
 	case !t.exists && !t.isMetal:

@@ -74,7 +74,9 @@ func (s *Simulator) settleDisk(ctx context.Context, job jobs.Job) (commit, error
 	switch {
 	case !exists:
 		return nil, s.cfg.Disks.Remove(ctx, job.Target)
-	case b.AttachedTo != "" && plugged[b.ID] != b.AttachedTo:
+	case b.AttachedTo != "":
+		// Also when it counts as plugged: a plug that a kill cut off, or whose device is gone since the machine was
+		// started again, is completed by this; a complete one is left alone.
 		return nil, s.plug(ctx, b, b.AttachedTo)
 	}
 	return nil, nil

@@ -145,7 +145,7 @@ var apiTraits = []trait{
 	{name: "13-server-errors", test: func(w *world) {
 		for _, f := range []simulator.Fault{
 			{Path: "^/v2/blocks$", Method: "GET", Nth: 2, Times: 1, Action: simulator.FaultStatus, Status: 503, RetryAfter: 7},
-			{Operation: "list_instances", Times: 1, Action: simulator.FaultStatus, Status: 502, Body: `"<html>"`},
+			{Operation: "list_instances", Times: 1, Action: simulator.FaultStatus, Status: 502, Body: `<html>`},
 		} {
 			if _, err := w.sim.AddFault(f); err != nil {
 				w.Fatalf("%v", err)
@@ -158,7 +158,7 @@ var apiTraits = []trait{
 			w.Errorf("Retry-After is %q", got)
 		}
 		w.get("/v2/blocks").is(200)
-		if got := w.get("/v2/instances").is(502).raw; got != `"<html>"` {
+		if got := w.get("/v2/instances").is(502).raw; got != `<html>` {
 			w.Errorf("body %q", got)
 		}
 	}},

@@ -74,9 +74,18 @@ var blockTraits = []trait{
 			size   int
 			status int
 		}{
-			{"high_perf", 9, 400}, {"high_perf", 10, 202}, {"high_perf", 10000, 202}, {"high_perf", 10001, 400},
-			{"storage_opt", 39, 400}, {"storage_opt", 40, 202}, {"storage_opt", 40000, 202}, {"storage_opt", 40001, 400},
-			{"", 10, 202}, {"ssd", 10, 400}, {"high_perf", 0, 400}, {"high_perf", -10, 400},
+			{"high_perf", 9, 400},
+			{"high_perf", 10, 202},
+			{"high_perf", 10000, 202},
+			{"high_perf", 10001, 400},
+			{"storage_opt", 39, 400},
+			{"storage_opt", 40, 202},
+			{"storage_opt", 40000, 202},
+			{"storage_opt", 40001, 400},
+			{"", 10, 202},
+			{"ssd", 10, 400},
+			{"high_perf", 0, 400},
+			{"high_perf", -10, 400},
 		} {
 			w.post("/v2/blocks", fmt.Sprintf(`{"region":"ewr","block_type":%q,"size_gb":%d}`, c.kind, c.size)).is(c.status)
 		}

@@ -170,7 +170,7 @@ func (s *Simulator) deleteInstance(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, destroyPatience)
+	ctx, cancel := context.WithTimeout(c.req.Context(), destroyPatience)
 	defer cancel()
 	s.waitUntil(ctx, func() bool { _, exists := s.instances.Get(c.id()); return !exists })
 	return s.noContent(), nil, nil

@@ -61,7 +61,7 @@ type victim struct {
 
 func startVictim(t *testing.T, dir string) *victim {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very test binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
@@ -139,7 +139,7 @@ func (l *ledger) work(ctx context.Context, url, instance string) {
 		id := l.any()
 		path := url + "/v2/blocks/" + id
 		_, _, _ = call(ctx, "POST", path+"/attach", `{"live":true,"instance_id":"`+instance+`"}`) // may be refused
-		if rand.IntN(2) == 0 {                                                                    //nolint:gosec // no secret
+		if rand.IntN(2) == 0 {
 			_, _, _ = call(ctx, "POST", path+"/detach", `{"live":true}`) // may be refused
 		}
 		if status, _, err := call(ctx, "DELETE", path, ""); err == nil && status == http.StatusNoContent {
@@ -179,7 +179,7 @@ func TestKillLosesNothing(t *testing.T) {
 		for range 2 {
 			workers.Go(func() { l.work(t.Context(), v.url, instance) })
 		}
-		time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond) //nolint:gosec // the moment of the kill
+		time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond)
 		v.kill(t)
 		workers.Wait()
 		l.check(t, dir, round)
@@ -257,7 +257,7 @@ func loopsPerFile(t *testing.T, dir string, round int) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		raw, err := os.ReadFile(f) //nolint:gosec // sysfs
+		raw, err := os.ReadFile(f)
 		if err == nil && strings.HasPrefix(string(raw), dir) {
 			count[string(raw)]++
 		}
@@ -271,7 +271,7 @@ func loopsPerFile(t *testing.T, dir string, round int) {
 
 func unplugAll(t *testing.T, dir string) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := context.WithoutCancel(t.Context()) // which has ended
 	plane, err := disks.New(filepath.Join(dir, "disks"))
 	if err != nil {
 		t.Error(err)

@@ -29,11 +29,11 @@ const (
 	FaultHoldAfter   = faults.HoldAfter
 )
 
-// Request is one entry of the request log, Counter the counts of one operation.
-type (
-	Request = reqlog.Entry
-	Counter = reqlog.Counter
-)
+// Request is one entry of the request log.
+type Request = reqlog.Entry
+
+// Counter is the counts of one operation.
+type Counter = reqlog.Counter
 
 // AddFault puts a fault in force and returns its ID.
 func (s *Simulator) AddFault(f Fault) (string, error) { return s.faults.Add(f) }

@@ -50,7 +50,9 @@ func (r *recorder) setFail(err error) {
 }
 
 func (r *recorder) Start(_ context.Context, i simulator.MachineInfo) error { return r.call("start", i) }
-func (r *recorder) Kill(_ context.Context, i simulator.MachineInfo) error  { return r.call("kill", i) }
+
+func (r *recorder) Kill(_ context.Context, i simulator.MachineInfo) error { return r.call("kill", i) }
+
 func (r *recorder) Reboot(_ context.Context, i simulator.MachineInfo) error {
 	return r.call("reboot", i)
 }

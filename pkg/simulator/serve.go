@@ -24,7 +24,6 @@ const defaultMaxBody = 1 << 20
 
 // call is one request that passed the gate.
 type call struct {
-	ctx  context.Context
 	req  *http.Request
 	body []byte
 }
@@ -94,27 +93,30 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 // throughFaults does the work with what the faults do before and after it. It tells false when there is no answer.
 func (s *Simulator) throughFaults(hits []*faults.Hit, work func() answer) (answer, bool) {
 	for _, h := range hits {
-		switch h.Rule.Action {
-		case faults.Latency:
+		action := h.Rule.Action
+		if action == faults.Latency {
 			time.Sleep(h.Rule.Latency())
-		case faults.HoldBefore:
+		}
+		if action == faults.HoldBefore {
 			h.Hold()
-		case faults.Status:
-			if s.keeps(quirkServerErrors) {
-				return injected(h.Rule), true
-			}
-		case faults.ResetBefore:
+		}
+		if action == faults.Status && s.keeps(quirkServerErrors) {
+			return injected(h.Rule), true
+		}
+		if action == faults.ResetBefore {
 			return answer{}, false
 		}
 	}
 	ans, answered := work(), true
 	for _, h := range hits {
-		switch h.Rule.Action {
-		case faults.HoldAfter:
+		action := h.Rule.Action
+		if action == faults.HoldAfter {
 			h.Hold()
-		case faults.StatusAfter:
+		}
+		if action == faults.StatusAfter {
 			ans = injected(h.Rule)
-		case faults.ResetAfter:
+		}
+		if action == faults.ResetAfter {
 			answered = !s.keeps(quirkLostAnswer)
 		}
 	}
@@ -150,8 +152,8 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 		}
 	}
 	// What the platform began it finishes, whether or not the client still waits.
-	ctx := context.WithoutCancel(r.Context())
-	status, v, err := rt.handle(s, &call{ctx: ctx, req: r, body: body})
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	status, v, err := rt.handle(s, &call{req: r, body: body})
 	if err != nil {
 		return s.failure(err)
 	}
@@ -189,6 +191,9 @@ func (s *Simulator) write(w http.ResponseWriter, ans answer) {
 	}
 	// Exactly this: clients are known that read nothing when a charset follows.
 	contentType := "application/json"
+	if !json.Valid(ans.body) { // a proxy's page, by a fault
+		contentType = "text/html"
+	}
 	if !s.keeps(quirkContentType) {
 		contentType += "; charset=utf-8"
 	}

@@ -34,6 +34,8 @@ type Simulator struct {
 	scheduler *jobs.Scheduler
 	stop      context.CancelFunc
 	stopped   chan struct{}
+	closing   sync.Once
+	closeErr  error
 
 	faults   *faults.Set
 	requests *reqlog.Log
@@ -90,12 +92,15 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 }
 
 // Close stops what is under way, which goes on when the state is opened again, lets go what is held and gives the state
-// back. The data planes stay as they are.
+// back. The data planes stay as they are. A second Close does nothing.
 func (s *Simulator) Close() error {
-	s.faults.Close()
-	s.stop()
-	<-s.stopped
-	return s.store.Close()
+	s.closing.Do(func() {
+		s.faults.Close()
+		s.stop()
+		<-s.stopped
+		s.closeErr = s.store.Close()
+	})
+	return s.closeErr
 }
 
 func (s *Simulator) highestSeq() int64 {

@@ -1,7 +1,11 @@
 package simulator
 
 import (
+	"cmp"
+	"slices"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
 )
 
 // View is the cloud as its operator sees it, for the status page, GET /state and tests. It is a copy.
@@ -109,7 +113,9 @@ func (s *Simulator) View() View {
 		v.LoadBalancers = append(v.LoadBalancers, s.viewBalancer(l))
 	}
 	failures := s.scheduler.Failures()
-	for _, j := range s.openJobs() {
+	open := s.openJobs()
+	slices.SortFunc(open, func(a, b jobs.Job) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Seq, b.Seq)) })
+	for _, j := range open {
 		f := failures[j.ID]
 		v.Transitions = append(v.Transitions, TransitionView{Kind: j.Kind, Target: j.Target, Due: j.Due, Attempts: f.Attempts, Error: f.Error})
 	}

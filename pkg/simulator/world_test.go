@@ -27,7 +27,7 @@ type world struct {
 	listener *pipeListener
 	client   *http.Client
 	key      string
-	ctx      context.Context //nolint:containedctx // the context of the test in the bubble
+	ctx      context.Context // of the test in the bubble
 }
 
 func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
@@ -106,7 +106,7 @@ func (w *world) doWith(client *http.Client, method, path, body string) reply {
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(resp.Body)
 	out.status, out.header, out.raw, out.err = resp.StatusCode, resp.Header, string(raw), err
-	if len(raw) > 0 {
+	if len(raw) > 0 && resp.Header.Get("Content-Type") != "text/html" {
 		if err := json.Unmarshal(raw, &out.body); err != nil {
 			w.Errorf("%s: body %q: %v", out.what, raw, err)
 		}
@@ -119,11 +119,14 @@ func (w *world) post(path, body string) reply  { w.Helper(); return w.do("POST",
 func (w *world) patch(path, body string) reply { w.Helper(); return w.do("PATCH", path, body) }
 func (w *world) delete(path string) reply      { w.Helper(); return w.do("DELETE", path, "") }
 func (w *world) block(id string) reply         { w.Helper(); return w.get("/v2/blocks/" + id).is(200) }
-func (w *world) instance(id string) reply      { w.Helper(); return w.get("/v2/instances/" + id).is(200) }
+
+func (w *world) instance(id string) reply { w.Helper(); return w.get("/v2/instances/" + id).is(200) }
+
 func (w *world) balancer(id string) reply {
 	w.Helper()
 	return w.get("/v2/load-balancers/" + id).is(200)
 }
+
 func (w *world) reboots(instanceID string) int {
 	for _, i := range w.sim.View().Instances {
 		if i.ID == instanceID {

@@ -19,7 +19,7 @@ func startDisks(t testing.TB, dir string) *disks.Plane {
 		t.Skipf("real disks need loop devices: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx := context.Background()
+		ctx := context.WithoutCancel(t.Context()) // which has ended
 		plugged, err := plane.Plugged(ctx)
 		if err != nil {
 			t.Errorf("find out what is still plugged: %v", err)

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -74,11 +75,7 @@ func (s *Scheduler) Wake() {
 func (s *Scheduler) Failures() map[string]Failure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[string]Failure, len(s.failures))
-	for id, f := range s.failures {
-		out[id] = f
-	}
-	return out
+	return maps.Clone(s.failures)
 }
 
 // Loop runs jobs until ctx ends, then waits for those that run.

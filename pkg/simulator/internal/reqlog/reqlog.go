@@ -2,6 +2,7 @@
 package reqlog
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -86,11 +87,7 @@ func (l *Log) Counters() map[string]Counter {
 	defer l.mu.Unlock()
 	out := make(map[string]Counter, len(l.counters))
 	for op, c := range l.counters {
-		byStatus := make(map[int]int, len(c.ByStatus))
-		for s, n := range c.ByStatus {
-			byStatus[s] = n
-		}
-		out[op] = Counter{Total: c.Total, Failed: c.Failed, ByStatus: byStatus}
+		out[op] = Counter{Total: c.Total, Failed: c.Failed, ByStatus: maps.Clone(c.ByStatus)}
 	}
 	return out
 }

@@ -71,10 +71,9 @@ func ParsePage(q url.Values) (Page, *Error) {
 // Cut gives the page of items, which are sorted by seq, with the cursors around it. Cursors are positions, not offsets:
 // what is deleted between two pages makes no item appear twice or not at all.
 func Cut[T any](items []T, page Page, seq func(T) int64) ([]T, Meta) {
-	from, to := 0, len(items)
+	from, to := 0, 0
 	switch {
 	case page.Before > 0:
-		to = 0
 		for to < len(items) && seq(items[to]) < page.Before {
 			to++
 		}

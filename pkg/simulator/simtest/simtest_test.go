@@ -1,0 +1,144 @@
+package simtest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+)
+
+func do(t *testing.T, c *simtest.Cloud, method, path, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, c.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+// A volume's life on real loop devices, with an instance's view of it.
+func TestRealDisk(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{Disks: true})
+	instance := c.AddInstance(simulator.NewServer{Label: "worker"})
+	status, body := do(t, c, "POST", "/v2/blocks", `{"region":"ewr","size_gb":10}`)
+	if status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, body)
+	}
+	var created struct {
+		Block struct {
+			ID      string `json:"id"`
+			MountID string `json:"mount_id"`
+		} `json:"block"`
+	}
+	if err := json.Unmarshal([]byte(body), &created); err != nil {
+		t.Fatal(err)
+	}
+	block := created.Block
+	eventually(t, "active", func() bool { return c.Sim.View().Blocks[0].Active })
+	if status, body := do(t, c, "POST", "/v2/blocks/"+block.ID+"/attach", `{"live":true,"instance_id":"`+instance+`"}`); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	eventually(t, "attached", func() bool { return c.Sim.View().Blocks[0].AttachedTo == instance })
+	dir := filepath.Join(c.DisksDir, "instances", instance)
+	serials, err := filepath.Glob(filepath.Join(dir, "block", "*", "serial"))
+	if err != nil || len(serials) != 1 {
+		t.Fatalf("serials %v, error %v", serials, err)
+	}
+	raw, err := os.ReadFile(serials[0])
+	if err != nil || strings.TrimSpace(string(raw)) != block.MountID {
+		t.Errorf("serial %q, error %v, want %s", raw, err, block.MountID)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "devices", "disk", "by-id", "virtio-"+block.MountID)); err != nil {
+		t.Error(err)
+	}
+	if status, body := do(t, c, "DELETE", "/v2/instances/"+instance, ""); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	eventually(t, "detached", func() bool { return c.Sim.View().Blocks[0].AttachedTo == "" })
+	if left, err := filepath.Glob(filepath.Join(dir, "block", "*")); err != nil || len(left) != 0 {
+		t.Errorf("the destroyed instance still has %v (%v)", left, err)
+	}
+	if n := c.Count("attach_block"); n != 1 {
+		t.Errorf("%d attaches are counted", n)
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	instance := c.AddInstance(simulator.NewServer{Label: "worker", Region: "ams"})
+	for url, want := range map[string]int{c.MetadataURL(instance): 200, c.MetadataURL("nobody"): 404} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1.json", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != want {
+			t.Errorf("%d %s, want %d", resp.StatusCode, raw, want)
+		}
+		if want == 200 && (!strings.Contains(string(raw), instance) || !strings.Contains(string(raw), `"AMS"`)) {
+			t.Errorf("document %s", raw)
+		}
+	}
+}
+
+func TestHold(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	h := c.Hold("list_blocks", simulator.FaultHoldBefore)
+	ended := make(chan int)
+	go func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URL+"/v2/blocks", nil)
+		if err != nil {
+			ended <- 0
+			return
+		}
+		resp, err := c.Client().Do(req)
+		if err != nil {
+			ended <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		ended <- resp.StatusCode
+	}()
+	h.Wait()
+	if n := len(c.Requests()); n != 0 {
+		t.Errorf("%d requests ended while held", n)
+	}
+	h.Release()
+	if status := <-ended; status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not %s after a minute", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
