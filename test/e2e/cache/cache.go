@@ -37,8 +37,8 @@ type Cache struct {
 // Artifacts is where everything is.
 type Artifacts struct {
 	// Programs is a directory with etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-	// kubelet, kube-proxy, kubectl, agnhost, pause, csi-provisioner,
-	// csi-attacher and csi-resizer.
+	// kubelet, kube-proxy, kubectl, agnhost, csi-provisioner, csi-attacher
+	// and csi-resizer.
 	Programs string
 	// Root is a root file system with containerd, runc and the tools that the node programs call.
 	Root string
@@ -46,18 +46,22 @@ type Artifacts struct {
 	Images []string
 }
 
-// Open finds the cache directory (the variable CACHE, else the user's cache
-// directory) and the checkout around the working directory.
-func Open(ctx context.Context, out io.Writer) (*Cache, error) {
-	dir := os.Getenv("CACHE")
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("no cache directory (set CACHE to one): %w", err)
-		}
-		dir = filepath.Join(base, "cloud-provider-vultr")
+// Dir is the cache directory: what the variable CACHE says, else a directory of
+// this project's in the user's cache directory.
+func Dir() (string, error) {
+	if dir := os.Getenv("CACHE"); dir != "" {
+		return filepath.Abs(dir)
 	}
-	dir, err := filepath.Abs(dir)
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no cache directory (set CACHE to one): %w", err)
+	}
+	return filepath.Join(base, "cloud-provider-vultr"), nil
+}
+
+// Open finds the cache directory and the checkout around the working directory.
+func Open(ctx context.Context, out io.Writer) (*Cache, error) {
+	dir, err := Dir()
 	if err != nil {
 		return nil, err
 	}

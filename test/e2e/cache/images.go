@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // Names of the images that are made here of the built programs.
@@ -14,6 +15,8 @@ const (
 	PauseImage = "registry.k8s.io/pause:3.10.1"
 	// AgnhostImage is Kubernetes' own test server.
 	AgnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
+	// DatabaseImage is a server that keeps records on a disk.
+	DatabaseImage = "cloud-provider-vultr/test-database:v1"
 )
 
 // images gives archives of the images that the public registry would have.
@@ -22,10 +25,15 @@ func (c *Cache) images(ctx context.Context, programs string) ([]string, error) {
 	kubernetes, sidecars := filepath.Join(modules, "kubernetes", "go.mod"), filepath.Join(modules, "sidecars", "go.mod")
 	wanted := []struct{ program, name, module, file string }{
 		{"pause", PauseImage, "", ""},
+		{"database", DatabaseImage, "", ""},
 		{"agnhost", AgnhostImage, "", ""},
 		{"csi-provisioner", "registry.k8s.io/sig-storage/csi-provisioner", "github.com/kubernetes-csi/external-provisioner/v6", sidecars},
 		{"csi-attacher", "registry.k8s.io/sig-storage/csi-attacher", "github.com/kubernetes-csi/external-attacher/v4", kubernetes},
 		{"csi-resizer", "registry.k8s.io/sig-storage/csi-resizer", "github.com/kubernetes-csi/external-resizer/v2", kubernetes},
+	}
+	pods, err := c.pods(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var tool string
 	var archives []string
@@ -38,6 +46,9 @@ func (c *Cache) images(ctx context.Context, programs string) ([]string, error) {
 			w.name += ":" + version
 		}
 		program := filepath.Join(programs, w.program)
+		if slices.Contains(podPrograms, w.program) {
+			program = filepath.Join(pods, w.program)
+		}
 		info, err := os.Stat(program)
 		if err != nil {
 			return nil, err

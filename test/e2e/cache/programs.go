@@ -17,8 +17,11 @@ import (
 // programNames are the programs that a cluster is made of.
 var programNames = []string{
 	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
-	"agnhost", "pause", "csi-provisioner", "csi-attacher", "csi-resizer",
+	"agnhost", "csi-provisioner", "csi-attacher", "csi-resizer",
 }
+
+// podPrograms are this module's own programs that run in pods.
+var podPrograms = []string{"pause", "database"}
 
 // multicall is the one binary of most of them, which goes by its name.
 const multicall = "kubernetes"
@@ -27,14 +30,14 @@ const multicall = "kubernetes"
 // names, else one built here.
 func (c *Cache) programs(ctx context.Context) (string, error) {
 	if dir := os.Getenv("KUBERNETES_BIN_DIR"); dir != "" {
-		return dir, complete(dir)
+		return dir, complete(dir, programNames)
 	}
 	modules := filepath.Join(c.Source, "test", "e2e")
 	var files []string
 	for _, module := range []string{"kubernetes", "sidecars"} {
 		files = append(files, filepath.Join(modules, module, "go.mod"), filepath.Join(modules, module, "go.sum"))
 	}
-	sum, err := fileKey(append(files, filepath.Join(modules, "kubernetes", "main.go"), filepath.Join(modules, "cmd", "pause", "main.go"))...)
+	sum, err := fileKey(append(files, filepath.Join(modules, "kubernetes", "main.go"))...)
 	if err != nil {
 		return "", err
 	}
@@ -50,13 +53,36 @@ func (c *Cache) programs(ctx context.Context) (string, error) {
 			return err
 		}
 		c.say("built in %s", time.Since(start).Round(time.Second))
-		return complete(part)
+		return complete(part, programNames)
+	})
+}
+
+// pods gives a directory with the programs that run in pods.
+func (c *Cache) pods(ctx context.Context) (string, error) {
+	module := filepath.Join(c.Source, "test", "e2e")
+	var sources, packages []string
+	for _, name := range podPrograms {
+		sources, packages = append(sources, filepath.Join(module, "cmd", name, "main.go")), append(packages, "./cmd/"+name)
+	}
+	sum, err := fileKey(sources...)
+	if err != nil {
+		return "", err
+	}
+	return c.once("pods-"+key(sum, runtime.Version()), func(part string) error {
+		if err := os.MkdirAll(part, 0o755); err != nil {
+			return err
+		}
+		b := build{module: module, ldflags: "-s -w", packages: packages}
+		if out, err := b.command(ctx, "build", "-ldflags", b.ldflags, "-o", part+"/").CombinedOutput(); err != nil {
+			return fmt.Errorf("build the pods' programs: %w: %s", err, out)
+		}
+		return complete(part, podPrograms)
 	})
 }
 
 // complete tells which program a directory lacks.
-func complete(dir string) error {
-	for _, name := range programNames {
+func complete(dir string, names []string) error {
+	for _, name := range names {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			return fmt.Errorf("no program %s in %s", name, dir)
 		}
@@ -88,7 +114,6 @@ func (c *Cache) buildPrograms(ctx context.Context, modules, version, dir string)
 	builds := []build{
 		{module: filepath.Join(modules, "kubernetes"), ldflags: flags, packages: []string{".", "tool"}},
 		{module: filepath.Join(modules, "sidecars"), ldflags: "-s -w", packages: []string{"tool"}},
-		{module: modules, ldflags: "-s -w", packages: []string{"./cmd/pause"}},
 	}
 	if err := c.goBuild(ctx, dir, builds); err != nil {
 		return err
@@ -131,12 +156,13 @@ func (c *Cache) goBuild(ctx context.Context, dir string, builds []build) error {
 	return nil
 }
 
-// command is a go command in the build's module, as reproducible as it can be:
-// programs without C run in any root file system.
+// command is a go command in the build's module. Programs without C run in any
+// root file system; with the product's own flags the libraries that both have in
+// common are compiled once.
 func (b build) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", append(args, b.packages...)...) //nolint:gosec // G204: the arguments are constants of this package
 	cmd.Dir = b.module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly -buildvcs=false", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly -buildvcs=false -trimpath", "GOWORK=off")
 	return cmd
 }
 

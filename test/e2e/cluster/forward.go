@@ -56,7 +56,7 @@ func (c *Cluster) Keep(ctx context.Context) (Reachable, error) {
 	if err != nil {
 		return Reachable{}, err
 	}
-	defer func() { _ = log.Close() }() // the forwarder has its own
+	defer func() { _ = log.Close() }()                                                 // the forwarder has its own
 	forwarder := exec.Command(c.run.path("bin", "cluster"), ForwardCommand, c.run.Dir) //nolint:gosec // G204: this very program; it outlives the call
 	forwarder.Stdout, forwarder.Stderr = log, log
 	forwarder.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -75,9 +75,6 @@ func (c *Cluster) Keep(ctx context.Context) (Reachable, error) {
 	})
 	return r, err
 }
-
-// Release forgets the cluster without removing it: it is kept.
-func (c *Cluster) Release() error { return c.run.unlock() }
 
 // reachable reads what the forwarder wrote.
 func (r *Run) reachable() (Reachable, error) {

@@ -29,12 +29,6 @@ func (c *Cluster) buildProduct(ctx context.Context, source string) error {
 	if err := copyFile(program, c.run.path("bin", "cluster")); err != nil {
 		return err
 	}
-	simulator := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", c.run.path("bin", "simulator"), "./cmd/simulator") //nolint:gosec // G204: the run's own path
-	simulator.Dir = source
-	simulator.Env = append(os.Environ(), "CGO_ENABLED=0") // its root file system has no libraries of this machine
-	if out, err := simulator.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the simulator: %w: %s", err, out)
-	}
 	if err := c.buildImages(ctx, source); err != nil {
 		return err
 	}
@@ -43,10 +37,11 @@ func (c *Cluster) buildProduct(ctx context.Context, source string) error {
 
 // buildImages has make build the product's images.
 func (c *Cluster) buildImages(ctx context.Context, source string) error {
-	args, dir := []string{"--no-print-directory", "images"}, filepath.Join(source, "bin", "images")
+	args, dir := []string{"--no-print-directory", "images"}, filepath.Join(source, "bin")
 	if c.options.FaultPoints {
-		args, dir = append(args, "FAULTPOINTS=1"), filepath.Join(source, "bin", "faultpoints", "images")
+		args, dir = append(args, "FAULTPOINTS=1"), filepath.Join(source, "bin", "faultpoints")
 	}
+	c.Say("building the product's programs and images: a few minutes the first time, seconds later")
 	build := exec.CommandContext(ctx, "make", args...)
 	build.Dir = source
 	if out, err := build.CombinedOutput(); err != nil {
@@ -55,12 +50,12 @@ func (c *Cluster) buildImages(ctx context.Context, source string) error {
 	}
 	for _, name := range []string{"ccm.tar", "csi-controller.tar", "csi-node.tar"} {
 		archive := c.run.path("images", name)
-		if err := copyFile(filepath.Join(dir, name), archive); err != nil {
+		if err := copyFile(filepath.Join(dir, "images", name), archive); err != nil {
 			return err
 		}
 		c.config.ProductImages = append(c.config.ProductImages, archive)
 	}
-	return nil
+	return copyFile(filepath.Join(dir, "simulator"), c.run.path("bin", "simulator"))
 }
 
 // copyFile copies a file with its mode.

@@ -1,0 +1,48 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
+)
+
+// Install installs the product as a user does: two Secrets with the API key, and
+// the objects of deploy/manifests, changed only by the overlay beside this package.
+func (c *Cluster) Install(ctx context.Context) error {
+	store, err := cache.Open(ctx, c.options.Out)
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(c.run.path("api-key"))
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"vultr-csi", "vultr-ccm"} {
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: metav1.NamespaceSystem},
+			StringData: map[string]string{"api-key": strings.TrimSpace(string(key))},
+		}
+		_, err := c.Kubernetes.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	overlay := filepath.Join(store.Source, "test", "e2e", "overlay")
+	render := exec.CommandContext(ctx, c.config.program("kubectl"), "kustomize", overlay) //nolint:gosec // G204: the cache's own kubectl
+	render.Stderr = os.Stderr
+	objects, err := render.Output()
+	if err != nil {
+		return fmt.Errorf("kubectl kustomize %s: %w", overlay, err)
+	}
+	_, err = c.Kubectl(ctx, string(objects), "apply", "--server-side", "-f", "-")
+	return err
+}

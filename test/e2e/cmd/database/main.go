@@ -1,0 +1,132 @@
+// Command database is the smallest program that depends on a disk as a database
+// does. It appends records to a file, or to a raw device, and answers only when
+// they are on the disk; it holds its disk alone and says so if it cannot.
+//
+//	POST /records  append the body as one record
+//	GET  /records  all records, one per line
+//	GET  /size     size of the file system or device in bytes
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "database:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	dir := flag.String("dir", "", "directory to keep the records in")
+	device := flag.String("device", "", "device to keep the records on, instead of a directory")
+	listen := flag.String("listen", ":8080", "address to serve on")
+	flag.Parse()
+	s, err := open(*dir, *device)
+	if err != nil {
+		return err
+	}
+	http.HandleFunc("POST /records", s.append)
+	http.HandleFunc("GET /records", s.list)
+	http.HandleFunc("GET /size", s.size)
+	server := &http.Server{Addr: *listen, ReadHeaderTimeout: 10 * time.Second}
+	return server.ListenAndServe()
+}
+
+// store is a file or device with records, each a line; the first zero byte ends them.
+type store struct {
+	mu   sync.Mutex
+	file *os.File
+	dir  string // "" for a device
+	end  int64
+}
+
+func open(dir, device string) (*store, error) {
+	if (dir == "") == (device == "") {
+		return nil, errors.New("give either -dir or -device")
+	}
+	path, flags := device, os.O_RDWR|syscall.O_EXCL
+	if dir != "" {
+		path, flags = dir+"/records", os.O_RDWR|os.O_CREATE
+	}
+	file, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("%s is held by another program: %w", path, err)
+	}
+	s := &store{file: file, dir: dir}
+	content, err := s.read()
+	s.end = int64(len(content))
+	return s, err
+}
+
+// read gives all records.
+func (s *store) read() (string, error) {
+	const most = 1 << 20
+	content, err := io.ReadAll(io.NewSectionReader(s.file, 0, most))
+	records, _, _ := strings.Cut(string(content), "\x00")
+	return records, err
+}
+
+func (s *store) append(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := append(body, '\n')
+	if _, err = s.file.WriteAt(line, s.end); err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	s.end += int64(len(line))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *store) list(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	content, err := s.read()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.WriteString(w, content) // a caller that left needs no answer
+}
+
+func (s *store) size(w http.ResponseWriter, _ *http.Request) {
+	size, err := s.bytes()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprint(w, size)
+}
+
+func (s *store) bytes() (int64, error) {
+	if s.dir == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.file.Seek(0, io.SeekEnd)
+	}
+	var stat syscall.Statfs_t
+	err := syscall.Statfs(s.dir, &stat)
+	return int64(stat.Blocks) * stat.Bsize, err
+}
