@@ -67,7 +67,7 @@ func openLoop(number, mode int) (*os.File, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	rdev := unix.Mkdev(loopMajor, uint32(number))                                                          //nolint:gosec // loop numbers are small
+	rdev := unix.Mkdev(loopMajor, uint32(number))                                                           //nolint:gosec // loop numbers are small
 	if err := unix.Mknod(path, unix.S_IFBLK|0o660, int(rdev)); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // device numbers fit an int
 		return nil, fmt.Errorf("mknod %s: %w", path, err)
 	}
