@@ -38,6 +38,8 @@ type Config struct {
 	// APIKey is from the environment. It is a secret.
 	APIKey string
 	Region string
+	// TimeScale is how long the platform's second is.
+	TimeScale float64
 
 	MetadataURL             string
 	NodeID                  string
@@ -66,6 +68,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
+	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
 	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID; \"\" asks the metadata service")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
@@ -126,6 +129,9 @@ func (c Config) validateController(fault func(string, ...any)) {
 		if err := checkURL(c.APIURL); err != nil {
 			fault("--api-url: %w", err)
 		}
+	}
+	if c.TimeScale <= 0 {
+		fault("--platform-time-scale is %v, it must be above 0", c.TimeScale)
 	}
 	if _, err := os.Stat(c.APIKeyFile); err != nil && c.APIKey == "" {
 		fault("there is no API key: --api-key-file: %w; VULTR_API_KEY is not set", err)

@@ -90,7 +90,7 @@ func (p *process) check(ctx context.Context) error {
 func (p *process) addController(ctx context.Context, group *errgroup.Group) error {
 	api, err := vultr.New(vultr.Config{
 		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
-		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry,
+		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)

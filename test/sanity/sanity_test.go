@@ -19,7 +19,8 @@ type outcome struct {
 	Spec  string
 	State string
 	// Why is the reason of a skip.
-	Why string
+	Why  string
+	Took time.Duration
 }
 
 // TestSanity runs the suite for mounted volumes and for raw block volumes, with the attach limit test on.
@@ -48,7 +49,7 @@ func runSuite(t *testing.T, access string) []outcome {
 	report := filepath.Join(t.TempDir(), "report.json")
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestSuite$", "-test.v", "-test.timeout=14m")
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestSuite$", "-test.v", "-test.timeout=14m", "-ginkgo.no-color")
 	cmd.Env = append(os.Environ(), envAccess+"="+access, envBinary+"="+driverBinary, envReport+"="+report)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
@@ -78,10 +79,12 @@ func checkSkipped(t *testing.T, golden string, outcomes []outcome) {
 	t.Helper()
 	var lines []string
 	for _, o := range outcomes {
-		if o.State == "passed" {
+		// One spec, on paging, is pending: csi-sanity has disabled it for every driver. The controller's own tests
+		// page through a list that changes.
+		if o.State == "passed" || o.State == "pending" {
 			continue
 		}
-		lines = append(lines, o.State+": "+o.Spec+": "+o.Why)
+		lines = append(lines, o.Spec+": "+o.Why)
 		if slices.ContainsFunc(neverSkipped, func(why string) bool { return strings.Contains(o.Why, why) }) {
 			t.Errorf("a spec of an announced capability did not run: %s: %s", o.Spec, o.Why)
 		}

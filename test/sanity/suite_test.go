@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,7 +44,8 @@ func TestSuite(t *testing.T) {
 	instance := cloud.AddInstance(simulator.NewServer{Label: "sanity", Region: region})
 	dir := t.TempDir()
 	controller := startDriver(t, filepath.Join(dir, "controller.sock"), []string{"VULTR_API_KEY=" + cloud.Key},
-		"--mode=controller", "--api-key-file=/nonexistent", "--api-url="+cloud.URL, "--region="+region)
+		"--mode=controller", "--api-key-file=/nonexistent", "--api-url="+cloud.URL, "--region="+region,
+		"--platform-time-scale="+strconv.FormatFloat(simtest.FastTimeScale, 'g', -1, 64))
 	disks := filepath.Join(cloud.DisksDir, "instances", instance)
 	for _, d := range []string{"devices", "block"} {
 		if err := os.MkdirAll(filepath.Join(disks, d), 0o755); err != nil {
@@ -97,7 +99,7 @@ func writeReport(report ginkgo.Report) {
 		}
 		outcomes = append(outcomes, outcome{
 			Spec:  strings.Join(append(spec.ContainerHierarchyTexts, spec.LeafNodeText), " / "),
-			State: spec.State.String(), Why: spec.Failure.Message,
+			State: spec.State.String(), Why: spec.Failure.Message, Took: spec.RunTime,
 		})
 	}
 	raw, err := json.Marshal(outcomes)
@@ -128,7 +130,7 @@ func startDriver(t *testing.T, socket string, env []string, args ...string) stri
 		}
 		_ = log.Close() // written by the driver
 		if raw, err := os.ReadFile(socket + ".log"); err == nil {
-			if t.Failed() {
+			if t.Failed() || os.Getenv("SANITY_LOGS") != "" {
 				t.Logf("log of %s:\n%s", filepath.Base(socket), raw)
 			}
 			if strings.Contains(string(raw), simtest.Key) {
