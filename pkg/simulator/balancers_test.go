@@ -18,6 +18,7 @@ type memoryBalancers struct {
 	mu    sync.Mutex
 	specs map[string]simulator.BalancerSpec
 	fail  error
+	slow  time.Duration // how long an Apply takes
 }
 
 func (m *memoryBalancers) Addresses(context.Context, string) (string, error) {
@@ -25,6 +26,7 @@ func (m *memoryBalancers) Addresses(context.Context, string) (string, error) {
 }
 
 func (m *memoryBalancers) Apply(_ context.Context, spec simulator.BalancerSpec) error {
+	time.Sleep(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {
@@ -107,6 +109,23 @@ func TestBalancersFollowTheirInstances(t *testing.T) {
 		w.balancer(id).has("load_balancer.instances", []any{i})
 		w.delete("/v2/load-balancers/" + id).is(204)
 		expect("deleted", "gone")
+	})
+}
+
+// A change that comes while an earlier one is put on the data plane gets there too.
+func TestChangeDuringChange(t *testing.T) {
+	plane := &memoryBalancers{specs: map[string]simulator.BalancerSpec{}}
+	bubble(t, simulator.Config{Balancers: plane}, func(w *world) {
+		id := w.newBalancer(`{"region":"ewr"}`)
+		plane.slow = 10 * time.Second
+		for port := range 3 {
+			w.patch("/v2/load-balancers/"+id, `{`+rules(fwd("tcp", 81+port, "tcp"))+`}`).is(204)
+			w.pass(time.Second)
+		}
+		w.pass(time.Minute)
+		if got := plane.specs[id].Rules; len(got) != 1 || got[0].FrontendPort != 83 {
+			t.Errorf("rules on the data plane: %+v", got)
+		}
 	})
 }
 

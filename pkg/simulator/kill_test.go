@@ -93,12 +93,14 @@ func (v *victim) kill(t *testing.T) {
 type ledger struct {
 	mu    sync.Mutex
 	known map[string]bool
+	notes int
 }
 
 func (l *ledger) note(id string, exists bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known[id] = exists
+	l.notes++
 }
 
 func (l *ledger) any() string {
@@ -179,14 +181,31 @@ func TestKillLosesNothing(t *testing.T) {
 		for range 2 {
 			workers.Go(func() { l.work(t.Context(), v.url, instance) })
 		}
-		time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond)
+		l.grown(t, 4)
+		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond) // the kill comes at any moment
 		v.kill(t)
 		workers.Wait()
 		l.check(t, dir, round)
 	}
-	if len(l.known) < 10 {
-		t.Errorf("only %d volumes were made: this test proves little", len(l.known))
+}
+
+// grown waits until so many more answers came, so that each life of the process has something to lose.
+func (l *ledger) grown(t *testing.T, by int) {
+	t.Helper()
+	began := l.noted()
+	deadline := time.Now().Add(time.Minute)
+	for l.noted() < began+by {
+		if time.Now().After(deadline) {
+			t.Fatal("the simulator does not answer")
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+func (l *ledger) noted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.notes
 }
 
 // check opens the state in this process and compares it with what was acknowledged and with the machine.
