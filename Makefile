@@ -139,7 +139,7 @@ images: packages-images build tool-image tool-rootfs ## Build the container imag
 		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
 	@$(IMAGE) --name cloud-provider-vultr/csi-controller:$(VERSION) --user $(NONROOT) --ca-certificates \
 		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-controller.tar
-	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs --arch $(GOARCH) $(NODE_PACKAGES))" \
+	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))" \
 		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
 		--file $(BIN)/simulator=/vultr-simulator --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
