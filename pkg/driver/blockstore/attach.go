@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"k8s.io/klog/v2"
@@ -14,6 +15,9 @@ import (
 // manyDisks is how many disks an instance has when a refusal without another explanation is taken for its limit.
 // The documentation says 16; the official driver was lowered to 11 after a support ticket.
 const manyDisks = 11
+
+// errUnderWay says that an attach was accepted before, to an instance that the platform does not show yet.
+var errUnderWay = errors.New("an attach is under way")
 
 // Attach gives the volume to the instance and waits until the platform shows it there. Attaching what is attached
 // to this instance already is success.
@@ -28,10 +32,9 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 	err = s.order(ctx, turn, func() error { return s.api.AttachVolume(ctx, id, instance) })
 	if err != nil {
 		v, why := s.explainAttach(ctx, id, instance, err)
-		if why != nil {
-			return volume.Volume{}, why
+		if !errors.Is(why, errUnderWay) {
+			return v, why
 		}
-		return v, nil
 	}
 	turn.Settle()
 	klog.FromContext(ctx).V(2).Info("Attaching volume", "volumeID", id, "instanceID", instance)
@@ -96,7 +99,8 @@ func (s *Store) order(ctx context.Context, turn *inflight.Turn, send func() erro
 	}
 }
 
-// explainAttach finds out what a refused attach means. Without an error the volume is where it should be.
+// explainAttach finds out what a refused attach means. Without an error the volume is where it should be; with
+// errUnderWay it is worth waiting for where it will be.
 func (s *Store) explainAttach(ctx context.Context, id, instance string, cause error) (volume.Volume, error) {
 	if vultr.IsRateLimited(cause) || vultr.IsUnauthorized(cause) || ctx.Err() != nil {
 		return volume.Volume{}, cause
@@ -110,6 +114,8 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 		return v, nil
 	case v.AttachedTo != "" && v.AttachedTo != instance:
 		return volume.Volume{}, attachedElsewhere(v, instance)
+	case v.AttachedTo == "" && vultr.IsAlreadyAttached(cause):
+		return volume.Volume{}, errUnderWay
 	case !v.Ready:
 		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s is not active yet: %w", id, cause)
 	case vultr.IsLocked(cause), vultr.IsOutcomeUnknown(cause), vultr.IsNothingToChange(cause):

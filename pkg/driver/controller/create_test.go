@@ -1,0 +1,289 @@
+package controller_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+func TestCapabilities(t *testing.T) {
+	resp, err := newRig(t).ControllerGetCapabilities(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range resp.GetCapabilities() {
+		got = append(got, c.GetRpc().GetType().String())
+	}
+	slices.Sort(got)
+	if want := []string{
+		"CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME", "LIST_VOLUMES", "LIST_VOLUMES_PUBLISHED_NODES",
+		"PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
+	}; !slices.Equal(got, want) {
+		t.Errorf("announced are %v", got)
+	}
+}
+
+func TestCreateMakesWhatIsAskedFor(t *testing.T) {
+	r := newRig(t)
+	req := createRequest("pvc-1", 0)
+	req.CapacityRange.RequiredBytes = 50*gib + 1
+	req.Parameters = map[string]string{"disk_type": "hdd"}
+	req.AccessibilityRequirements = in("lax")
+	resp, err := r.CreateVolume(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.api.Volume(t.Context(), resp.GetVolume().GetVolumeId())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Label != "pvc-1" || v.SizeGB != 51 || v.Type != vultr.StorageOpt || v.Region != "lax" || !v.Active() {
+		t.Errorf("made was %+v", v)
+	}
+	if resp.GetVolume().GetCapacityBytes() != 51*gib {
+		t.Errorf("reported are %d bytes", resp.GetVolume().GetCapacityBytes())
+	}
+	if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments(); !maps.Equal(got, map[string]string{topology.Key: "lax"}) {
+		t.Errorf("reported topology is %v", got)
+	}
+}
+
+func TestCreateTwiceIsOnce(t *testing.T) {
+	r := newRig(t)
+	first := r.create("pvc-1")
+	if again := r.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
+		t.Errorf("two volumes: %s, %s", first.GetVolumeId(), again.GetVolumeId())
+	}
+	other := newRigOn(t, r.cloud, r.cloud.Key)
+	if again := other.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
+		t.Errorf("another controller made another volume: %s, %s", first.GetVolumeId(), again.GetVolumeId())
+	}
+	if n := r.cloud.Count("create_block"); n != 1 {
+		t.Errorf("%d creates were sent", n)
+	}
+}
+
+func TestCreateComparesWhatExists(t *testing.T) {
+	r := newRig(t)
+	r.create("pvc-1")
+	for name, c := range map[string]struct {
+		change func(*csi.CreateVolumeRequest)
+		words  []string
+	}{
+		"larger":     {func(q *csi.CreateVolumeRequest) { q.CapacityRange.RequiredBytes = 20 * gib }, []string{"bytes"}},
+		"other type": {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"disk_type": "hdd"} }, []string{"type nvme", "hdd"}},
+		"elsewhere":  {func(q *csi.CreateVolumeRequest) { q.AccessibilityRequirements = in("lax") }, []string{"region ewr", "lax"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := createRequest("pvc-1", 10)
+			c.change(req)
+			_, err := r.CreateVolume(t.Context(), req)
+			want(t, err, codes.AlreadyExists, c.words...)
+		})
+	}
+}
+
+func TestCreateRefusesWhatCannotBe(t *testing.T) {
+	r := newRig(t)
+	before := r.calls()
+	for name, c := range map[string]struct {
+		change func(*csi.CreateVolumeRequest)
+		code   codes.Code
+		words  []string
+	}{
+		"no name":         {func(q *csi.CreateVolumeRequest) { q.Name = "" }, codes.InvalidArgument, nil},
+		"long name":       {func(q *csi.CreateVolumeRequest) { q.Name = strings.Repeat("n", 129) }, codes.InvalidArgument, nil},
+		"no capabilities": {func(q *csi.CreateVolumeRequest) { q.VolumeCapabilities = nil }, codes.InvalidArgument, nil},
+		"shared": {func(q *csi.CreateVolumeRequest) {
+			q.VolumeCapabilities = append(q.VolumeCapabilities, capability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER))
+		}, codes.InvalidArgument, []string{"capability 2", "one instance at a time", "shared file system"}},
+		"unknown fs": {func(q *csi.CreateVolumeRequest) {
+			q.VolumeCapabilities = []*csi.VolumeCapability{{
+				AccessMode: writer.GetAccessMode(),
+				AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: "ntfs"}},
+			}}
+		}, codes.InvalidArgument, []string{"ntfs"}},
+		"unknown key": {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"disk": "hdd"} }, codes.InvalidArgument, []string{"disk_type"}},
+		"vfs":         {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"storage_type": "vfs"} }, codes.InvalidArgument, []string{"not supported yet"}},
+		"too large":   {func(q *csi.CreateVolumeRequest) { q.CapacityRange.RequiredBytes = 10001 * gib }, codes.OutOfRange, nil},
+		"below the least": {func(q *csi.CreateVolumeRequest) {
+			q.CapacityRange = &csi.CapacityRange{RequiredBytes: gib, LimitBytes: 2 * gib}
+		}, codes.OutOfRange, nil},
+		"source": {func(q *csi.CreateVolumeRequest) { q.VolumeContentSource = &csi.VolumeContentSource{} }, codes.InvalidArgument, nil},
+		"mutable": {func(q *csi.CreateVolumeRequest) {
+			q.MutableParameters = map[string]string{"x": "y"}
+		}, codes.InvalidArgument, nil},
+		"no region of ours": {func(q *csi.CreateVolumeRequest) {
+			q.AccessibilityRequirements = &csi.TopologyRequirement{Requisite: []*csi.Topology{{Segments: map[string]string{"zone": "a"}}}}
+		}, codes.InvalidArgument, []string{topology.Key}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := createRequest("pvc-1", 10)
+			c.change(req)
+			_, err := r.CreateVolume(t.Context(), req)
+			want(t, err, c.code, c.words...)
+		})
+	}
+	if after := r.calls(); after != before {
+		t.Errorf("%d API calls were made", after-before)
+	}
+}
+
+func TestCreateTakesTheFirstRegionThatSells(t *testing.T) {
+	r := newRig(t)
+	// Dallas sells HDD only.
+	req := createRequest("pvc-1", 10)
+	req.AccessibilityRequirements = in("dfw", "lax", "ewr")
+	resp, err := r.CreateVolume(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments()[topology.Key]; got != "lax" {
+		t.Errorf("the volume is in %s", got)
+	}
+	req = createRequest("pvc-2", 10)
+	req.AccessibilityRequirements = in("dfw")
+	_, err = r.CreateVolume(t.Context(), req)
+	want(t, err, codes.ResourceExhausted, "dfw", "nvme", "regions that do", "ewr", "lax")
+	if n := r.cloud.Count("create_block"); n != 1 {
+		t.Errorf("%d creates were sent", n)
+	}
+}
+
+// TestCreateWithLostAnswer is the create whose work was done and whose answer never came.
+func TestCreateWithLostAnswer(t *testing.T) {
+	r := newRig(t)
+	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetAfter, Times: 1})
+	v := r.create("pvc-1")
+	if n := r.cloud.Count("create_block"); n != 1 {
+		t.Errorf("%d creates were sent", n)
+	}
+	if blocks := r.cloud.Sim.View().Blocks; len(blocks) != 1 || blocks[0].ID != v.GetVolumeId() {
+		t.Errorf("the account has %+v", blocks)
+	}
+}
+
+// TestCreateThatMadeNothing is the create that was lost before the work: nothing may be sent again before it is
+// proven that nothing was made, and then by the next call.
+func TestCreateThatMadeNothing(t *testing.T) {
+	r := newRig(t)
+	r.create("warm-up") // the first create of a process waits out the settle time anyway
+	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetBefore, Times: 1})
+	began := time.Now()
+	_, err := r.CreateVolume(t.Context(), createRequest("pvc-1", 10))
+	want(t, err, codes.Unavailable, "made nothing")
+	if took := time.Since(began); took < settle {
+		t.Errorf("absence was believed after %s", took)
+	}
+	r.create("pvc-1")
+	if blocks := r.cloud.Sim.View().Blocks; len(blocks) != 2 {
+		t.Errorf("the account has %+v", blocks)
+	}
+}
+
+// TestNewLeaderDoesNotRepeatACreate has one controller die after the work of its create, and another one, which has
+// been running for a while, asked for the same volume over a new connection.
+func TestNewLeaderDoesNotRepeatACreate(t *testing.T) {
+	r := newRig(t)
+	second := newRigOn(t, r.cloud, r.cloud.Key)
+	second.create("made-long-ago")
+	hold := r.cloud.Hold("create_block", simulator.FaultHoldAfter)
+	ctx, die := context.WithCancel(t.Context())
+	died := make(chan error, 1)
+	go func() {
+		_, err := r.CreateVolume(ctx, createRequest("pvc-1", 10))
+		died <- err
+	}()
+	hold.Wait()
+	die()
+	if err := <-died; err == nil {
+		t.Fatal("the cut-off create succeeded")
+	}
+	resp, err := second.CreateVolume(blockstore.WithSession(t.Context()), createRequest("pvc-1", 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold.Release()
+	n := 0
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.Label == "pvc-1" {
+			n++
+		}
+	}
+	if n != 1 || resp.GetVolume().GetVolumeId() == "" {
+		t.Errorf("there are %d volumes of the name", n)
+	}
+}
+
+// TestNewSessionWaits proves that the first create over a connection believes no list before the settle time.
+func TestNewSessionWaits(t *testing.T) {
+	r := newRig(t)
+	r.create("warm-up")
+	ctx := blockstore.WithSession(t.Context())
+	began := time.Now()
+	if _, err := r.CreateVolume(ctx, createRequest("pvc-1", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < settle {
+		t.Errorf("the first create of a session took %s only", took)
+	}
+	// A caller whose time does not reach that far hears so at once.
+	short, cancel := context.WithTimeout(blockstore.WithSession(t.Context()), settle/2)
+	defer cancel()
+	_, err := r.CreateVolume(short, createRequest("pvc-2", 10))
+	if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
+		t.Errorf("got %v, want what is retried", err)
+	}
+	if n := r.cloud.Count("create_block"); n != 2 {
+		t.Errorf("%d creates were sent", n)
+	}
+}
+
+func TestOldestOfDuplicatesIsKept(t *testing.T) {
+	r := newRig(t)
+	request := vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}
+	var made []string
+	for range 2 {
+		v, err := r.api.CreateVolume(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, v.ID)
+		time.Sleep(1100 * time.Millisecond) // the platform's dates have whole seconds
+	}
+	if got := r.create("pvc-1").GetVolumeId(); got != made[0] {
+		t.Errorf("got %s, made were %v", got, made)
+	}
+}
+
+func TestOneOperationPerVolume(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	hold := r.cloud.Hold("attach_block", simulator.FaultHoldBefore)
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+		done <- err
+	}()
+	hold.Wait()
+	_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: strings.ToUpper(v)})
+	want(t, err, codes.Aborted, "ControllerPublishVolume")
+	r.create("pvc-2") // another volume does not wait
+	hold.Release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,186 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+)
+
+func TestPublishTwiceIsOnce(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	first := r.publish(v, node)
+	if again := r.publish(v, node); !maps.Equal(first, again) {
+		t.Errorf("contexts differ: %v, %v", first, again)
+	}
+	made, err := r.api.Volume(t.Context(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]string{"mount_vol_name": made.MountID, "storage_type": "block"}; !maps.Equal(first, want) {
+		t.Errorf("the context is %v, want %v", first, want)
+	}
+	for _, i := range r.cloud.Sim.View().Instances {
+		if i.Reboots != 0 {
+			t.Errorf("instance %s was rebooted", i.Label)
+		}
+	}
+}
+
+func TestPublishRefusals(t *testing.T) {
+	r := newRig(t)
+	v := r.create("pvc-1").GetVolumeId()
+	node, other := r.instance("node-1"), r.instance("node-2")
+	elsewhere := r.cloud.AddInstance(simulator.NewServer{Label: "node-3", Region: "lax"})
+	locked := r.cloud.AddInstance(simulator.NewServer{Label: "node-4", Region: "ewr", Locked: true})
+	metal := r.cloud.AddBareMetal(simulator.NewServer{Label: "metal", Region: "ewr"})
+	taken := r.create("pvc-2").GetVolumeId()
+	r.publish(taken, other)
+	for name, c := range map[string]struct {
+		volume, node string
+		code         codes.Code
+		words        []string
+	}{
+		"other node":        {taken, node, codes.FailedPrecondition, []string{taken, other}},
+		"other region":      {v, elsewhere, codes.InvalidArgument, []string{"ewr", "lax"}},
+		"locked":            {v, locked, codes.Unavailable, []string{"locked"}},
+		"bare metal":        {v, metal, codes.InvalidArgument, []string{"bare metal"}},
+		"no such volume":    {uuid.NewString(), node, codes.NotFound, []string{"volume"}},
+		"no such node":      {v, uuid.NewString(), codes.NotFound, []string{"instance"}},
+		"malformed volume":  {"some-volume", node, codes.NotFound, []string{"some-volume"}},
+		"malformed node":    {v, "some-node", codes.NotFound, []string{"some-node"}},
+		"volume is missing": {"", node, codes.InvalidArgument, nil},
+		"node is missing":   {v, "", codes.InvalidArgument, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := r.ControllerPublishVolume(t.Context(), publishRequest(c.volume, c.node))
+			want(t, err, c.code, c.words...)
+		})
+	}
+	readOnly := publishRequest(v, node)
+	readOnly.Readonly = true
+	_, err := r.ControllerPublishVolume(t.Context(), readOnly)
+	want(t, err, codes.InvalidArgument)
+	if got := r.attachedTo(v); got != "" {
+		t.Errorf("the volume is attached to %s", got)
+	}
+}
+
+func TestAttachLimit(t *testing.T) {
+	r := newRig(t)
+	node := r.instance("node-1")
+	var all sync.WaitGroup
+	errs := make([]error, 16)
+	for i := range errs {
+		v := r.create(fmt.Sprintf("pvc-%d", i)).GetVolumeId()
+		all.Go(func() { _, errs[i] = r.ControllerPublishVolume(t.Context(), publishRequest(v, node)) })
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("volume %d of 16 that are attached at once: %v", i, err)
+		}
+	}
+	_, err := r.ControllerPublishVolume(t.Context(), publishRequest(r.create("pvc-16").GetVolumeId(), node))
+	want(t, err, codes.ResourceExhausted, "16 volumes")
+}
+
+func TestPublishWithLostAnswer(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	r.cloud.Fault(simulator.Fault{Operation: "attach_block", Action: simulator.FaultResetAfter, Times: 1})
+	deadline := time.Now().Add(patience)
+	for {
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+		if err == nil {
+			break
+		}
+		// Whatever is said meanwhile must make the caller try again.
+		want(t, err, codes.Unavailable)
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if got := r.attachedTo(v); got != node {
+		t.Errorf("the volume is attached to %q", got)
+	}
+}
+
+func TestAnswersBeforeTheDeadline(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	hold := r.cloud.Hold("attach_block", simulator.FaultHoldBefore)
+	defer hold.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := r.ControllerPublishVolume(ctx, publishRequest(v, node))
+	want(t, err, codes.DeadlineExceeded)
+}
+
+func TestUnpublish(t *testing.T) {
+	r := newRig(t)
+	v, node, other := r.create("pvc-1").GetVolumeId(), r.instance("node-1"), r.instance("node-2")
+	r.publish(v, node)
+	if err := r.unpublish(v, other); err != nil {
+		t.Errorf("from a node that does not have it: %v", err)
+	}
+	if got := r.attachedTo(v); got != node {
+		t.Fatalf("it was taken from the other node: attached to %q", got)
+	}
+	for range 2 {
+		if err := r.unpublish(v, node); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.attachedTo(v); got != "" {
+			t.Fatalf("still attached to %s", got)
+		}
+	}
+	if n := r.cloud.Count("detach_block"); n != 1 {
+		t.Errorf("%d detaches were sent", n)
+	}
+	r.publish(v, other)
+	if err := r.unpublish(v, ""); err != nil || r.attachedTo(v) != "" {
+		t.Errorf("from whichever node has it: %v, attached to %q", err, r.attachedTo(v))
+	}
+	if err := r.unpublish(uuid.NewString(), node); err != nil {
+		t.Errorf("a volume that does not exist: %v", err)
+	}
+	want(t, r.unpublish("some-volume", node), codes.NotFound)
+	want(t, r.unpublish("", node), codes.InvalidArgument)
+}
+
+func TestUnpublishHidesNoError(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	r.publish(v, node)
+	for _, f := range []simulator.Fault{
+		{Operation: "get_block", Action: simulator.FaultStatus, Status: http.StatusInternalServerError},
+		{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Unable to detach block storage","status":400}`},
+	} {
+		id := r.cloud.Fault(f)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+		cancel()
+		if err == nil {
+			t.Errorf("%s failed and the answer is success", f.Operation)
+		}
+		r.cloud.Sim.RemoveFault(id)
+	}
+}
+
+func TestRefusedKeyIsRetried(t *testing.T) {
+	r := newRigOn(t, simtest.Start(t, simtest.Options{}), "SOMEOTHERKEY0123456789ABCDEFGHIJKLMN")
+	_, err := r.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: uuid.NewString()})
+	want(t, err, codes.Unavailable, "401")
+}

@@ -1,0 +1,142 @@
+package controller_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+const (
+	gib = volume.GiB
+	// settle is the settle time of the tests: longer than the listing lag of the simulated cloud (20 ms).
+	settle = 300 * time.Millisecond
+	// patience bounds waits of tests on a busy machine.
+	patience = time.Minute
+)
+
+// rig is a controller on a simulated cloud, spoken to over real HTTP.
+type rig struct {
+	*controller.Service
+	cloud *simtest.Cloud
+	api   *vultr.Client
+	t     *testing.T
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	return newRigOn(t, simtest.Start(t, simtest.Options{}), simtest.Key)
+}
+
+// newRigOn makes one more controller process, as it were, on the same cloud.
+func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
+	t.Helper()
+	api, err := vultr.New(vultr.Config{
+		BaseURL: cloud.URL, Key: key, StartRate: 500, MaxRate: 500, SettleTime: settle, TimeScale: simtest.FastTimeScale,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	region := func(context.Context) (string, error) { return "ewr", nil }
+	return &rig{Service: controller.New(blockstore.New(api, nil), region), cloud: cloud, api: api, t: t}
+}
+
+func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
+		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
+	}
+}
+
+var writer = capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER)
+
+func createRequest(name string, sizeGiB int64) *csi.CreateVolumeRequest {
+	return &csi.CreateVolumeRequest{
+		Name: name, VolumeCapabilities: []*csi.VolumeCapability{writer}, CapacityRange: &csi.CapacityRange{RequiredBytes: sizeGiB * gib},
+	}
+}
+
+func (r *rig) create(name string) *csi.Volume {
+	r.t.Helper()
+	resp, err := r.CreateVolume(r.t.Context(), createRequest(name, 10))
+	if err != nil {
+		r.t.Fatalf("create %s: %v", name, err)
+	}
+	return resp.GetVolume()
+}
+
+func (r *rig) instance(label string) string {
+	r.t.Helper()
+	return r.cloud.AddInstance(simulator.NewServer{Label: label, Region: "ewr"})
+}
+
+func publishRequest(id, node string) *csi.ControllerPublishVolumeRequest {
+	return &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: writer}
+}
+
+func (r *rig) publish(id, node string) map[string]string {
+	r.t.Helper()
+	resp, err := r.ControllerPublishVolume(r.t.Context(), publishRequest(id, node))
+	if err != nil {
+		r.t.Fatalf("publish %s: %v", id, err)
+	}
+	return resp.GetPublishContext()
+}
+
+func (r *rig) unpublish(id, node string) error {
+	_, err := r.ControllerUnpublishVolume(r.t.Context(), &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: node})
+	return err
+}
+
+func (r *rig) attachedTo(id string) string {
+	r.t.Helper()
+	v, err := r.api.Volume(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return v.AttachedTo
+}
+
+// calls tells how many API calls were made by now, failed ones included.
+func (r *rig) calls() int {
+	total := 0
+	for _, c := range r.cloud.Sim.Counters() {
+		total += c.Total
+	}
+	return total
+}
+
+// want checks the code of an error and that its text has the words.
+func want(t *testing.T, err error, code codes.Code, words ...string) {
+	t.Helper()
+	if status.Code(err) != code {
+		t.Fatalf("got %v, want %s", err, code)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
+	}
+}
+
+func in(regions ...string) *csi.TopologyRequirement {
+	req := &csi.TopologyRequirement{}
+	for _, r := range regions {
+		term := &csi.Topology{Segments: topology.Segments(r)}
+		req.Requisite = append(req.Requisite, term)
+		req.Preferred = append(req.Preferred, term)
+	}
+	return req
+}
