@@ -147,7 +147,7 @@ func TestTheKeyIsNeverShown(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = fmt.Fprintf(conn, "%s is your key\r\n\r\n", key)
+			_, _ = fmt.Fprintf(conn, "%s\r\n\r\n", key)
 			_ = conn.Close()
 		},
 		"private key": func(w http.ResponseWriter, _ string) {

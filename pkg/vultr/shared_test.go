@@ -163,6 +163,25 @@ func TestTheLastWhoLeavesEndsTheList(t *testing.T) {
 	})
 }
 
+func TestNobodyJoinsAListThatWasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		s := newShared(func(ctx context.Context) ([]int, error) {
+			lists++
+			time.Sleep(10 * time.Second) // it takes its time to end
+			return []int{lists}, ctx.Err()
+		}, listSpacing, func(string) {})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.fresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if l, err := s.within(t.Context(), time.Minute); err != nil || lists != 2 {
+			t.Errorf("got %v, %v after %d lists", l, err, lists)
+		}
+	})
+}
+
 func TestAFailedListIsNobodysAnswerLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failing := true
