@@ -12,6 +12,9 @@ import (
 
 // gate lets one change at a time through, among all processes that use the same root. The kernel opens it again
 // when its holder is killed.
+//
+// It also keeps apart the planes of one machine, by a lock on the loop devices' control node: to look at loop devices
+// means to open them, and a device that another plane has open for its look cannot be cleared.
 type gate struct {
 	path string
 	turn chan struct{}
@@ -29,11 +32,18 @@ func (g gate) do(ctx context.Context, act func() error) (err error) {
 		return ctx.Err()
 	}
 	defer func() { <-g.turn }()
-	f, err := os.OpenFile(g.path, os.O_RDWR|os.O_CREATE, 0o600)
+	return withLock(ctx, g.path, os.O_RDWR|os.O_CREATE, func() error {
+		return withLock(ctx, loopControl, os.O_RDWR, act)
+	})
+}
+
+// withLock acts while it has the file locked; closing unlocks.
+func withLock(ctx context.Context, path string, mode int, act func() error) (err error) {
+	f, err := os.OpenFile(path, mode, 0o600) //nolint:gosec // the plane's own lock, or the control node
 	if err != nil {
 		return fmt.Errorf("lock of the disks: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }() // closing unlocks
+	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := flock(ctx, f); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,54 +14,62 @@ import (
 
 // holderOf names whatever uses the device, for people.
 func holderOf(dev loop) string {
-	if users := usersOf(dev, -1); len(users) > 0 {
-		return strings.Join(users, "; ")
+	if found := usersOf(dev, -1); found.any() {
+		return strings.Join(slices.Concat(found.stacked, found.mounted, found.open), "; ")
 	}
 	return dev.name() + " is in use, by what could not be found out (a mount namespace without a process, perhaps)"
 }
 
+// users are what uses a device, in words.
+type users struct{ stacked, mounted, open []string }
+
+func (u users) any() bool { return u.lasting() || len(u.open) > 0 }
+
+// lasting tells of users that are not gone in a moment.
+func (u users) lasting() bool { return len(u.stacked)+len(u.mounted) > 0 }
+
 // usersOf looks for everything that uses the device: devices on top of it, mounts in any mount namespace and
 // processes that have it open, but for this process's own descriptor ours. What cannot be read (a process that just
 // ended) is passed over.
-func usersOf(dev loop, ours int) []string {
-	users := stackedOn(dev)
+func usersOf(dev loop, ours int) users {
+	found := users{stacked: stackedOn(dev)}
 	seen := map[string]bool{}
 	for _, pid := range processes() {
 		proc := filepath.Join("/proc", strconv.Itoa(pid))
 		if space, err := os.Readlink(filepath.Join(proc, "ns", "mnt")); err == nil && !seen[space] {
 			seen[space] = true
-			users = append(users, mountsOf(dev, proc)...)
+			found.mounted = append(found.mounted, mountsOf(dev, proc)...)
 		}
 		except := -1
 		if pid == os.Getpid() {
 			except = ours
 		}
 		if opens(dev, proc, except) {
-			users = append(users, "open in process "+describe(proc))
+			found.open = append(found.open, "open in process "+describe(proc))
 		}
 	}
-	return users
+	return found
 }
 
 // stackedOn finds block devices that are made of this one: another loop device (the kubelet puts one on top of a
 // raw block volume) or the device mapper's.
 func stackedOn(dev loop) []string {
-	var users []string
+	var stacked []string
 	if all, err := boundLoops(); err == nil {
 		for _, other := range all {
 			if other.onTop == dev.rdev {
-				users = append(users, other.name()+" on top of it")
+				stacked = append(stacked, other.name()+" on top of it")
 			}
 		}
 	}
 	holders, err := os.ReadDir(filepath.Join(sysBlock, dev.name(), "holders"))
 	if err != nil {
-		return users
+		return stacked
 	}
 	for _, holder := range holders {
-		users = append(users, holder.Name()+" on top of it")
+		stacked = append(stacked, holder.Name()+" on top of it")
 	}
-	return users
+	return stacked
 }
 
 func processes() []int {
@@ -84,16 +93,16 @@ func mountsOf(dev loop, proc string) []string {
 		return nil
 	}
 	defer func() { _ = f.Close() }() // only read
-	var users []string
+	var mounted []string
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		m, ok := parseMount(lines.Text())
 		if ok && m.isOf(dev, proc) {
-			users = append(users, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
+			mounted = append(mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
 		}
 	}
-	return users
+	return mounted
 }
 
 type mount struct {

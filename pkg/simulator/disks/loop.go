@@ -19,9 +19,9 @@ const (
 	sysBlock    = "/sys/block"
 	// loopMajor is the kernel's fixed number for loop devices (Documentation/admin-guide/devices.txt).
 	loopMajor = 7
-	// settle is how long a cleared device may stay because somebody just looked at it: other programs (blkid, and
-	// loopsOf in another process) open every loop device for a moment.
-	settle = 2 * time.Second
+	// settle is how long a device may be in use because somebody just looks at it: blkid and others open every block
+	// device for a moment. No disk of this plane can be changed meanwhile, so it is short.
+	settle = 300 * time.Millisecond
 )
 
 // loop is one loop device that has a backing file.
@@ -235,21 +235,11 @@ func (l loop) setAutoclear(on bool) error {
 // LOOP_CLR_FD on a device in use succeeds and only marks it to be cleared on last close. So users are looked for
 // first, and afterwards the device is watched until it has gone; if it stays, the mark is taken back.
 func (l loop) clear(ctx context.Context) (held bool, err error) {
-	err = l.with(os.O_RDWR|unix.O_EXCL, func(fd int) error {
-		if held = len(usersOf(l, fd)) > 0; held {
-			return nil
-		}
-		return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
-	})
-	switch {
-	case errors.Is(err, unix.EBUSY): // mounted, or claimed by the device mapper
-		return true, nil
-	case errors.Is(err, unix.ENXIO): // gone already
-		return false, nil
-	case err != nil || held:
-		return held, err
+	asked, err := l.askToClear(ctx)
+	if err != nil || !asked {
+		return !asked, err
 	}
-	gone, err := l.awaitGone(ctx)
+	gone, err := soon(ctx, l.gone)
 	if gone || err != nil {
 		return false, err
 	}
@@ -260,18 +250,50 @@ func (l loop) clear(ctx context.Context) (held bool, err error) {
 	return true, err
 }
 
-// awaitGone waits until the device has lost its backing file, for a short time.
-func (l loop) awaitGone(ctx context.Context) (bool, error) {
+// askToClear tells the kernel to clear the device, unless it has users. It opens the device for itself alone, which
+// fails while it is mounted or claimed by the device mapper; but also for the moment in which a program that was
+// offered the same number finds out that the device is taken.
+func (l loop) askToClear(ctx context.Context) (asked bool, err error) {
+	_, err = soon(ctx, func() (decided bool, err error) {
+		var found users
+		err = l.with(os.O_RDWR|unix.O_EXCL, func(fd int) error {
+			if found = usersOf(l, fd); found.any() {
+				return nil
+			}
+			asked = true
+			return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+		})
+		switch {
+		case errors.Is(err, unix.ENXIO): // gone already
+			asked = true
+			return true, nil
+		case errors.Is(err, unix.EBUSY):
+			return usersOf(l, -1).lasting(), nil
+		}
+		return asked || found.lasting(), err
+	})
+	return asked, err
+}
+
+// gone tells whether the device has lost its backing file.
+func (l loop) gone() (bool, error) {
+	now, err := statusOf(l.number)
+	switch {
+	case errors.Is(err, unix.ENXIO), err == nil && (now.device != l.device || now.inode != l.inode):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("status of %s: %w", l.name(), err)
+	}
+	return false, nil
+}
+
+// soon tries until done says true or the time to settle is over.
+func soon(ctx context.Context, done func() (bool, error)) (bool, error) {
 	deadline := time.Now().Add(settle)
 	for {
-		now, err := statusOf(l.number)
-		switch {
-		case errors.Is(err, unix.ENXIO), err == nil && (now.device != l.device || now.inode != l.inode):
-			return true, nil
-		case err != nil:
-			return false, fmt.Errorf("status of %s: %w", l.name(), err)
-		case time.Now().After(deadline):
-			return false, nil
+		ok, err := done()
+		if ok || err != nil || time.Now().After(deadline) {
+			return ok, err
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
