@@ -90,7 +90,7 @@ bench: packages-test ## Run the benchmarks.
 lint: tool-golangci-lint ## Run the linters and check the formatting, tests included, in every module.
 	@for module in $(MODULES); do \
 		echo "== lint $$module =="; \
-		(cd $$module && "$(CURDIR)/bin/golangci-lint" run --config "$(CURDIR)/.golangci.yml" ./...); \
+		(cd $$module && "$(CURDIR)/bin/golangci-lint" run --allow-serial-runners --config "$(CURDIR)/.golangci.yml" ./...); \
 	done
 
 .PHONY: vuln

@@ -49,7 +49,7 @@ func TestManifestsAreValid(t *testing.T) {
 	found := 0
 	for page, content := range pages(t) {
 		for _, match := range fence.FindAllStringSubmatch(content, -1) {
-			for _, document := range bytes.Split([]byte(match[1]), []byte("\n---\n")) {
+			for document := range bytes.SplitSeq([]byte(match[1]), []byte("\n---\n")) {
 				if bytes.Contains(document, []byte("kind: Kustomization")) {
 					continue // kustomize's own; rendered in the tools' tests where it is a file
 				}
