@@ -1,0 +1,62 @@
+package node_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// startHolder starts a process in a mount namespace of its own, which keeps all mounts that there are now, as a
+// container does that outlives its pod. It gives the function that ends it.
+func startHolder(t *testing.T) func() {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "echo ready; read end")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	end := func() {
+		if ended {
+			return
+		}
+		ended = true
+		if err := in.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // its read ends without a line, which the shell calls a failure
+	}
+	t.Cleanup(end)
+	return end
+}
+
+// shutdownXFS makes an xfs answer everything with an error, as when its disk is gone (XFS_IOC_GOINGDOWN).
+func shutdownXFS(t *testing.T, path string) {
+	t.Helper()
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	const goingDown = 0x8004587d
+	flags := uint32(2) // without flushing the log
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		t.Fatal(errno)
+	}
+}
