@@ -45,7 +45,9 @@ func (c *Cluster) StartSimulator(ctx context.Context) error {
 		"--metadata-listen="+metadata+":80", "--state="+c.run.path("cloud"),
 		"--api-key-file="+c.run.path("api-key"), "--instance-range="+instanceRange,
 		"--balancers=on", "--balancer-range="+balancerRange, "--balancer-bridge="+bridge,
-		"--machine-hook="+c.run.path("hook"), "--v=2")
+		"--machine-hook="+c.run.path("hook"), "--v=2",
+		// Waiting for the platform to make the workers would show nothing; every other delay is its own.
+		"--delay-instance-boot=2s", "--delay-instance-ready=3s")
 	if err != nil {
 		return err
 	}
