@@ -89,7 +89,7 @@ func TestReaderCollectsEveryFault(t *testing.T) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
-	if fault, ok := errors.AsType[*annotation.Fault](err); !ok || fault.Key != annotation.ProxyProtocol {
+	if fault, ok := errors.AsType[*annotation.ValueError](err); !ok || fault.Key != annotation.ProxyProtocol {
 		t.Errorf("the first fault is not found in the error: %v", fault)
 	}
 }

@@ -3,12 +3,13 @@ package annotation
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Fault is one value that cannot be used.
-type Fault struct {
+// ValueError is one value that cannot be used.
+type ValueError struct {
 	Key   Key
 	Value string
 	// Problem says what is wrong, or what is allowed: "must be one of a, b".
@@ -16,7 +17,7 @@ type Fault struct {
 }
 
 // Error says which annotation has which value, and what is allowed.
-func (f *Fault) Error() string {
+func (f *ValueError) Error() string {
 	return fmt.Sprintf("annotation %s: %q %s", f.Key, f.Value, f.Problem)
 }
 
@@ -34,7 +35,7 @@ func (r *Reader) Err() error { return errors.Join(r.faults...) }
 
 // Reject adds a fault about the value of key.
 func (r *Reader) Reject(key Key, format string, args ...any) {
-	r.faults = append(r.faults, &Fault{Key: key, Value: r.values[string(key)], Problem: fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, &ValueError{Key: key, Value: r.values[string(key)], Problem: fmt.Sprintf(format, args...)})
 }
 
 // Fail adds a fault that is not about one annotation.
@@ -68,10 +69,8 @@ func (r *Reader) OneOf(key Key, fallback string, allowed ...string) string {
 	if value == "" {
 		return fallback
 	}
-	for _, a := range allowed {
-		if value == a {
-			return value
-		}
+	if slices.Contains(allowed, value) {
+		return value
 	}
 	r.Reject(key, "must be one of %s", strings.Join(allowed, ", "))
 	return fallback

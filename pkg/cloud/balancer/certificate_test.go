@@ -114,7 +114,11 @@ func TestFingerprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Fingerprint("x") != first.Fingerprint("x") || first.Fingerprint("x") == second.Fingerprint("x") || first.Fingerprint("x") == first.Fingerprint("y") {
+	again, err := balancer.ReadCertificate(secret(a, aKey), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Fingerprint("x") != again.Fingerprint("x") || first.Fingerprint("x") == second.Fingerprint("x") || first.Fingerprint("x") == first.Fingerprint("y") {
 		t.Error("a fingerprint must tell certificates and load balancers apart, and nothing else")
 	}
 }

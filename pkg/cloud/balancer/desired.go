@@ -200,7 +200,7 @@ func (r *reader) fields() {
 	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
 		r.warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", annotation.StickySessionEnabled)
 	}
-	if ip := r.service.Spec.LoadBalancerIP; ip != "" { //nolint:staticcheck // deprecated, and users who still set it must be told
+	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
 		r.warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
 	}
 }

@@ -159,8 +159,11 @@ func TestReadFirewall(t *testing.T) {
 		"our annotation":  {service(with(annotation.FirewallRules, "cloudflare,443; 192.0.2.0/24 , 80;")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "cloudflare", "v4")}, true},
 		"both, once each": {service(ranges("192.0.2.0/24"), with(annotation.FirewallRules, "192.0.2.7/24,80")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "192.0.2.0/24", "v4")}, true},
 		"said: everybody": {service(with(annotation.FirewallRules, "")), nil, true},
-		"both kinds of port": {service(ranges("192.0.2.0/24"), ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}, v1.ServicePort{Port: 53, NodePort: 30054})),
-			[]vultr.FirewallRule{fw(53, "192.0.2.0/24", "v4")}, true},
+		"both kinds of port": {
+			service(ranges("192.0.2.0/24"), ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}, v1.ServicePort{Port: 53, NodePort: 30054})),
+			[]vultr.FirewallRule{fw(53, "192.0.2.0/24", "v4")},
+			true,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

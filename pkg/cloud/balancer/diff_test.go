@@ -65,8 +65,10 @@ func TestDiffSetClearSet(t *testing.T) {
 		if change.Empty() {
 			t.Fatalf("round %d: nothing to change", round)
 		}
-		wanted := []string{"label", "nodes", "balancing_algorithm", "timeout", "ssl_redirect", "proxy_protocol", "http2", "http3",
-			"sticky_session", "health_check", "forwarding_rules", "firewall_rules", "instances"}
+		wanted := []string{
+			"label", "nodes", "balancing_algorithm", "timeout", "ssl_redirect", "proxy_protocol", "http2", "http3",
+			"sticky_session", "health_check", "forwarding_rules", "firewall_rules", "instances",
+		}
 		if diff := cmp.Diff(wanted, change.Fields); diff != "" {
 			t.Errorf("round %d: %s", round, diff)
 		}

@@ -203,7 +203,7 @@ func TestMetadata(t *testing.T) {
 func TestMetadataCostsOneList(t *testing.T) {
 	s := newScene(t)
 	var nodes []*v1.Node
-	for _, name := range strings.Split("abcdefghij", "") {
+	for name := range strings.SplitSeq("abcdefghij", "") {
 		nodes = append(nodes, s.node(name, providerid.Format(s.cloud.AddInstance(simulator.NewServer{Label: name}))))
 	}
 	for _, n := range nodes {

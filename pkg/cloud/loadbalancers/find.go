@@ -66,7 +66,7 @@ func (b *Balancers) byID(ctx context.Context, service *v1.Service) (*found, erro
 		return nil, nil
 	}
 	if !providerid.IsUUID(id) {
-		return nil, &annotation.Fault{Key: annotation.ID, Value: id, Problem: "must be the UUID of a load balancer"}
+		return nil, &annotation.ValueError{Key: annotation.ID, Value: id, Problem: "must be the UUID of a load balancer"}
 	}
 	lb, err := b.API.LoadBalancer(ctx, id)
 	if vultr.IsNotFound(err) {

@@ -163,7 +163,6 @@ func TestFailureIsNotAbsence(t *testing.T) {
 			w.cloud.Fault(simulator.Fault{Method: http.MethodGet, Path: "/load-balancers", Action: simulator.FaultStatus, Status: status})
 			for _, s := range []*v1.Service{made, fresh} {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // reads are repeated until then
-				defer cancel()
 				if _, err := w.lbs.EnsureLoadBalancer(ctx, "", w.fresh(s), w.nodes); err == nil || isWait(err) {
 					t.Errorf("ensure %s: %v", s.Name, err)
 				}
@@ -173,6 +172,7 @@ func TestFailureIsNotAbsence(t *testing.T) {
 				if err := w.lbs.EnsureLoadBalancerDeleted(ctx, "", w.fresh(s)); err == nil {
 					t.Errorf("delete %s: no error", s.Name)
 				}
+				cancel()
 			}
 			if n := w.writes() - before; n != 0 {
 				t.Errorf("%d writes", n)
@@ -205,8 +205,10 @@ func TestDeleteUntilGone(t *testing.T) {
 	w := newWorld(t)
 	s := w.service("web")
 	w.settled(s)
-	w.cloud.Fault(simulator.Fault{Operation: "delete_load_balancer", Action: simulator.FaultStatus, Status: 400,
-		Body: `{"error":"Load balancer is not ready.","status":400}`, Times: 2})
+	w.cloud.Fault(simulator.Fault{
+		Operation: "delete_load_balancer", Action: simulator.FaultStatus, Status: 400,
+		Body: `{"error":"Load balancer is not ready.","status":400}`, Times: 2,
+	})
 	w.gone(s)
 	if all := w.balancers(); len(all) > 0 {
 		t.Errorf("left behind: %+v", all)

@@ -143,7 +143,7 @@ func (b *Balancers) ensure(ctx context.Context, service *v1.Service, nodes []*v1
 	reading := balancer.Read(service)
 	b.tell(service, reading.Warnings)
 	found, err := b.find(ctx, service)
-	if _, faulty := errors.AsType[*annotation.Fault](err); faulty {
+	if _, faulty := errors.AsType[*annotation.ValueError](err); faulty {
 		return nil, reading.Err // it is among these
 	}
 	if err != nil {

@@ -48,7 +48,8 @@ type Controller struct {
 
 // NewController makes one; Run starts it.
 func NewController(client kubernetes.Interface, nodes corelisters.NodeLister, synced cache.InformerSynced, prober *Prober,
-	recorder record.EventRecorder) *Controller {
+	recorder record.EventRecorder,
+) *Controller {
 	return &Controller{
 		client: client, nodes: nodes, synced: synced, prober: prober, recorder: recorder,
 		next: map[types.UID]time.Time{}, alone: map[types.UID]bool{},
@@ -139,7 +140,13 @@ func (c *Controller) visit(ctx context.Context, node *v1.Node) error {
 	case unmark:
 		c.prober.Forget(node.UID)
 		return c.unmark(ctx, node, "it reports to the cluster again")
+	case look:
 	}
+	return c.look(ctx, node)
+}
+
+// look asks for the instance and does what the answer is good for.
+func (c *Controller) look(ctx context.Context, node *v1.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	presence, _, err := c.prober.Look(ctx, node)

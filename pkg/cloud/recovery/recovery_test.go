@@ -101,7 +101,7 @@ func newScene(t *testing.T, objects ...runtime.Object) *scene {
 	s := &scene{
 		T:     t,
 		cloud: &account{instances: map[string]vultr.Instance{idA: {ID: idA, PowerStatus: "running"}, idB: {ID: idB, PowerStatus: "running"}}},
-		//nolint:staticcheck // the managed-fields tracker of NewClientset is slow and not needed
+
 		client:   fake.NewSimpleClientset(append(objects, node("a", idA), node("b", idB))...),
 		recorder: record.NewFakeRecorder(1000),
 	}
@@ -464,7 +464,7 @@ func TestWhatHoldsANode(t *testing.T) {
 func TestWithoutHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scene{T: t, cloud: &account{instances: map[string]vultr.Instance{idB: {ID: idB}}}}
-		s.client = fake.NewSimpleClientset(node("a", idA), node("b", idB), pod("p")) //nolint:staticcheck // as above
+		s.client = fake.NewSimpleClientset(node("a", idA), node("b", idB), pod("p"))
 		prober := recovery.NewProber(s.cloud, lister{s.client})
 		s.departures = recovery.NewDepartures(prober, s.client, false)
 		if s.departed("a") {

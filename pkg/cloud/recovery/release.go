@@ -114,11 +114,9 @@ func tolerates(t *v1.Toleration) bool {
 	if t.TolerationSeconds != nil || t.Effect != "" && t.Effect != v1.TaintEffectNoExecute {
 		return false
 	}
-	switch t.Operator {
-	case v1.TolerationOpExists:
+	if t.Operator == v1.TolerationOpExists {
 		return t.Key == "" || t.Key == v1.TaintNodeOutOfService
-	case v1.TolerationOpEqual, "":
-		return t.Key == v1.TaintNodeOutOfService && t.Value == balancer.InstanceDeleted
 	}
-	return false
+	equal := t.Operator == v1.TolerationOpEqual || t.Operator == ""
+	return equal && t.Key == v1.TaintNodeOutOfService && t.Value == balancer.InstanceDeleted
 }

@@ -1,0 +1,267 @@
+package cloud_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+	cloudprovider "k8s.io/cloud-provider"
+	cloudproviderapi "k8s.io/cloud-provider/api"
+	"k8s.io/cloud-provider/controllers/nodelifecycle"
+	controllersmetrics "k8s.io/component-base/metrics/prometheus/controllers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+const patience = 60 * time.Second
+
+// builder gives every controller the same client.
+type builder struct{ kubernetes.Interface }
+
+func (b builder) Config(string) (*rest.Config, error)         { return &rest.Config{}, nil }
+func (b builder) ConfigOrDie(string) *rest.Config             { return &rest.Config{} }
+func (b builder) Client(string) (kubernetes.Interface, error) { return b.Interface, nil }
+func (b builder) ClientOrDie(string) kubernetes.Interface     { return b.Interface }
+func newClient(t *testing.T, c *simtest.Cloud) *vultr.Client  { return clientWithKey(t, c, c.Key) }
+
+func optionsFor(region, metadata string) cloud.Options {
+	return cloud.Options{Region: region, MetadataURL: metadata, LabelInStatus: true}
+}
+
+func node(name, providerID string, ready v1.ConditionStatus) *v1.Node {
+	return &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name), Labels: map[string]string{}},
+		Spec:       v1.NodeSpec{ProviderID: providerID},
+		Status:     v1.NodeStatus{Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: ready}}},
+	}
+}
+
+func clientWithKey(t *testing.T, c *simtest.Cloud, key string) *vultr.Client {
+	t.Helper()
+	client, err := vultr.New(vultr.Config{BaseURL: c.URL, Key: key, StartRate: 1000, MaxRate: 1000, SettleTime: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// leading makes a provider the way the library does when its process begins to lead.
+func leading(t *testing.T, api cloud.API, client kubernetes.Interface, options cloud.Options) *cloud.Provider {
+	t.Helper()
+	p := cloud.NewProvider(api, options)
+	if _, ok := p.LoadBalancer(); ok {
+		t.Error("load balancers before this process leads")
+	}
+	p.Initialize(builder{client}, t.Context().Done())
+	factory := informers.NewSharedInformerFactory(client, 0)
+	p.SetInformers(factory)
+	factory.Start(t.Context().Done())
+	factory.WaitForCacheSync(t.Context().Done())
+	return p
+}
+
+func TestInterfaces(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	for _, fast := range []bool{true, false} {
+		p := leading(t, newClient(t, c), fake.NewClientset(), cloud.Options{FastNodeRecovery: fast})
+		_, instances := p.InstancesV2()
+		_, balancers := p.LoadBalancer()
+		_, old := p.Instances()
+		_, zones := p.Zones()
+		_, routes := p.Routes()
+		_, clusters := p.Clusters()
+		if !instances || !balancers || old || zones || routes || clusters || !p.HasClusterID() || p.ProviderName() != "vultr" {
+			t.Error("wrong interfaces")
+		}
+		if (p.Recovery() != nil) != fast {
+			t.Errorf("recovery %v", p.Recovery())
+		}
+	}
+}
+
+func TestRegion(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	id := c.AddInstance(simulator.NewServer{Label: "a", Region: "fra"})
+	metadata := c.MetadataURL(id)
+	in := func(region string) *v1.Node {
+		n := node(region, "vultr://"+id, v1.ConditionTrue)
+		if region != "" {
+			n.Labels[v1.LabelTopologyRegion] = region
+		}
+		return n
+	}
+	tests := map[string]struct {
+		options cloud.Options
+		nodes   []*v1.Node
+		want    string
+		fault   string
+	}{
+		"by flag":           {optionsFor("EWR", ""), []*v1.Node{in("fra")}, "ewr", ""},
+		"by the nodes":      {optionsFor("", "http://127.0.0.1:1"), []*v1.Node{in("fra"), in("fra")}, "fra", ""},
+		"by metadata":       {optionsFor("", metadata), nil, "fra", ""},
+		"several":           {optionsFor("", metadata), []*v1.Node{in("fra"), in("ewr")}, "", "several regions (ewr, fra)"},
+		"nobody can say it": {optionsFor("", "http://127.0.0.1:1"), nil, "", "--vultr-region is not set"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			api := newClient(t, c)
+			client := fake.NewClientset()
+			service := &v1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "6c8f4d0c-43b6-4d94-b8f5-1c5c0e0a3c11"},
+				Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, NodePort: 30080}}},
+			}
+			if err := client.Tracker().Add(service); err != nil {
+				t.Fatal(err)
+			}
+			p := leading(t, api, client, tt.options)
+			balancers, _ := p.LoadBalancer()
+			limit := time.Now().Add(patience)
+			for {
+				status, err := balancers.EnsureLoadBalancer(t.Context(), "", service, tt.nodes)
+				if _, wait := errors.AsType[*cloudproviderapi.RetryError](err); wait && time.Now().Before(limit) {
+					time.Sleep(20 * time.Millisecond)
+					continue
+				}
+				if tt.fault != "" {
+					if err == nil || !strings.Contains(err.Error(), tt.fault) {
+						t.Errorf("got %v, want %q", err, tt.fault)
+					}
+					return
+				}
+				if err != nil || len(status.Ingress) != 1 {
+					t.Fatalf("%+v, %v", status, err)
+				}
+				break
+			}
+			lb, err := api.LoadBalancers(t.Context(), 0)
+			if err != nil || len(lb.Items) != 1 || lb.Items[0].Region != tt.want {
+				t.Errorf("%+v, %v", lb.Items, err)
+			}
+			if err := balancers.EnsureLoadBalancerDeleted(t.Context(), "", service); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The library's own controller deletes the Node of a destroyed instance, and no other, whatever state it is in.
+func TestLifecycle(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	api := newClient(t, c)
+	client := fake.NewClientset()
+	ids := map[string]string{
+		"well":      c.AddInstance(simulator.NewServer{Label: "well"}),
+		"stopped":   c.AddInstance(simulator.NewServer{Label: "stopped", Stopped: true}),
+		"locked":    c.AddInstance(simulator.NewServer{Label: "locked", Locked: true}),
+		"metal":     c.AddBareMetal(simulator.NewServer{Label: "metal"}),
+		"destroyed": c.AddInstance(simulator.NewServer{Label: "destroyed"}),
+	}
+	for name, id := range ids {
+		if err := client.Tracker().Add(node(name, "vultr://"+id, v1.ConditionUnknown)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, providerID := range map[string]string{"foreign": "aws:///i-1", "unset": "", "broken": "vultr://7"} {
+		if err := client.Tracker().Add(node(name, providerID, v1.ConditionUnknown)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, c.URL+"/v2/instances/"+ids["destroyed"], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close() // nothing is read of it
+
+	p := cloud.NewProvider(api, cloud.Options{})
+	p.Initialize(builder{client}, t.Context().Done())
+	factory := informers.NewSharedInformerFactory(client, 0)
+	p.SetInformers(factory)
+	lifecycle, err := nodelifecycle.NewCloudNodeLifecycleController(factory.Core().V1().Nodes(), client, cloudprovider.Interface(p), 200*time.Millisecond, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	factory.Start(t.Context().Done())
+	factory.WaitForCacheSync(t.Context().Done())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go lifecycle.Run(ctx, controllersmetrics.NewControllerManagerMetrics("test"))
+
+	limit := time.Now().Add(patience)
+	for {
+		if _, err := client.CoreV1().Nodes().Get(t.Context(), "destroyed", metav1.GetOptions{}); err != nil {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal("the node of the destroyed instance stays")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	list, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 7 {
+		t.Errorf("%d nodes are left, want 7; %v", len(list.Items), err)
+	}
+	for i := range list.Items {
+		shutdown := false
+		for _, taint := range list.Items[i].Spec.Taints {
+			shutdown = shutdown || taint.Key == cloudproviderapi.TaintNodeShutdown
+		}
+		if name := list.Items[i].Name; shutdown != (name == "stopped") {
+			t.Errorf("%s: shutdown taint %v", name, shutdown)
+		}
+	}
+}
+
+func TestProveKey(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	if err := cloud.ProveKey(t.Context(), newClient(t, c)); err != nil {
+		t.Errorf("a good key: %v", err)
+	}
+	err := cloud.ProveKey(t.Context(), clientWithKey(t, c, "WRONGKEY0123456789ABCDEF"))
+	if err == nil || !strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), "WRONGKEY") {
+		t.Errorf("a wrong key: %v", err)
+	}
+	c.Fault(simulator.Fault{Action: simulator.FaultStatus, Status: 403})
+	if err := cloud.ProveKey(t.Context(), newClient(t, c)); err != nil {
+		t.Errorf("a key that may not read the account must do: %v", err)
+	}
+	c.Sim.ClearFaults()
+	c.Fault(simulator.Fault{Action: simulator.FaultResetBefore})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := cloud.ProveKey(ctx, newClient(t, c)); err != nil {
+		t.Errorf("an outage is no reason not to start: %v", err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Setenv("API_URL", "https://example.com")
+	o := cloud.NewOptions()
+	if o.APIURL != "https://example.com" || !o.FastNodeRecovery || !o.LabelInStatus || o.ZoneFromRegion || o.KeyFile != cloud.DefaultKeyFile {
+		t.Errorf("%+v", o)
+	}
+	if err := o.Validate(); err != nil {
+		t.Error(err)
+	}
+	o.APIURL, o.MetadataURL = "example.com", "ftp://x"
+	err := o.Validate()
+	if err == nil || !strings.Contains(err.Error(), "--vultr-api-url") || !strings.Contains(err.Error(), "--vultr-metadata-url") {
+		t.Errorf("both must be named: %v", err)
+	}
+}
