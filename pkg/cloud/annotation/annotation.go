@@ -49,6 +49,9 @@ const (
 	Owned Key = Prefix + "owned"
 	// Fingerprint tells which certificate was given to which load balancer, so that it is not sent again.
 	Fingerprint Key = Prefix + "ssl-fingerprint"
+	// FirewallManaged tells that the load balancer's firewall rules come from the Service, so that they go when the
+	// Service no longer names any. Rules that came from elsewhere stay.
+	FirewallManaged Key = Prefix + "firewall-managed"
 )
 
 // The official annotations that are not acted upon (yet).
@@ -65,7 +68,7 @@ var handled = []Key{
 	Protocol, BackendProtocol, HTTPSPorts, SSL, SSLPassThrough, SSLRedirect, HTTP2, HTTP3, ProxyProtocol,
 	HealthCheckProtocol, HealthCheckPath, HealthCheckPort, HealthCheckInterval, HealthCheckTimeout,
 	HealthCheckUnhealthy, HealthCheckHealthy, Algorithm, StickySessionEnabled, StickySessionCookieName,
-	FirewallRules, NodeCount, Timeout, Create, Label, ID, Hostname, Owned, Fingerprint, SSLLastUpdated,
+	FirewallRules, NodeCount, Timeout, Create, Label, ID, Hostname, Owned, Fingerprint, FirewallManaged, SSLLastUpdated,
 }
 
 // Unhandled returns the keys below the prefix that nothing is done for, because they are unknown or not supported

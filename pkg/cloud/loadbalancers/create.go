@@ -51,7 +51,9 @@ func (b *Balancers) create(ctx context.Context, service *v1.Service, nodes []*v1
 	m := b.memories.of(service)
 	m.id, m.pendingSince = lb.ID, time.Now()
 	b.announce(service, lb, m)
-	if err := b.record(ctx, service, records(&found{lb: lb, owned: true}, certificate)); err != nil {
+	notes := records(&found{lb: lb, owned: true}, certificate)
+	noteFirewall(notes, want)
+	if err := b.record(ctx, service, notes); err != nil {
 		return nil, err
 	}
 	return b.ready(service, lb, want)
@@ -111,4 +113,14 @@ func records(f *found, certificate *balancer.Certificate) map[annotation.Key]str
 		out[annotation.Fingerprint] = certificate.Fingerprint(f.lb.ID)
 	}
 	return out
+}
+
+// noteFirewall writes down whether the firewall rules come from the Service.
+func noteFirewall(notes map[annotation.Key]string, want balancer.Desired) {
+	switch {
+	case want.FirewallStated:
+		notes[annotation.FirewallManaged] = "true"
+	case !want.KeepFirewall:
+		notes[annotation.FirewallManaged] = ""
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
@@ -53,6 +54,22 @@ func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, ser
 		}
 	}
 	b.memories.drop(service.UID)
+	return b.forgetRecords(ctx, service)
+}
+
+// forgetRecords takes our notes off a Service that stays, because it is no longer of type LoadBalancer: they would
+// send a later load balancer after the one that is gone. An ID that its owner wrote there stays.
+func (b *Balancers) forgetRecords(ctx context.Context, service *v1.Service) error {
+	if service.DeletionTimestamp != nil {
+		return nil
+	}
+	notes := map[annotation.Key]string{annotation.Owned: "", annotation.Fingerprint: "", annotation.FirewallManaged: ""}
+	if value(service, annotation.ID) == value(service, annotation.Owned) {
+		notes[annotation.ID] = ""
+	}
+	if err := b.record(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func TestFailureIsNotAbsence(t *testing.T) {
 			before := w.writes()
 			w.cloud.Fault(simulator.Fault{Method: http.MethodGet, Path: "/load-balancers", Action: simulator.FaultStatus, Status: status})
 			for _, s := range []*v1.Service{made, fresh} {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // reads are repeated until then
+				ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond) // reads are repeated until then
 				if _, err := w.lbs.EnsureLoadBalancer(ctx, "", w.fresh(s), w.nodes); err == nil || isWait(err) {
 					t.Errorf("ensure %s: %v", s.Name, err)
 				}
@@ -199,6 +200,56 @@ func TestDeletedByHand(t *testing.T) {
 		t.Errorf("%s, annotations %v", lb.ID, w.fresh(s).Annotations)
 	}
 	w.wantEvent(old.ID + " does not exist any more")
+}
+
+// A Service that stays loses its notes with its load balancer, and may get another one later.
+func TestNoLongerALoadBalancer(t *testing.T) {
+	w := newWorld(t)
+	s := w.service("web", with(annotation.Timeout, "30"))
+	w.settled(s)
+	first := w.only()
+	w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+	if err := w.lbs.EnsureLoadBalancerDeleted(t.Context(), "", w.fresh(s)); err != nil {
+		t.Fatal(err)
+	}
+	if notes := w.fresh(s).Annotations; len(notes) != 1 || len(w.balancers()) != 0 {
+		t.Errorf("annotations %v, load balancers %v", notes, w.balancers())
+	}
+	w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeLoadBalancer })
+	w.events()
+	w.settled(s)
+	if lb := w.only(); lb.ID == first.ID {
+		t.Errorf("%+v", lb)
+	}
+	w.wantEvent("CreatingLoadBalancer")
+}
+
+// Rules that somebody made by hand must not vanish because the Service does not name them.
+func TestFirewallOfOthers(t *testing.T) {
+	w := newWorld(t)
+	s := w.service("web")
+	w.settled(s)
+	rules := []vultr.FirewallRule{{Port: 80, Source: "10.0.0.0/8", IPType: "v4"}}
+	if err := w.api.UpdateLoadBalancer(t.Context(), w.only().ID, vultr.LoadBalancerSettings{Firewall: &rules}); err != nil {
+		t.Fatal(err)
+	}
+	w.events()
+	w.settled(s)
+	w.settled(s)
+	if lb := w.only(); len(lb.Firewall) != 1 {
+		t.Errorf("opened: %+v", lb.Firewall)
+	}
+	if all := w.events(); len(all) != 1 || !strings.Contains(all[0], "FirewallKept") {
+		t.Errorf("events %q", all)
+	}
+	w.edit(s, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24"} })
+	w.settled(s)
+	w.restart()
+	w.edit(s, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = nil })
+	w.settled(s)
+	if lb := w.only(); len(lb.Firewall) != 0 || w.fresh(s).Annotations[string(annotation.FirewallManaged)] != "" {
+		t.Errorf("the Service's own rules must go: %+v, %v", lb.Firewall, w.fresh(s).Annotations)
+	}
 }
 
 func TestDeleteUntilGone(t *testing.T) {

@@ -18,6 +18,7 @@ type memory struct {
 	emptySince   time.Time // when no node could be a backend for the first time
 	told         string    // the last Warning Event about settings
 	skipped      string    // the last one about nodes
+	firewallTold bool      // whether an Event about firewall rules of others was made
 	lost         string    // a load balancer that was found deleted
 }
 

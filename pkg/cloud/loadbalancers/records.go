@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // record writes annotations of ours to the Service if they are not there already. An empty value removes one.
@@ -81,4 +82,15 @@ func (b *Balancers) tellSkipped(service *v1.Service, skipped []string) {
 	if text != "" {
 		b.Recorder.Event(service, v1.EventTypeWarning, "NodesLeftOut", "These nodes are no backends: "+text)
 	}
+}
+
+// tellFirewall makes an Event, once, about firewall rules that are kept although the Service names none.
+func (b *Balancers) tellFirewall(service *v1.Service, foreign bool, lb vultr.LoadBalancer) {
+	m := b.memories.of(service)
+	if foreign && !m.firewallTold {
+		b.Recorder.Eventf(service, v1.EventTypeWarning, "FirewallKept",
+			"Load balancer %s has %d firewall rules that do not come from this Service; they are kept. An empty %s removes them",
+			lb.ID, len(lb.Firewall), annotation.FirewallRules)
+	}
+	m.firewallTold = foreign
 }

@@ -77,6 +77,7 @@ func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, w
 		f.lb.Label = want.Label
 	}
 	notes := records(f, sent)
+	noteFirewall(notes, want)
 	if b.dropsCertificate(service, f.lb, want) {
 		if err := b.API.DeleteCertificate(ctx, f.lb.ID); err != nil && !vultr.IsNotFound(err) {
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", f.lb.ID, err)
@@ -92,18 +93,16 @@ func (b *Balancers) dropsCertificate(service *v1.Service, lb vultr.LoadBalancer,
 	return want.TLSSecret == "" && !want.KeepTLS && lb.HasSSL && value(service, annotation.Fingerprint) != ""
 }
 
-// adjusted fills in what depends on whose load balancer it is.
+// adjusted fills in what depends on whose load balancer it is and who made its settings.
 func (b *Balancers) adjusted(service *v1.Service, want balancer.Desired, f *found) balancer.Desired {
-	if f.owned {
-		if want.Label == "" {
-			want.Label = cloudprovider.DefaultLoadBalancerName(service)
-		}
-		return want
+	if f.owned && want.Label == "" {
+		want.Label = cloudprovider.DefaultLoadBalancerName(service)
 	}
-	if !want.FirewallStated && len(f.lb.Firewall) > 0 {
-		// Nobody asked for this load balancer to be opened.
-		want.KeepFirewall = true
+	foreign := !want.FirewallStated && value(service, annotation.FirewallManaged) == "" && len(f.lb.Firewall) > 0
+	if foreign {
+		want.KeepFirewall = true // nobody asked for this load balancer to be opened
 	}
+	b.tellFirewall(service, foreign, f.lb)
 	return want
 }
 
