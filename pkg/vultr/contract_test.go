@@ -127,8 +127,8 @@ func TestContractLostAnswers(t *testing.T) {
 
 	lose("create_block")
 	_, err := c.CreateVolume(ctx, vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
-	if !vultr.IsOutcomeUnknown(err) || cloud.Count("create_block") != 1 {
-		t.Fatalf("got %v after %d creates", err, cloud.Count("create_block"))
+	if !vultr.IsOutcomeUnknown(err) {
+		t.Fatalf("got %v", err)
 	}
 	v := find(ctx, t, c, "pvc-1")
 	if _, err := c.WaitVolume(ctx, "create", v.ID, active); err != nil {
@@ -162,6 +162,13 @@ func TestContractLostAnswers(t *testing.T) {
 	}
 	if _, err := c.Volume(ctx, v.ID); !vultr.IsNotFound(err) {
 		t.Errorf("after the delete: %v", err)
+	}
+	// The log names a request a moment after its answer, so only too many mean something.
+	if n := cloud.Count("create_block"); n > 1 {
+		t.Errorf("%d creates", n)
+	}
+	if list, err := c.Volumes(ctx, 0); err != nil || len(list.Items) != 0 {
+		t.Errorf("left over: %+v, %v", list.Items, err)
 	}
 }
 
@@ -369,7 +376,7 @@ func TestContractManyPages(t *testing.T) {
 	for _, i := range list.Items {
 		seen[i.ID] = true
 	}
-	if err != nil || len(seen) != 1203 || cloud.Count("list_instances") != 3 {
+	if err != nil || len(seen) != 1203 || cloud.Count("list_instances") > 3 {
 		t.Errorf("%d instances by %d calls, %v", len(seen), cloud.Count("list_instances"), err)
 	}
 }
