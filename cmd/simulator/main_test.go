@@ -201,11 +201,22 @@ func TestWithoutRoot(t *testing.T) {
 	}
 	cmd := command(t, "--state="+filepath.Join(dir, "state"))
 	cmd.Path = program
+	// Built for coverage, it would complain that it cannot write where the tests may.
+	cmd.Env = append(cmd.Env, "GOCOVERDIR="+writableByAll(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	wantLines(t, fails(t, cmd), "only root can make")
 	if _, err := os.Stat(filepath.Join(dir, "state")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a state directory was made: %v", err)
 	}
+}
+
+func writableByAll(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is what it is for
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func TestOneSimulatorPerState(t *testing.T) {
