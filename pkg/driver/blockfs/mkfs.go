@@ -82,7 +82,19 @@ func Check(ctx context.Context, d device.Device, fsType string) error {
 func run(ctx context.Context, name string, args ...string) error {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // the names are constants, the paths proven
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, brief(string(out)))
 	}
 	return nil
+}
+
+// briefAt is how much of a tool's output goes into an error. Its end says why it gave up.
+const briefAt = 600
+
+// brief makes one line of the end of a tool's output.
+func brief(out string) string {
+	line := strings.Join(strings.Fields(out), " ")
+	if len(line) > briefAt {
+		line = "... " + strings.ToValidUTF8(line[len(line)-briefAt:], "")
+	}
+	return line
 }

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { testns.Main(m) }
 
 const (
 	gib      = 1 << 30
+	small    = 512 << 20 // what tests use that read the whole disk
 	volumeID = "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
 	serial   = "ewr-ae6c4452b93b4f"
 	otherID  = "be6c4452-b93b-4f4d-b8c1-2cea28d99fb8"

@@ -1,0 +1,107 @@
+package node_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+)
+
+// TestBlockWritesNoByte: the life of a raw block volume leaves what is on the disk as it is, whatever it is.
+func TestBlockWritesNoByte(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	r.put(12345, "a database without a file system")
+	before := r.sum()
+	capability := blockCapability(writer)
+	for range 2 {
+		r.must(r.stage(capability))
+	}
+	for range 2 {
+		r.must(r.publish(capability, r.target, false))
+	}
+	var st unix.Stat_t
+	r.must(unix.Stat(r.target, &st))
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK || device.NumberOf(st.Rdev) != r.machine.Device(serial).Number {
+		t.Errorf("published is %+v", st)
+	}
+	stats, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+	r.must(err)
+	if u := stats.GetUsage(); len(u) != 1 || u[0].GetTotal() != small || u[0].GetUnit() != csi.VolumeUsage_BYTES {
+		t.Errorf("stats are %v", u)
+	}
+	for range 2 {
+		r.must(r.unpublish(r.target))
+	}
+	if _, err := os.Lstat(r.target); !os.IsNotExist(err) {
+		t.Errorf("the target path is left: %v", err)
+	}
+	for range 2 {
+		r.must(r.unstage())
+	}
+	if r.sum() != before {
+		t.Error("the disk was written to")
+	}
+}
+
+func TestBlockReadOnly(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := blockCapability(manyPods)
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, true))
+	if err := writeTo(r.target); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+		t.Errorf("writing to a read-only device: %v", err)
+	}
+	second := filepath.Join(r.dir, "second")
+	want(t, r.publish(capability, second, false), codes.FailedPrecondition, r.target)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists)
+	r.must(r.publish(capability, second, true))
+	r.must(r.unpublish(second))
+	r.must(r.unpublish(r.target))
+	r.must(r.publish(capability, second, false))
+	r.must(writeTo(second))
+	r.must(r.unpublish(second))
+	r.must(r.unstage())
+}
+
+// writeTo writes a byte to a device.
+func writeTo(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte("x"), 0)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func TestBlockOnePodOnly(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := blockCapability(onePod)
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	want(t, r.publish(capability, filepath.Join(r.dir, "second"), false), codes.FailedPrecondition, r.target)
+	r.must(r.publish(capability, r.target, false))
+}
+
+// TestBlockPathTaken: a target that is something else is not covered.
+func TestBlockPathTaken(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.machine.Plug("other", other, gib)
+	capability := blockCapability(writer)
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	_, err := r.NodePublishVolume(t.Context(), &csi.NodePublishVolumeRequest{
+		VolumeId: otherID, StagingTargetPath: r.staging, TargetPath: r.target, VolumeCapability: capability,
+		PublishContext: map[string]string{"mount_vol_name": other},
+	})
+	want(t, err, codes.AlreadyExists)
+}
