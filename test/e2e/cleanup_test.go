@@ -1,0 +1,216 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
+)
+
+// TestNothingIsLeft ends clusters in the three ways there are and demands that
+// the machine is as before: Ctrl-C, SIGKILL and the next start, and down. The
+// one that was left running is used through its forwarders first.
+func TestNothingIsLeft(t *testing.T) {
+	needRoot(t)
+	fillCache(t)
+	before := takeSnapshot(t)
+
+	interrupted := startDemo(t)
+	interrupted.end(t, syscall.SIGINT)
+	if code := interrupted.cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("a demo that was interrupted ends with exit code %d", code)
+	}
+	before.sameAs(t)
+
+	killed := startDemo(t)
+	killed.end(t, syscall.SIGKILL)
+	out := command(t, "up")
+	if !strings.Contains(out, "whose program was killed") {
+		t.Errorf("the next start does not say that it removes the killed one: %s", out)
+	}
+	useForwarders(t)
+	t.Log(command(t, "status"))
+	command(t, "down")
+	before.sameAs(t)
+}
+
+// fillCache builds what is kept, so that the snapshots do not see it come.
+func fillCache(t *testing.T) {
+	t.Helper()
+	store, err := cache.Open(t.Context(), os.Stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs the cluster command to its end.
+func command(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("cluster %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// demo is a running demo.
+type demo struct {
+	cmd    *exec.Cmd
+	output bytes.Buffer
+}
+
+// startDemo starts a demo and waits until it is well under way.
+func startDemo(t *testing.T) *demo {
+	t.Helper()
+	d := &demo{cmd: exec.Command(program, "demo")}
+	stdout, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Stderr = d.cmd.Stdout
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.cmd.Process.Kill() }) // it has ended if the test went well
+	reader := bufio.NewReader(io.TeeReader(stdout, &d.output))
+	for {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the demo ended early: %s", d.output.String())
+		}
+		if strings.HasPrefix(line, "ok") && strings.Contains(line, "the product is installed") {
+			go func() { _, _ = io.Copy(io.Discard, reader) }() // it must not wait for a reader
+			return d
+		}
+	}
+}
+
+// end sends a signal and waits for the end.
+func (d *demo) end(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Wait(); err == nil {
+		t.Errorf("a demo that got %s says that all held", signal)
+	}
+}
+
+// useForwarders reaches the apiserver and the status page from this machine.
+func useForwarders(t *testing.T) {
+	t.Helper()
+	dir, err := cache.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, err := cluster.Running(dir)
+	if err != nil || len(running) != 1 {
+		t.Fatalf("running clusters: %v, %v", running, err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", running[0].Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) != 2 {
+		t.Errorf("nodes through the forwarder: %v, %v", nodes, err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, running[0].StatusPage, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	page, err := io.ReadAll(response.Body)
+	if err != nil || !strings.Contains(string(page), "worker-1") {
+		t.Errorf("the status page does not name worker-1 (%v): %s", err, page)
+	}
+}
+
+// TestBadInput: every refusal is one clear line and exit code 1.
+func TestBadInput(t *testing.T) {
+	needRoot(t)
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	for name, test := range map[string]struct {
+		args []string
+		env  string
+		as   *syscall.SysProcAttr
+		want string
+	}{
+		"no root":          {[]string{"up"}, "HOME=/nonexistent", nobody, "root"},
+		"missing programs": {[]string{"up"}, "KUBERNETES_BIN_DIR=/nonexistent", nil, "no program etcd in /nonexistent"},
+		"unknown command":  {[]string{"sideways"}, "", nil, `unknown command "sideways"`},
+		"cache is a file":  {[]string{"up"}, "CACHE=/etc/passwd", nil, "/etc/passwd"},
+		"no command":       {nil, "", nil, "usage"},
+		"extra argument":   {[]string{"up", "now"}, "", nil, "up takes no argument"},
+		"long cache path":  {[]string{"down"}, "CACHE=/nonexistent/" + strings.Repeat("x", 200), nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := takeSnapshot(t)
+			path := program
+			if test.as != nil {
+				path = copyReadable(t)
+			}
+			cmd := exec.Command(path, test.args...)
+			cmd.Env, cmd.SysProcAttr = append(os.Environ(), test.env), test.as
+			out, err := cmd.CombinedOutput()
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("%v: %s", err, out)
+				}
+				return
+			}
+			if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), test.want) {
+				t.Errorf("exit code %d, want 1 and %q: %s", cmd.ProcessState.ExitCode(), test.want, out)
+			}
+			before.sameAs(t)
+		})
+	}
+}
+
+// copyReadable puts the command where every user may execute it.
+func copyReadable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cluster-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	content, err := os.ReadFile(program)
+	if err == nil {
+		err = os.WriteFile(dir+"/cluster", content, 0o755)
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir + "/cluster"
+}
