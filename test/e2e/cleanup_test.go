@@ -197,7 +197,7 @@ func TestBadInput(t *testing.T) {
 // copyReadable puts the command where every user may execute it.
 func copyReadable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cluster-e2e-")
+	dir, err := os.MkdirTemp("", "cluster-e2e-") //nolint:usetesting // others must be able to enter it, and all above it
 	if err != nil {
 		t.Fatal(err)
 	}

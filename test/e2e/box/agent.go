@@ -28,7 +28,7 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 // Init turns the calling process, started with the clone flags Namespaces, into
 // the init of the box that the file describes. It returns only on failure.
-func Init(specFile string) error {
+func Init(ctx context.Context, specFile string) error {
 	spec, err := read(specFile)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func Init(specFile string) error {
 	}
 	a := &agent{reaper: newReaper(), named: map[string]*child{}}
 	go a.reaper.run()
-	if err := a.loopback(); err != nil {
+	if err := a.loopback(ctx); err != nil {
 		return err
 	}
 	listener, err := net.Listen("unix", spec.socket())
@@ -96,8 +96,8 @@ func answer[In, Out any](do func(context.Context, In) (Out, error)) http.Handler
 	}
 }
 
-func (a *agent) loopback() error {
-	result, err := a.run(context.Background(), Program{Argv: []string{"ip", "link", "set", "lo", "up"}})
+func (a *agent) loopback(ctx context.Context) error {
+	result, err := a.run(ctx, Program{Argv: []string{"ip", "link", "set", "lo", "up"}})
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func pipeFrom(text string) (*os.File, error) {
 		return nil, err
 	}
 	go func() {
-		_, _ = io.WriteString(w, text) // a program that does not read to the end says so itself
+		_, _ = w.WriteString(text) // a program that does not read to the end says so itself
 		_ = w.Close()
 	}()
 	return r, nil

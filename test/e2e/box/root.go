@@ -136,7 +136,7 @@ func makeTarget(source, target string) error {
 
 // writeNames makes the box know its own name and ask no name server: there is none.
 func writeNames(root, name string) error {
-	files := map[string]string{
+	files := map[string]string{ //nolint:gosec // G101: the names of users, no credentials
 		"etc/hostname":    name + "\n",
 		"etc/hosts":       "127.0.0.1 localhost\n127.0.1.1 " + name + "\n",
 		"etc/resolv.conf": "",

@@ -42,7 +42,7 @@ func (c *Cluster) startOuter(ctx context.Context) error {
 	}
 	defer func() { _ = log.Close() }() // the init has its own
 	// Not CommandContext: the box is to outlive this call, and its removal is Down's.
-	init := exec.Command(argv[0], argv[1:]...) //nolint:gosec // G204: this very program
+	init := exec.Command(argv[0], argv[1:]...) //nolint:gosec,noctx // G204: this very program; see above
 	init.Stdout, init.Stderr = log, log
 	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: box.Namespaces}
 	if err := init.Start(); err != nil {
@@ -73,21 +73,29 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	pki := func(file string) string { return c.run.path("pki", file) }
 	const etcd = "http://127.0.0.1:2379"
 	programs := [][]string{
-		{"etcd", "--data-dir=" + c.run.path("etcd"), "--listen-client-urls=" + etcd, "--advertise-client-urls=" + etcd,
-			"--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn"},
-		{"kube-apiserver", "--etcd-servers=" + etcd, "--advertise-address=" + hostAddress, "--secure-port=" + apiserverPort,
+		{
+			"etcd", "--data-dir=" + c.run.path("etcd"), "--listen-client-urls=" + etcd, "--advertise-client-urls=" + etcd,
+			"--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn",
+		},
+		{
+			"kube-apiserver", "--etcd-servers=" + etcd, "--advertise-address=" + hostAddress, "--secure-port=" + apiserverPort,
 			"--client-ca-file=" + pki("ca.crt"), "--tls-cert-file=" + pki("apiserver.crt"), "--tls-private-key-file=" + pki("apiserver.key"),
 			"--cert-dir=" + c.run.path("pki"),
 			"--kubelet-client-certificate=" + pki("apiserver-kubelet.crt"), "--kubelet-client-key=" + pki("apiserver-kubelet.key"),
 			"--kubelet-preferred-address-types=InternalIP,ExternalIP",
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + pki("service-account.crt"),
 			"--service-account-signing-key-file=" + pki("service-account.key"), "--service-cluster-ip-range=" + serviceRange,
-			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"},
-		{"kube-controller-manager", "--kubeconfig=" + pki("kube-controller-manager.kubeconfig"),
+			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
+		},
+		{
+			"kube-controller-manager", "--kubeconfig=" + pki("kube-controller-manager.kubeconfig"),
 			"--service-account-private-key-file=" + pki("service-account.key"), "--root-ca-file=" + pki("ca.crt"),
-			"--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1", "--cert-dir=" + c.run.path("kcm")},
-		{"kube-scheduler", "--kubeconfig=" + pki("kube-scheduler.kubeconfig"), "--leader-elect=false",
-			"--bind-address=127.0.0.1", "--cert-dir=" + c.run.path("scheduler")},
+			"--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1", "--cert-dir=" + c.run.path("kcm"),
+		},
+		{
+			"kube-scheduler", "--kubeconfig=" + pki("kube-scheduler.kubeconfig"), "--leader-elect=false",
+			"--bind-address=127.0.0.1", "--cert-dir=" + c.run.path("scheduler"),
+		},
 	}
 	for _, argv := range programs {
 		if err := c.startProgram(ctx, argv[0], append([]string{c.config.program(argv[0])}, argv[1:]...)...); err != nil {

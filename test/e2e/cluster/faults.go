@@ -81,7 +81,7 @@ func (c *Cluster) KillInPod(pod *corev1.Pod, argument string) (int, error) {
 }
 
 // faultPoints is where the node service, built with fault points, looks for stop files.
-const faultPoints = "kubelet/plugins/block.csi.vultr.com/faultpoints"
+const faultPoints = "kubelet/plugins/block.csi.vultr.com/state/faultpoints"
 
 // StopAt makes every worker's node service stop before a step.
 func (c *Cluster) StopAt(ctx context.Context, step string) error {

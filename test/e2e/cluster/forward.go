@@ -57,7 +57,7 @@ func (c *Cluster) Keep(ctx context.Context) (Reachable, error) {
 		return Reachable{}, err
 	}
 	defer func() { _ = log.Close() }()                                                 // the forwarder has its own
-	forwarder := exec.Command(c.run.path("bin", "cluster"), ForwardCommand, c.run.Dir) //nolint:gosec // G204: this very program; it outlives the call
+	forwarder := exec.Command(c.run.path("bin", "cluster"), ForwardCommand, c.run.Dir) //nolint:gosec,noctx // G204: this very program; it outlives the call
 	forwarder.Stdout, forwarder.Stderr = log, log
 	forwarder.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// The lock goes with the file: at no moment is the run without an owner.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,7 +25,7 @@ func (r *Run) writeHook() error {
 // Hook does what the simulated cloud asks of an instance's machine.
 func Hook(ctx context.Context, runDir string, args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: start|kill|reboot|disk-plugged|disk-unplugged INSTANCE_ID [SERIAL]")
+		return errors.New("usage: start|kill|reboot|disk-plugged|disk-unplugged INSTANCE_ID [SERIAL]")
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookTimeout)
 	defer cancel()

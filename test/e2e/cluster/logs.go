@@ -14,7 +14,7 @@ func (c *Cluster) SaveLogs() error {
 	target := filepath.Join(c.config.CacheDir, "logs-"+c.run.ID)
 	err := filepath.WalkDir(c.run.Dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // files come and go in a running cluster
+			return nil //nolint:nilerr // files come and go in a running cluster
 		}
 		relative, err := filepath.Rel(c.run.Dir, path)
 		if err != nil {

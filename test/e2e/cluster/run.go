@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,21 +86,6 @@ func (r *Run) unlock() error {
 	err := r.lock.Close()
 	r.lock = nil
 	return err
-}
-
-// waitLock takes the lock as soon as its holder lets go of it.
-func (r *Run) waitLock(ctx context.Context, what string) error {
-	for {
-		locked, err := r.tryLock(what)
-		if locked || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // owner reads who holds the run.

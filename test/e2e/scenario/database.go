@@ -70,7 +70,7 @@ func databaseSet() *appsv1.StatefulSet {
 			Selector: &metav1.LabelSelector{MatchLabels: labels}, ServiceName: database,
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: databaseSpec("data", false)},
 			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{
-				{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: claimSpec(xfsClass, "10Gi", corev1.PersistentVolumeFilesystem)},
+				{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: claimSpec(xfsClass, corev1.PersistentVolumeFilesystem)},
 			},
 		},
 	}
@@ -89,10 +89,10 @@ func databaseSpec(volume string, raw bool) corev1.PodSpec {
 	return corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(1)), Containers: []corev1.Container{container}}
 }
 
-func claimSpec(class, size string, mode corev1.PersistentVolumeMode) corev1.PersistentVolumeClaimSpec {
+func claimSpec(class string, mode corev1.PersistentVolumeMode) corev1.PersistentVolumeClaimSpec {
 	return corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: &class, VolumeMode: &mode,
-		Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}},
+		Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -167,13 +168,13 @@ func everythingDeleted(ctx context.Context, w *World) (string, error) {
 
 // remaining is what the namespace controller says it still waits for.
 func remaining(ns *corev1.Namespace) string {
-	text := ""
+	var text strings.Builder
 	for _, c := range ns.Status.Conditions {
 		if c.Status == corev1.ConditionTrue {
-			text += c.Message + " "
+			text.WriteString(c.Message + " ")
 		}
 	}
-	return text
+	return text.String()
 }
 
 // cloudEmpty tells what is left in the account besides instances.

@@ -110,7 +110,7 @@ func (w *World) killPod(ctx context.Context, name, argument string) error {
 
 // createDatabasePod makes a claim and a pod with a database on it.
 func (w *World) createDatabasePod(ctx context.Context, class string) error {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: database}, Spec: claimSpec(class, "10Gi", corev1.PersistentVolumeFilesystem)}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: database}, Spec: claimSpec(class, corev1.PersistentVolumeFilesystem)}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 		return err
 	}

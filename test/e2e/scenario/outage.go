@@ -31,15 +31,7 @@ func ccmKilled(ctx context.Context, w *World) (string, error) {
 		if err := w.WaitHeld(ctx, fault); err != nil {
 			return "", err
 		}
-		node, err := w.leaseHolder(ctx, ccmLease)
-		if err != nil {
-			return "", err
-		}
-		pod, err := w.podOn(ctx, "app=vultr-ccm", node)
-		if err != nil {
-			return "", err
-		}
-		if err := w.killPod(ctx, pod.Name, "--cloud-provider=vultr"); err != nil {
+		if err := w.killCCM(ctx); err != nil {
 			return "", err
 		}
 		if err := w.EndFaults(ctx); err != nil {
@@ -60,6 +52,19 @@ func ccmKilled(ctx context.Context, w *World) (string, error) {
 	})
 }
 
+// killCCM kills the CCM that works.
+func (w *World) killCCM(ctx context.Context) error {
+	node, err := w.leaseHolder(ctx, ccmLease)
+	if err != nil {
+		return err
+	}
+	pod, err := w.podOn(ctx, "app=vultr-ccm", node)
+	if err != nil {
+		return err
+	}
+	return w.killPod(ctx, pod.Name, "--cloud-provider=vultr")
+}
+
 // outage is how long the API is away.
 const outage = time.Minute
 
@@ -73,10 +78,6 @@ func minuteWithoutAPI(ctx context.Context, w *World) (string, error) {
 		if _, err := w.oneDiskWorks(ctx); err != nil {
 			return "", err
 		}
-		before, err := w.nodeUIDs(ctx)
-		if err != nil {
-			return "", err
-		}
 		disks, err := w.Disks(ctx)
 		if err != nil {
 			return "", err
@@ -87,7 +88,7 @@ func minuteWithoutAPI(ctx context.Context, w *World) (string, error) {
 		if err := w.askMeanwhile(ctx); err != nil {
 			return "", err
 		}
-		records, err := w.worksThrough(ctx, before)
+		records, err := w.worksThrough(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -112,7 +113,7 @@ func minuteWithoutAPI(ctx context.Context, w *World) (string, error) {
 
 // askMeanwhile asks for a disk while there is no API.
 func (w *World) askMeanwhile(ctx context.Context) error {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec("vultr-nvme", "10Gi", corev1.PersistentVolumeBlock)}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec("vultr-nvme", corev1.PersistentVolumeBlock)}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 		return err
 	}
@@ -122,7 +123,11 @@ func (w *World) askMeanwhile(ctx context.Context) error {
 
 // worksThrough writes a record every two seconds until the outage is over, and
 // checks that no node was replaced or lost.
-func (w *World) worksThrough(ctx context.Context, before map[string]string) (int, error) {
+func (w *World) worksThrough(ctx context.Context) (int, error) {
+	before, err := w.nodeUIDs(ctx)
+	if err != nil {
+		return 0, err
+	}
 	pod, err := w.readyPod(ctx, database, "")
 	if err != nil {
 		return 0, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,11 +51,12 @@ func (w *World) events(ctx context.Context, name string) string {
 	if err != nil {
 		return err.Error()
 	}
-	text := "its events:"
+	var text strings.Builder
+	text.WriteString("its events:")
 	for _, e := range list.Items[max(0, len(list.Items)-5):] {
-		text += fmt.Sprintf("\n  %s %s: %s", e.Type, e.Reason, e.Message)
+		fmt.Fprintf(&text, "\n  %s %s: %s", e.Type, e.Reason, e.Message)
 	}
-	return text
+	return text.String()
 }
 
 // podURL is where a pod answers.

@@ -12,7 +12,7 @@ const raw = "raw"
 
 // rawBlock gives a pod a disk without a file system.
 func rawBlock(ctx context.Context, w *World) (string, error) {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec("vultr-nvme", "10Gi", corev1.PersistentVolumeBlock)}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec("vultr-nvme", corev1.PersistentVolumeBlock)}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}

@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	switch command, rest := args[0], args[1:]; {
 	// Three commands that a cluster's own programs call.
 	case command == box.Command && len(rest) == 1:
-		return box.Init(rest[0])
+		return box.Init(ctx, rest[0])
 	case command == cluster.HookCommand && len(rest) > 0:
 		return cluster.Hook(ctx, rest[0], rest[1:])
 	case command == cluster.ForwardCommand && len(rest) == 1:

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,10 +29,13 @@ func main() {
 }
 
 func run() error {
-	dir := flag.String("dir", "", "directory to keep the records in")
-	device := flag.String("device", "", "device to keep the records on, instead of a directory")
-	listen := flag.String("listen", ":8080", "address to serve on")
-	flag.Parse()
+	flags := flag.NewFlagSet("database", flag.ContinueOnError)
+	dir := flags.String("dir", "", "directory to keep the records in")
+	device := flags.String("device", "", "device to keep the records on, instead of a directory")
+	listen := flags.String("listen", ":8080", "address to serve on")
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
 	s, err := open(*dir, *device)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func (s *store) append(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	line := append(body, '\n')
+	line := slices.Concat(body, []byte("\n"))
 	if _, err = s.file.WriteAt(line, s.end); err == nil {
 		err = s.file.Sync()
 	}
@@ -128,5 +132,5 @@ func (s *store) bytes() (int64, error) {
 	}
 	var stat syscall.Statfs_t
 	err := syscall.Statfs(s.dir, &stat)
-	return int64(stat.Blocks) * stat.Bsize, err
+	return int64(stat.Blocks) * stat.Bsize, err //nolint:gosec // G115: no file system has 2^63 blocks
 }
