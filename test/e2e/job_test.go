@@ -29,6 +29,19 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestCosts counts API calls.
+func TestCosts(t *testing.T) {
+	w := world(t)
+	for _, step := range scenario.Costs() {
+		t.Run(step.Name, func(t *testing.T) {
+			if err := w.Ready(t.Context(), 2); err != nil {
+				t.Fatal(err)
+			}
+			play(t, w, step)
+		})
+	}
+}
+
 func play(t *testing.T, w *scenario.World, step scenario.Step) {
 	t.Helper()
 	detail, err := step.Do(t.Context(), w)

@@ -1,0 +1,111 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Costs are scenarios that count what one object's life costs in API calls.
+func Costs() []Step {
+	return []Step{
+		{"one volume's life costs at most 10 API calls", volumeCost},
+		{"one Service's life costs at most 25 API calls", serviceCost},
+	}
+}
+
+// Aims for one life, polls and failed attempts included.
+const (
+	volumeCalls  = 10 // created, attached, detached, deleted
+	serviceCalls = 25 // created, active with an address, deleted
+)
+
+// calls are API calls by operation, with the failed ones apart.
+type calls struct {
+	total, failed int
+	text          string
+}
+
+// callsSince counts the calls of the programs whose user agent has that part.
+func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (calls, error) {
+	var entries []struct {
+		Began     time.Time `json:"began"`
+		Operation string    `json:"operation"`
+		Status    int       `json:"status"`
+		UserAgent string    `json:"user_agent"`
+	}
+	if err := w.Admin.Get(ctx, "/requests?n=10000", &entries); err != nil {
+		return calls{}, err
+	}
+	count, counted := map[string]int{}, calls{}
+	for _, e := range entries {
+		if e.Began.Before(since) || !strings.Contains(e.UserAgent, agent) {
+			continue
+		}
+		counted.total++
+		count[e.Operation]++
+		if e.Status < 200 || e.Status > 299 {
+			counted.failed++
+		}
+	}
+	var parts []string
+	for operation, n := range count {
+		parts = append(parts, fmt.Sprintf("%s %d", operation, n))
+	}
+	slices.Sort(parts)
+	counted.text = fmt.Sprintf("%d calls, %d of them failed: %s", counted.total, counted.failed, strings.Join(parts, ", "))
+	return counted, nil
+}
+
+// volumeCost lives one volume's life: created, attached, used, detached, deleted.
+func volumeCost(ctx context.Context, w *World) (string, error) {
+	start, running := time.Now(), time.Duration(0)
+	_, err := w.within(ctx, "volume-cost", func(ctx context.Context, w *World) (string, error) {
+		if err := w.createDatabasePod(ctx, xfsClass); err != nil {
+			return "", err
+		}
+		_, err := w.readyPod(ctx, database, "")
+		running = time.Since(start)
+		return "", err
+	})
+	if err != nil {
+		return "", err
+	}
+	c, err := w.callsSince(ctx, start, "csi")
+	if err == nil && (c.total > volumeCalls || c.total == 0) {
+		err = fmt.Errorf("a volume's life cost %s; the aim is %d", c.text, volumeCalls)
+	}
+	return fmt.Sprintf("claim to running pod %.1f s, whole life %.1f s; %s", running.Seconds(), time.Since(start).Seconds(), c.text), err
+}
+
+// serviceCost lives one Service's life: created, reachable, deleted.
+func serviceCost(ctx context.Context, w *World) (string, error) {
+	start, reachable := time.Now(), time.Duration(0)
+	_, err := w.within(ctx, "service-cost", func(ctx context.Context, w *World) (string, error) {
+		if _, err := w.Kubernetes.AppsV1().Deployments(w.Namespace).Create(ctx, webDeployment(), metav1.CreateOptions{}); err != nil {
+			return "", err
+		}
+		if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
+			return "", err
+		}
+		address, err := w.balancerAddress(ctx, web)
+		if err != nil {
+			return "", err
+		}
+		err = w.wait(ctx, "both pods answer", func(ctx context.Context) error { return w.bothAnswer(ctx, address) })
+		reachable = time.Since(start)
+		return "", err
+	})
+	if err != nil {
+		return "", err
+	}
+	c, err := w.callsSince(ctx, start, "ccm")
+	if err == nil && (c.total > serviceCalls || c.total == 0) {
+		err = fmt.Errorf("a Service's life cost %s; the aim is %d", c.text, serviceCalls)
+	}
+	return fmt.Sprintf("Service to answers %.1f s, whole life %.1f s; %s", reachable.Seconds(), time.Since(start).Seconds(), c.text), err
+}
