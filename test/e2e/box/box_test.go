@@ -25,12 +25,12 @@ func TestMain(m *testing.M) {
 }
 
 // startBox starts a box over this machine's own root file system.
-func startBox(t *testing.T) (client *Client, init *exec.Cmd, group string) {
+func startBox(t *testing.T) (*Client, *exec.Cmd, string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: a box is made of namespaces")
 	}
-	group = fmt.Sprintf("/cpv-box-test-%d", os.Getpid())
+	group := fmt.Sprintf("/cpv-box-test-%d", os.Getpid())
 	if err := cgroup.Create(group); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func startBox(t *testing.T) (client *Client, init *exec.Cmd, group string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	init = exec.Command(argv[0], argv[1:]...)
+	init := exec.Command(argv[0], argv[1:]...)
 	init.Stderr = os.Stderr
 	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: Namespaces}
 	if err := init.Start(); err != nil {
@@ -71,7 +71,7 @@ func startBox(t *testing.T) (client *Client, init *exec.Cmd, group string) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- init.Wait() }()
-	client = NewClient(dir)
+	client := NewClient(dir)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := client.WaitReady(ctx, ended); err != nil {

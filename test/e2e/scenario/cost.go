@@ -65,7 +65,7 @@ func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (
 func volumeCost(ctx context.Context, w *World) (string, error) {
 	start, running := time.Now(), time.Duration(0)
 	_, err := w.within(ctx, "volume-cost", func(ctx context.Context, w *World) (string, error) {
-		if err := w.createDatabasePod(ctx, xfsClass); err != nil {
+		if err := w.createDatabasePod(ctx); err != nil {
 			return "", err
 		}
 		_, err := w.readyPod(ctx, database, "")
@@ -92,7 +92,7 @@ func serviceCost(ctx context.Context, w *World) (string, error) {
 		if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
 			return "", err
 		}
-		address, err := w.balancerAddress(ctx, web)
+		address, err := w.balancerAddress(ctx)
 		if err != nil {
 			return "", err
 		}

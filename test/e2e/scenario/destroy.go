@@ -34,7 +34,7 @@ func instanceDestroyed(ctx context.Context, w *World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	address, err := w.balancerAddress(ctx, web)
+	address, err := w.balancerAddress(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -51,7 +51,7 @@ func (w *World) controllerKilled(ctx context.Context, namespace, operation, acti
 		if err != nil {
 			return "", err
 		}
-		if err := w.createDatabasePod(ctx, xfsClass); err != nil {
+		if err := w.createDatabasePod(ctx); err != nil {
 			return "", err
 		}
 		if err := w.WaitHeld(ctx, fault); err != nil {
@@ -109,8 +109,8 @@ func (w *World) killPod(ctx context.Context, name, argument string) error {
 }
 
 // createDatabasePod makes a claim and a pod with a database on it.
-func (w *World) createDatabasePod(ctx context.Context, class string) error {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: database}, Spec: claimSpec(class, corev1.PersistentVolumeFilesystem)}
+func (w *World) createDatabasePod(ctx context.Context) error {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: database}, Spec: claimSpec(xfsClass, corev1.PersistentVolumeFilesystem)}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (w *World) nodeKilled(ctx context.Context, step string) (string, error) {
 		if err := w.StopAt(ctx, step); err != nil {
 			return "", err
 		}
-		if err := w.createDatabasePod(ctx, xfsClass); err != nil {
+		if err := w.createDatabasePod(ctx); err != nil {
 			return "", err
 		}
 		var node string

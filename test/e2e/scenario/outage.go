@@ -37,7 +37,7 @@ func ccmKilled(ctx context.Context, w *World) (string, error) {
 		if err := w.EndFaults(ctx); err != nil {
 			return "", err
 		}
-		address, err := w.balancerAddress(ctx, web)
+		address, err := w.balancerAddress(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -72,7 +72,7 @@ const outage = time.Minute
 // goes on, no node is deleted, and what was asked for meanwhile is done afterwards.
 func minuteWithoutAPI(ctx context.Context, w *World) (string, error) {
 	return w.within(ctx, "outage", func(ctx context.Context, w *World) (string, error) {
-		if err := w.createDatabasePod(ctx, xfsClass); err != nil {
+		if err := w.createDatabasePod(ctx); err != nil {
 			return "", err
 		}
 		if _, err := w.oneDiskWorks(ctx); err != nil {

@@ -29,7 +29,7 @@ func webAnswers(ctx context.Context, w *World) (string, error) {
 	if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
-	address, err := w.balancerAddress(ctx, web)
+	address, err := w.balancerAddress(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -83,10 +83,10 @@ func balancedService(name string) *corev1.Service {
 }
 
 // balancerAddress waits for the address in the Service's status.
-func (w *World) balancerAddress(ctx context.Context, name string) (string, error) {
+func (w *World) balancerAddress(ctx context.Context) (string, error) {
 	var address string
-	err := w.wait(ctx, "the Service "+name+" has an address", func(ctx context.Context) error {
-		service, err := w.Kubernetes.CoreV1().Services(w.Namespace).Get(ctx, name, metav1.GetOptions{})
+	err := w.wait(ctx, "the Service "+web+" has an address", func(ctx context.Context) error {
+		service, err := w.Kubernetes.CoreV1().Services(w.Namespace).Get(ctx, web, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
