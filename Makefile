@@ -69,14 +69,7 @@ packages-images:
 
 .PHONY: test
 test: packages-test tool-testreport ## Run every test that needs no cluster, csi-sanity included, with the race detector.
-	@mkdir -p bin/coverage; failed=; \
-	for module in . tools; do \
-		name=$${module/./product}; echo "== tests of the module $$name =="; \
-		(cd $$module && $(GO) test -json -race -count=1 -timeout 20m $(TEST_FLAGS) \
-			-coverprofile="$(CURDIR)/bin/coverage/$$name.out" ./... 2>&1) \
-			| bin/testreport --profile bin/coverage/$$name.out || failed="$$failed $$name"; \
-	done; \
-	[ -z "$$failed" ] || { echo "make test: FAILED in:$$failed"; exit 1; }
+	@GO="$(GO)" hack/test $(TEST_FLAGS)
 
 .PHONY: sanity
 sanity: packages-test ## Run csi-sanity against the driver, with every spec's name.

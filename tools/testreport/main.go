@@ -1,26 +1,22 @@
-// Command testreport reads the output of `go test -json` and prints it for
-// people: a line per package with its coverage, every skipped test with its
-// reason, the output of what failed, and a closing line. With --profile the
-// total coverage is taken from that cover profile.
+// Command testreport reads the output of `go test -json`, of several runs if
+// they follow each other, and prints it for people: a line per package, every
+// skipped test with its reason, the output of what failed, the coverage of each
+// package in the cover profiles that are named, and a closing line.
 //
-//	go test -json -coverprofile=cover.out ./... | testreport --profile cover.out
+//	go test -json -coverprofile=cover.out ./... | testreport cover.out
 package main
 
 import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 )
 
 func main() {
-	profile := flag.String("profile", "", "cover profile to take the total coverage from")
-	flag.Parse()
-	ok, err := run(os.Stdin, os.Stdout, *profile)
+	ok, err := run(os.Stdin, os.Stdout, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -39,7 +35,7 @@ type event struct {
 }
 
 // run copies events to the report and tells whether all tests passed.
-func run(in io.Reader, out io.Writer, profile string) (bool, error) {
+func run(in io.Reader, out io.Writer, profiles []string) (bool, error) {
 	r := newReport(out)
 	lines := bufio.NewReader(in)
 	for {
@@ -54,15 +50,14 @@ func run(in io.Reader, out io.Writer, profile string) (bool, error) {
 			return false, err
 		}
 	}
-	total := ""
-	if profile != "" {
-		share, err := totalCoverage(profile)
-		if err != nil {
+	c := coverage{}
+	for _, profile := range profiles {
+		if err := c.add(profile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			// A run that failed early leaves no profile; the report says that it failed.
 			return false, err
 		}
-		total = fmt.Sprintf(", coverage %.1f%% of statements", share)
 	}
-	r.close(total)
+	r.close(c)
 	return r.passed(), r.err
 }
 
@@ -74,42 +69,4 @@ func (r *report) line(line []byte) {
 		return
 	}
 	r.event(e)
-}
-
-// totalCoverage computes the share of covered statements, in percent. A block
-// that several test binaries report counts once.
-func totalCoverage(profile string) (share float64, err error) {
-	file, err := os.Open(profile)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	type block struct {
-		statements int
-		covered    bool
-	}
-	blocks := map[string]block{}
-	scanner := bufio.NewScanner(file)
-	for scanner.Scan() {
-		if strings.HasPrefix(scanner.Text(), "mode:") {
-			continue
-		}
-		var where string
-		var statements, count int
-		if _, err := fmt.Sscan(scanner.Text(), &where, &statements, &count); err != nil {
-			return 0, fmt.Errorf("%s: line %q: %w", profile, scanner.Text(), err)
-		}
-		blocks[where] = block{statements: statements, covered: count > 0 || blocks[where].covered}
-	}
-	covered, all := 0, 0
-	for _, b := range blocks {
-		all += b.statements
-		if b.covered {
-			covered += b.statements
-		}
-	}
-	if all == 0 {
-		return 0, scanner.Err()
-	}
-	return 100 * float64(covered) / float64(all), scanner.Err()
 }

@@ -38,10 +38,9 @@ func TestReport(t *testing.T) {
 				event{Action: "output", Package: p, Test: "TestB", Output: "    b_test.go:7: needs root\n"},
 				event{Action: "output", Package: p, Test: "TestB", Output: "--- SKIP: TestB (0.00s)\n"},
 				event{Action: "skip", Package: p, Test: "TestB"},
-				event{Action: "output", Package: p, Output: "coverage: 81.5% of statements\n"},
 				event{Action: "pass", Package: p, Elapsed: 1.5}),
 			ok:   true,
-			want: []string{"ok   81.5%", "skipped TestB: b_test.go:7: needs root", "passed: 1 tests passed, 0 failed, 1 skipped in 1 packages"},
+			want: []string{"ok       1.5s     1 tests", "skipped TestB: b_test.go:7: needs root", "passed: 1 tests passed, 0 failed, 1 skipped in 1 packages"},
 			not:  []string{"chatter"},
 		},
 		"a failing test shows its output": {
@@ -61,11 +60,23 @@ func TestReport(t *testing.T) {
 			in:   lines(t, event{Action: "output", Package: p, Test: "TestA", Output: "so far\n"}),
 			want: []string{"did not end", "so far", "FAILED"},
 		},
+		"a package that runs twice": {
+			in: lines(t,
+				event{Action: "start", Package: p},
+				event{Action: "pass", Package: p, Test: "TestA"},
+				event{Action: "pass", Package: p},
+				event{Action: "start", Package: p},
+				event{Action: "pass", Package: p, Test: "TestA"},
+				event{Action: "pass", Package: p, Test: "TestB"},
+				event{Action: "pass", Package: p}),
+			ok:   true,
+			want: []string{"passed: 3 tests passed"},
+		},
 		"nothing at all": {in: "go: no such module\n", want: []string{"go: no such module", "FAILED"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			ok, err := run(strings.NewReader(tc.in), &out, "")
+			ok, err := run(strings.NewReader(tc.in), &out, nil)
 			if err != nil || ok != tc.ok {
 				t.Errorf("run() = %v, %v, want %v", ok, err, tc.ok)
 			}
@@ -83,14 +94,24 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestTotalCoverageCountsABlockOnce(t *testing.T) {
-	profile := filepath.Join(t.TempDir(), "cover.out")
-	content := "mode: atomic\na.go:1.1,2.2 3 0\na.go:1.1,2.2 3 7\nb.go:1.1,2.2 1 0\n"
-	if err := os.WriteFile(profile, []byte(content), 0o600); err != nil {
+func TestCoverageCountsABlockOnce(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	for path, content := range map[string]string{
+		first:  "mode: atomic\nm/a/a.go:1.1,2.2 3 0\nm/a/a.go:1.1,2.2 3 7\nm/b/b.go:1.1,2.2 1 0\n",
+		second: "mode: atomic\nm/a/a.go:1.1,2.2 3 0\nm/b/b.go:3.1,4.2 4 1\n",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	if _, err := run(strings.NewReader(""), &out, []string{first, second, filepath.Join(dir, "none")}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := totalCoverage(profile)
-	if err != nil || got != 75 {
-		t.Errorf("totalCoverage() = %v, %v, want 75", got, err)
+	for _, want := range []string{"100.0%  m/a\n", " 80.0%  m/b\n", "coverage 87.5%"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
 	}
 }

@@ -3,13 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"time"
 )
-
-// coverageLine is how a test binary reports its coverage.
-var coverageLine = regexp.MustCompile(`coverage: ([0-9.]+% of statements|\[no statements\])`)
 
 // report keeps what is needed until a package ends.
 type report struct {
@@ -28,11 +24,10 @@ type counts struct{ passed, failed, skipped int }
 type pkg struct {
 	counts
 
-	coverage string
-	output   []string            // of the package itself
-	tests    map[string][]string // of tests that run or failed
-	skips    []string
-	ended    bool
+	output []string            // of the package itself
+	tests  map[string][]string // of tests that run or failed
+	skips  []string
+	ended  bool
 }
 
 func newReport(out io.Writer) *report {
@@ -49,7 +44,7 @@ func (r *report) event(e event) {
 		return
 	}
 	p := r.packages[e.Package]
-	if p == nil {
+	if p == nil || e.Action == "start" { // a second run of the package counts anew
 		p = &pkg{tests: map[string][]string{}}
 		r.packages[e.Package] = p
 	}
@@ -65,10 +60,6 @@ func (r *report) event(e event) {
 
 // keep remembers a line of output until it is known whether anyone wants it.
 func (p *pkg) keep(e event) {
-	if m := coverageLine.FindStringSubmatch(e.Output); m != nil && e.Test == "" {
-		p.coverage = strings.TrimSuffix(m[1], " of statements")
-		return
-	}
 	if e.Test == "" {
 		p.output = append(p.output, e.Output)
 		return
@@ -121,11 +112,7 @@ func (r *report) endPackage(p *pkg, e event) {
 	case p.passed+p.failed+p.skipped == 0:
 		word = "-   "
 	}
-	coverage := p.coverage
-	if coverage == "" {
-		coverage = "-"
-	}
-	r.printf("%s %-8s %7.1fs  %4d tests  %s\n", word, coverage, e.Elapsed, p.passed+p.failed, short(e.Package))
+	r.printf("%s %7.1fs  %4d tests  %s\n", word, e.Elapsed, p.passed+p.failed, short(e.Package))
 	for _, skip := range p.skips {
 		r.printf("     skipped %s\n", skip)
 	}
@@ -146,8 +133,8 @@ func (r *report) printFailure(p *pkg) {
 	}
 }
 
-// close prints the last line. A package that never ended counts as failed.
-func (r *report) close(coverage string) {
+// close prints the coverage and the last line. A package that never ended counts as failed.
+func (r *report) close(c coverage) {
 	for name, p := range r.packages {
 		if !p.ended {
 			r.broken = append(r.broken, name)
@@ -155,12 +142,19 @@ func (r *report) close(coverage string) {
 			r.printFailure(p)
 		}
 	}
+	names, shares, total := c.packages()
+	if len(names) > 0 {
+		r.printf("coverage of statements:\n")
+	}
+	for _, name := range names {
+		r.printf("     %6s  %s\n", shares[name], short(name))
+	}
 	word := "passed:"
 	if !r.passed() {
 		word = "FAILED: " + strings.Join(r.broken, " ") + ";"
 	}
-	r.printf("%s %d tests passed, %d failed, %d skipped in %d packages%s, %s\n", word,
-		r.total.passed, r.total.failed, r.total.skipped, len(r.packages), coverage,
+	r.printf("%s %d tests passed, %d failed, %d skipped in %d packages, coverage %s, %s\n", word,
+		r.total.passed, r.total.failed, r.total.skipped, len(r.packages), total,
 		time.Since(r.start).Round(time.Second))
 }
 
