@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
 )
 
 // TestNothingIsLeft ends clusters in the three ways there are and demands that
@@ -138,19 +140,64 @@ func useForwarders(t *testing.T) {
 	if err != nil || len(nodes.Items) != 2 {
 		t.Errorf("nodes through the forwarder: %v, %v", nodes, err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, running[0].StatusPage, nil)
-	if err != nil {
+	if page := fetch(t, running[0].StatusPage); !strings.Contains(page, "worker-1") {
+		t.Errorf("the status page does not name worker-1: %s", page)
+	}
+	// The load balancer is not deleted again: down has to remove a cluster in full use.
+	if err := scenario.CreateWeb(t.Context(), client, metav1.NamespaceDefault); err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	if answer := fetch(t, "http://"+forwardedBalancer(t, dir)+"/hostname"); !strings.HasPrefix(answer, "web-") {
+		t.Errorf("the load balancer's forwarder answers %q", answer)
+	}
+}
+
+// forwardedBalancer waits until the one load balancer's port is forwarded and gives where.
+func forwardedBalancer(t *testing.T, dir string) string {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
+		running, err := cluster.Running(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(running) == 1 && len(running[0].Balancers) == 1 {
+			return running[0].Balancers[0].Local
+		}
+	}
+	t.Fatal("no load balancer is forwarded")
+	return ""
+}
+
+// fetch reads a page; a server that has just come up may need a moment.
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		content, err := fetchOnce(t.Context(), client, url)
+		if err == nil {
+			return content
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func fetchOnce(ctx context.Context, client *http.Client, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
-	page, err := io.ReadAll(response.Body)
-	if err != nil || !strings.Contains(string(page), "worker-1") {
-		t.Errorf("the status page does not name worker-1 (%v): %s", err, page)
+	content, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, content)
 	}
+	return string(content), err
 }
 
 // TestBadInput: every refusal is one clear line and exit code 1.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Costs are scenarios that count what one object's life costs in API calls.
@@ -86,10 +84,7 @@ func volumeCost(ctx context.Context, w *World) (string, error) {
 func serviceCost(ctx context.Context, w *World) (string, error) {
 	start, reachable := time.Now(), time.Duration(0)
 	_, err := w.within(ctx, "service-cost", func(ctx context.Context, w *World) (string, error) {
-		if _, err := w.Kubernetes.AppsV1().Deployments(w.Namespace).Create(ctx, webDeployment(), metav1.CreateOptions{}); err != nil {
-			return "", err
-		}
-		if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
+		if err := CreateWeb(ctx, w.Kubernetes, w.Namespace); err != nil {
 			return "", err
 		}
 		address, err := w.balancerAddress(ctx)

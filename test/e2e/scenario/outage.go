@@ -22,10 +22,7 @@ func ccmKilled(ctx context.Context, w *World) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := w.Kubernetes.AppsV1().Deployments(w.Namespace).Create(ctx, webDeployment(), metav1.CreateOptions{}); err != nil {
-			return "", err
-		}
-		if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
+		if err := CreateWeb(ctx, w.Kubernetes, w.Namespace); err != nil {
 			return "", err
 		}
 		if err := w.WaitHeld(ctx, fault); err != nil {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
@@ -23,10 +24,7 @@ const web = "web"
 // webAnswers puts two pods behind a Service of type LoadBalancer and sends
 // requests to the address in its status until both pods have answered.
 func webAnswers(ctx context.Context, w *World) (string, error) {
-	if _, err := w.Kubernetes.AppsV1().Deployments(w.Namespace).Create(ctx, webDeployment(), metav1.CreateOptions{}); err != nil {
-		return "", err
-	}
-	if _, err := w.Kubernetes.CoreV1().Services(w.Namespace).Create(ctx, balancedService(web), metav1.CreateOptions{}); err != nil {
+	if err := CreateWeb(ctx, w.Kubernetes, w.Namespace); err != nil {
 		return "", err
 	}
 	address, err := w.balancerAddress(ctx)
@@ -38,6 +36,15 @@ func webAnswers(ctx context.Context, w *World) (string, error) {
 	}
 	err = w.wait(ctx, "both pods answer at "+address, func(ctx context.Context) error { return w.bothAnswer(ctx, address) })
 	return "both pods answer at http://" + address + "/", err
+}
+
+// CreateWeb makes two web pods and a Service of type LoadBalancer before them.
+func CreateWeb(ctx context.Context, client kubernetes.Interface, namespace string) error {
+	if _, err := client.AppsV1().Deployments(namespace).Create(ctx, webDeployment(), metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	_, err := client.CoreV1().Services(namespace).Create(ctx, balancedService(web), metav1.CreateOptions{})
+	return err
 }
 
 func webDeployment() *appsv1.Deployment {

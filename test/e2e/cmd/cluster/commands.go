@@ -36,6 +36,7 @@ func demo(ctx context.Context) error {
 		return err
 	}
 	tell("ok", time.Since(start), "a Kubernetes on a simulated cloud", "two workers")
+	peak := c.WatchMemory(ctx)
 	kept := os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"
 	steps := scenario.MainJob()
 	if !kept {
@@ -58,7 +59,7 @@ func demo(ctx context.Context) error {
 	}
 	tell("ok", time.Since(removal), "the cluster is removed", "nothing is left of it")
 	if err == nil {
-		fmt.Printf("all of it held, in %s\n", time.Since(start).Round(time.Second))
+		fmt.Printf("all of it held, in %s and %d MB of memory\n", time.Since(start).Round(time.Second), peak()>>20)
 	}
 	return err
 }
