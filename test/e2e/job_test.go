@@ -29,6 +29,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestMetadata(t *testing.T) {
+	w := world(t)
+	if err := w.Ready(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	play(t, w, scenario.Metadata())
+}
+
 // TestCosts counts API calls.
 func TestCosts(t *testing.T) {
 	w := world(t)

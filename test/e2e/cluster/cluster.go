@@ -164,16 +164,19 @@ func (c *Cluster) Kubectl(ctx context.Context, stdin string, args ...string) (st
 	return c.outer.RunProgram(ctx, box.Program{Argv: argv, Stdin: stdin})
 }
 
-// OnWorker runs a command on the worker with that address.
-func (c *Cluster) OnWorker(ctx context.Context, instanceID string, argv ...string) (string, error) {
-	m, err := recall(c.run, c.config, instanceID)
-	if err != nil {
-		return "", err
+// WorkerHTTP is a client from inside an instance's machine.
+func (c *Cluster) WorkerHTTP(i CloudInstance) *http.Client {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		m, err := recall(c.run, c.config, i.ID)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			return nil, fmt.Errorf("the instance %s has no machine", i.ID)
+		}
+		return m.client.Dial(ctx, network, address)
 	}
-	if m == nil {
-		return "", fmt.Errorf("the instance %s has no machine", instanceID)
-	}
-	return m.client.Run(ctx, argv...)
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 }
 
 // eventually asks until the answer is nil. It gives up when the time is over or

@@ -170,7 +170,11 @@ func (w *World) send(ctx context.Context, method, url, body string) (string, err
 	if err != nil {
 		return "", err
 	}
-	response, err := w.HTTP().Do(request)
+	return w.sendBy(w.HTTP(), request)
+}
+
+func (*World) sendBy(client *http.Client, request *http.Request) (string, error) {
+	response, err := client.Do(request)
 	if err != nil {
 		return "", err
 	}
@@ -180,7 +184,7 @@ func (w *World) send(ctx context.Context, method, url, body string) (string, err
 		return "", err
 	}
 	if response.StatusCode/100 != 2 {
-		return "", fmt.Errorf("%s %s: %s: %s", method, url, response.Status, content)
+		return "", fmt.Errorf("%s %s: %s: %s", request.Method, request.URL, response.Status, content)
 	}
 	return string(content), nil
 }
