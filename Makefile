@@ -92,7 +92,7 @@ vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their datab
 
 .PHONY: e2e
 e2e: packages-test ## Run the end-to-end tests on a real Kubernetes on this machine.
-	cd test/e2e && $(GO) test -race -count=1 -v -timeout 45m $(TEST_FLAGS) ./...
+	cd test/e2e && $(GO) test -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
 
 ##@ Cluster
 
@@ -104,10 +104,11 @@ cluster-up: packages-test cluster-tool ## Start the cluster with the product ins
 cluster-down: cluster-tool ## Remove the cluster, also one that was killed, with everything it made.
 	@bin/cluster down
 
-# Not `go run`: it would stand between Ctrl-C and the program's clean-up.
+# Not `go run`: it would stand between Ctrl-C and the program's clean-up. Static,
+# for it also runs in the workers' own root file system.
 .PHONY: cluster-tool
 cluster-tool:
-	@cd test/e2e && $(GO) build -buildvcs=false -o ../../bin/cluster ./cmd/cluster
+	@cd test/e2e && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o ../../bin/cluster ./cmd/cluster
 
 ##@ Delivery
 

@@ -32,13 +32,22 @@ func runProgram(t *testing.T, env []string, args ...string) (int, string) {
 	defer cancel()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append([]string{asProgram + "=1", "HOME=" + t.TempDir()}, env...)
+	cmd.Env = append([]string{asProgram + "=1", "HOME=" + t.TempDir(), "GOCOVERDIR=" + counters(t)}, env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// counters is where the program leaves what it covered; without such a place it would complain.
+func counters(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
+		return dir
+	}
+	return t.TempDir()
 }
 
 // lines returns what was printed without log lines of the start.

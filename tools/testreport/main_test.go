@@ -72,6 +72,10 @@ func TestReport(t *testing.T) {
 			ok:   true,
 			want: []string{"passed: 3 tests passed"},
 		},
+		"a run that fails without a reason": {
+			in:   lines(t, event{Action: "pass", Package: p}, event{Action: "fail", Output: "the second run"}),
+			want: []string{"FAILED: the second run;"},
+		},
 		"nothing at all": {in: "go: no such module\n", want: []string{"go: no such module", "FAILED"}},
 	} {
 		t.Run(name, func(t *testing.T) {

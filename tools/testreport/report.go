@@ -41,6 +41,9 @@ func (r *report) event(e event) {
 		return
 	}
 	if e.Package == "" {
+		if e.Action == "fail" && len(r.broken) == 0 {
+			r.broken = append(r.broken, e.Output) // a run that failed before it came to any package
+		}
 		return
 	}
 	p := r.packages[e.Package]
