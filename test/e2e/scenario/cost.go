@@ -11,21 +11,25 @@ import (
 // Costs are scenarios that count what one object's life costs in API calls.
 func Costs() []Step {
 	return []Step{
-		{"one volume's life costs at most 10 API calls", volumeCost},
-		{"one Service's life costs at most 25 API calls", serviceCost},
+		{"one volume's life costs at most 12 API calls", volumeCost},
+		{"one Service's life costs at most 15 API calls", serviceCost},
 	}
 }
 
 // Aims for one life, polls and failed attempts included.
 const (
-	volumeCalls  = 10 // created, attached, detached, deleted
-	serviceCalls = 25 // created, active with an address, deleted
+	// Created, attached, detached, deleted: 10. The attacher sometimes asks once more for what it has just
+	// attached, before it sees its own answer, and the driver then looks at the cloud again: 2.
+	volumeCalls = 12
+	// Created, looked at until it is active and has an address, changed, deleted.
+	serviceCalls = 15
 )
 
 // calls are API calls by operation, with the failed ones apart.
 type calls struct {
 	total, failed int
 	text          string
+	order         string // one line for each
 }
 
 // callsSince counts the calls of the programs whose user agent has that part.
@@ -40,12 +44,14 @@ func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (
 		return calls{}, err
 	}
 	count, counted := map[string]int{}, calls{}
+	var order []string
 	for _, e := range entries {
 		if e.Began.Before(since) || !strings.Contains(e.UserAgent, agent) {
 			continue
 		}
 		counted.total++
 		count[e.Operation]++
+		order = append(order, fmt.Sprintf("%.1fs %s %d", e.Began.Sub(since).Seconds(), e.Operation, e.Status))
 		if e.Status < 200 || e.Status > 299 {
 			counted.failed++
 		}
@@ -56,11 +62,23 @@ func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (
 	}
 	slices.Sort(parts)
 	counted.text = fmt.Sprintf("%d calls, %d of them failed: %s", counted.total, counted.failed, strings.Join(parts, ", "))
+	counted.order = strings.Join(order, "\n")
 	return counted, nil
 }
 
 // volumeCost lives one volume's life: created, attached, used, detached, deleted.
+// The one before it is not counted: a process waits out the time in which the
+// platform's lists can lag before it first believes them.
 func volumeCost(ctx context.Context, w *World) (string, error) {
+	if _, err := w.within(ctx, "volume-first", func(ctx context.Context, w *World) (string, error) {
+		if err := w.createDatabasePod(ctx); err != nil {
+			return "", err
+		}
+		_, err := w.readyPod(ctx, database, "")
+		return "", err
+	}); err != nil {
+		return "", err
+	}
 	start, running := time.Now(), time.Duration(0)
 	_, err := w.within(ctx, "volume-cost", func(ctx context.Context, w *World) (string, error) {
 		if err := w.createDatabasePod(ctx); err != nil {
@@ -75,7 +93,7 @@ func volumeCost(ctx context.Context, w *World) (string, error) {
 	}
 	c, err := w.callsSince(ctx, start, "csi")
 	if err == nil && (c.total > volumeCalls || c.total == 0) {
-		err = fmt.Errorf("a volume's life cost %s; the aim is %d", c.text, volumeCalls)
+		err = fmt.Errorf("a volume's life cost %s; the aim is %d:\n%s", c.text, volumeCalls, c.order)
 	}
 	return fmt.Sprintf("claim to running pod %.1f s, whole life %.1f s; %s", running.Seconds(), time.Since(start).Seconds(), c.text), err
 }
@@ -100,7 +118,7 @@ func serviceCost(ctx context.Context, w *World) (string, error) {
 	}
 	c, err := w.callsSince(ctx, start, "ccm")
 	if err == nil && (c.total > serviceCalls || c.total == 0) {
-		err = fmt.Errorf("a Service's life cost %s; the aim is %d", c.text, serviceCalls)
+		err = fmt.Errorf("a Service's life cost %s; the aim is %d:\n%s", c.text, serviceCalls, c.order)
 	}
 	return fmt.Sprintf("Service to answers %.1f s, whole life %.1f s; %s", reachable.Seconds(), time.Since(start).Seconds(), c.text), err
 }
