@@ -15,7 +15,9 @@ const maxMessage = 200
 // judge turns an answer into the typed error, or nil if it is a good one.
 func (t *transport) judge(rec *record, resp *http.Response, data []byte) *Error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		e := rec.fail(resp.StatusCode, t.message(data), nil)
+		message, ours := t.message(data)
+		e := rec.fail(resp.StatusCode, message, nil)
+		e.foreign = !ours
 		e.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 		return e
 	}
@@ -26,20 +28,21 @@ func (t *transport) judge(rec *record, resp *http.Response, data []byte) *Error 
 	if media, _, err := mime.ParseMediaType(kind); err == nil && media == "application/json" {
 		return nil
 	}
-	return rec.fail(resp.StatusCode, "the answer is not JSON but "+t.redact.text(strconv.Quote(kind))+": "+t.message(data), nil)
+	message, _ := t.message(data)
+	return rec.fail(resp.StatusCode, "the answer is not JSON but "+t.redact.text(strconv.Quote(kind))+": "+message, nil)
 }
 
-// message gives the API's text for a failure.
-func (t *transport) message(data []byte) string {
+// message gives the API's text for a failure, or what else was answered and false.
+func (t *transport) message(data []byte) (text string, ours bool) {
 	var body struct {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
-	text := ""
 	if json.Unmarshal(data, &body) == nil {
 		text = orDefault(body.Error, body.Message)
 	}
-	if text == "" {
+	ours = text != ""
+	if !ours {
 		text = string(data)
 	}
 	// Redact before cutting, so that no half of a secret is left at the end.
@@ -47,7 +50,7 @@ func (t *transport) message(data []byte) string {
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "..."
 	}
-	return text
+	return text, ours
 }
 
 // retryAfter reads the header in both of its forms; 0 when it says nothing useful.

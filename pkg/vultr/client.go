@@ -83,6 +83,9 @@ func New(cfg Config) (*Client, error) {
 	base = base.Clone()
 	// All calls go to one host; the default of two idle connections makes bursts reconnect.
 	base.MaxIdleConnsPerHost = 32
+	// With HTTP/2 all calls share one connection. Without pings a dead one, after a change in the network between,
+	// would take every call with it until the kernel gives up, a quarter of an hour later.
+	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}
 	return newClient(cfg, base)
 }
 

@@ -25,6 +25,8 @@ type Error struct {
 	Unknown bool
 	// Err is the cause when no answer came; a cancelled context is found through it.
 	Err error
+	// foreign is set when the answer does not have the form of the API's errors: something in between gave it.
+	foreign bool
 }
 
 // Error says what was tried, on what, and what the API said.
@@ -55,11 +57,11 @@ func (e *Error) Unwrap() error { return e.Err }
 var ErrSettling = errors.New("an earlier create may still become visible")
 
 // IsNotFound tells that the API answered 404 for the very resource asked for: it does not exist.
-// A missing route ("Not found.") or a refused key is not that.
+// A missing route ("Not found."), a refused key or the page of a proxy is not that.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	// An unknown route answers 404 with this text (terraform-provider-vultr issue 753): it says nothing of a resource.
-	return ok && e.Status == http.StatusNotFound && e.Message != "Not found."
+	return ok && e.Status == http.StatusNotFound && !e.foreign && e.Message != "Not found."
 }
 
 // IsRateLimited tells that the API refused the call for its rate.

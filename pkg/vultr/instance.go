@@ -2,6 +2,7 @@ package vultr
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -80,7 +81,12 @@ func (c *Client) bareMetalVPCAddress(ctx context.Context, id string) (string, er
 			IPAddress string `json:"ip_address"`
 		} `json:"vpcs"`
 	}
-	if err := c.do(ctx, opListBareMetalVPCs, id, bareMetalsPath+"/"+id+"/vpcs", nil, &answer); err != nil {
+	err := c.do(ctx, opListBareMetalVPCs, id, bareMetalsPath+"/"+id+"/vpcs", nil, &answer)
+	if hasStatus(err, http.StatusNotFound) {
+		// Parts of a server can be missing while the server is there. Passed on, this 404 would say that it is gone.
+		return "", nil
+	}
+	if err != nil {
 		return "", err
 	}
 	for _, vpc := range answer.VPCs {
