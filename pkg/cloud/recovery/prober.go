@@ -44,9 +44,6 @@ const (
 // pause is the least time between the two looks.
 const pause = 5 * time.Second
 
-// witnessAge is how old the list may be that shows another instance of the cluster.
-const witnessAge = time.Minute
-
 // ErrNoWitness is returned when an instance is not found and none of the cluster's others can be seen either.
 var ErrNoWitness = errors.New("none of the cluster's other instances can be seen with this API key, so nothing is concluded from one that is missing")
 
@@ -84,7 +81,7 @@ func (p *Prober) Look(ctx context.Context, node *v1.Node) (Presence, time.Time, 
 	case !vultr.IsNotFound(err):
 		return Present, time.Time{}, err
 	}
-	if err := p.witness(ctx, node); err != nil {
+	if err := p.witness(ctx, node, asked); err != nil {
 		p.Forget(node.UID)
 		return Present, time.Time{}, err
 	}
@@ -117,9 +114,10 @@ func (p *Prober) Forget(uid types.UID) {
 }
 
 // witness makes sure that the key can see this cluster at all: a key of another or an emptied account answers 404
-// for every instance, and must not cost the cluster its Nodes.
-func (p *Prober) witness(ctx context.Context, missing *v1.Node) error {
-	list, err := p.api.Instances(ctx, witnessAge)
+// for every instance, and must not cost the cluster its Nodes. The list must be of the time since the question: an
+// older one may have been read with a key that was replaced since.
+func (p *Prober) witness(ctx context.Context, missing *v1.Node, asked time.Time) error {
+	list, err := p.api.Instances(ctx, time.Since(asked))
 	if err != nil {
 		return fmt.Errorf("looking for other instances of the cluster: %w", err)
 	}

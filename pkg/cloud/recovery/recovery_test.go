@@ -487,3 +487,35 @@ func TestWithoutHold(t *testing.T) {
 		}
 	})
 }
+
+// cachedAccount answers from a list of before if that is new enough for the caller, as the client does.
+type cachedAccount struct {
+	*account
+	before vultr.List[vultr.Instance]
+}
+
+func (c cachedAccount) Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error) {
+	if time.Since(c.before.Began) <= maxAge && maxAge > 0 {
+		return c.before, nil
+	}
+	return c.account.Instances(ctx, maxAge)
+}
+
+// A key of another account answers 404 for everything, and a list of before must not vouch for it.
+func TestListOfBeforeIsNoWitness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareScene(t)
+		list, err := s.cloud.Instances(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prober := recovery.NewProber(cachedAccount{s.cloud, list}, lister{s.client})
+		s.cloud.set(func() { clear(s.cloud.instances) })
+		for range 3 {
+			after(10 * time.Second)
+			if presence, _, err := prober.Look(t.Context(), s.node("a")); !errors.Is(err, recovery.ErrNoWitness) {
+				t.Fatalf("got %v, %v", presence, err)
+			}
+		}
+	})
+}
