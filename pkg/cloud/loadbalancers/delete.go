@@ -67,10 +67,11 @@ func (b *Balancers) forgetRecords(ctx context.Context, service *v1.Service) erro
 	if value(service, annotation.ID) == value(service, annotation.Owned) {
 		notes[annotation.ID] = ""
 	}
-	if err := b.record(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) {
-		return err
+	err := b.record(ctx, service, notes)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // the Service is gone; one of the same name with another UID has no such notes
 	}
-	return nil
+	return err
 }
 
 func (b *Balancers) kept(service *v1.Service, what string) {

@@ -65,6 +65,13 @@ func (b *Balancers) byID(ctx context.Context, service *v1.Service) (*found, erro
 	if id == "" {
 		return nil, nil
 	}
+	if !providerid.IsUUID(id) && !wanted(service) {
+		// A slip of the pen must not keep a Service from being deleted; the note of what was made for it remains.
+		id = value(service, annotation.Owned)
+		if !providerid.IsUUID(id) {
+			return nil, nil
+		}
+	}
 	if !providerid.IsUUID(id) {
 		return nil, &annotation.ValueError{Key: annotation.ID, Value: id, Problem: "must be the UUID of a load balancer"}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -135,6 +136,10 @@ func (b *Balancers) UpdateLoadBalancer(ctx context.Context, _ string, service *v
 		return err
 	}
 	defer unlock()
+	if !servicehelper.HasLBFinalizer(newest) {
+		// What is made for it now could be left behind when it is deleted.
+		return quiet.Wait(shortestWait, "the Service has no finalizer yet")
+	}
 	_, err = b.ensure(ctx, newest, nodes)
 	return err
 }

@@ -70,6 +70,9 @@ func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, w
 			change.Fields = append(change.Fields, "ssl")
 		}
 	}
+	if err := b.recordOwner(ctx, service, f, want); err != nil {
+		return err
+	}
 	if err := b.apply(ctx, f.lb, change); err != nil {
 		return err
 	}
@@ -85,6 +88,15 @@ func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, w
 		notes[annotation.Fingerprint] = ""
 	}
 	return b.record(ctx, service, notes)
+}
+
+// recordOwner writes down whose a load balancer is before it gets another label: the one that it has is the only other
+// proof, and without one it would outlive its Service.
+func (b *Balancers) recordOwner(ctx context.Context, service *v1.Service, f *found, want balancer.Desired) error {
+	if want.Label == "" || want.Label == f.lb.Label {
+		return nil
+	}
+	return b.record(ctx, service, records(f, nil))
 }
 
 // dropsCertificate tells whether the load balancer has a certificate that was given to it here and that is not
@@ -174,8 +186,8 @@ func (b *Balancers) applyWithoutUnknown(ctx context.Context, lb vultr.LoadBalanc
 		known = append(known, instance.ID)
 	}
 	kept := slices.DeleteFunc(slices.Clone(*settings.Instances), func(id string) bool { return !slices.Contains(known, id) })
-	if len(kept) == len(*settings.Instances) {
-		return refused
+	if len(kept) == len(*settings.Instances) || len(kept) == 0 {
+		return refused // taking all backends away is not the way out of a refusal
 	}
 	klog.FromContext(ctx).Info("Leaving out backends that do not exist", "loadBalancer", lb.ID, "error", refused.Error())
 	settings.Instances = &kept
