@@ -8,10 +8,12 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -46,7 +48,9 @@ func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, ser
 	}
 	if f != nil && !f.owned {
 		b.kept(service, fmt.Sprintf("load balancer %s (%s), because it was not made for this Service", f.lb.ID, f.lb.Label))
-		f = nil
+		if f, err = b.left(ctx, service, f.lb.ID); err != nil {
+			return err
+		}
 	}
 	if f != nil {
 		if err := b.delete(ctx, f.lb); err != nil {
@@ -55,6 +59,35 @@ func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, ser
 	}
 	b.memories.drop(service.UID)
 	return b.forgetRecords(ctx, service)
+}
+
+// left finds the load balancer that was made for the Service before its owner named another one; nil if there is none.
+func (b *Balancers) left(ctx context.Context, service *v1.Service, named string) (*found, error) {
+	var lb *vultr.LoadBalancer
+	if id := value(service, annotation.Owned); providerid.IsUUID(id) && id != named {
+		own, err := b.API.LoadBalancer(ctx, id)
+		if vultr.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load balancer %s: %w", id, err)
+		}
+		lb = &own
+	} else {
+		list, err := b.API.LoadBalancers(ctx, 0)
+		if err != nil {
+			return nil, fmt.Errorf("looking for the load balancer: %w", err)
+		}
+		if lb, err = labelled(list.Items, cloudprovider.DefaultLoadBalancerName(service)); lb == nil || err != nil {
+			return nil, err
+		}
+	}
+	err := b.taken(service, *lb)
+	if _, taken := errors.AsType[*TakenError](err); taken {
+		b.kept(service, err.Error())
+		return nil, nil
+	}
+	return &found{lb: *lb, owned: true}, err
 }
 
 // forgetRecords takes our notes off a Service that stays, because it is no longer of type LoadBalancer: they would

@@ -100,3 +100,25 @@ func TestRefusedBackendsDoNotEmptyTheLoadBalancer(t *testing.T) {
 		t.Errorf("backends %v, want %v", after, before)
 	}
 }
+
+func TestOwnOneIsDeletedThoughAnotherWasNamed(t *testing.T) {
+	w := newWorld(t)
+	for _, label := range []string{"", "storefront"} {
+		s := w.service("web" + label)
+		if label != "" {
+			w.edit(s, with(annotation.Label, label))
+		}
+		w.settled(s)
+		theirs := w.existing("theirs" + label)
+		w.edit(s, with(annotation.ID, theirs.ID))
+		w.settled(s)
+		w.restart()
+		w.gone(s)
+		if left := w.balancers(); len(left) != 1 || left[0].ID != theirs.ID {
+			t.Fatalf("left behind: %+v, want %s", left, theirs.ID)
+		}
+		if err := w.api.DeleteLoadBalancer(t.Context(), theirs.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
