@@ -121,7 +121,7 @@ func (i *Instances) find(ctx context.Context, node *v1.Node, maxAge time.Duratio
 		}
 		for _, instance := range list.Items {
 			if instance.ID == id {
-				return instance, nil
+				return i.whole(ctx, instance)
 			}
 		}
 		// Not being in a list proves nothing: ask for it.
@@ -131,6 +131,14 @@ func (i *Instances) find(ctx context.Context, node *v1.Node, maxAge time.Duratio
 		return vultr.Instance{}, fmt.Errorf("instance of node %s: %w", node.Name, err)
 	}
 	return instance, nil
+}
+
+// whole returns an instance of a list with all of its addresses: lists do not tell those of bare metal in a VPC.
+func (i *Instances) whole(ctx context.Context, listed vultr.Instance) (vultr.Instance, error) {
+	if listed.Kind != vultr.KindBareMetal {
+		return listed, nil
+	}
+	return i.api.Instance(ctx, listed.ID)
 }
 
 // foreign reports a provider ID of another cloud, once for each Node.

@@ -45,7 +45,7 @@ func (i *Instances) lookUp(ctx context.Context, node *v1.Node) (vultr.Instance, 
 		return vultr.Instance{}, fmt.Errorf("node %s: %w", node.Name, err)
 	}
 	i.forget(node)
-	return instance, nil
+	return i.whole(ctx, instance)
 }
 
 // match decides which instance is the Node's: by label, as the official controller does, else by host name, else by
