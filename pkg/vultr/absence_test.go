@@ -10,7 +10,9 @@ func TestWhatProvesNoAbsence(t *testing.T) {
 	metal := map[string]any{"bare_metal": map[string]any{
 		"id": idA, "label": "metal", "region": "ewr", "main_ip": "192.0.2.7", "vpcs": []map[string]string{{"id": idB}},
 	}}
-	missing := func(w http.ResponseWriter) { writeJSON(w, http.StatusNotFound, map[string]any{"error": "Invalid instance-id.", "status": 404}) }
+	missing := func(w http.ResponseWriter) {
+		writeJSON(w, http.StatusNotFound, map[string]any{"error": "Invalid instance-id.", "status": 404})
+	}
 	page := func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusNotFound)
@@ -29,7 +31,9 @@ func TestWhatProvesNoAbsence(t *testing.T) {
 		"a proxy's page for one of both": {machine: missing, metal: page},
 		"JSON of somebody else": {
 			machine: missing,
-			metal:   func(w http.ResponseWriter) { writeJSON(w, http.StatusNotFound, map[string]string{"detail": "no upstream"}) },
+			metal: func(w http.ResponseWriter) {
+				writeJSON(w, http.StatusNotFound, map[string]string{"detail": "no upstream"})
+			},
 		},
 	}
 	for name, tt := range tests {
