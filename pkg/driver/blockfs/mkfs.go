@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -18,13 +19,24 @@ type Formatter struct{ slots chan struct{} }
 // NewFormatter makes a formatter that runs at most n at a time.
 func NewFormatter(n int) *Formatter { return &Formatter{slots: make(chan struct{}, n)} }
 
-// Make makes the file system. Without overwrite mkfs itself refuses a device that holds one, as a last guard.
-func (f *Formatter) Make(ctx context.Context, d device.Device, fsType string, overwrite bool) error {
+// Make makes the file system. Waiting for a turn can take long, and its tool gets no more than a path, so when the
+// turn has come the device is held open, which keeps its number from going to another disk, and prove is asked
+// whether it is still the one that was judged. Without overwrite mkfs.xfs itself refuses a device that holds
+// something, as a last guard.
+func (f *Formatter) Make(ctx context.Context, d device.Device, fsType string, overwrite bool, prove func() error) error {
 	select {
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	held, err := device.Open(d, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer held.Close() //nolint:errcheck // only held
+	if err := prove(); err != nil {
+		return err
 	}
 	if err := step.At(ctx, step.MkfsFirst); err != nil {
 		return err

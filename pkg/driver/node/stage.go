@@ -193,10 +193,23 @@ func (s *Service) formatAndMount(ctx context.Context, d device.Device, r blockfs
 		return err
 	}
 	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.FSType, "overwrite", plan.Overwrite)
-	if err := s.formatter.Make(ctx, d, plan.FSType, plan.Overwrite); err != nil {
+	prove := func() error { return s.proveAgain(d) }
+	if err := s.formatter.Make(ctx, d, plan.FSType, plan.Overwrite, prove); err != nil {
 		return err
 	}
 	return mountAndProve(ctx, d, plan.FSType, u, path)
+}
+
+// proveAgain tells whether the serial still belongs to the device that was judged.
+func (s *Service) proveAgain(d device.Device) error {
+	now, err := s.cfg.Finder.Find(d.Serial)
+	if err != nil {
+		return volume.Errorf(volume.InUse, "device %s is not formatted, it is no longer proven to be the disk: %w", d.Path, err)
+	}
+	if now.Number != d.Number || now.Path != d.Path {
+		return volume.Errorf(volume.InUse, "device %s (%s) is not formatted, serial %s has moved to %s (%s)", d.Path, d.Number, d.Serial, now.Path, now.Number)
+	}
+	return nil
 }
 
 // mountAndProve mounts the device by its path and then asks the kernel which device it mounted.
