@@ -63,31 +63,36 @@ func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, ser
 
 // left finds the load balancer that was made for the Service before its owner named another one; nil if there is none.
 func (b *Balancers) left(ctx context.Context, service *v1.Service, named string) (*found, error) {
-	var lb *vultr.LoadBalancer
-	if id := value(service, annotation.Owned); providerid.IsUUID(id) && id != named {
-		own, err := b.API.LoadBalancer(ctx, id)
-		if vultr.IsNotFound(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("load balancer %s: %w", id, err)
-		}
-		lb = &own
-	} else {
-		list, err := b.API.LoadBalancers(ctx, 0)
-		if err != nil {
-			return nil, fmt.Errorf("looking for the load balancer: %w", err)
-		}
-		if lb, err = labelled(list.Items, cloudprovider.DefaultLoadBalancerName(service)); lb == nil || err != nil {
-			return nil, err
-		}
+	lb, err := b.made(ctx, service, named)
+	if lb == nil || err != nil {
+		return nil, err
 	}
-	err := b.taken(service, *lb)
+	err = b.taken(service, *lb)
 	if _, taken := errors.AsType[*TakenError](err); taken {
 		b.kept(service, err.Error())
 		return nil, nil
 	}
 	return &found{lb: *lb, owned: true}, err
+}
+
+// made finds it by the note of its ID, or by the label that it was made with.
+func (b *Balancers) made(ctx context.Context, service *v1.Service, named string) (*vultr.LoadBalancer, error) {
+	id := value(service, annotation.Owned)
+	if !providerid.IsUUID(id) || id == named {
+		list, err := b.API.LoadBalancers(ctx, 0)
+		if err != nil {
+			return nil, fmt.Errorf("looking for the load balancer: %w", err)
+		}
+		return labelled(list.Items, cloudprovider.DefaultLoadBalancerName(service))
+	}
+	lb, err := b.API.LoadBalancer(ctx, id)
+	if vultr.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load balancer %s: %w", id, err)
+	}
+	return &lb, nil
 }
 
 // forgetRecords takes our notes off a Service that stays, because it is no longer of type LoadBalancer: they would
