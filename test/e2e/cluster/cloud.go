@@ -32,14 +32,14 @@ func (c *Cluster) startCloud(ctx context.Context) error {
 	}
 	c.Cloud = &Web{Base: CloudURL, key: key, client: c.HTTP()}
 	c.Admin = &Web{Base: "http://" + hostAddress + ":" + adminPort, client: c.HTTP()}
-	return c.StartSimulator(ctx)
+	return c.startSimulator(ctx)
 }
 
 // CloudURL is the simulated API as everything in the cluster's network reaches it.
 const CloudURL = "http://" + hostAddress + ":" + cloudPort
 
-// StartSimulator starts the simulator and waits for it. It is also for a test that killed it.
-func (c *Cluster) StartSimulator(ctx context.Context) error {
+// startSimulator starts the simulator and waits for it.
+func (c *Cluster) startSimulator(ctx context.Context) error {
 	err := c.startProgram(ctx, "simulator", c.run.path("bin", "simulator"),
 		"--listen="+hostAddress+":"+cloudPort, "--admin-listen="+hostAddress+":"+adminPort,
 		"--metadata-listen="+metadata+":80", "--state="+c.run.path("cloud"),
@@ -51,13 +51,10 @@ func (c *Cluster) StartSimulator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.eventually(ctx, "the simulated API answers", time.Minute, func(ctx context.Context) error {
+	return c.Eventually(ctx, "the simulated API answers", time.Minute, func(ctx context.Context) error {
 		return c.Cloud.Get(ctx, "/v2/account", nil)
 	})
 }
-
-// KillSimulator ends the simulator as a power cut would.
-func (c *Cluster) KillSimulator(ctx context.Context) error { return c.outer.Kill(ctx, "simulator") }
 
 // CloudInstance is an instance as the API shows it.
 type CloudInstance struct {
@@ -100,7 +97,7 @@ func (c *Cluster) createInstances(ctx context.Context) error {
 
 // waitNodes waits until every instance has registered as a node.
 func (c *Cluster) waitNodes(ctx context.Context) error {
-	return c.eventually(ctx, "every instance has registered as a node", 4*time.Minute, func(ctx context.Context) error {
+	return c.Eventually(ctx, "every instance has registered as a node", 4*time.Minute, func(ctx context.Context) error {
 		nodes, err := c.Kubernetes.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err

@@ -122,9 +122,6 @@ func (c *Cluster) start(ctx context.Context, source string) error {
 // Down removes the cluster with everything it made.
 func (c *Cluster) Down(ctx context.Context) error { return c.run.remove(ctx) }
 
-// ID is the run's name.
-func (c *Cluster) ID() string { return c.run.ID }
-
 // Say tells the user something.
 func (c *Cluster) Say(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.options.Out, format+"\n", args...) // progress is no reason to fail
@@ -179,9 +176,9 @@ func (c *Cluster) WorkerHTTP(i CloudInstance) *http.Client {
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 }
 
-// eventually asks until the answer is nil. It gives up when the time is over or
+// Eventually asks until the answer is nil. It gives up when the time is over or
 // when a program of the control plane has died.
-func (c *Cluster) eventually(ctx context.Context, what string, limit time.Duration, ask func(context.Context) error) error {
+func (c *Cluster) Eventually(ctx context.Context, what string, limit time.Duration, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for n := 0; ; n++ {
@@ -200,11 +197,6 @@ func (c *Cluster) eventually(ctx context.Context, what string, limit time.Durati
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-}
-
-// Eventually is for checks: it asks until the answer is nil or the time is over.
-func (c *Cluster) Eventually(ctx context.Context, what string, limit time.Duration, ask func(context.Context) error) error {
-	return c.eventually(ctx, what, limit, ask)
 }
 
 // deadProgram names a program of the outer box that has ended, with its last words.

@@ -117,7 +117,7 @@ func (c *Cluster) waitAPI(ctx context.Context) error {
 		return err
 	}
 	c.Kubernetes = client
-	return c.eventually(ctx, "the apiserver is ready", time.Minute, func(ctx context.Context) error {
+	return c.Eventually(ctx, "the apiserver is ready", time.Minute, func(ctx context.Context) error {
 		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		return err
 	})

@@ -38,7 +38,7 @@ func (c *Cluster) AddFault(ctx context.Context, f Fault) (string, error) {
 
 // WaitHeld waits until the fault holds a request.
 func (c *Cluster) WaitHeld(ctx context.Context, id string) error {
-	return c.eventually(ctx, "the simulated API holds a request", 2*time.Minute, func(ctx context.Context) error {
+	return c.Eventually(ctx, "the simulated API holds a request", 2*time.Minute, func(ctx context.Context) error {
 		var f Fault
 		if err := c.Admin.Get(ctx, "/faults/"+id, &f); err != nil {
 			return err

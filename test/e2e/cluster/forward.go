@@ -69,7 +69,7 @@ func (c *Cluster) Keep(ctx context.Context) (Reachable, error) {
 		return Reachable{}, err
 	}
 	var r Reachable
-	err = c.eventually(ctx, "the forwarder listens", time.Minute, func(context.Context) error {
+	err = c.Eventually(ctx, "the forwarder listens", time.Minute, func(context.Context) error {
 		r, err = c.run.reachable()
 		return err
 	})
