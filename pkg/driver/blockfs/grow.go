@@ -40,7 +40,7 @@ func Measure(d device.Device, fsType string) (Sizes, error) {
 	if err != nil {
 		return Sizes{}, err
 	}
-	fs, _, err := sizeOnDisk(file, fsType)
+	fs, err := sizeOnDisk(file, fsType)
 	return Sizes{Device: size, FileSystem: fs}, err
 }
 

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
 )
 
 // makeHalf leaves the device as an mkfs leaves it that is killed half-way, always at the same point: the file
 // system is made in a sparse file of the same size, and everything of it but the first superblock, which comes
 // last, is copied to the device.
 func makeHalf(ctx context.Context, d device.Device, fsType string) error {
-	scratch, err := os.CreateTemp("", "half-*")
+	scratch, err := os.CreateTemp(step.Dir(), "half-*")
 	if err != nil {
 		return err
 	}

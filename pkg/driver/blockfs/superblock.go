@@ -2,6 +2,7 @@ package blockfs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -49,29 +50,29 @@ func neverMounted(r io.ReaderAt, fsType string) (bool, error) {
 	return false, nil
 }
 
-// sizeOnDisk is the size in bytes that the file system's superblock says it has, and its block size.
-func sizeOnDisk(r io.ReaderAt, fsType string) (size, block int64, err error) {
+// sizeOnDisk is the size in bytes that the file system's superblock says it has.
+func sizeOnDisk(r io.ReaderAt, fsType string) (int64, error) {
 	switch fsType {
 	case "ext4":
 		sb, err := readExt(r)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		blocks := int64(binary.LittleEndian.Uint32(sb[extBlocksLow:]))
 		if binary.LittleEndian.Uint32(sb[extIncompat:])&extIs64Bit != 0 {
 			blocks |= int64(binary.LittleEndian.Uint32(sb[extBlocksHigh:])) << 32
 		}
-		block = 1024 << binary.LittleEndian.Uint32(sb[extLogBlockSize:])
-		return blocks * block, block, nil
+		block := int64(1024) << binary.LittleEndian.Uint32(sb[extLogBlockSize:])
+		return blocks * block, nil
 	case "xfs":
 		sb, err := readXFS(r)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		block = int64(binary.BigEndian.Uint32(sb[xfsBlockSize:]))
-		return int64(binary.BigEndian.Uint64(sb[xfsDataBlocks:])) * block, block, nil //nolint:gosec // below 2^63
+		block := int64(binary.BigEndian.Uint32(sb[xfsBlockSize:]))
+		return int64(binary.BigEndian.Uint64(sb[xfsDataBlocks:])) * block, nil //nolint:gosec // below 2^63
 	}
-	return 0, 0, fmt.Errorf("the size of a %s file system cannot be read", fsType)
+	return 0, fmt.Errorf("the size of a %s file system cannot be read", fsType)
 }
 
 func readExt(r io.ReaderAt) ([]byte, error) {
@@ -80,7 +81,7 @@ func readExt(r io.ReaderAt) ([]byte, error) {
 		return nil, fmt.Errorf("reading the ext4 superblock: %w", err)
 	}
 	if binary.LittleEndian.Uint16(sb[extMagic:]) != extMagicValue {
-		return nil, fmt.Errorf("no ext4 superblock is where it should be")
+		return nil, errors.New("no ext4 superblock is where it should be")
 	}
 	return sb, nil
 }
@@ -91,7 +92,7 @@ func readXFS(r io.ReaderAt) ([]byte, error) {
 		return nil, fmt.Errorf("reading the xfs superblock: %w", err)
 	}
 	if string(sb[:4]) != xfsMagicValue {
-		return nil, fmt.Errorf("no xfs superblock is where it should be")
+		return nil, errors.New("no xfs superblock is where it should be")
 	}
 	return sb, nil
 }

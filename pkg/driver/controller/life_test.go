@@ -127,9 +127,9 @@ func TestListInPages(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		r.create(name)
 	}
-	list := func(max int32, token string) *csi.ListVolumesResponse {
+	list := func(most int32, token string) *csi.ListVolumesResponse {
 		t.Helper()
-		resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: max, StartingToken: token})
+		resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: most, StartingToken: token})
 		if err != nil {
 			t.Fatal(err)
 		}

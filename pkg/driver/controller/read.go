@@ -121,7 +121,7 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 		return nil, asStatus(err)
 	}
 	if why := mismatch(v, req); why != nil {
-		return &csi.ValidateVolumeCapabilitiesResponse{Message: why.Error()}, nil
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: why.Error()}, nil //nolint:nilerr // "no" is an answer here
 	}
 	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
 		VolumeContext:      req.GetVolumeContext(),

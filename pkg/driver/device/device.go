@@ -134,8 +134,11 @@ func (f Finder) prove(name, serial string) (Device, error) {
 	}
 	// The name may have gone to another disk between the first reading and the opening.
 	again, err := f.serialOf(name)
-	if err != nil || again != serial {
-		return Device{}, fmt.Errorf("device %s had serial %s and now has %q (%v): it was replaced meanwhile", name, serial, again, err)
+	if err != nil {
+		return Device{}, fmt.Errorf("device %s had serial %s, and a moment later it could not be read: %w", name, serial, err)
+	}
+	if again != serial {
+		return Device{}, fmt.Errorf("device %s had serial %s and now has %q: it was replaced meanwhile", name, serial, again)
 	}
 	return d, nil
 }
@@ -159,8 +162,11 @@ func (f Finder) ByNumber(n Number) (Device, error) {
 			continue
 		}
 		serial, err := f.serialOf(e.Name())
-		if err != nil || serial == "" {
-			return Device{}, fmt.Errorf("device %s (%s) has no serial that can be read: %v", e.Name(), n, err)
+		if err != nil {
+			return Device{}, fmt.Errorf("device %s (%s) has no serial that can be read: %w", e.Name(), n, err)
+		}
+		if serial == "" {
+			return Device{}, fmt.Errorf("the serial of device %s (%s) is empty", e.Name(), n)
 		}
 		return f.prove(e.Name(), serial)
 	}

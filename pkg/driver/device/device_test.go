@@ -2,7 +2,6 @@ package device_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,7 +219,7 @@ func FuzzParseNumber(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := device.ParseNumber(fmt.Sprint(n)); err != nil || again != n {
+		if again, err := device.ParseNumber(n.String()); err != nil || again != n {
 			t.Errorf("%q: %v, %v, %v", text, n, again, err)
 		}
 	})

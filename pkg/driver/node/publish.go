@@ -73,16 +73,9 @@ func publishMount(ctx context.Context, d device.Device, u use, staging, target s
 	if err != nil {
 		return err
 	}
-	staged, ok := table.At(staging)
-	switch {
-	case !ok:
-		return volume.Errorf(volume.InUse, "nothing is staged at %s", staging)
-	case staged.Number != d.Number:
-		return volume.Errorf(volume.InUse, "at %s device %s is staged, but serial %s is device %s", staging, staged.Number, d.Serial, d.Number)
-	case u.fsType != "" && u.fsType != staged.FSType:
-		return volume.Errorf(volume.InUse, "at %s a file system %s is staged, asked for is %s", staging, staged.FSType, u.fsType)
-	case staged.ReadOnly() && !u.readOnly:
-		return volume.Errorf(volume.InUse, "at %s the volume is staged read-only", staging)
+	staged, err := stagedAt(table, d, u, staging)
+	if err != nil {
+		return err
 	}
 	if e, mounted := table.At(target); mounted {
 		if e.Number == d.Number && e.Root == staged.Root && e.ReadOnly() == u.readOnly {
@@ -104,6 +97,22 @@ func publishMount(ctx context.Context, d device.Device, u use, staging, target s
 		return errors.Join(err, mount.RemoveTarget(target))
 	}
 	return nil
+}
+
+// stagedAt finds the volume's mount at the staging path and judges whether it can be used as wished.
+func stagedAt(table mount.Table, d device.Device, u use, staging string) (mount.Entry, error) {
+	staged, ok := table.At(staging)
+	switch {
+	case !ok:
+		return staged, volume.Errorf(volume.InUse, "nothing is staged at %s", staging)
+	case staged.Number != d.Number:
+		return staged, volume.Errorf(volume.InUse, "at %s device %s is staged, but serial %s is device %s", staging, staged.Number, d.Serial, d.Number)
+	case u.fsType != "" && u.fsType != staged.FSType:
+		return staged, volume.Errorf(volume.InUse, "at %s a file system %s is staged, asked for is %s", staging, staged.FSType, u.fsType)
+	case staged.ReadOnly() && !u.readOnly:
+		return staged, volume.Errorf(volume.InUse, "at %s the volume is staged read-only", staging)
+	}
+	return staged, nil
 }
 
 // published picks the mounts by which pods have the volume. The kubelet binds parts of it for subPath; those

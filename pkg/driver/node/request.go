@@ -22,8 +22,10 @@ type use struct {
 }
 
 // notForUsers are mount options that would make mount(8) do something else than mounting this device here.
-var notForUsers = []string{"bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "uuid", "shared", "rshared",
-	"slave", "rslave", "private", "rprivate", "unbindable", "runbindable"}
+var notForUsers = []string{
+	"bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "uuid", "shared", "rshared",
+	"slave", "rslave", "private", "rprivate", "unbindable", "runbindable",
+}
 
 // parseUse judges a capability.
 func parseUse(c *csi.VolumeCapability) (use, error) {

@@ -10,6 +10,9 @@ const Enabled = false
 // SetDir names the directory of stop files. It has no effect in this build.
 func SetDir(string) {}
 
+// Dir is the directory of stop files, "" in this build.
+func Dir() string { return "" }
+
 // Wanted tells whether somebody wants to stop the process at the step.
 func Wanted(Name) bool { return false }
 

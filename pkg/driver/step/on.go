@@ -29,13 +29,18 @@ func SetDir(path string) {
 	dir.path = path
 }
 
-func stopFile(name Name) (stop, reached string) {
+// Dir is the directory of stop files.
+func Dir() string {
 	dir.RLock()
 	defer dir.RUnlock()
-	if dir.path == "" {
+	return dir.path
+}
+
+func stopFile(name Name) (stop, reached string) {
+	if Dir() == "" {
 		return "", ""
 	}
-	base := filepath.Join(dir.path, string(name))
+	base := filepath.Join(Dir(), string(name))
 	return base + ".stop", base + ".reached"
 }
 

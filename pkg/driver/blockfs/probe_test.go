@@ -1,0 +1,114 @@
+package blockfs
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testns"
+)
+
+func TestMain(m *testing.M) { testns.Main(m) }
+
+const (
+	serial = "ewr-00000000000001"
+	size   = 1 << 30
+)
+
+func newDisk(t *testing.T) device.Device {
+	t.Helper()
+	m := testmachine.New(t)
+	m.Plug("disk", serial, size)
+	return m.Device(serial)
+}
+
+func TestProbe(t *testing.T) {
+	d := newDisk(t)
+	f, err := Probe(t.Context(), d)
+	if err != nil || !f.Blank || f.Signature != "" {
+		t.Fatalf("a blank disk is %+v, %v", f, err)
+	}
+	for _, fsType := range []string{"ext4", "xfs"} {
+		if err := NewFormatter(1).Make(t.Context(), d, fsType, true, proven); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Probe(t.Context(), d)
+		if err != nil || f.Signature != fsType || f.Blank || f.NeverMounted != (fsType == "ext4") {
+			t.Errorf("%s is %+v, %v", fsType, f, err)
+		}
+		sizes, err := Measure(d, fsType)
+		if err != nil || sizes.Device != size || sizes.CanGrow() || sizes.FileSystem < size-slack {
+			t.Errorf("%s has %+v, %v", fsType, sizes, err)
+		}
+	}
+}
+
+// TestProbeNeedsTheDeviceAlone: what somebody has mounted or claimed is not judged.
+func TestProbeNeedsTheDeviceAlone(t *testing.T) {
+	d := newDisk(t)
+	holder, err := device.Open(d, os.O_RDONLY|unix.O_EXCL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	if f, err := Probe(t.Context(), d); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
+// TestMkfsGuards: without being told to overwrite, mkfs.xfs itself refuses a device with a file system.
+func TestMkfsGuards(t *testing.T) {
+	d := newDisk(t)
+	if out, err := exec.Command("mkfs.ext4", "-q", d.Path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := NewFormatter(1).Make(t.Context(), d, "xfs", false, proven); err == nil || !strings.Contains(err.Error(), "ext4") {
+		t.Errorf("mkfs.xfs over ext4: %v", err)
+	}
+	if err := NewFormatter(1).Make(t.Context(), d, "zfs", false, proven); err == nil {
+		t.Error("a zfs was made")
+	}
+}
+
+// broken fails to read at one place.
+type broken struct{ at int64 }
+
+func (b broken) ReadAt(p []byte, off int64) (int, error) {
+	if off <= b.at && b.at < off+int64(len(p)) {
+		return int(b.at - off), unix.EIO
+	}
+	clear(p)
+	return len(p), nil
+}
+
+// TestReadErrorsCountAsData: a disk that cannot be read is not blank, wherever the error is.
+func TestReadErrorsCountAsData(t *testing.T) {
+	for _, at := range []int64{0, 4096, headBytes - 1, 64 << 20, size - 1} {
+		if got, err := firstNonZero(t.Context(), broken{at}, size); !errors.Is(err, unix.EIO) {
+			t.Errorf("an error at %d: %d, %v", at, got, err)
+		}
+	}
+	if got, err := firstNonZero(t.Context(), broken{-1}, size); err != nil || got != -1 {
+		t.Errorf("all zero: %d, %v", got, err)
+	}
+	if got, err := firstNonZero(t.Context(), broken{-1}, 0); err == nil {
+		t.Errorf("no size: %d", got)
+	}
+}
+
+func TestSuperblocksThatAreNone(t *testing.T) {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
+		if size, err := sizeOnDisk(broken{-1}, fsType); err == nil {
+			t.Errorf("a blank device has a %s of %d bytes", fsType, size)
+		}
+	}
+	if never, err := neverMounted(broken{-1}, "ext4"); err == nil || never {
+		t.Errorf("a blank device has an ext4 that was never mounted: %t, %v", never, err)
+	}
+}

@@ -1,0 +1,291 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	"k8s.io/klog/v2"
+)
+
+// identity answers Probe as a test tells it.
+type identity struct {
+	csi.UnimplementedIdentityServer
+	probe func(ctx context.Context) (*csi.ProbeResponse, error)
+}
+
+func (i identity) Probe(ctx context.Context, _ *csi.ProbeRequest) (*csi.ProbeResponse, error) {
+	return i.probe(ctx)
+}
+
+// node answers NodeStageVolume as a test tells it.
+type node struct {
+	csi.UnimplementedNodeServer
+	stage func(ctx context.Context) error
+}
+
+func (n node) NodeStageVolume(ctx context.Context, _ *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
+	return &csi.NodeStageVolumeResponse{}, n.stage(ctx)
+}
+
+// start serves on a socket until the test ends or the returned function is called.
+func start(t *testing.T, services Services, o Options) (conn *grpc.ClientConn, socket string, stop func() error) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s.sock")
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, New(services, o), l) }()
+	conn, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(conn.Close(), stop()); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn, socket, stop
+}
+
+func TestPanicIsOneCallsError(t *testing.T) {
+	var calls atomic.Int32
+	conn, _, _ := start(t, Services{Identity: identity{probe: func(context.Context) (*csi.ProbeResponse, error) {
+		if calls.Add(1) == 1 {
+			panic("oops")
+		}
+		return &csi.ProbeResponse{}, nil
+	}}}, Options{})
+	client := csi.NewIdentityClient(conn)
+	if _, err := client.Probe(t.Context(), &csi.ProbeRequest{}); status.Code(err) != codes.Internal {
+		t.Errorf("a panic is %v", err)
+	}
+	if _, err := client.Probe(t.Context(), &csi.ProbeRequest{}); err != nil {
+		t.Errorf("after a panic: %v", err)
+	}
+}
+
+func TestDeadlineIsEarlierThanTheCallers(t *testing.T) {
+	conn, _, _ := start(t, Services{Node: node{stage: func(ctx context.Context) error {
+		<-ctx.Done()
+		return status.Error(codes.DeadlineExceeded, "the reason in words")
+	}}}, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := csi.NewNodeClient(conn).NodeStageVolume(ctx, &csi.NodeStageVolumeRequest{})
+	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "the reason in words") || ctx.Err() != nil {
+		t.Errorf("got %v, %v", err, ctx.Err())
+	}
+	if margin(100*time.Second) != time.Second || margin(time.Second) != 100*time.Millisecond {
+		t.Error("the margin is not what it should be")
+	}
+}
+
+func TestDrain(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	conn, socket, stop := start(t, Services{Node: node{stage: func(context.Context) error {
+		close(entered)
+		<-release
+		return nil
+	}}}, Options{})
+	result := make(chan error, 1)
+	go func() {
+		_, err := csi.NewNodeClient(conn).NodeStageVolume(context.Background(), &csi.NodeStageVolumeRequest{})
+		result <- err
+	}()
+	<-entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	select {
+	case err := <-stopped:
+		t.Fatalf("it ended with a call under way: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(release)
+	if err := errors.Join(<-result, <-stopped); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// TestSecretsStayOutOfLogs has a secret in a request that fails, at the highest verbosity.
+func TestSecretsStayOutOfLogs(t *testing.T) {
+	var log bytes.Buffer
+	klog.LogToStderr(false)
+	klog.SetOutput(&log)
+	var level klog.Level
+	if err := level.Set("10"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		klog.Flush()
+		klog.LogToStderr(true)
+		if err := level.Set("0"); err != nil {
+			t.Error(err)
+		}
+	}()
+	conn, _, stop := start(t, Services{Node: node{stage: func(context.Context) error { return errors.New("fails") }}}, Options{})
+	_, err := csi.NewNodeClient(conn).NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
+		VolumeId: "the-volume", Secrets: map[string]string{"passphrase": "CANARY"},
+	})
+	if err == nil {
+		t.Error("it did not fail")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	klog.Flush()
+	if text := log.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, "the-volume") {
+		t.Errorf("the log is %s", text)
+	}
+}
+
+func TestConnectionsAreTold(t *testing.T) {
+	type key struct{}
+	var connections atomic.Int32
+	var seen atomic.Int32
+	o := Options{ConnContext: func(ctx context.Context) context.Context {
+		return context.WithValue(ctx, key{}, connections.Add(1))
+	}}
+	conn, socket, _ := start(t, Services{Node: node{stage: func(ctx context.Context) error {
+		n, _ := ctx.Value(key{}).(int32)
+		seen.Store(n)
+		return nil
+	}}}, o)
+	second, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	for i, c := range []*grpc.ClientConn{conn, conn, second} {
+		if _, err := csi.NewNodeClient(c).NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if want := int32(1 + i/2); seen.Load() != want {
+			t.Errorf("call %d came over connection %d", i, seen.Load())
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o660 {
+		t.Errorf("the socket has mode %v, %v", st.Mode(), err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "already listens") {
+		t.Errorf("a socket in use: %v", err)
+	}
+	unix, ok := l.(*net.UnixListener)
+	if !ok {
+		t.Fatalf("listening is %T", l)
+	}
+	unix.SetUnlinkOnClose(false) // as a killed process leaves it
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = Listen(path)
+	if err != nil {
+		t.Fatalf("a stale socket: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		t.Errorf("a file: %v", err)
+	}
+	if raw, err := os.ReadFile(file); err != nil || string(raw) != "data" {
+		t.Errorf("the file is now %q, %v", raw, err)
+	}
+}
+
+func TestParseEndpoint(t *testing.T) {
+	for in, want := range map[string]string{"unix:///csi/csi.sock": "/csi/csi.sock", "unix:/a": "/a", "/a/b": "/a/b"} {
+		if got, err := ParseEndpoint(in); err != nil || got != want {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	for _, bad := range []string{"", "tcp://127.0.0.1:1", "unix://", "unix://relative", "csi.sock"} {
+		if got, err := ParseEndpoint(bad); err == nil {
+			t.Errorf("%q: %q", bad, got)
+		}
+	}
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	var ready atomic.Bool
+	ready.Store(true)
+	_, socket, stop := start(t, Services{Identity: identity{probe: func(context.Context) (*csi.ProbeResponse, error) {
+		return &csi.ProbeResponse{Ready: wrapperspb.Bool(ready.Load())}, nil
+	}}}, Options{Metrics: NewMetrics(registry)})
+	prober, err := NewProber(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prober.Close()
+	h := httptest.NewServer(Handler(prober.Probe, registry))
+	defer h.Close()
+	get := func(path string, want int) string {
+		t.Helper()
+		resp, err := http.Get(h.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("%s: %s, %v", path, resp.Status, err)
+		}
+		return string(body)
+	}
+	get("/healthz", http.StatusOK)
+	ready.Store(false)
+	get("/healthz", http.StatusServiceUnavailable)
+	if text := get("/metrics", http.StatusOK); !strings.Contains(text, `csi_rpc_duration_seconds_count{code="OK",method="Probe"} 2`) {
+		t.Errorf("the metrics are %s", text)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	get("/healthz", http.StatusServiceUnavailable)
+}
