@@ -1,0 +1,100 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func noEnv(string) string { return "" }
+
+func TestValidate(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	if err := os.WriteFile(key, []byte("k"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node := []string{
+		"--mode=node", "--device-dir=" + dir, "--sysfs-block-dir=" + dir, "--state-dir=" + dir, "--plugin-registration-dir=" + dir,
+	}
+	for name, c := range map[string]struct {
+		args []string
+		env  map[string]string
+		// faults has a text for each line that must come, none for a valid configuration.
+		faults []string
+	}{
+		"controller":               {args: []string{"--mode=controller", "--api-key-file=" + key}},
+		"key from the environment": {args: []string{"--mode=controller", "--api-key-file=/none"}, env: map[string]string{"VULTR_API_KEY": "k"}},
+		"node":                     {args: node},
+		"node without registrar":   {args: append(node[:4:4], "--plugin-registration-dir=")},
+		"no mode":                  {faults: []string{"--mode"}},
+		"no key":                   {args: []string{"--mode=controller", "--api-key-file=/none"}, faults: []string{"there is no API key"}},
+		"a controller's faults at once": {
+			args: []string{
+				"--mode=controller", "--api-key-file=" + key, "--endpoint=tcp://x", "--api-url=x", "--metadata-url=y",
+				"--logging-format=xml", "--platform-time-scale=0",
+			},
+			faults: []string{"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale"},
+		},
+		"a node's faults at once": {
+			args: []string{
+				"--mode=node", "--device-dir=/none", "--sysfs-block-dir=" + key, "--state-dir=rel", "--node-id=x",
+				"--max-volumes-per-node=17", "--plugin-registration-dir=/none", "--kubelet-registration-path=rel",
+			},
+			faults: []string{
+				"--device-dir", "--sysfs-block-dir", "--state-dir", "--node-id", "--max-volumes-per-node",
+				"--plugin-registration-dir", "--kubelet-registration-path",
+			},
+		},
+		"a node's limit is never 0": {args: append(node[:5:5], "--max-volumes-per-node=0"), faults: []string{"--max-volumes-per-node"}},
+		// What the mode does not use is not judged.
+		"a controller has no devices": {args: []string{"--mode=controller", "--api-key-file=" + key, "--device-dir=/none", "--node-id=x"}},
+		"a node has no key":           {args: append(node[:5:5], "--api-key-file=/none", "--api-url=x")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Geteuid() != 0 && strings.Contains(strings.Join(c.args, " "), "--mode=node") {
+				t.Skip("needs root: a node plugin refuses to run without it")
+			}
+			cfg, err := Read(c.args, func(name string) string { return c.env[name] })
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = cfg.Validate()
+			if (err != nil) != (c.faults != nil) {
+				t.Fatalf("got %v", err)
+			}
+			if err == nil {
+				return
+			}
+			if lines := strings.Split(err.Error(), "\n"); len(lines) != len(c.faults) {
+				t.Errorf("%d faults, want %d: %v", len(lines), len(c.faults), err)
+			}
+			for _, f := range c.faults {
+				if !strings.Contains(err.Error(), f) {
+					t.Errorf("%q does not say %q", err, f)
+				}
+			}
+		})
+	}
+}
+
+func TestReadRefusesWhatIsNoFlag(t *testing.T) {
+	for _, args := range [][]string{{"--unknown"}, {"--max-volumes-per-node=x"}, {"controller"}} {
+		if _, err := Read(args, noEnv); err == nil {
+			t.Errorf("%v was read", args)
+		}
+	}
+}
+
+func TestAPIURLFromTheEnvironment(t *testing.T) {
+	env := func(name string) string { return map[string]string{"API_URL": "http://127.0.0.1:1"}[name] }
+	cfg, err := Read(nil, env)
+	if err != nil || cfg.APIURL != "http://127.0.0.1:1" {
+		t.Errorf("got %q, %v", cfg.APIURL, err)
+	}
+	cfg, err = Read([]string{"--api-url=http://127.0.0.1:2"}, env)
+	if err != nil || cfg.APIURL != "http://127.0.0.1:2" {
+		t.Errorf("the flag gives %q, %v", cfg.APIURL, err)
+	}
+}
