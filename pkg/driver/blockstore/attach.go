@@ -27,14 +27,21 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 		return volume.Volume{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
 	}
 	defer turn.Leave()
+	if v, ok := s.placed.justSeen(id, instance); ok {
+		return v, nil
+	}
 
 	// The order is given without looking first: it nearly always succeeds, and a refusal tells that looking pays.
 	err = s.order(ctx, turn, func() error { return s.api.AttachVolume(ctx, id, instance) })
+	if err == nil || vultr.IsOutcomeUnknown(err) {
+		s.placed.ordered(id, instance)
+	}
 	if err != nil {
 		v, why := s.explainAttach(ctx, id, instance, err)
 		if !errors.Is(why, errUnderWay) {
 			return v, why
 		}
+		s.placed.ordered(id, instance)
 	}
 	turn.Settle()
 	klog.FromContext(ctx).V(2).Info("Attaching volume", "volumeID", id, "instanceID", instance)
@@ -50,6 +57,7 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 	if err != nil {
 		return volume.Volume{}, fmt.Errorf("waiting for volume %s to be attached to instance %s: %w", id, instance, err)
 	}
+	s.placed.saw(fromAPI(v))
 	return fromAPI(v), nil
 }
 
@@ -62,13 +70,14 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	}
 	defer turn.Leave()
 
-	v, err := s.Get(ctx, id)
+	v, err := s.whereAttached(ctx, id, instance)
 	if volume.ReasonOf(err) == volume.NotFound {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	s.placed.forget(id)
 	if v.AttachedTo == "" || (instance != "" && v.AttachedTo != instance) {
 		klog.FromContext(ctx).V(2).Info("Volume is not attached to the instance", "volumeID", id, "instanceID", instance, "attachedTo", v.AttachedTo)
 		return nil
@@ -86,6 +95,29 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		return fmt.Errorf("waiting for volume %s to be detached from instance %s: %w", id, v.AttachedTo, err)
 	}
 	return nil
+}
+
+// whereAttached reads the volume. An attach that this process ordered and that is not visible yet is waited for: it
+// would take effect after a detach that believed the volume to be free, and nobody would ever undo it.
+func (s *Store) whereAttached(ctx context.Context, id, instance string) (volume.Volume, error) {
+	v, err := s.Get(ctx, id)
+	left := s.placed.underWay(id, instance)
+	if err != nil || v.AttachedTo != "" || left == 0 {
+		return v, err
+	}
+	klog.FromContext(ctx).Info("An attach may still take effect, waiting for it before the detach", "volumeID", id, "instanceID", instance, "atMost", left)
+	waiting, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	now, err := s.api.WaitVolume(waiting, "attach", id, func(v vultr.Volume) (bool, error) { return v.AttachedTo != "", nil })
+	switch {
+	case err == nil:
+		return fromAPI(now), nil
+	case vultr.IsNotFound(err):
+		return volume.Volume{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+	case ctx.Err() == nil && waiting.Err() != nil:
+		return s.Get(ctx, id) // it had its time
+	}
+	return volume.Volume{}, fmt.Errorf("waiting for an attach of volume %s that may still take effect: %w", id, err)
 }
 
 // order sends an order to an instance. When the instance is locked by what this process ordered before, it is

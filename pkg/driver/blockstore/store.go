@@ -38,6 +38,7 @@ type Store struct {
 	api    API
 	guard  *vultr.SettleGuard // for the whole life of the process
 	recent recent
+	placed attachments
 	orders inflight.Queue // by instance
 
 	duplicates prometheus.Counter

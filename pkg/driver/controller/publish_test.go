@@ -184,3 +184,50 @@ func TestRefusedKeyIsRetried(t *testing.T) {
 	_, err := r.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: uuid.NewString()})
 	want(t, err, codes.Unavailable, "401")
 }
+
+// TestRepeatedPublishCostsNothing: the attacher asks twice in a row.
+func TestRepeatedPublishCostsNothing(t *testing.T) {
+	r := newRig(t)
+	v, node, other := r.create("pvc-1").GetVolumeId(), r.instance("node-1"), r.instance("node-2")
+	first := r.publish(v, node)
+	before := r.calls()
+	if again := r.publish(v, node); !maps.Equal(first, again) || r.calls() != before {
+		t.Errorf("%d calls, contexts %v and %v", r.calls()-before, first, again)
+	}
+	_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, other))
+	want(t, err, codes.FailedPrecondition, node)
+	if err := r.unpublish(v, node); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(v, node)
+	if got := r.attachedTo(v); got != node {
+		t.Errorf("after a detach it was not attached again: %q", got)
+	}
+}
+
+// TestUnpublishWaitsForAnAttachUnderWay: a publish that ran out of time has ordered an attach, which takes effect
+// after the volume seemed free.
+func TestUnpublishWaitsForAnAttachUnderWay(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Attach = 100 * time.Second // two at the scale of the tests
+	r := newRigOn(t, simtest.Start(t, simtest.Options{Config: simulator.Config{Delays: delays}}), simtest.Key)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := r.ControllerPublishVolume(ctx, publishRequest(v, node))
+	want(t, err, codes.DeadlineExceeded)
+	if got := r.attachedTo(v); got != "" {
+		t.Fatalf("the attach is visible too early for this test: %q", got)
+	}
+	if err := r.unpublish(v, node); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.AttachedTo != "" || b.Pending != "" {
+			t.Errorf("left is %+v", b)
+		}
+	}
+	if n := r.cloud.Count("detach_block"); n != 1 {
+		t.Errorf("%d detaches were sent", n)
+	}
+}
