@@ -65,8 +65,9 @@ func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolume
 	}
 	done := make(chan result, 1)
 	go func() {
-		defer s.looks.end(path)
 		usage, err := s.usage(req.GetVolumeId(), path)
+		// Ended before it is answered: who got the answer may ask again at once.
+		s.looks.end(path)
 		done <- result{usage, err}
 	}()
 	timer := time.NewTimer(statsPatience)
