@@ -92,7 +92,7 @@ vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their datab
 
 .PHONY: e2e
 e2e: packages-test ## Run the end-to-end tests on a real Kubernetes on this machine.
-	cd test/e2e && $(GO) test -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
+	cd test/e2e && $(GO) test -p 1 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
 
 ##@ Cluster
 
