@@ -47,8 +47,8 @@ func (s snapshot) sameAs(t *testing.T) {
 			}
 		}
 		for line := range s {
-			// Processes of others may end at any time.
-			if !now[line] && !strings.HasPrefix(line, "process") {
+			// Processes and cgroups of others may end at any time.
+			if !now[line] && !strings.HasPrefix(line, "process") && !strings.HasPrefix(line, "cgroup") {
 				diff = append(diff, "gone: "+line)
 			}
 		}
@@ -63,18 +63,12 @@ func (s snapshot) sameAs(t *testing.T) {
 	}
 }
 
-// processes are those that live in other namespaces than this test or have to do
-// with the cache; what else runs on the machine is no business of ours.
+// processes are those that have to do with the cache or live in a cluster's cgroup,
+// as all of a cluster do, containers included; the rest is no business of ours.
 func processes(s snapshot) error {
 	dir, err := cache.Dir()
 	if err != nil {
 		return err
-	}
-	own := map[string]string{}
-	for _, kind := range []string{"net", "mnt", "pid"} {
-		if own[kind], err = os.Readlink("/proc/self/ns/" + kind); err != nil {
-			return err
-		}
 	}
 	pids, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -82,17 +76,17 @@ func processes(s snapshot) error {
 	}
 	for _, p := range pids {
 		line, _ := os.ReadFile(p + "/cmdline") // it may have ended
-		odd := strings.Contains(string(line), dir)
-		for kind, mine := range own {
-			its, err := os.Readlink(p + "/ns/" + kind)
-			odd = odd || err == nil && its != mine
-		}
-		if odd {
+		groups, _ := os.ReadFile(p + "/cgroup")
+		others := strings.Contains(string(groups), boxTestGroup)
+		if !others && (strings.Contains(string(line), dir) || strings.Contains(string(groups), "/cpv-")) {
 			s["process "+filepath.Base(p)+" "+strings.ReplaceAll(string(line), "\x00", " ")] = true
 		}
 	}
 	return nil
 }
+
+// boxTestGroup is in the path of the cgroups of the boxes' own test, which may run at the same time.
+const boxTestGroup = "/cpv-box-test-"
 
 // othersTest tells paths of other tests, which may run at the same time: all that
 // a cluster makes is in the cache directory.
@@ -108,6 +102,8 @@ func mounts(s snapshot) error {
 	return err
 }
 
+// cgroups are the empty ones: what is left of something. One with a process is in
+// use, by others or, if by us, known by that process.
 func cgroups(s snapshot) error {
 	hierarchies, err := cgroup.Hierarchies()
 	if err != nil {
@@ -115,8 +111,11 @@ func cgroups(s snapshot) error {
 	}
 	for _, h := range hierarchies {
 		err := filepath.WalkDir(h, func(path string, entry fs.DirEntry, err error) error {
-			// Groups may vanish while they are looked at; those of the boxes' own test come and go.
-			if err == nil && entry.IsDir() && !strings.Contains(path, "/cpv-box-test-") {
+			if err != nil || !entry.IsDir() || strings.Contains(path, boxTestGroup) {
+				return nil // groups may vanish while they are looked at
+			}
+			inside, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+			if err == nil && strings.TrimSpace(string(inside)) == "" {
 				s["cgroup "+path] = true
 			}
 			return nil
