@@ -50,11 +50,15 @@ func TestNothingIsLeft(t *testing.T) {
 	before.sameAs(t)
 }
 
-// fillCache builds what is kept, so that the snapshots do not see it come.
+// fillCache builds what is kept, so that the snapshots do not see it come, and
+// removes what killed programs left before, so that they do not see it go.
 func fillCache(t *testing.T) {
 	t.Helper()
 	store, err := cache.Open(t.Context(), os.Stdout)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.RemoveDead(t.Context(), store.Dir, os.Stdout); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Prepare(t.Context()); err != nil {

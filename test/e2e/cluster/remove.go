@@ -25,7 +25,11 @@ func (r *Run) remove(ctx context.Context) error {
 	if err := cgroup.Kill(ctx, r.cgroup()); err != nil {
 		return err
 	}
-	mine := func(all []loop.Device) []loop.Device { return loop.Under(r.Dir, all) }
+	files, err := loop.Files(r.Dir)
+	if err != nil {
+		return err
+	}
+	mine := func(all []loop.Device) []loop.Device { return loop.Backed(files, all) }
 	if err := loop.Clear(ctx, mine); err != nil {
 		return err
 	}

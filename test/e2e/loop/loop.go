@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,10 +22,15 @@ type Device struct {
 	Path    string // /dev/loopN
 	Number  uint64 // its device number
 	Backing string // the file behind it, as the kernel names it now
+	// File is the file behind it, whatever its name is.
+	File File
 	// On is the number of the device behind it if that is a device, else 0:
 	// the kubelet puts a second loop device on a raw block volume.
 	On uint64
 }
+
+// File tells a file from all others of the machine while it exists.
+type File struct{ Device, Inode uint64 }
 
 // List gives all loop devices in use.
 func List() ([]Device, error) {
@@ -46,7 +52,10 @@ func List() ([]Device, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		devices = append(devices, Device{Path: path, Number: number, Backing: strings.TrimSpace(string(backing)), On: info.Rdevice})
+		devices = append(devices, Device{
+			Path: path, Number: number, Backing: strings.TrimSpace(string(backing)),
+			File: File{Device: info.Device, Inode: info.Inode}, On: info.Rdevice,
+		})
 	}
 	return devices, nil
 }
@@ -66,12 +75,35 @@ func status(path string) (*unix.LoopInfo64, uint64, error) {
 	return info, stat.Rdev, err
 }
 
-// Under picks the devices whose backing file is under the directory, and those
-// which stand on one of these.
-func Under(dir string, all []Device) []Device {
-	return closure(all, func(d Device) bool {
-		return strings.HasPrefix(d.Backing, strings.TrimSuffix(dir, "/")+"/")
+// Files gives the regular files under a directory. Backing files have to be known
+// by these: the kernel names a file that was opened in a mount namespace by its
+// path from that namespace's root once the namespace is gone.
+func Files(dir string) (map[File]bool, error) {
+	files := map[File]bool{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // what it belonged to is going away
+		}
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		var stat unix.Stat_t
+		if err := unix.Lstat(path, &stat); err != nil {
+			if errors.Is(err, unix.ENOENT) {
+				return nil
+			}
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		files[File{Device: stat.Dev, Inode: stat.Ino}] = true
+		return nil
 	})
+	return files, err
+}
+
+// Backed picks the devices whose backing file is one of the files, and those
+// which stand on one of these.
+func Backed(files map[File]bool, all []Device) []Device {
+	return closure(all, func(d Device) bool { return d.On == 0 && files[d.File] })
 }
 
 // On picks the devices which stand on one of the numbers, directly or not; the
