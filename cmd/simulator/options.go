@@ -30,6 +30,8 @@ type options struct {
 
 	balancers, balancerRange, balancerBridge string
 	instanceRange                            string
+	legacyVPC2                               bool
+	maxInstances                             int
 
 	machineHook        string
 	machineHookTimeout time.Duration
@@ -72,6 +74,8 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.balancerRange, "balancer-range", balancer.DefaultRange.String(), "where load balancers get their addresses")
 	f.StringVar(&o.balancerBridge, "balancer-bridge", "", "link that gets each load balancer's address as a /32; \"\" for addresses that are local anyway")
 	f.StringVar(&o.instanceRange, "instance-range", "198.18.0.0/16", "where instances get their main_ip, in order from the 11th address")
+	f.BoolVar(&o.legacyVPC2, "legacy-vpc2", false, "answer the routes of VPC 2.0, which the platform took away, with an empty list: released Terraform providers read one")
+	f.IntVar(&o.maxInstances, "max-instances", 0, "how many instances the account may have; 0 is no limit")
 
 	f.StringVar(&o.machineHook, "machine-hook", "", "program that makes instances real: called with start|kill|reboot INSTANCE_ID or disk-plugged|disk-unplugged INSTANCE_ID SERIAL, and INSTANCE_LABEL, INSTANCE_HOSTNAME, INSTANCE_REGION, INSTANCE_MAIN_IP and INSTANCE_DIR in its environment")
 	f.DurationVar(&o.machineHookTimeout, "machine-hook-timeout", machine.DefaultTimeout, "how long the program may take")
@@ -129,6 +133,13 @@ func delayFlags(d *simulator.Delays) []delayFlag {
 		{"halt", &d.Halt, "until a halted instance is stopped"},
 		{"start", &d.Start, "until a started instance is running"},
 		{"reboot", &d.Reboot, "until a rebooted instance is running"},
+		{"instance-details", &d.InstanceDetails, "until an active instance's backup schedule is there"},
+		{"user-data", &d.UserData, "until the metadata shows changed user data"},
+		{"departure", &d.Departure, "how long what was destroyed counts against limits"},
+		{"vpc-address", &d.VPCAddress, "until a new instance's address in a VPC is visible"},
+		{"vpc-attach", &d.VPCAttach, "until a server is in a VPC, or out of it"},
+		{"bare-metal", &d.BareMetal, "until a new bare metal server is active"},
+		{"kubernetes", &d.Kubernetes, "until a new cluster or node pool is active"},
 		{"listing-lag", &d.ListingLag, "how long a new object may be missing from lists"},
 	}
 }
@@ -218,6 +229,9 @@ func (o *options) validateNumbers(fault func(string, ...any)) {
 	}
 	if by := simulator.RateLimitBy(o.rateLimitBy); by != simulator.RateLimitByIP && by != simulator.RateLimitByKey {
 		fault("--rate-limit-by is %q, it must be ip or key", o.rateLimitBy)
+	}
+	if o.maxInstances < 0 {
+		fault("--max-instances is %d, it must not be negative", o.maxInstances)
 	}
 	if o.timeScale <= 0 {
 		fault("--time-scale is %v, it must be above 0", o.timeScale)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
@@ -36,8 +37,10 @@ func (s *Simulator) freeAddress(tx *store.Tx) (string, error) {
 }
 
 func (s *Simulator) netmask() string {
-	return net.IP(net.CIDRMask(s.cfg.InstanceRange.Bits(), 32)).String()
+	return dottedMask(s.cfg.InstanceRange.Bits())
 }
+
+func dottedMask(bits int) string { return net.IP(net.CIDRMask(bits, 32)).String() }
 
 func (s *Simulator) gateway() netip.Addr { return s.cfg.InstanceRange.Addr().Next() }
 
@@ -56,7 +59,7 @@ func (i instance) ipv6Address() string {
 func (s *Simulator) MetadataByAddress(ip netip.Addr) (MetadataDoc, bool) {
 	asker := ip.Unmap().String()
 	for _, i := range s.instances.All() {
-		if i.MainIP == asker {
+		if s.asksFrom(i, asker) {
 			return s.metadata(i), true
 		}
 	}
@@ -77,10 +80,54 @@ func (s *Simulator) MetadataByInstance(id string) (MetadataDoc, bool) {
 	return s.metalMetadata(m), ok
 }
 
-func (s *Simulator) metadata(i instance) MetadataDoc {
+// asksFrom tells whether the instance reaches the metadata service from an address: through its public interface, or
+// through its VPC when it has no public one.
+func (s *Simulator) asksFrom(i instance, address string) bool {
+	if i.MainIP == address {
+		return true
+	}
+	if i.MainIP != "" && s.keeps(quirkPublicNIC) {
+		return false
+	}
+	return slices.ContainsFunc(i.shown(), func(n nic) bool { return n.Address == address })
+}
+
+// metadataOf is what the documents of all kinds of servers have.
+func (s *Simulator) metadataOf(id, hostname, region, mainIP string, n interfaces) MetadataDoc {
 	doc := MetadataDoc{
-		InstanceID: i.ID, Hostname: i.Hostname, Region: i.Region, MainIP: i.MainIP,
-		NetmaskV4: s.netmask(), GatewayV4: s.gateway().String(),
+		InstanceID: id, InstanceV2ID: id, Hostname: hostname, Region: region, RegionCode: strings.ToUpper(region),
+		MainIP: mainIP, MAC: publicMAC(id), Private: []MetadataNIC{},
+	}
+	if mainIP != "" {
+		doc.NetmaskV4, doc.GatewayV4 = s.netmask(), s.gateway().String()
+	}
+	if !s.keeps(quirkRegionCode) {
+		doc.RegionCode = region
+	}
+	if !s.keeps(quirkInstanceV2ID) {
+		doc.InstanceV2ID = ""
+	}
+	if !s.keeps(quirkPrivateNIC) {
+		return doc
+	}
+	for _, i := range n.shown() {
+		v, _ := s.vpcs.Get(i.VPC)
+		doc.Private = append(doc.Private, MetadataNIC{
+			VPC: i.VPC, Type: "private", Address: i.Address, Netmask: dottedMask(v.Mask), MAC: i.MAC,
+		})
+	}
+	return doc
+}
+
+func (s *Simulator) metadata(i instance) MetadataDoc {
+	doc := s.metadataOf(i.ID, i.Hostname, i.Region, i.MainIP, i.interfaces)
+	if !s.keeps(quirkNoTags) {
+		doc.Tags = i.Tags
+	}
+	if i.VPCOnly && s.keeps(quirkEVPN) {
+		for n := range doc.Private {
+			doc.Private[n].Type, doc.Private[n].Address, doc.Private[n].Netmask = "evpn", "dhcp", ""
+		}
 	}
 	if i.IPv6 {
 		doc.MainIPv6, doc.NetworkV6 = i.ipv6Address(), i.ipv6Network()
@@ -92,8 +139,5 @@ func (s *Simulator) metadata(i instance) MetadataDoc {
 }
 
 func (s *Simulator) metalMetadata(m bareMetal) MetadataDoc {
-	return MetadataDoc{
-		InstanceID: m.ID, Hostname: m.Hostname, Region: m.Region, MainIP: m.MainIP,
-		NetmaskV4: s.netmask(), GatewayV4: s.gateway().String(),
-	}
+	return s.metadataOf(m.ID, m.Hostname, m.Region, m.MainIP, m.interfaces)
 }

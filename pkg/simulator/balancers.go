@@ -40,6 +40,8 @@ type balancerSettings struct {
 	Firewall      []balancerFirewallRule `json:"firewall"`
 	Instances     []string               `json:"instances"`
 	Certificate   *certificate           `json:"certificate,omitempty"`
+	// VPC is where the backends are reached, "" for their public addresses.
+	VPC string `json:"vpc,omitempty"`
 }
 
 // balancerHealth is the health check, in the API's own form.
@@ -111,7 +113,7 @@ func (s *Simulator) showBalancer(l loadBalancer) any {
 		"generic_info": map[string]any{
 			"balancing_algorithm": l.Algorithm, "timeout": l.Timeout, "ssl_redirect": l.SSLRedirect,
 			s.stickyName():   map[string]any{"cookie_name": l.StickyCookie},
-			"proxy_protocol": l.ProxyProtocol, "private_network": "", "vpc": "",
+			"proxy_protocol": l.ProxyProtocol, "private_network": l.VPC, "vpc": l.VPC,
 		},
 		"health_check": l.HealthCheck, "has_ssl": l.Certificate != nil, "http2": l.HTTP2, "http3": l.HTTP3,
 		"nodes": l.Nodes, "forwarding_rules": orEmpty(l.Rules), "firewall_rules": orEmpty(l.Firewall),
@@ -231,6 +233,9 @@ func (s *Simulator) deleteBalancer(c *call) (int, any, error) {
 			return errBalancerNotReady
 		}
 		s.balancers.Delete(tx, l.ID)
+		if l.VPC != "" {
+			s.depart(tx, departure{head: l.head, Address: l.Address, VPCs: []string{l.VPC}})
+		}
 		s.scheduleSettle(tx, jobBalancerSettle, l.ID)
 		return nil
 	})

@@ -92,9 +92,9 @@ func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
 		spec.Firewall = append(spec.Firewall, BalancerFirewallRule{Port: r.Port, Source: r.Source, IPType: r.IPType})
 	}
 	for _, id := range l.Instances {
-		if i, ok := s.instances.Get(id); ok && i.running() && !i.Deleting {
+		if i, ok := s.instances.Get(id); ok && i.running() && !i.Deleting && (l.VPC == "" || i.touches(l.VPC)) {
 			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: i.MainIP})
-		} else if m, ok := s.metals.Get(id); ok {
+		} else if m, ok := s.metals.Get(id); ok && (l.VPC == "" || m.touches(l.VPC)) {
 			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: m.MainIP})
 		}
 	}

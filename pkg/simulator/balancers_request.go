@@ -108,6 +108,10 @@ func (s *Simulator) applyRequest(tx *store.Tx, region string, b balancerSettings
 	if bad := unsupported(req); bad != nil {
 		return b, bad
 	}
+	set(&b.VPC, req.VPC)
+	if bad := s.checkVPCIn(tx, region, b.VPC); bad != nil {
+		return b, bad
+	}
 	if bad := s.checkBackends(tx, region, b.Instances); bad != nil {
 		return b, bad
 	}
@@ -117,8 +121,6 @@ func (s *Simulator) applyRequest(tx *store.Tx, region string, b balancerSettings
 // unsupported refuses what this cloud has no part for, instead of ignoring it.
 func unsupported(req balancerRequest) *wire.Error {
 	switch {
-	case req.VPC != nil && *req.VPC != "":
-		return wire.BadRequest("Invalid VPC ID.")
 	case req.AutoSSL != nil && req.AutoSSL.Zone != "":
 		return wire.BadRequest("auto_ssl: the domain is not hosted on Vultr DNS.")
 	case len(req.GlobalRegions) > 0:

@@ -192,12 +192,19 @@ func (s *Simulator) deleteBlock(c *call) (int, any, error) {
 	return s.noContent(), nil, err
 }
 
-// accepted is the status of creates, noContent that of other writes.
+// accepted is the status of creates that take time, created of others, noContent of other writes.
 func (s *Simulator) accepted() int {
 	if !s.keeps(quirkStatusCodes) {
 		return http.StatusOK
 	}
 	return http.StatusAccepted
+}
+
+func (s *Simulator) created() int {
+	if !s.keeps(quirkStatusCodes) {
+		return http.StatusOK
+	}
+	return http.StatusCreated
 }
 
 func (s *Simulator) noContent() int {

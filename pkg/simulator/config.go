@@ -29,6 +29,11 @@ type Config struct {
 	// GrowOnReattach lets a guest see a volume's new size only when it is attached again, instead of after
 	// Delays.GuestGrowth.
 	GrowOnReattach bool
+	// LegacyVPC2 answers the routes of VPC 2.0 that released clients still read with an empty list. The platform took
+	// them away.
+	LegacyVPC2 bool
+	// MaxInstances is how many instances the account may have; 0 is no limit.
+	MaxInstances int
 	// InstanceRange is where main_ip addresses of new instances come from, in order from its 11th address; the zero
 	// value means 198.18.0.0/16.
 	InstanceRange netip.Prefix
@@ -68,6 +73,14 @@ type Delays struct {
 	Start         time.Duration
 	Reboot        time.Duration
 
+	InstanceDetails time.Duration // until a new, active instance's backup-schedule is there
+	UserData        time.Duration // until the metadata service shows changed user data
+	Departure       time.Duration // how long what was destroyed still counts against limits and keeps its VPCs
+	VPCAddress      time.Duration // until a new instance's address in a VPC is visible
+	VPCAttach       time.Duration // until a server that was there before is in a VPC, or out of it
+	BareMetal       time.Duration // until a new bare metal server is active
+	Kubernetes      time.Duration // until a new cluster or node pool is active
+
 	ListingLag time.Duration // how long a new object is missing from lists
 }
 
@@ -89,6 +102,14 @@ func DefaultDelays() Delays {
 		Start:         15 * time.Second,
 		Reboot:        2 * time.Second,
 
+		InstanceDetails: 10 * time.Second,
+		UserData:        4 * time.Second,
+		Departure:       15 * time.Second,
+		VPCAddress:      6 * time.Second,
+		VPCAttach:       5 * time.Second,
+		BareMetal:       3 * time.Minute,
+		Kubernetes:      3 * time.Minute,
+
 		ListingLag: time.Second,
 	}
 }
@@ -104,6 +125,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.RateLimit < 0 {
 		errs = append(errs, fmt.Errorf("rate limit %v is negative", c.RateLimit))
+	}
+	if c.MaxInstances < 0 {
+		errs = append(errs, fmt.Errorf("maximum of %d instances is negative", c.MaxInstances))
 	}
 	if c.RateLimitBy == "" {
 		c.RateLimitBy = RateLimitByIP

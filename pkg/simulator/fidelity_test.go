@@ -23,7 +23,7 @@ type trait struct {
 
 func traits() []trait {
 	var all []trait
-	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, listTraits, balancerTraits, balancerRuleTraits} {
+	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, listTraits, balancerTraits, balancerRuleTraits, vpcTraits, consistencyTraits} {
 		all = append(all, some...)
 	}
 	return all
@@ -84,6 +84,10 @@ func TestFidelity13LimitsAndErrors(t *testing.T)        { proveTraits(t, "13") }
 func TestFidelity14LoadBalancerLife(t *testing.T)    { proveTraits(t, "14") }
 func TestFidelity15LoadBalancerUpdates(t *testing.T) { proveTraits(t, "15") }
 func TestFidelity16LoadBalancerRules(t *testing.T)   { proveTraits(t, "16") }
+
+func TestFidelity17VPCs(t *testing.T)        { proveTraits(t, "17") }
+func TestFidelity19Metadata(t *testing.T)    { proveTraits(t, "19") }
+func TestFidelity20Consistency(t *testing.T) { proveTraits(t, "20") }
 
 // TestFidelityIsProven runs the test of each trait against a cloud without it and demands that it fails.
 func TestFidelityIsProven(t *testing.T) {

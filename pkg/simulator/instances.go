@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
@@ -18,6 +17,9 @@ type instance struct {
 	Tags     []string `json:"tags"`
 	UserData string   `json:"user_data"` // base64, as sent
 	IPv6     bool     `json:"ipv6"`
+	// VPCOnly instances have no public interface.
+	VPCOnly bool `json:"vpc_only,omitempty"`
+	interfaces
 	// MainIP is "" until the machine boots.
 	MainIP string `json:"main_ip"`
 	Status string `json:"status"`
@@ -104,7 +106,7 @@ type instanceBody struct {
 	VPCs             []vpcBody `json:"vpcs"`
 }
 
-// vpcBody is a network of an instance; there are none yet.
+// vpcBody is a network of a server.
 type vpcBody struct {
 	ID     string `json:"id"`
 	Subnet string `json:"subnet"`
@@ -117,7 +119,8 @@ func (s *Simulator) showInstance(i instance) any {
 		VCPUs: p.VCPUs, Region: i.Region, DateCreated: wire.Time(i.Created), Status: i.Status,
 		AllowedBandwidth: p.Bandwidth, GatewayV4: noAddress, PowerStatus: i.Power, ServerStatus: i.Server,
 		Label: i.Label, KVM: "https://my.vultr.com/subs/vps/novnc/", Hostname: i.Hostname, Tags: i.Tags, OSID: i.OSID,
-		Features: []string{}, UserScheme: "root", VPCs: []vpcBody{},
+		Features: []string{}, UserScheme: "root", VPCs: s.vpcBodies(i.interfaces), VPCOnly: i.VPCOnly,
+		InternalIP: i.internalIP(),
 	}
 	if out.Tags == nil {
 		out.Tags = []string{}
@@ -149,57 +152,4 @@ func (s *Simulator) getInstance(c *call) (int, any, error) {
 		return 0, nil, errNoInstance
 	}
 	return http.StatusOK, map[string]any{"instance": s.showInstance(i)}, nil
-}
-
-// createInstanceRequest is the body of a create; what the simulator has no use for is not read.
-type createInstanceRequest struct {
-	Region     string   `json:"region"`
-	Plan       string   `json:"plan"`
-	OSID       int      `json:"os_id"`
-	AppID      int      `json:"app_id"`
-	ImageID    string   `json:"image_id"`
-	ISOID      string   `json:"iso_id"`
-	SnapshotID string   `json:"snapshot_id"`
-	Label      string   `json:"label"`
-	Hostname   string   `json:"hostname"`
-	Tags       []string `json:"tags"`
-	UserData   string   `json:"user_data"`
-	EnableIPv6 bool     `json:"enable_ipv6"`
-}
-
-const (
-	maxTags     = 50
-	maxUserData = 4 << 20
-)
-
-func (s *Simulator) newInstance(req createInstanceRequest) (instance, *wire.Error) {
-	if _, ok := findRegion(req.Region); !ok {
-		return instance{}, wire.BadRequest("Invalid region.")
-	}
-	if _, ok := findPlan(req.Plan); !ok {
-		return instance{}, wire.BadRequest("Invalid plan.")
-	}
-	if req.OSID == 0 && req.AppID == 0 && req.ImageID == "" && req.ISOID == "" && req.SnapshotID == "" {
-		return instance{}, wire.BadRequest("Cannot add instance. Invalid os_id")
-	}
-	if len(req.Tags) > maxTags {
-		return instance{}, wire.BadRequest("Too many tags.")
-	}
-	if len(req.UserData) > maxUserData {
-		return instance{}, wire.BadRequest("Invalid user_data.")
-	}
-	h := s.newHead()
-	hostname := req.Hostname
-	if hostname == "" {
-		hostname = strings.ToLower(req.Label)
-	}
-	if hostname == "" {
-		hostname = "vultr"
-	}
-	return instance{
-		head: h, Label: req.Label, Hostname: hostname, Region: req.Region, Plan: req.Plan, OSID: req.OSID,
-		Tags: req.Tags, UserData: req.UserData, IPv6: req.EnableIPv6,
-		// That it "runs" while it is not even there is what the platform says.
-		Status: statusPending, Power: powerRunning, Server: serverNone,
-	}, nil
 }

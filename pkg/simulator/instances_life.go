@@ -10,47 +10,6 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
 
-func (s *Simulator) createInstance(c *call) (int, any, error) {
-	var req createInstanceRequest
-	if err := c.decode(&req); err != nil {
-		return 0, nil, err
-	}
-	i, bad := s.newInstance(req)
-	if bad != nil {
-		return 0, nil, bad
-	}
-	err := s.update(func(tx *store.Tx) error {
-		s.instances.Put(tx, i.ID, i)
-		s.schedule(tx, jobInstanceBoot, i.ID, "", s.cfg.Delays.InstanceBoot)
-		return nil
-	})
-	if err != nil {
-		return 0, nil, err
-	}
-	return s.accepted(), map[string]any{"instance": s.showInstance(i)}, nil
-}
-
-// bootInstance is the middle of a create: the machine has its address and is stopped and locked.
-func (s *Simulator) bootInstance(_ context.Context, job jobs.Job) (commit, error) {
-	return func(tx *store.Tx) error {
-		i, ok := s.instances.GetIn(tx, job.Target)
-		if !ok || i.Deleting {
-			return nil
-		}
-		ip, err := s.freeAddress(tx)
-		if err != nil {
-			return err
-		}
-		i.MainIP, i.Status, i.Power, i.Server = ip, statusActive, powerStopped, serverLocked
-		if !s.keeps(quirkPowerStatus) {
-			i.Power = powerRunning
-		}
-		s.instances.Put(tx, i.ID, i)
-		s.schedule(tx, jobInstanceReady, i.ID, "", s.cfg.Delays.InstanceReady)
-		return nil
-	}, nil
-}
-
 // readyInstance ends a create: the machine runs.
 func (s *Simulator) readyInstance(ctx context.Context, job jobs.Job) (commit, error) {
 	return s.powerOn(ctx, job, serverOK)
@@ -75,17 +34,26 @@ func (s *Simulator) powerOn(ctx context.Context, job jobs.Job, status string) (c
 	}, nil
 }
 
+// settledInstance gives an instance that accepts changes.
+func (s *Simulator) settledInstance(tx *store.Tx, id string) (instance, error) {
+	i, ok := s.instances.GetIn(tx, id)
+	switch {
+	case !ok:
+		return i, errNoInstance
+	case i.Deleting:
+		return i, wire.BadRequest("Server is pending destruction")
+	case i.locked() && s.keeps(quirkLockedWindow):
+		return i, wire.BadRequest("Server is currently locked")
+	}
+	return i, nil
+}
+
 // power accepts a change of power of an instance that is settled.
 func (s *Simulator) power(c *call, kind string, delay time.Duration) (int, any, error) {
 	err := s.update(func(tx *store.Tx) error {
-		i, ok := s.instances.GetIn(tx, c.id())
-		switch {
-		case !ok:
-			return errNoInstance
-		case i.Deleting:
-			return wire.BadRequest("Server is pending destruction")
-		case i.locked() && s.keeps(quirkLockedWindow):
-			return wire.BadRequest("Server is currently locked")
+		i, err := s.settledInstance(tx, c.id())
+		if err != nil {
+			return err
 		}
 		s.schedule(tx, kind, i.ID, "", delay+s.powerBacklog(tx, i.ID))
 		return nil
@@ -186,9 +154,11 @@ func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, 
 		return nil, err
 	}
 	return func(tx *store.Tx) error {
-		s.instances.Delete(tx, i.ID)
 		s.linger(tx, i.ID)
 		s.dropBackend(tx, i.ID)
+		now, _ := s.instances.GetIn(tx, i.ID)
+		s.instances.Delete(tx, i.ID)
+		s.depart(tx, departure{head: now.head, Instance: true, Address: now.MainIP, VPCs: now.vpcIDs()})
 		return nil
 	}, nil
 }

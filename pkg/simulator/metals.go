@@ -16,6 +16,7 @@ type bareMetal struct {
 	Tags     []string `json:"tags"`
 	MainIP   string   `json:"main_ip"`
 	Power    string   `json:"power"`
+	interfaces
 }
 
 var metalRoutes = []route{

@@ -177,12 +177,32 @@ type Machine interface {
 type MetadataDoc struct {
 	InstanceID string
 	Hostname   string
-	Region     string // lower case, as in the API
+	// InstanceV2ID is the ID again: what came with the second version of the API.
+	InstanceV2ID string
+	Region       string // lower case, as in the API
+	// RegionCode is how the metadata call it.
+	RegionCode string
+	// MainIP is "" when there is no public interface; the one interface then is in a VPC.
 	MainIP     string
+	MAC        string   // of the public interface
+	Additional []string // further public IPv4 addresses
 	NetmaskV4  string
 	GatewayV4  string
 	MainIPv6   string
 	NetworkV6  string
 	UserData   string // decoded
 	SSHKeys    []string
+	Tags       []string
+	// StartupScript is what runs at the first boot, as plain text.
+	StartupScript string
+	Private       []MetadataNIC
+}
+
+// MetadataNIC is an interface in a VPC.
+type MetadataNIC struct {
+	VPC     string // its ID
+	Type    string // "private", or "evpn" for the only interface of an instance
+	Address string // "dhcp" for an evpn one
+	Netmask string
+	MAC     string
 }

@@ -59,6 +59,23 @@ const (
 	quirkLBSources     quirk = "16-sources"
 	quirkLBBackends    quirk = "16-backend-region"
 	quirkLBRegions     quirk = "16-regions"
+
+	quirkFiveVPCs        quirk = "17-five-per-region"
+	quirkVPCInUse        quirk = "17-delete-in-use"
+	quirkPublicAddresses quirk = "17-public-addresses"
+	quirkVPCLingers      quirk = "17-lingers"
+	quirkVPCReboots      quirk = "17-attach-reboots"
+	quirkNoVPC2          quirk = "17-no-vpc2"
+
+	quirkRegionCode   quirk = "19-region-code"
+	quirkInstanceV2ID quirk = "19-instance-v2-id"
+	quirkNoTags       quirk = "19-no-tags"
+	quirkPublicNIC    quirk = "19-public-nic"
+	quirkPrivateNIC   quirk = "19-private-interface"
+	quirkEVPN         quirk = "19-evpn"
+
+	quirkTruncation    quirk = "20-silent-truncation"
+	quirkDeletedCounts quirk = "20-deleted-counts"
 )
 
 // keeps tells whether this simulator has the trait.

@@ -68,13 +68,10 @@ var (
 
 var regionRoutes = []route{
 	{method: "GET", path: "/v2/regions", operation: "list_regions", handle: (*Simulator).listRegions, open: true},
-	{method: "GET", path: "/v2/regions/{id}/availability", operation: "get_region_availability", handle: (*Simulator).regionAvailability, open: true},
+	{method: "GET", path: "/v2/regions/{id}/availability", operation: "get_region_availability", handle: (*Simulator).regionAvailability, open: true, anyID: true},
 	{method: "GET", path: "/v2/plans", operation: "list_plans", handle: (*Simulator).listPlans, open: true},
 	{method: "GET", path: "/v2/plans-metal", operation: "list_plans_metal", handle: (*Simulator).listMetalPlans, open: true},
 }
-
-// checksUUID tells whether the {id} of the path is a UUID; only those of regions are not.
-func (r route) checksUUID() bool { return r.operation != "get_region_availability" }
 
 func buildRegions() []region {
 	out := make([]region, 0, len(regionRows))

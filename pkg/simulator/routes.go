@@ -10,6 +10,8 @@ type route struct {
 	handle    func(s *Simulator, c *call) (int, any, error)
 	// open routes need no key.
 	open bool
+	// anyID routes take an {id} that is no UUID.
+	anyID bool
 	// maxBody bounds the request's body; 0 means defaultMaxBody.
 	maxBody int64
 }
@@ -19,7 +21,7 @@ var unknownRoute = route{operation: "unknown", handle: (*Simulator).notFound, op
 // routes builds the mux over the tables of all resources.
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for _, table := range [][]route{accountRoutes, regionRoutes, blockRoutes, instanceRoutes, metalRoutes, balancerRoutes, balancerRuleRoutes} {
+	for _, table := range [][]route{accountRoutes, regionRoutes, blockRoutes, instanceRoutes, metalRoutes, balancerRoutes, balancerRuleRoutes, vpcRoutes, instanceVPCRoutes} {
 		for _, r := range table {
 			mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.serve(r, w, req) })
 		}

@@ -146,7 +146,7 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 			return s.failure(err)
 		}
 	}
-	if id := r.PathValue("id"); id != "" && rt.checksUUID() && s.keeps(quirkUUID) {
+	if id := r.PathValue("id"); id != "" && !rt.anyID && s.keeps(quirkUUID) {
 		if err := uuid.Validate(id); err != nil || len(id) != 36 {
 			return s.failure(wire.BadRequest("Invalid UUID format."))
 		}

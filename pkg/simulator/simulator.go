@@ -30,6 +30,7 @@ type Simulator struct {
 	balancers *store.Table[loadBalancer]
 	jobs      *store.Table[jobs.Job]
 	seq       atomic.Int64
+	accountTables
 
 	scheduler *jobs.Scheduler
 	stop      context.CancelFunc
@@ -62,17 +63,18 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 	}
 	s := &Simulator{
 		cfg: cfg, log: cfg.Logger,
-		blocks:    store.NewTable[block]("blocks"),
-		instances: store.NewTable[instance]("instances"),
-		metals:    store.NewTable[bareMetal]("bare_metals"),
-		balancers: store.NewTable[loadBalancer]("load_balancers"),
-		jobs:      store.NewTable[jobs.Job]("jobs"),
-		faults:    faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
+		blocks:        store.NewTable[block]("blocks"),
+		instances:     store.NewTable[instance]("instances"),
+		metals:        store.NewTable[bareMetal]("bare_metals"),
+		balancers:     store.NewTable[loadBalancer]("load_balancers"),
+		jobs:          store.NewTable[jobs.Job]("jobs"),
+		accountTables: newAccountTables(),
+		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
 		change: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.SetKeys(cfg.Keys)
 	s.SetAllowedSources(cfg.AllowedSources)
-	s.store, err = store.Open(cfg.StateDir, s.blocks, s.instances, s.metals, s.balancers, s.jobs)
+	s.store, err = store.Open(cfg.StateDir, append(s.kinds(), s.blocks, s.instances, s.metals, s.balancers, s.jobs)...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +106,7 @@ func (s *Simulator) Close() error {
 }
 
 func (s *Simulator) highestSeq() int64 {
-	var high int64
+	high := s.accountTables.highestSeq()
 	for _, b := range s.blocks.All() {
 		high = max(high, b.Seq)
 	}

@@ -38,6 +38,10 @@ const (
 	jobBalancerActivate = "balancer-activate"
 	jobBalancerAddress  = "balancer-address"
 	jobBalancerSettle   = "balancer-settle"
+
+	jobDeparture  = "departure"
+	jobVPCAddress = "vpc-address"
+	jobVPCMove    = "vpc-move"
 )
 
 var transitions = map[string]transition{
@@ -60,6 +64,10 @@ var transitions = map[string]transition{
 	jobBalancerActivate: (*Simulator).activateBalancer,
 	jobBalancerAddress:  (*Simulator).showBalancerAddress,
 	jobBalancerSettle:   (*Simulator).settleBalancer,
+
+	jobDeparture:  (*Simulator).finishDeparture,
+	jobVPCAddress: (*Simulator).showVPCAddresses,
+	jobVPCMove:    (*Simulator).finishMove,
 }
 
 // transitionTimeout bounds one try of a transition; it is then tried again.

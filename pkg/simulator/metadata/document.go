@@ -3,7 +3,6 @@ package metadata
 import (
 	"fmt"
 	"hash/fnv"
-	"net"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -44,7 +43,10 @@ type nic struct {
 	IPv4        nicV4  `json:"ipv4"`
 	IPv6        nicV6  `json:"ipv6"`
 	MAC         string `json:"mac"`
+	MTU         string `json:"mtu,omitempty"`
 	NetworkType string `json:"network-type"`
+	NetworkV2ID string `json:"network-v2-id,omitempty"`
+	NetworkID   string `json:"networkid,omitempty"`
 }
 
 type nicV4 struct {
@@ -52,7 +54,7 @@ type nicV4 struct {
 	Address    string   `json:"address"`
 	Gateway    string   `json:"gateway"`
 	Netmask    string   `json:"netmask"`
-	Routes     []route  `json:"routes"`
+	Routes     []route  `json:"routes,omitempty"`
 }
 
 type route struct {
@@ -72,39 +74,49 @@ type region struct {
 	RegionCode  string `json:"regioncode"`
 }
 
-// documentOf says it in the platform's way: the region's code is upper case here (the API's is not), and tags are
-// empty even when the instance has some.
+// documentOf says it in the platform's way.
 func documentOf(doc simulator.MetadataDoc) document {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(doc.InstanceID)) // a hash never fails
 	number := sum.Sum64()
 	// The number of the first API version, which has no UUIDs.
 	legacy := fmt.Sprint(40_000_000 + number%10_000_000)
-	v6 := nicV6{Additional: []string{}, Address: doc.MainIPv6, Network: doc.NetworkV6}
-	if doc.MainIPv6 != "" {
-		v6.Prefix = "64"
-	}
 	return document{
 		Hostname: doc.Hostname, LocalHostname: doc.Hostname,
-		InstanceV2ID: doc.InstanceID, InstanceLegacy: legacy, InstanceID: legacy,
-		Interfaces: []nic{{
-			IPv4: nicV4{
-				Additional: []string{}, Address: doc.MainIP, Gateway: doc.GatewayV4, Netmask: doc.NetmaskV4,
-				Routes: []route{{Netmask: 32, Network: "169.254.169.254"}},
-			},
-			IPv6:        v6,
-			MAC:         macOf(sum.Sum(nil)),
-			NetworkType: "public",
-		}},
-		NvidiaDriver: []string{}, PublicKeys: orEmpty(doc.SSHKeys), Tags: []string{}, UserDefined: []string{},
-		Region:   region{RegionCode: strings.ToUpper(doc.Region), CountryCode: countryOf[strings.ToLower(doc.Region)]},
-		UserData: doc.UserData,
+		InstanceV2ID: doc.InstanceV2ID, InstanceLegacy: legacy, InstanceID: legacy,
+		Interfaces:   interfacesOf(doc),
+		NvidiaDriver: []string{}, PublicKeys: orEmpty(doc.SSHKeys), Tags: orEmpty(doc.Tags), UserDefined: []string{},
+		Region:   region{RegionCode: doc.RegionCode, CountryCode: countryOf[strings.ToLower(doc.Region)]},
+		UserData: doc.UserData, StartupScript: doc.StartupScript,
 	}
 }
 
-// macOf has the prefix that the platform's public interfaces have.
-func macOf(sum []byte) string {
-	return net.HardwareAddr(append([]byte{0x56, 0x00}, sum[4:8]...)).String()
+// interfacesOf are the public interface and one for each VPC. An instance without a public one has a single interface,
+// whose address is left to DHCP.
+func interfacesOf(doc simulator.MetadataDoc) []nic {
+	var out []nic
+	if doc.MainIP != "" || doc.MainIPv6 != "" {
+		v6 := nicV6{Additional: []string{}, Address: doc.MainIPv6, Network: doc.NetworkV6}
+		if doc.MainIPv6 != "" {
+			v6.Prefix = "64"
+		}
+		out = append(out, nic{
+			IPv4: nicV4{
+				Additional: orEmpty(doc.Additional), Address: doc.MainIP, Gateway: doc.GatewayV4, Netmask: doc.NetmaskV4,
+				Routes: []route{{Netmask: 32, Network: "169.254.169.254"}},
+			},
+			IPv6: v6, MAC: doc.MAC, NetworkType: "public",
+		})
+	}
+	for _, p := range doc.Private {
+		n := nic{
+			IPv4: nicV4{Additional: []string{}, Address: p.Address, Netmask: p.Netmask},
+			IPv6: nicV6{Additional: []string{}}, MAC: p.MAC, MTU: "1450", NetworkType: p.Type, NetworkV2ID: p.VPC,
+			NetworkID: "net" + strings.ReplaceAll(p.VPC, "-", "")[:13],
+		}
+		out = append(out, n)
+	}
+	return out
 }
 
 // orEmpty makes the JSON an empty list, where nil would make it null.

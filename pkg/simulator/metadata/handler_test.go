@@ -19,8 +19,13 @@ import (
 
 var worker = simulator.MetadataDoc{
 	InstanceID: "cb676a46-66fd-4dfb-b839-443f2e6c0b60",
+
+	InstanceV2ID: "cb676a46-66fd-4dfb-b839-443f2e6c0b60",
+
 	Hostname:   "worker-1",
 	Region:     "ewr",
+	RegionCode: "EWR",
+	MAC:        "56:00:03:1b:4e:ca",
 	MainIP:     "127.0.0.7",
 	NetmaskV4:  "255.255.254.0",
 	GatewayV4:  "127.0.0.1",

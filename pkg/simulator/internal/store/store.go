@@ -37,18 +37,18 @@ type Store struct {
 	db     *bbolt.DB // nil: in memory only
 	writer sync.Mutex
 	mu     sync.RWMutex // guards the rows of all tables
-	tables []loader
+	tables []Kind
 }
 
-// loader is what Open needs of a table whatever its rows are.
-type loader interface {
+// Kind is what Open needs of a table whatever its rows are; every *Table is one.
+type Kind interface {
 	bucket() string
 	load(id string, raw []byte) error
 }
 
 // Open reads the state under dir into the tables; "" keeps it in memory. It fails when another process uses the
 // directory.
-func Open(dir string, tables ...loader) (*Store, error) {
+func Open(dir string, tables ...Kind) (*Store, error) {
 	s := &Store{tables: tables}
 	for _, t := range tables {
 		if b, ok := t.(interface{ bind(s *Store) }); ok {
