@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,6 +36,9 @@ const (
 	maxRate   = 20
 )
 
+// attachWindow is how long an attach that the platform accepted may take to become visible, on the platform's clock.
+const attachWindow = 30 * time.Second
+
 // process is what runs together.
 type process struct {
 	cfg      Config
@@ -57,7 +61,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.self.run(ctx) })
 	if cfg.controller() {
-		if err := p.addController(ctx, group); err != nil {
+		if err := p.addController(); err != nil {
 			return err
 		}
 	}
@@ -87,7 +91,7 @@ func (p *process) check(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func (p *process) addController(ctx context.Context, group *errgroup.Group) error {
+func (p *process) addController() error {
 	api, err := vultr.New(vultr.Config{
 		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
 		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
@@ -95,16 +99,11 @@ func (p *process) addController(ctx context.Context, group *errgroup.Group) erro
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)
 	}
-	store := blockstore.New(api, p.registry)
+	store := blockstore.New(api, blockstore.Options{
+		AttachWindow: time.Duration(float64(attachWindow) * p.cfg.TimeScale), Registerer: p.registry,
+	})
 	p.services.Controller = controller.New(store, p.self.region)
 	p.checks = append(p.checks, identity.NewAPICheck(api).Check)
-	group.Go(func() error {
-		// Read ahead, so that the first create need not wait for it; a failure shows there.
-		if _, err := api.Regions(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Info("Could not read the regions ahead", "err", err)
-		}
-		return nil
-	})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package vultr
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/vultr/govultr/v3"
 )
@@ -19,6 +20,14 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 		return Account{}, missing(opGetAccount, "")
 	}
 	return Account{Name: answer.Account.Name, ACLs: answer.Account.ACL}, nil
+}
+
+// KeyAccepted tells when the API last accepted the key, the zero time when it never did.
+func (c *Client) KeyAccepted() time.Time {
+	if at := c.accepted.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // Regions lists the platform's locations. What it answers can be 10 minutes old.

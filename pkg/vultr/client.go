@@ -72,6 +72,8 @@ type Client struct {
 	// born is the zero of the grid on which waiters poll.
 	born    time.Time
 	waiting atomic.Int64
+	// accepted is when the API last accepted the key.
+	accepted atomic.Pointer[time.Time]
 }
 
 // New makes a Client. It reads the key, but makes no call.

@@ -38,6 +38,8 @@ func newLearned(scale float64) *learned {
 	l := &learned{scale: scale, ops: map[string]*lesson{}}
 	for op, usual := range map[string]time.Duration{
 		"create": 3 * time.Second, "attach": 4 * time.Second, "detach": 4 * time.Second,
+		// A new size shows at once; what takes time is that the guest sees it.
+		"resize": 500 * time.Millisecond,
 	} {
 		l.ops[op] = &lesson{expect: l.scaled(usual)}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"time"
 )
 
 // operation is one kind of API call. Its name is a metric label and stays stable.
@@ -92,6 +93,12 @@ func (c *Client) do(ctx context.Context, op operation, resource, path string, bo
 		return rec.err
 	case !rec.done:
 		return rec.fail(0, "", c.redact.err(err))
+	}
+	if op != opListRegions { // which is open to everybody
+		now := time.Now()
+		c.accepted.Store(&now)
+	}
+	switch {
 	case out == nil:
 		return nil
 	case len(rec.data) == 0:

@@ -57,6 +57,14 @@ func (g *SettleGuard) AttemptEnded(name string) {
 	g.attempts[name] = now
 }
 
+// Tried tells whether a create for name ended with an unknown outcome and nothing was heard of it since.
+func (g *SettleGuard) Tried(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.attempts[name]
+	return ok
+}
+
 // Seen tells that name was found or created: nothing about it is unknown any more.
 func (g *SettleGuard) Seen(name string) {
 	g.mu.Lock()

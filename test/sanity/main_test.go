@@ -6,9 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
 var update = flag.Bool("update", false, "write the golden files of skipped specs anew")
@@ -46,11 +46,8 @@ func withDriver(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	driverBinary = filepath.Join(dir, "csi")
-	build := exec.Command("go", "build", "-race", "-o", driverBinary, "../../cmd/csi")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return 0, fmt.Errorf("building the driver: %w", err)
+	if driverBinary, err = csiprocess.Build(dir, "-race"); err != nil {
+		return 0, err
 	}
 	return m.Run(), nil
 }

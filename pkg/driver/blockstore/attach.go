@@ -27,11 +27,12 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 		return volume.Volume{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
 	}
 	defer turn.Leave()
-	if v, ok := s.placed.justSeen(id, instance); ok {
+	if v, ok := s.stillThere(ctx, id, instance); ok {
 		return v, nil
 	}
 
 	// The order is given without looking first: it nearly always succeeds, and a refusal tells that looking pays.
+	s.placed.forget(id)
 	err = s.order(ctx, turn, func() error { return s.api.AttachVolume(ctx, id, instance) })
 	if err == nil || vultr.IsOutcomeUnknown(err) {
 		s.placed.ordered(id, instance)
@@ -59,6 +60,21 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 	}
 	s.placed.saw(fromAPI(v))
 	return fromAPI(v), nil
+}
+
+// stillThere gives the volume if it was seen at the instance lately: a moment ago is as good as now, and after that it
+// is worth a look whether it is still there.
+func (s *Store) stillThere(ctx context.Context, id, instance string) (volume.Volume, bool) {
+	v, ago, ok := s.placed.seenAt(id, instance)
+	if !ok || ago <= repeatWithin {
+		return v, ok
+	}
+	v, err := s.Get(ctx, id)
+	if err != nil || v.AttachedTo != instance || v.Serial == "" {
+		return volume.Volume{}, false
+	}
+	s.placed.saw(v)
+	return v, true
 }
 
 // Detach takes the volume from the instance, "" for whichever has it, and waits until the platform shows that.
@@ -90,10 +106,14 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		return refused(err, "detaching volume %s from instance %s", id, v.AttachedTo)
 	}
 	turn.Settle()
-	_, err = s.api.WaitVolume(ctx, "detach", id, func(now vultr.Volume) (bool, error) { return now.AttachedTo != v.AttachedTo, nil })
-	if err != nil && !vultr.IsNotFound(err) {
+	now, err := s.api.WaitVolume(ctx, "detach", id, func(now vultr.Volume) (bool, error) { return now.AttachedTo != v.AttachedTo, nil })
+	if vultr.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("waiting for volume %s to be detached from instance %s: %w", id, v.AttachedTo, err)
 	}
+	s.placed.saw(fromAPI(now))
 	return nil
 }
 

@@ -13,17 +13,21 @@ import (
 
 // Delete removes the volume. One that does not exist is success; an attached one is refused, never detached.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	v, err := s.Get(ctx, id)
-	if volume.ReasonOf(err) == volume.NotFound {
-		return nil
-	}
-	if err != nil {
-		return err
+	v, ago, free := s.placed.seenAt(id, "")
+	if !free || ago > freeWithin {
+		var err error
+		v, err = s.Get(ctx, id)
+		if volume.ReasonOf(err) == volume.NotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if v.AttachedTo != "" {
 		return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and is not deleted before it is detached", id, v.AttachedTo)
 	}
-	err = s.api.DeleteVolume(ctx, id)
+	err := s.api.DeleteVolume(ctx, id)
 	if err == nil || vultr.IsNotFound(err) {
 		s.recent.forget(v.Name)
 		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "name", v.Name)

@@ -36,7 +36,7 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 		return s.afterUnknownCreate(ctx, spec, err)
 	}
 	if err != nil {
-		return volume.Volume{}, fmt.Errorf("creating a %s volume of %d GiB in region %s: %w", spec.Type, spec.SizeGiB, region, err)
+		return volume.Volume{}, s.explainRefusal(ctx, spec, region, err)
 	}
 	s.guard.Seen(spec.Name)
 	s.recent.put(spec.Name, made.ID, time.Now())
@@ -48,7 +48,8 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 }
 
 // look finds the volume of a name; nil without an error is the proof that there is none. While a list cannot
-// prove it yet, look waits and looks again, until the caller's time is up.
+// prove it yet, look waits and looks again, until the caller's time is up. Of a name that nobody tried here it is
+// likely that there is none, so then it waits first: a look that cannot prove that would be for nothing.
 func (s *Store) look(ctx context.Context, name string) (*volume.Volume, error) {
 	if id, ok := s.recent.get(name, time.Now()); ok {
 		v, err := s.Get(ctx, id)
@@ -59,6 +60,11 @@ func (s *Store) look(ctx context.Context, name string) (*volume.Volume, error) {
 			return nil, err
 		}
 		s.recent.forget(name)
+	}
+	if unproven := s.absent(ctx, name, time.Now()); unproven != nil && !s.guard.Tried(name) {
+		if err := sleepFor(ctx, unproven); err != nil {
+			klog.FromContext(ctx).V(2).Info("Too little time to prove that there is no such volume, looking for it all the same", "name", name)
+		}
 	}
 	for {
 		list, err := s.api.Volumes(ctx, 0)
@@ -167,29 +173,54 @@ func orAny(limit int64) string {
 	return fmt.Sprintf("%d", limit)
 }
 
-// place chooses the first of the wished regions that sells the type.
+// place chooses the first of the wished regions that sells the type. Of a single one the platform itself is the judge.
 func (s *Store) place(ctx context.Context, spec volume.Spec) (string, error) {
-	regions, err := s.api.Regions(ctx)
+	if len(spec.Regions) == 1 {
+		return spec.Regions[0], nil
+	}
+	selling, err := s.selling(ctx, spec.Type)
 	if err != nil {
 		// The list only serves to choose and to explain; the create itself is judged by the platform.
 		klog.FromContext(ctx).Info("Could not read the list of regions, taking the first one wished", "region", spec.Regions[0], "err", err)
 		return spec.Regions[0], nil
-	}
-	option := "block_storage_" + string(blockType(spec.Type))
-	var selling []string
-	for _, r := range regions {
-		if r.Sells(option) {
-			selling = append(selling, strings.ToLower(r.ID))
-		}
 	}
 	for _, wished := range spec.Regions {
 		if slices.Contains(selling, wished) {
 			return wished, nil
 		}
 	}
+	return "", notSold(spec, selling)
+}
+
+// selling lists the regions that sell the type.
+func (s *Store) selling(ctx context.Context, t volume.DiskType) ([]string, error) {
+	regions, err := s.api.Regions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var selling []string
+	for _, r := range regions {
+		if r.Sells("block_storage_" + string(blockType(t))) {
+			selling = append(selling, strings.ToLower(r.ID))
+		}
+	}
 	slices.Sort(selling)
-	return "", volume.Errorf(volume.Exhausted, "region %s does not sell %s block storage; regions that do: %s",
+	return selling, nil
+}
+
+func notSold(spec volume.Spec, selling []string) error {
+	return volume.Errorf(volume.Exhausted, "region %s does not sell %s block storage; regions that do: %s",
 		strings.Join(spec.Regions, ", "), spec.Type, strings.Join(selling, ", "))
+}
+
+// explainRefusal says why the platform refused a create: it names no region in its own words.
+func (s *Store) explainRefusal(ctx context.Context, spec volume.Spec, region string, cause error) error {
+	if vultr.IsInvalid(cause) {
+		if selling, err := s.selling(ctx, spec.Type); err == nil && !slices.Contains(selling, region) {
+			return notSold(spec, selling)
+		}
+	}
+	return fmt.Errorf("creating a %s volume of %d GiB in region %s: %w", spec.Type, spec.SizeGiB, region, cause)
 }
 
 // afterUnknownCreate looks for the volume of a create that got no answer. Should it prove that nothing was made,

@@ -5,6 +5,7 @@
 package blockstore
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -44,18 +45,29 @@ type Store struct {
 	duplicates prometheus.Counter
 }
 
-// New makes a store. Its metrics go to reg; nil is none.
-func New(api API, reg prometheus.Registerer) *Store {
+// Options are what can be set. The zero value is right for the real platform.
+type Options struct {
+	// AttachWindow is how long an attach that was ordered may take to become visible; 0 is 30 s. It usually takes four.
+	AttachWindow time.Duration
+	// Registerer gets the metrics; nil is none.
+	Registerer prometheus.Registerer
+}
+
+const defaultAttachWindow = 30 * time.Second
+
+// New makes a store.
+func New(api API, opts Options) *Store {
 	s := &Store{
-		api:   api,
-		guard: vultr.NewSettleGuard(api.SettleTime()),
+		api:    api,
+		guard:  vultr.NewSettleGuard(api.SettleTime()),
+		placed: attachments{window: cmp.Or(opts.AttachWindow, defaultAttachWindow)},
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "csi_duplicate_volumes_total",
 			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
 		}),
 	}
-	if reg != nil {
-		reg.MustRegister(s.duplicates, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	if opts.Registerer != nil {
+		opts.Registerer.MustRegister(s.duplicates, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "csi_instance_queue_length",
 			Help: "Attach and detach operations under way or waiting for their instance.",
 		}, func() float64 { return float64(s.orders.Waiting()) }))

@@ -50,7 +50,7 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 		t.Fatal(err)
 	}
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	return &rig{Service: controller.New(blockstore.New(api, nil), region), cloud: cloud, api: api, t: t}
+	return &rig{Service: controller.New(blockstore.New(api, blockstore.Options{}), region), cloud: cloud, api: api, t: t}
 }
 
 func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {

@@ -9,9 +9,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// AccountReader is the cheapest call that proves the key.
-type AccountReader interface {
+// KeyProver proves that the platform accepts the key.
+type KeyProver interface {
+	// Account is the cheapest call that does.
 	Account(ctx context.Context) (vultr.Account, error)
+	// KeyAccepted tells when any call last did, the zero time when none has yet.
+	KeyAccepted() time.Time
 }
 
 const (
@@ -27,7 +30,7 @@ const (
 // APICheck tells whether the platform accepts the key. An API that is slow, throttled or down is no fault of this
 // process, and a restart would not help: only a refused key is.
 type APICheck struct {
-	api AccountReader
+	api KeyProver
 
 	mu      sync.Mutex
 	checked time.Time
@@ -36,12 +39,15 @@ type APICheck struct {
 }
 
 // NewAPICheck makes the check.
-func NewAPICheck(api AccountReader) *APICheck { return &APICheck{api: api} }
+func NewAPICheck(api KeyProver) *APICheck { return &APICheck{api: api} }
 
-// Check answers from memory while that is fresh; else it asks, for at most two seconds, and answers from memory
+// Check answers from memory while that is fresh, and while other calls prove the key; else it asks, for at most two seconds, and answers from memory
 // when the API takes longer.
 func (c *APICheck) Check(ctx context.Context) error {
 	c.mu.Lock()
+	if at := c.api.KeyAccepted(); at.After(c.checked) {
+		c.checked, c.last = at, nil
+	}
 	age := goodFor
 	if c.last != nil {
 		age = badFor

@@ -48,8 +48,16 @@ func TestProbeAnswersNotReady(t *testing.T) {
 
 // account answers as a test tells it.
 type account struct {
-	calls  atomic.Int32
-	answer atomic.Pointer[answer]
+	calls    atomic.Int32
+	answer   atomic.Pointer[answer]
+	accepted atomic.Pointer[time.Time]
+}
+
+func (a *account) KeyAccepted() time.Time {
+	if at := a.accepted.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 type answer struct {
@@ -124,4 +132,29 @@ func TestOnlyARefusedKeyIsUnhealthy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOtherCallsProveTheKey: while the driver works no probe costs a call.
+func TestOtherCallsProveTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(answer{err: &vultr.Error{Status: http.StatusUnauthorized}})
+		c := NewAPICheck(a)
+		for range 10 {
+			now := time.Now()
+			a.accepted.Store(&now)
+			time.Sleep(goodFor - time.Second)
+			if err := c.Check(t.Context()); err != nil || a.calls.Load() != 0 {
+				t.Fatalf("%d calls, %v", a.calls.Load(), err)
+			}
+		}
+		time.Sleep(goodFor)
+		if err := c.Check(t.Context()); err == nil {
+			t.Error("an old proof was believed")
+		}
+		now := time.Now().Add(time.Nanosecond)
+		a.accepted.Store(&now)
+		if err := c.Check(t.Context()); err != nil {
+			t.Errorf("after the key was accepted again: %v", err)
+		}
+	})
 }

@@ -87,7 +87,7 @@ func (s *Service) awaitSize(ctx context.Context, d device.Device, wish int64) (i
 				"wished are %d. Some instances see it only after the volume was detached and attached again (start the pod anew on another node) or after a reboot",
 				d.Path, d.Serial, size, wish)
 		}
-		pause = min(2*pause, time.Second)
+		pause = min(2*pause, 250*time.Millisecond) // it is one ioctl
 	}
 }
 
