@@ -8,11 +8,14 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
 
@@ -87,6 +90,25 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		Region:        p.region,
 		LabelInStatus: p.options.LabelInStatus,
 	})
+	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
+	forget(factory.Core().V1().Services().Informer(), p.balancers.Forget)
+}
+
+// forget drops what is remembered of an object when that is deleted.
+func forget(informer cache.SharedIndexInformer, drops ...func(types.UID)) {
+	// Its error says that the informer has stopped: then this process does not lead any more.
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(object any) {
+		if last, missed := object.(cache.DeletedFinalStateUnknown); missed {
+			object = last.Obj
+		}
+		known, ok := object.(metav1.Object)
+		if !ok {
+			return
+		}
+		for _, drop := range drops {
+			drop(known.GetUID())
+		}
+	}})
 }
 
 // Recovery returns the controller of fast node recovery, nil if it is off.

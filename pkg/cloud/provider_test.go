@@ -228,6 +228,65 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// What is remembered of an object goes with it: the same complaint about a new one is made again.
+func TestDeletedObjectsAreForgotten(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{})
+	client := fake.NewClientset()
+	foreign := node("foreign", "aws:///i-1", v1.ConditionTrue)
+	service := &v1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "web", UID: "6c8f4d0c-43b6-4d94-b8f5-1c5c0e0a3c11",
+			Annotations: map[string]string{"service.beta.kubernetes.io/vultr-loadbalancer-nonsense": "1"},
+		},
+		Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, NodePort: 30080}}},
+	}
+	p := leading(t, newClient(t, c), client, cloud.Options{Region: "ewr"})
+	instances, _ := p.InstancesV2()
+	balancers, _ := p.LoadBalancer()
+	told := func() (nodes, services int32) {
+		events, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range events.Items {
+			switch e := &events.Items[i]; {
+			case e.InvolvedObject.Kind == "Node":
+				nodes += e.Count
+			case strings.Contains(e.Message, "nonsense"):
+				services += e.Count
+			}
+		}
+		return nodes, services
+	}
+	for _, times := range []int32{1, 2} {
+		if err := client.Tracker().Add(foreign.DeepCopy()); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Tracker().Add(service.DeepCopy()); err != nil {
+			t.Fatal(err)
+		}
+		limit := time.Now().Add(patience)
+		for {
+			_, _ = instances.InstanceExists(t.Context(), foreign)
+			_, _ = balancers.EnsureLoadBalancer(t.Context(), "", service, nil)
+			nodes, services := told()
+			if nodes == times && services == times {
+				break
+			}
+			if nodes > times || services > times || time.Now().After(limit) {
+				t.Fatalf("told %d times about the node and %d about the Service, want %d", nodes, services, times)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("nodes"), "", foreign.Name); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("services"), "shop", service.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestProveKey(t *testing.T) {
 	c := simtest.Start(t, simtest.Options{})
 	if err := cloud.ProveKey(t.Context(), newClient(t, c)); err != nil {

@@ -158,9 +158,9 @@ func (i *Instances) tell(node *v1.Node, reason, message string) {
 	}
 }
 
-// forget makes the next complaint about a Node count as new.
-func (i *Instances) forget(node *v1.Node) {
+// Forget drops what was said about a Node, because it is no more or because it is well: the next complaint is new.
+func (i *Instances) Forget(uid types.UID) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.told, node.UID)
+	delete(i.told, uid)
 }

@@ -44,7 +44,7 @@ func (i *Instances) lookUp(ctx context.Context, node *v1.Node) (vultr.Instance, 
 		i.tell(node, "InstanceNotMatched", "The instance of this node cannot be found: "+err.Error())
 		return vultr.Instance{}, fmt.Errorf("node %s: %w", node.Name, err)
 	}
-	i.forget(node)
+	i.Forget(node.UID)
 	return i.whole(ctx, instance)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -74,6 +75,9 @@ var _ cloudprovider.LoadBalancer = (*Balancers)(nil)
 func New(config Config) *Balancers {
 	return &Balancers{Config: config, locks: newKeyedLock(), memories: newMemories(), pace: newPace()}
 }
+
+// Forget drops what this process remembers of a Service that is no more.
+func (b *Balancers) Forget(uid types.UID) { b.memories.drop(uid) }
 
 // GetLoadBalancerName returns the label of the load balancers that are made here. It is the official default, so
 // that a load balancer is found again by whichever controller looks for it.

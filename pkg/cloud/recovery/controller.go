@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -32,6 +33,9 @@ const (
 	againFailed = 10 * time.Second
 	// lookTimeout bounds one look.
 	lookTimeout = 20 * time.Second
+	// parallel is how many Nodes are dealt with at once: one that waits for an answer must not keep the others, when
+	// many machines were destroyed together. The client's own limit decides how fast the API is asked.
+	parallel = 16
 )
 
 // Controller marks the Nodes of instances that are proven gone.
@@ -42,8 +46,16 @@ type Controller struct {
 	prober   *Prober
 	recorder record.EventRecorder
 
-	next  map[types.UID]time.Time // when an instance is asked for again
-	alone map[types.UID]bool      // Nodes about which ErrNoWitness was told
+	slots   chan struct{} // one for each visit under way
+	mu      sync.Mutex
+	watched map[types.UID]*watch
+}
+
+// watch is what is known of a Node that is not ready. It is read and changed under the Controller's lock.
+type watch struct {
+	next time.Time // when its instance is asked for again
+	busy bool      // a visit is under way
+	told string    // the last Event about a doubt
 }
 
 // NewController makes one; Run starts it.
@@ -52,7 +64,7 @@ func NewController(client kubernetes.Interface, nodes corelisters.NodeLister, sy
 ) *Controller {
 	return &Controller{
 		client: client, nodes: nodes, synced: synced, prober: prober, recorder: recorder,
-		next: map[types.UID]time.Time{}, alone: map[types.UID]bool{},
+		slots: make(chan struct{}, parallel), watched: map[types.UID]*watch{},
 	}
 }
 
@@ -61,6 +73,8 @@ func (c *Controller) Run(ctx context.Context) {
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
 		return
 	}
+	var visits sync.WaitGroup
+	defer visits.Wait() // whoever leads next must not meet them
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {
@@ -68,24 +82,61 @@ func (c *Controller) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			c.round(ctx)
+			c.round(ctx, &visits)
 		}
 	}
 }
 
-func (c *Controller) round(ctx context.Context) {
-	logger := klog.FromContext(ctx)
+// round begins a visit for every Node that needs one.
+func (c *Controller) round(ctx context.Context, visits *sync.WaitGroup) {
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
-		logger.Error(err, "Listing nodes failed")
+		klog.FromContext(ctx).Error(err, "Listing nodes failed")
 		return
 	}
 	c.drop(nodes)
 	for _, node := range nodes {
-		if err := c.visit(ctx, node); err != nil && ctx.Err() == nil {
-			c.next[node.UID] = time.Now().Add(againFailed)
-			logger.Error(err, "Finding out about the instance of a node failed", "node", klog.KObj(node))
+		todo := c.begin(node)
+		if todo == nothing {
+			continue
 		}
+		visits.Go(func() {
+			defer func() { <-c.slots }()
+			next := c.visit(ctx, node, todo)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			w := c.watched[node.UID]
+			w.busy, w.next = false, time.Now().Add(next)
+		})
+	}
+}
+
+// begin decides about a Node and takes a slot if there is something to do; without a free one its turn comes in a later round.
+func (c *Controller) begin(node *v1.Node) action {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watched[node.UID]
+	if w == nil {
+		w = &watch{}
+	}
+	if w.busy {
+		return nothing
+	}
+	todo := decide(node, w.next, time.Now())
+	if todo == nothing {
+		if isReady(node) {
+			c.prober.Forget(node.UID)
+			delete(c.watched, node.UID)
+		}
+		return nothing
+	}
+	select {
+	case c.slots <- struct{}{}:
+		w.busy = true
+		c.watched[node.UID] = w
+		return todo
+	default:
+		return nothing
 	}
 }
 
@@ -95,10 +146,11 @@ func (c *Controller) drop(nodes []*v1.Node) {
 	for _, node := range nodes {
 		there[node.UID] = true
 	}
-	for uid := range c.next {
-		if !there[uid] {
-			delete(c.next, uid)
-			delete(c.alone, uid)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for uid, w := range c.watched {
+		if !there[uid] && !w.busy {
+			delete(c.watched, uid)
 			c.prober.Forget(uid)
 		}
 	}
@@ -128,57 +180,61 @@ func decide(node *v1.Node, next, now time.Time) action {
 	return look
 }
 
-func (c *Controller) visit(ctx context.Context, node *v1.Node) error {
-	switch decide(node, c.next[node.UID], time.Now()) {
-	case nothing:
-		if isReady(node) {
-			c.prober.Forget(node.UID)
-			delete(c.alone, node.UID)
-			delete(c.next, node.UID)
-		}
-		return nil
-	case unmark:
+// visit does what was decided and says when the Node's turn comes again.
+func (c *Controller) visit(ctx context.Context, node *v1.Node, todo action) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var err error
+	next := againFailed
+	if todo == unmark {
 		c.prober.Forget(node.UID)
-		return c.unmark(ctx, node, "it reports to the cluster again")
-	case look:
+		err = c.unmark(ctx, node, "it reports to the cluster again")
+	} else {
+		next, err = c.look(ctx, node)
 	}
-	return c.look(ctx, node)
+	if err == nil {
+		return next
+	}
+	if !errors.Is(err, context.Canceled) {
+		klog.FromContext(ctx).Error(err, "Finding out about the instance of a node failed", "node", klog.KObj(node))
+	}
+	return againFailed
 }
 
 // look asks for the instance and does what the answer is good for.
-func (c *Controller) look(ctx context.Context, node *v1.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
+func (c *Controller) look(ctx context.Context, node *v1.Node) (next time.Duration, err error) {
 	presence, _, err := c.prober.Look(ctx, node)
-	if errors.Is(err, ErrNoWitness) {
-		c.tellAlone(node)
-		c.next[node.UID] = time.Now().Add(againPresent)
-		return nil
+	if doubt, doubtful := errors.AsType[*DoubtError](err); doubtful {
+		c.tell(node, doubt)
+		return againPresent, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch presence {
 	case Suspected:
-		c.next[node.UID] = time.Now().Add(pause)
+		return pause, nil
 	case Gone:
-		c.next[node.UID] = time.Now().Add(againPresent)
 		if !balancer.IsDeleted(node) {
-			return c.mark(ctx, node)
+			return againPresent, c.mark(ctx, node)
 		}
 	case Present:
-		c.next[node.UID] = time.Now().Add(againPresent)
 		if balancer.IsDeleted(node) {
-			return c.unmark(ctx, node, "its instance exists")
+			return againPresent, c.unmark(ctx, node, "its instance exists")
 		}
 	}
-	return nil
+	return againPresent, nil
 }
 
-func (c *Controller) tellAlone(node *v1.Node) {
-	if !c.alone[node.UID] {
-		c.alone[node.UID] = true
-		c.recorder.Event(node, v1.EventTypeWarning, "InstanceNotSeen", "The instance was not found, but "+ErrNoWitness.Error()+". Does the API key belong to this account?")
+// tell makes an Event of a doubt when it is a new one.
+func (c *Controller) tell(node *v1.Node, doubt *DoubtError) {
+	c.mu.Lock()
+	w := c.watched[node.UID]
+	known := w.told == doubt.Reason
+	w.told = doubt.Reason
+	c.mu.Unlock()
+	if !known {
+		c.recorder.Event(node, v1.EventTypeWarning, doubt.Reason, "The instance was not found, but "+doubt.Error()+". Does the API key belong to this account?")
 	}
 }
 

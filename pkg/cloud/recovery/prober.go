@@ -8,7 +8,6 @@ package recovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,11 +40,51 @@ const (
 	Gone
 )
 
-// pause is the least time between the two looks.
-const pause = 5 * time.Second
+// The least time between the two looks.
+const (
+	pause = 5 * time.Second
+	// MassPause is that when most of the cluster is missing: time for people to see the Events and to stop it, by
+	// giving the right key or by scaling the controller to zero.
+	MassPause = 10 * time.Minute
+)
 
-// ErrNoWitness is returned when an instance is not found and none of the cluster's others can be seen either.
-var ErrNoWitness = errors.New("none of the cluster's other instances can be seen with this API key, so nothing is concluded from one that is missing")
+// fewest is how many instances have to be missing to count as most of a cluster. Two machines may well die together.
+const fewest = 3
+
+// Reasons of a DoubtError.
+const (
+	NoWitness   = "InstanceNotSeen"
+	MostMissing = "MostInstancesNotSeen"
+)
+
+// DoubtError is returned when an instance is not found, but the key may just not show the whole cluster.
+type DoubtError struct {
+	// Reason is NoWitness or MostMissing.
+	Reason string
+	// Missing of Total instances of the cluster's Nodes are not in the account.
+	Missing, Total int
+}
+
+// Error says what is doubtful and what follows from it.
+func (e *DoubtError) Error() string {
+	if e.Reason == NoWitness {
+		return "none of the cluster's other instances can be seen with this API key, so nothing is concluded from one that is missing"
+	}
+	return fmt.Sprintf("neither were most others: %d of the cluster's %d instances are not in the account. "+
+		"If that is still so %d minutes after it was first noticed, they count as deleted", e.Missing, e.Total, int(MassPause.Minutes()))
+}
+
+// doubt judges by how many of the cluster's instances are missing whether the key can be trusted to show them: one that
+// sees none of the others proves nothing, and one that sees fewer than half of them proves it slowly.
+func doubt(missing, total int) *DoubtError {
+	switch {
+	case missing >= total:
+		return &DoubtError{Reason: NoWitness, Missing: missing, Total: total}
+	case missing >= fewest && 2*missing > total:
+		return &DoubtError{Reason: MostMissing, Missing: missing, Total: total}
+	}
+	return nil
+}
 
 // Prober proves that instances are gone.
 type Prober struct {
@@ -81,29 +120,43 @@ func (p *Prober) Look(ctx context.Context, node *v1.Node) (Presence, time.Time, 
 	case !vultr.IsNotFound(err):
 		return Present, time.Time{}, err
 	}
-	if err := p.witness(ctx, node, asked); err != nil {
+	missing, total, err := p.count(ctx, id, asked)
+	if err != nil {
 		p.Forget(node.UID)
 		return Present, time.Time{}, err
 	}
-	return p.missed(node.UID, asked)
+	doubtful := doubt(missing, total)
+	if doubtful != nil && doubtful.Reason == NoWitness {
+		p.Forget(node.UID)
+		return Present, time.Time{}, doubtful
+	}
+	proven := p.missed(node.UID, asked, doubtful != nil)
+	switch {
+	case !proven.IsZero():
+		return Gone, proven, nil
+	case doubtful != nil:
+		return Suspected, time.Time{}, doubtful
+	}
+	return Suspected, time.Time{}, nil
 }
 
-// missed counts a look that found nothing.
-func (p *Prober) missed(uid types.UID, asked time.Time) (Presence, time.Time, error) {
+// missed counts a look that found nothing and gives the time of the proof, zero if there is none yet.
+func (p *Prober) missed(uid types.UID, asked time.Time, slow bool) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known, before := p.missing[uid]
+	between := pause
+	if slow {
+		between = MassPause
+	}
 	switch {
 	case !before:
 		known.first = time.Now()
-	case known.proven.IsZero() && asked.Sub(known.first) >= pause:
+	case known.proven.IsZero() && asked.Sub(known.first) >= between:
 		known.proven = time.Now()
 	}
 	p.missing[uid] = known
-	if known.proven.IsZero() {
-		return Suspected, time.Time{}, nil
-	}
-	return Gone, known.proven, nil
+	return known.proven
 }
 
 // Forget drops what is known of a Node's instance, for example because the Node is well.
@@ -113,27 +166,34 @@ func (p *Prober) Forget(uid types.UID) {
 	delete(p.missing, uid)
 }
 
-// witness makes sure that the key can see this cluster at all: a key of another or an emptied account answers 404
-// for every instance, and must not cost the cluster its Nodes. The list must be of the time since the question: an
-// older one may have been read with a key that was replaced since.
-func (p *Prober) witness(ctx context.Context, missing *v1.Node, asked time.Time) error {
+// count tells how many instances of the cluster's Nodes are not in the account, the missing one among them, and how
+// many there are: a key of another or an emptied account answers 404 for every instance, and must not cost the
+// cluster its Nodes. The list must be of the time since the question: an older one may have been read with a key that
+// was replaced since.
+func (p *Prober) count(ctx context.Context, missing string, asked time.Time) (absent, total int, err error) {
 	list, err := p.api.Instances(ctx, time.Since(asked))
 	if err != nil {
-		return fmt.Errorf("looking for other instances of the cluster: %w", err)
+		return 0, 0, fmt.Errorf("looking for other instances of the cluster: %w", err)
 	}
-	seen := make(map[string]bool, len(list.Items))
+	there := make(map[string]bool, len(list.Items))
 	for _, instance := range list.Items {
-		seen[instance.ID] = true
+		there[instance.ID] = true
 	}
 	nodes, err := p.nodes.List(labels.Everything())
 	if err != nil {
-		return fmt.Errorf("listing nodes: %w", err)
+		return 0, 0, fmt.Errorf("listing nodes: %w", err)
 	}
+	delete(there, missing) // the direct answer counts
+	expected := map[string]bool{missing: true}
 	for _, node := range nodes {
-		id, err := providerid.Parse(node.Spec.ProviderID)
-		if err == nil && node.UID != missing.UID && node.Spec.ProviderID != missing.Spec.ProviderID && seen[id] {
-			return nil
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
+			expected[id] = true
 		}
 	}
-	return ErrNoWitness
+	for id := range expected {
+		if !there[id] {
+			absent++
+		}
+	}
+	return absent, len(expected), nil
 }
