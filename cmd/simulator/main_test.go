@@ -57,7 +57,7 @@ func TestBadFlags(t *testing.T) {
 		"no flag":   {[]string{"serve"}, []string{`"serve" is no flag`}},
 		"addresses": {[]string{"--listen=127.0.0.1", "--admin-listen=127.0.0.1:http"}, []string{"--listen: address 127.0.0.1: missing port", "--admin-listen: address 127.0.0.1:http"}},
 		"twice":     {[]string{"--listen=127.0.0.1:1", "--admin-listen=127.0.0.1:1"}, []string{"--listen and --admin-listen are both 127.0.0.1:1"}},
-		"ranges":    {[]string{"--instance-range=x", "--balancer-range=y"}, []string{"--instance-range", "--balancer-range"}},
+		"ranges":    {[]string{"--instance-range=x", "--balancer-range=y", "--balancer-range-v6=10.0.0.0/8"}, []string{"--instance-range", "--balancer-range", "an IPv6 range is needed"}},
 		"overlap":   {[]string{"--instance-range=10.0.0.0/16", "--balancer-range=10.0.1.0/24"}, []string{"overlap"}},
 		"bridge":    {[]string{"--balancer-bridge=nosuch0"}, []string{"loopback addresses", "no such network interface"}},
 		"numbers": {

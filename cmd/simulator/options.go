@@ -28,10 +28,10 @@ type options struct {
 	state             string
 	noDisks, keepDisk bool
 
-	balancers, balancerRange, balancerBridge string
-	instanceRange                            string
-	legacyVPC2                               bool
-	maxInstances                             int
+	balancers, balancerRange, balancerRangeV6, balancerBridge string
+	instanceRange                                             string
+	legacyVPC2                                                bool
+	maxInstances                                              int
 
 	machineHook        string
 	machineHookTimeout time.Duration
@@ -50,6 +50,7 @@ type options struct {
 	growOnReattach bool
 	keys           []string
 	lbRange, vmIPs netip.Prefix
+	lbRangeV6      netip.Prefix // the zero value is no IPv6
 }
 
 // reattach is the value of --guest-growth with which a guest sees growth only after a new attach.
@@ -72,7 +73,8 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 
 	f.StringVar(&o.balancers, "balancers", "on", "on: load balancers forward traffic; off: they are in the API only")
 	f.StringVar(&o.balancerRange, "balancer-range", balancer.DefaultRange.String(), "where load balancers get their addresses")
-	f.StringVar(&o.balancerBridge, "balancer-bridge", "", "link that gets each load balancer's address as a /32; \"\" for addresses that are local anyway")
+	f.StringVar(&o.balancerRangeV6, "balancer-range-v6", "", "where load balancers get their IPv6 addresses, such as fd00:1b::/112; needs root; \"\" gives them none")
+	f.StringVar(&o.balancerBridge, "balancer-bridge", "", "link that gets each load balancer's address as a /32 or /128; \"\" for addresses that are local anyway (IPv6 then uses lo)")
 	f.StringVar(&o.instanceRange, "instance-range", "198.18.0.0/16", "where instances get their main_ip, in order from the 11th address")
 	f.BoolVar(&o.legacyVPC2, "legacy-vpc2", false, "answer the routes of VPC 2.0, which the platform took away, with an empty list: released Terraform providers read one")
 	f.IntVar(&o.maxInstances, "max-instances", 0, "how many instances the account may have; 0 is no limit")
@@ -204,6 +206,14 @@ func (o *options) validateRanges(fault func(string, ...any)) {
 		fault("--balancer-range %s and --instance-range %s overlap", o.lbRange, o.vmIPs)
 	case o.balancerBridge != "" && o.lbRange.Addr().IsLoopback():
 		fault("--balancer-bridge %s: nobody reaches the loopback addresses of --balancer-range %s through a bridge", o.balancerBridge, o.lbRange)
+	}
+	if o.balancerRangeV6 != "" {
+		if o.lbRangeV6, err = netip.ParsePrefix(o.balancerRangeV6); err == nil && o.lbRangeV6.Addr().Is4() {
+			err = errors.New("an IPv6 range is needed")
+		}
+		if err != nil {
+			fault("--balancer-range-v6 %s: %w", o.balancerRangeV6, err)
+		}
 	}
 	if o.balancerBridge != "" {
 		if _, err := net.InterfaceByName(o.balancerBridge); err != nil {

@@ -35,7 +35,8 @@ func openPlanes(ctx context.Context, o *options) (*planes, error) {
 	}
 	if o.balancers == "on" {
 		p.balancers, err = balancer.New(balancer.Config{
-			Range: o.lbRange, Bridge: o.balancerBridge, StateFile: filepath.Join(o.state, "addresses.json"), Logger: klog.FromContext(ctx),
+			Range: o.lbRange, RangeV6: o.lbRangeV6, Bridge: o.balancerBridge,
+			StateFile: filepath.Join(o.state, "addresses.json"), Logger: klog.FromContext(ctx),
 		})
 		faults = append(faults, err)
 	}

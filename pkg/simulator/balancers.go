@@ -17,6 +17,7 @@ type loadBalancer struct {
 	Active bool   `json:"active"`
 	// Address is reserved when the load balancer becomes active and shown a little later.
 	Address      string `json:"address,omitempty"`
+	AddressV6    string `json:"address_v6,omitempty"`
 	AddressShown bool   `json:"address_shown"`
 	// ActivatingUntil is when the nodes of a changed node count are up.
 	ActivatingUntil time.Time `json:"activating_until"`
@@ -100,16 +101,19 @@ func newBalancerSettings() balancerSettings {
 func (l loadBalancer) settled(now time.Time) bool { return l.Active && !now.Before(l.ActivatingUntil) }
 
 func (s *Simulator) showBalancer(l loadBalancer) any {
-	status, v4, v4s := "pending", "", []string{}
+	status, v4, v6, v4s, v6s := "pending", "", "", []string{}, []string{}
 	if l.Active {
 		status = "active"
 	}
 	if l.AddressShown {
 		v4, v4s = l.Address, []string{l.Address}
+		if l.AddressV6 != "" {
+			v6, v6s = l.AddressV6, []string{l.AddressV6}
+		}
 	}
 	body := map[string]any{
 		"id": l.ID, "date_created": wire.Time(l.Created), "region": l.Region, "label": l.Label, "status": status,
-		"ipv4": v4, "ipv6": "", "cname": "vlb-" + l.ID + ".vultrlb.com", "global_cname": "",
+		"ipv4": v4, "ipv6": v6, "cname": "vlb-" + l.ID + ".vultrlb.com", "global_cname": "",
 		"generic_info": map[string]any{
 			"balancing_algorithm": l.Algorithm, "timeout": l.Timeout, "ssl_redirect": l.SSLRedirect,
 			s.stickyName():   map[string]any{"cookie_name": l.StickyCookie},
@@ -120,7 +124,7 @@ func (s *Simulator) showBalancer(l loadBalancer) any {
 		"instances":      orEmpty(l.Instances),
 		"auto_ssl":       map[string]any{"domain_zone": "", "domain_sub": "", "domain": ""},
 		"global_regions": []string{},
-		"node_ips":       map[string]any{"v4": v4s, "v6": []string{}, "private": []string{}},
+		"node_ips":       map[string]any{"v4": v4s, "v6": v6s, "private": []string{}},
 	}
 	if !s.keeps(quirkLBObjects) {
 		delete(body, "auto_ssl")

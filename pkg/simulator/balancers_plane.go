@@ -18,11 +18,10 @@ func (s *Simulator) activateBalancer(ctx context.Context, job jobs.Job) (commit,
 		return nil, nil
 	}
 	if s.cfg.Balancers != nil {
-		address, err := s.cfg.Balancers.Addresses(ctx, l.ID)
-		if err != nil {
+		var err error
+		if l.Address, l.AddressV6, err = s.cfg.Balancers.Addresses(ctx, l.ID); err != nil {
 			return nil, fmt.Errorf("reserve an address: %w", err)
 		}
-		l.Address = address
 		if err := s.cfg.Balancers.Apply(ctx, s.balancerSpec(l)); err != nil {
 			return nil, err
 		}
@@ -33,9 +32,9 @@ func (s *Simulator) activateBalancer(ctx context.Context, job jobs.Job) (commit,
 			s.scheduleSettle(tx, jobBalancerSettle, l.ID)
 			return nil
 		}
-		now.Active, now.Address = true, l.Address
+		now.Active, now.Address, now.AddressV6 = true, l.Address, l.AddressV6
 		if s.cfg.Balancers == nil {
-			now.Address = s.freeBalancerAddress(tx)
+			now.Address, now.AddressV6 = s.freeBalancerAddress(tx), ""
 		}
 		now.AddressShown = !s.keeps(quirkLBAddress)
 		s.balancers.Put(tx, l.ID, now)
@@ -74,7 +73,7 @@ func (s *Simulator) settleBalancer(ctx context.Context, job jobs.Job) (commit, e
 func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
 	h := l.HealthCheck
 	spec := BalancerSpec{
-		ID: l.ID, Address: l.Address, Algorithm: l.Algorithm, Timeout: time.Duration(l.Timeout) * time.Second,
+		ID: l.ID, Address: l.Address, AddressV6: l.AddressV6, Algorithm: l.Algorithm, Timeout: time.Duration(l.Timeout) * time.Second,
 		SSLRedirect: l.SSLRedirect, ProxyProtocol: l.ProxyProtocol, HTTP2: l.HTTP2, HTTP3: l.HTTP3, StickyCookie: l.StickyCookie,
 		HealthCheck: BalancerHealthCheck{
 			Protocol: h.Protocol, Port: h.Port, Path: h.Path,

@@ -21,8 +21,8 @@ type memoryBalancers struct {
 	slow  time.Duration // how long an Apply takes
 }
 
-func (m *memoryBalancers) Addresses(context.Context, string) (string, error) {
-	return "127.64.0.1", nil
+func (m *memoryBalancers) Addresses(context.Context, string) (v4, v6 string, err error) {
+	return "127.64.0.1", "2001:db8::1", nil
 }
 
 func (m *memoryBalancers) Apply(_ context.Context, spec simulator.BalancerSpec) error {

@@ -48,8 +48,9 @@ type Disks interface {
 
 // Balancers is the data plane of load balancers.
 type Balancers interface {
-	// Addresses reserves an IPv4 address for the load balancer; the same ID always gets the same one.
-	Addresses(ctx context.Context, id string) (v4 string, err error)
+	// Addresses reserves an address of each IP version for the load balancer, v6 being "" where there is no IPv6; the
+	// same ID always gets the same ones.
+	Addresses(ctx context.Context, id string) (v4, v6 string, err error)
 	// Apply starts the load balancer or changes it live. Established connections of listeners that stay go on.
 	Apply(ctx context.Context, spec BalancerSpec) error
 	// Remove stops all listeners and gives the address back. An unknown ID is no error.
@@ -64,8 +65,9 @@ type Balancers interface {
 // BalancerSpec is everything that the data plane needs to know of one load balancer.
 type BalancerSpec struct {
 	ID string
-	// Address is where the listeners bind, as Addresses gave it.
-	Address string
+	// Address is where the listeners bind, as Addresses gave it; AddressV6 is "" without IPv6.
+	Address   string
+	AddressV6 string
 	// Algorithm is "roundrobin" or "leastconn".
 	Algorithm string
 	// Timeout is how long a connection may be idle.

@@ -25,8 +25,8 @@ type addresses struct {
 }
 
 func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
-	if !pool.Addr().Is4() || pool.Bits() > 30 || pool.Bits() < 8 {
-		return nil, fmt.Errorf("load balancer addresses %s: an IPv4 range between /8 and /30 is needed", pool)
+	if hosts := pool.Addr().BitLen() - pool.Bits(); hosts < 2 || pool.Bits() < 8 {
+		return nil, fmt.Errorf("load balancer addresses %s: a range between /8 and /%d is needed", pool, pool.Addr().BitLen()-2)
 	}
 	a := &addresses{pool: pool.Masked(), file: file, byID: map[string]netip.Addr{}, taken: map[netip.Addr]string{}}
 	if file == "" {
@@ -60,11 +60,10 @@ func (a *addresses) reserve(id string) (netip.Addr, error) {
 	if address, ok := a.byID[id]; ok {
 		return address, nil
 	}
-	size := uint32(1) << (32 - a.pool.Bits())
-	usable := size - 2 // neither the network's address nor the broadcast address
+	usable := a.usable()
 	sum := fnv.New64a()
-	_, _ = sum.Write([]byte(id))                  // a hash never fails
-	first := uint32(sum.Sum64() % uint64(usable)) //nolint:gosec // smaller than usable
+	_, _ = sum.Write([]byte(id)) // a hash never fails
+	first := sum.Sum64() % usable
 	for i := range usable {
 		address := a.nth(1 + (first+i)%usable)
 		if _, used := a.taken[address]; !used {
@@ -74,10 +73,21 @@ func (a *addresses) reserve(id string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("all %d load balancer addresses of %s are taken", usable, a.pool)
 }
 
-func (a *addresses) nth(n uint32) netip.Addr {
-	bytes := a.pool.Addr().As4()
-	binary.BigEndian.PutUint32(bytes[:], binary.BigEndian.Uint32(bytes[:])+n)
-	return netip.AddrFrom4(bytes)
+// usable is how many addresses can be given: neither the network's own nor the last, and of a wide range the first
+// four thousand million.
+func (a *addresses) usable() uint64 {
+	bits := min(a.pool.Addr().BitLen()-a.pool.Bits(), 32)
+	return uint64(1)<<bits - 2
+}
+
+func (a *addresses) nth(n uint64) netip.Addr {
+	bytes := a.pool.Addr().As16()
+	binary.BigEndian.PutUint64(bytes[8:], binary.BigEndian.Uint64(bytes[8:])+n)
+	address := netip.AddrFrom16(bytes)
+	if a.pool.Addr().Is4() {
+		return address.Unmap()
+	}
+	return address
 }
 
 // claim makes sure that the address belongs to the ID.

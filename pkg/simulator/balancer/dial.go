@@ -19,11 +19,15 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 // dialFrom dials from the load balancer's own address, which is what the nodes of the real platform see as source.
 // Loopback and other addresses cannot talk to each other: between them the kernel chooses the source.
-func dialFrom(source netip.Addr) dialFunc {
+func dialFrom(own endpoint) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		dialer := &net.Dialer{Timeout: dialTimeout}
 		target, err := netip.ParseAddrPort(address)
-		if err == nil && target.Addr().IsLoopback() == source.IsLoopback() && target.Addr().Is4() == source.Is4() {
+		source := own.v4
+		if err == nil && target.Addr().Is6() {
+			source = own.v6
+		}
+		if err == nil && source.IsValid() && target.Addr().IsLoopback() == source.IsLoopback() {
 			local := netip.AddrPortFrom(source, 0)
 			if network == "udp" {
 				dialer.LocalAddr = net.UDPAddrFromAddrPort(local)

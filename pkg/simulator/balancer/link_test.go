@@ -57,7 +57,7 @@ func TestBridgeAddresses(t *testing.T) {
 	plane := mustNew(t, config)
 	spec := simulator.BalancerSpec{ID: "lb-1", Rules: []simulator.BalancerRule{rule("tcp", 80, 30080)}}
 	var err error
-	if spec.Address, err = plane.Addresses(t.Context(), spec.ID); err != nil {
+	if spec.Address, _, err = plane.Addresses(t.Context(), spec.ID); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -78,7 +78,7 @@ func TestBridgeAddresses(t *testing.T) {
 	if ids, err := next.List(t.Context()); err != nil || !slices.Equal(ids, []string{"lb-1"}) {
 		t.Errorf("after a kill: %v, %v", ids, err)
 	}
-	if again, err := next.Addresses(t.Context(), spec.ID); err != nil || again != spec.Address {
+	if again, _, err := next.Addresses(t.Context(), spec.ID); err != nil || again != spec.Address {
 		t.Errorf("the address changed from %s to %s, %v", spec.Address, again, err)
 	}
 	if err := next.Apply(t.Context(), spec); err != nil {

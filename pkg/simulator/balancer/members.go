@@ -28,11 +28,17 @@ type member struct {
 type members struct {
 	log klog.Logger
 
-	mu      sync.Mutex
-	list    []*member
-	turn    uint64
+	mu   sync.Mutex
+	list []*member
+	// turns counts the connections of each listener, so that two rules which take turns don't share out the backends
+	// between each other.
+	turns   map[listener]uint64
 	check   simulator.BalancerHealthCheck
 	workers sync.WaitGroup
+}
+
+func newMembers(log klog.Logger) *members {
+	return &members{log: log, turns: map[listener]uint64{}}
 }
 
 // set makes the list that of the spec. A backend that stays keeps its verdict, also when the way of checking changes.
@@ -89,21 +95,41 @@ func (m *members) report(ctx context.Context, one *member, failure error, hc sim
 	}
 }
 
-// acquire chooses a backend for a connection and counts the connection; tried have refused it. release gives it back.
-func (m *members) acquire(algorithm, stickyToken string, tried map[*member]bool) (*member, bool) {
+// listener names what a client connects to.
+type listener struct {
+	udp  bool
+	port int
+}
+
+func listenerOf(rule simulator.BalancerRule) listener {
+	return listener{udp: rule.FrontendProtocol == "udp", port: rule.FrontendPort}
+}
+
+// choice is what a connection wants of its backend.
+type choice struct {
+	listener  listener
+	algorithm string
+	// sticky is the token that the client's cookie has, "" for none.
+	sticky string
+	// tried have refused this very connection.
+	tried map[*member]bool
+}
+
+// acquire chooses a backend for a connection and counts the connection. release gives it back.
+func (m *members) acquire(want choice) (*member, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	candidates := make(pool, 0, len(m.list))
 	for _, one := range m.list {
 		candidates = append(candidates, candidate{
-			id: one.token, healthy: one.verdict.healthy, connections: one.connections, tried: tried[one],
+			id: one.token, healthy: one.verdict.healthy, connections: one.connections, tried: want.tried[one],
 		})
 	}
-	i, ok := candidates.pick(algorithm, m.turn, stickyToken)
+	i, ok := candidates.pick(want.algorithm, m.turns[want.listener], want.sticky)
 	if !ok {
 		return nil, false
 	}
-	m.turn++
+	m.turns[want.listener]++
 	m.list[i].connections++
 	return m.list[i], true
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -19,6 +20,7 @@ import (
 type exchange struct {
 	settings *settings
 	rule     simulator.BalancerRule
+	clock    *idleClock
 	client   net.Addr
 	frontend net.Addr
 	one      *member // the backend that is asked now
@@ -44,7 +46,10 @@ func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings,
 			b.members.release(e.one)
 		}
 	}()
-	b.proxy.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)))
+	r, clock, done := whileMoving(out, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)), s.timeout, b.limits.grace)
+	defer done()
+	e.clock = clock
+	b.proxy.ServeHTTP(out, r)
 }
 
 func newProxy(b *balancer) *httputil.ReverseProxy {
@@ -72,15 +77,23 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"] // SetXForwarded adds the client to it
 	r.SetXForwarded()
 	r.Out.Header.Set("X-Forwarded-Port", strconv.Itoa(e.rule.FrontendPort))
+	// Inside an h2c tunnel further requests would go by the firewall, and by everything else that judges requests.
+	if strings.Contains(strings.ToLower(r.Out.Header.Get("Upgrade")), "h2c") {
+		r.Out.Header.Del("Upgrade")
+		r.Out.Header.Del("Connection")
+	}
 }
 
 // failed answers as the platform's proxy does: 503 without a backend, 504 when it is silent, 502 for the rest.
-func failed(out http.ResponseWriter, _ *http.Request, err error) {
+func failed(out http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusBadGateway
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, errNoBackend), isDialError(err):
 		status = http.StatusServiceUnavailable
+	case errors.Is(context.Cause(r.Context()), errIdle):
+		goAway(out, http.StatusGatewayTimeout)
+		return
 	case isNet && timeout.Timeout():
 		status = http.StatusGatewayTimeout
 	}
@@ -96,10 +109,12 @@ func (t selector) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("a request without its exchange")
 	}
-	tried, failure := map[*member]bool{}, errNoBackend
-	cookie := stickyToken(r, e.settings.spec.StickyCookie)
+	cookie, failure := stickyToken(r, e.settings.spec.StickyCookie), errNoBackend
+	want := choice{
+		listener: listenerOf(e.rule), algorithm: e.settings.spec.Algorithm, sticky: cookie, tried: map[*member]bool{},
+	}
 	for {
-		one, ok := t.b.members.acquire(e.settings.spec.Algorithm, cookie, tried)
+		one, ok := t.b.members.acquire(want)
 		if !ok {
 			return nil, failure
 		}
@@ -107,12 +122,13 @@ func (t selector) RoundTrip(r *http.Request) (*http.Response, error) {
 		response, err := t.b.upstream.Load().transport.RoundTrip(outgoing(r, one, e.rule.BackendPort))
 		if err == nil {
 			stick(response, e.settings.spec.StickyCookie, cookie, one.token)
+			touching(response, e.clock)
 			return response, nil
 		}
 		if !isDialError(err) || r.Context().Err() != nil {
 			return nil, err
 		}
-		tried[one], failure = true, err
+		want.tried[one], failure = true, err
 		e.one = nil
 		t.b.members.release(one)
 	}
@@ -160,14 +176,13 @@ func stick(response *http.Response, name, known, token string) {
 
 // upstreamOptions are what a transport is made for.
 type upstreamOptions struct {
-	address       netip.Addr
-	timeout       time.Duration
+	own           endpoint
 	proxyProtocol bool
 }
 
 // newTransport makes the transport to the backends. Certificates of backends are not verified: they are made for
 // other names, and the platform does not either. With the PROXY protocol a connection speaks for one client alone.
-func newTransport(options upstreamOptions, dial dialFunc) *http.Transport {
+func newTransport(options upstreamOptions, limits limits, dial dialFunc) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)
@@ -184,9 +199,8 @@ func newTransport(options upstreamOptions, dial dialFunc) *http.Transport {
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    32,
 		IdleConnTimeout:        30 * time.Second,
-		ResponseHeaderTimeout:  options.timeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		TLSHandshakeTimeout:    headerTimeout,
+		TLSHandshakeTimeout:    limits.header,
 		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see the function's comment
 	}
 }

@@ -1,44 +1,36 @@
 package balancer
 
 import (
-	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
+// spliceAfter is how much one direction carries through memory before the kernel is asked to move the rest by itself.
+// Most connections are short: the pipe that splice(2) needs would cost them more than it saves.
+const spliceAfter = 256 << 10
+
 // relay copies both ways until both directions have ended, one has failed, or nothing has moved for the idle time.
 // Each end of input is passed on as one, so a client that has sent everything still gets its answer.
-func relay(a, b net.Conn, idle time.Duration) {
-	quiet := &idleClock{limit: idle}
-	quiet.touch()
+func relay(a, b *net.TCPConn, idle time.Duration) {
+	pair := []*net.TCPConn{a, b}
+	watch := watchIdle(idle, func() time.Duration { return quietest(pair, idle) }, func() {
+		_ = a.Close() // either may have ended meanwhile
+		_ = b.Close() // the same
+	})
+	defer watch.stop()
 	var both sync.WaitGroup
-	both.Go(func() { pump(b, a, quiet) })
-	both.Go(func() { pump(a, b, quiet) })
+	both.Go(func() { pump(b, a) })
+	both.Go(func() { pump(a, b) })
 	both.Wait()
 }
 
-// idleClock is shared by both directions: a long download is no idle connection although the client says nothing.
-type idleClock struct {
-	limit time.Duration
-	last  atomic.Int64
-}
-
-func (c *idleClock) touch()            { c.last.Store(time.Now().UnixNano()) }
-func (c *idleClock) expiry() time.Time { return time.Unix(0, c.last.Load()).Add(c.limit) }
-
-var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
 // pump copies one direction. When it fails it ends the other direction too, by closing both connections.
-func pump(to, from net.Conn, quiet *idleClock) {
-	err := copyUntilIdle(to, from, quiet)
+func pump(to, from *net.TCPConn) {
+	err := copyAll(to, from)
 	if err == nil {
-		if half, ok := to.(interface{ CloseWrite() error }); ok {
-			err = half.CloseWrite()
-		}
+		err = to.CloseWrite()
 	}
 	if err != nil {
 		_ = to.Close()   // the other direction may have closed it already
@@ -46,34 +38,24 @@ func pump(to, from net.Conn, quiet *idleClock) {
 	}
 }
 
-func copyUntilIdle(to, from net.Conn, quiet *idleClock) error {
-	buffer, ok := buffers.Get().(*[32 << 10]byte)
-	if !ok {
-		return errors.New("the buffer pool holds something else")
+// copyAll copies to the end of input: a little through memory, and what is more by splice(2), which is what io.Copy
+// makes of two TCP connections.
+func copyAll(to, from *net.TCPConn) error {
+	source, err := newReadiness(from)
+	if err != nil {
+		return err
 	}
-	defer buffers.Put(buffer)
-	for {
-		if err := from.SetReadDeadline(quiet.expiry()); err != nil {
+	write := func(bytes []byte) error {
+		_, err := to.Write(bytes)
+		return err
+	}
+	for copied := 0; copied < spliceAfter; {
+		n, err := source.read(write)
+		if n == 0 || err != nil {
 			return err
 		}
-		n, err := from.Read(buffer[:])
-		if n > 0 {
-			quiet.touch()
-			if err := to.SetWriteDeadline(time.Now().Add(quiet.limit)); err != nil {
-				return err
-			}
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return err
-			}
-			quiet.touch()
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(quiet.expiry()):
-			continue // the other direction moved meanwhile
-		case err != nil:
-			return err
-		}
+		copied += n
 	}
+	_, err = io.Copy(to, from)
+	return err
 }

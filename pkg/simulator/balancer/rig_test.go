@@ -23,13 +23,13 @@ const patience = 60 * time.Second
 
 // rig is a plane with one load balancer.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	plane *Plane
 	spec  simulator.BalancerSpec
 }
 
 // newRig makes a load balancer whose backends' health is checked every few milliseconds at the port of the first rule.
-func newRig(t *testing.T, rules ...simulator.BalancerRule) *rig {
+func newRig(t testing.TB, rules ...simulator.BalancerRule) *rig {
 	t.Helper()
 	log, _ := ktesting.NewTestContext(t)
 	plane, err := New(Config{Logger: log, MaxConnections: 20})
@@ -42,7 +42,7 @@ func newRig(t *testing.T, rules ...simulator.BalancerRule) *rig {
 		}
 	})
 	id := uuid.NewString()
-	address, err := plane.Addresses(t.Context(), id)
+	address, _, err := plane.Addresses(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +70,9 @@ func (r *rig) apply() {
 
 func (r *rig) at(port int) string { return net.JoinHostPort(r.spec.Address, strconv.Itoa(port)) }
 
+// tighten gives the load balancer, which must not exist yet, other limits.
+func (r *rig) tighten(change func(*limits)) { change(&r.plane.limits) }
+
 // await waits until so many backends are healthy.
 func (r *rig) await(healthy int) {
 	r.t.Helper()
@@ -84,7 +87,7 @@ func (r *rig) await(healthy int) {
 	})
 }
 
-func await(t *testing.T, what string, done func() bool) {
+func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !done() {
@@ -96,7 +99,7 @@ func await(t *testing.T, what string, done func() bool) {
 }
 
 // group gives loopback addresses that no other test uses, with a port that is free on all of them.
-func group(t *testing.T, n int) (addresses []string, port int) {
+func group(t testing.TB, n int) (addresses []string, port int) {
 	t.Helper()
 	third, fourth := rand.IntN(250), 1+rand.IntN(200)
 	for i := range n {
@@ -112,7 +115,7 @@ func (r *rig) backends(addresses []string) {
 	}
 }
 
-func listen(t *testing.T, address string, port int) net.Listener {
+func listen(t testing.TB, address string, port int) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
@@ -123,7 +126,7 @@ func listen(t *testing.T, address string, port int) net.Listener {
 }
 
 // echo answers every line with its own address, the client's as it sees it, and the line.
-func echo(t *testing.T, address string, port int) net.Listener {
+func echo(t testing.TB, address string, port int) net.Listener {
 	t.Helper()
 	listener := listen(t, address, port)
 	go func() {
@@ -149,12 +152,12 @@ func echo(t *testing.T, address string, port int) net.Listener {
 
 // client is a line-wise TCP client.
 type client struct {
-	t *testing.T
+	t testing.TB
 	net.Conn
 	in *bufio.Reader
 }
 
-func dialTCP(t *testing.T, target string) *client {
+func dialTCP(t testing.TB, target string) *client {
 	t.Helper()
 	conn, err := net.Dial("tcp", target)
 	if err != nil {
@@ -199,7 +202,7 @@ func (c *client) mustAsk(line string) []string {
 }
 
 // web serves HTTP on the address and says in headers what it saw.
-func web(t *testing.T, address string, port int, handler http.HandlerFunc) *http.Server {
+func web(t testing.TB, address string, port int, handler http.HandlerFunc) *http.Server {
 	t.Helper()
 	if handler == nil {
 		handler = func(w http.ResponseWriter, r *http.Request) {

@@ -19,13 +19,39 @@ const (
 // settings is a spec, validated and compiled. It never changes: a load balancer gets new ones.
 type settings struct {
 	spec        simulator.BalancerSpec
-	address     netip.Addr
+	own         endpoint
 	timeout     time.Duration
 	tcp, udp    map[int]simulator.BalancerRule // by frontend port
 	firewall    firewall
 	certificate *tls.Certificate
 	// redirectPort is the port of the first https rule, 0 for no redirect.
 	redirectPort int
+}
+
+// endpoint is the addresses of one load balancer.
+type endpoint struct {
+	v4 netip.Addr
+	v6 netip.Addr // invalid without IPv6
+}
+
+func endpointOf(spec simulator.BalancerSpec) (own endpoint, err error) {
+	if own.v4, err = netip.ParseAddr(spec.Address); err != nil {
+		return own, fmt.Errorf("address: %w", err)
+	}
+	if spec.AddressV6 != "" {
+		if own.v6, err = netip.ParseAddr(spec.AddressV6); err != nil {
+			return own, fmt.Errorf("IPv6 address: %w", err)
+		}
+	}
+	return own, nil
+}
+
+// all gives the addresses that there are.
+func (e endpoint) all() []netip.Addr {
+	if e.v6.IsValid() {
+		return []netip.Addr{e.v4, e.v6}
+	}
+	return []netip.Addr{e.v4}
 }
 
 // compile validates a spec and names every fault.
@@ -42,8 +68,8 @@ func compile(spec simulator.BalancerSpec) (*settings, error) {
 	}
 	var faults []error
 	var err error
-	if s.address, err = netip.ParseAddr(spec.Address); err != nil {
-		faults = append(faults, fmt.Errorf("address: %w", err))
+	if s.own, err = endpointOf(spec); err != nil {
+		faults = append(faults, err)
 	}
 	for _, rule := range spec.Rules {
 		faults = append(faults, s.add(rule))

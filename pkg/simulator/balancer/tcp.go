@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -105,9 +106,9 @@ func refuse(conn *net.TCPConn) {
 // forward joins the client with a backend. One that cannot be reached is passed over for the next.
 func (f *tcpFront) forward(s *settings, rule simulator.BalancerRule, client *tracked) {
 	defer func() { _ = client.Close() }() // relay may have closed it already
-	tried := map[*member]bool{}
+	want := choice{listener: listenerOf(rule), algorithm: s.spec.Algorithm, tried: map[*member]bool{}}
 	for {
-		one, ok := f.b.members.acquire(s.spec.Algorithm, "", tried)
+		one, ok := f.b.members.acquire(want)
 		if !ok {
 			_ = client.SetLinger(0) // as a refusal
 			return
@@ -116,24 +117,30 @@ func (f *tcpFront) forward(s *settings, rule simulator.BalancerRule, client *tra
 		if err != nil {
 			f.b.members.release(one)
 			f.b.log.V(2).Info("Backend cannot be reached", "port", f.port, "instance", one.backend.InstanceID, "reason", reasonOf(err))
-			tried[one] = true
+			want.tried[one] = true
 			continue
 		}
-		relay(client, backend, s.timeout)
+		relay(client.TCPConn, backend, s.timeout)
 		_ = backend.Close() // relay may have closed it already
 		f.b.members.release(one)
 		return
 	}
 }
 
-func (f *tcpFront) dial(s *settings, rule simulator.BalancerRule, one *member, client net.Conn) (net.Conn, error) {
+func (f *tcpFront) dial(s *settings, rule simulator.BalancerRule, one *member, client net.Conn) (*net.TCPConn, error) {
 	target := net.JoinHostPort(one.backend.Address, strconv.Itoa(rule.BackendPort))
-	backend, err := dialFrom(s.address)(f.ctx, "tcp", target)
-	if err != nil || !s.spec.ProxyProtocol {
-		return backend, err
+	conn, err := dialFrom(s.own)(f.ctx, "tcp", target)
+	if err != nil {
+		return nil, err
 	}
-	if err := announce(backend, client.RemoteAddr(), client.LocalAddr()); err != nil {
-		return nil, errors.Join(err, backend.Close())
+	backend, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("dialling TCP gave a %T", conn), conn.Close())
+	}
+	if s.spec.ProxyProtocol {
+		if err := announce(backend, client.RemoteAddr(), client.LocalAddr()); err != nil {
+			return nil, errors.Join(err, backend.Close())
+		}
 	}
 	return backend, nil
 }

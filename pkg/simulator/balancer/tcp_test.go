@@ -305,21 +305,7 @@ func TestUDP(t *testing.T) {
 	addresses, port := group(t, 2)
 	for _, address := range addresses {
 		echo(t, address, port) // for the health check
-		conn, err := net.ListenPacket("udp", net.JoinHostPort(address, strconv.Itoa(port)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		go func() {
-			text := make([]byte, 2000)
-			for {
-				n, from, err := conn.ReadFrom(text)
-				if err != nil {
-					return
-				}
-				_, _ = conn.WriteTo([]byte(address+" "+string(text[:n])), from)
-			}
-		}()
+		echoUDP(t, address, port)
 	}
 	r := newRig(t, rule("udp", 5353, port))
 	r.backends(addresses)
@@ -327,11 +313,7 @@ func TestUDP(t *testing.T) {
 	r.await(2)
 	seen := map[string]bool{}
 	for range 2 {
-		conn, err := net.Dial("udp", r.at(5353))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
+		conn := dialUDP(t, r.at(5353))
 		first := askUDP(t, conn, "one")
 		if second := askUDP(t, conn, "two"); second != first {
 			t.Errorf("one client was sent to %s and to %s", first, second)
@@ -344,11 +326,7 @@ func TestUDP(t *testing.T) {
 	await(t, "two sessions", func() bool { return r.connections() == 2 })
 	r.spec.Firewall = []simulator.BalancerFirewallRule{{Port: 5353, Source: "192.0.2.0/24"}}
 	r.apply()
-	conn, err := net.Dial("udp", r.at(5353))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := dialUDP(t, r.at(5353))
 	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +341,37 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-func askUDP(t *testing.T, conn net.Conn, text string) (backend string) {
+// echoUDP answers every datagram with its own address and the datagram.
+func echoUDP(t testing.TB, address string, port int) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	go func() {
+		text := make([]byte, 2000)
+		for {
+			n, from, err := conn.ReadFrom(text)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo([]byte(address+" "+string(text[:n])), from)
+		}
+	}()
+}
+
+func dialUDP(t testing.TB, target string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("udp", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func askUDP(t testing.TB, conn net.Conn, text string) (backend string) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

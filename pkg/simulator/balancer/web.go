@@ -9,17 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"k8s.io/klog/v2"
-)
-
-const (
-	maxHeaderBytes = 64 << 10
-	// headerTimeout bounds how long a client may take to say what it wants.
-	headerTimeout = 15 * time.Second
-	// keepAlive is how long a connection waits for the next request; it is apart from the timeout of requests.
-	keepAlive = time.Minute
 )
 
 var errNoCertificate = errors.New("the load balancer has no certificate")
@@ -39,10 +30,11 @@ func newWebServer(f *tcpFront, withTLS bool) *webServer {
 	w := &webServer{front: f, tls: withTLS, queue: newConnQueue(f.listener.Addr())}
 	w.server = &http.Server{
 		Handler:           w,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       keepAlive,
+		ReadHeaderTimeout: f.b.limits.header,
+		IdleTimeout:       f.b.limits.keepAlive,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          quietLog(f.b.log),
 	}
 	if withTLS {
@@ -105,6 +97,8 @@ func (w *webServer) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok || rule.FrontendProtocol != scheme:
 		goAway(out, http.StatusServiceUnavailable) // the rule changed since the connection came
+	case r.Method == http.MethodConnect:
+		goAway(out, http.StatusMethodNotAllowed) // a tunnel would hide what is asked through it
 	case err != nil || !s.firewall.admits(w.front.port, source.Addr()):
 		goAway(out, http.StatusForbidden) // the firewall changed since the connection came
 	case !w.tls && s.redirectPort != 0:

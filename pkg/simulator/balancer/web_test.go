@@ -23,7 +23,7 @@ import (
 )
 
 // get sends one request over a connection of its own.
-func get(t *testing.T, method, url, body string, edit func(*http.Request)) (*http.Response, string) {
+func get(t testing.TB, method, url, body string, edit func(*http.Request)) (*http.Response, string) {
 	t.Helper()
 	transport := &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: true,
@@ -184,7 +184,7 @@ func TestStickySessions(t *testing.T) {
 }
 
 // certificate makes a self-signed one for a name.
-func certificate(t *testing.T, name string) *simulator.BalancerCertificate {
+func certificate(t testing.TB, name string) *simulator.BalancerCertificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

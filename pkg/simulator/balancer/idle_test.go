@@ -1,0 +1,112 @@
+package balancer
+
+import (
+	"bytes"
+	"crypto/rand"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestIdleWatch: it ends what was quiet for the limit, exactly then, and nothing that moved or was stopped.
+func TestIdleWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &idleClock{limit: time.Minute}
+		clock.touch()
+		var ended atomic.Bool
+		watch := watchIdle(clock.limit, clock.quiet, func() { ended.Store(true) })
+		for range 10 {
+			time.Sleep(59 * time.Second)
+			clock.touch()
+		}
+		time.Sleep(time.Minute - time.Second)
+		synctest.Wait()
+		if ended.Load() {
+			t.Error("it ended something that had moved 59 seconds ago")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !ended.Load() {
+			t.Error("it did not end what was quiet for a minute")
+		}
+		watch.stop()
+
+		ended.Store(false)
+		watch = watchIdle(clock.limit, clock.quiet, func() { ended.Store(true) })
+		watch.stop()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if ended.Load() {
+			t.Error("it ended something after it was stopped")
+		}
+	})
+}
+
+// TestTheKernelKnowsWhatMoves: the time since data moved grows while nothing does and falls when something does.
+func TestTheKernelKnowsWhatMoves(t *testing.T) {
+	listener := listen(t, "127.0.0.1", 0)
+	near := dialTCP(t, listener.Addr().String())
+	far, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	conn, ok := far.(*net.TCPConn)
+	if !ok {
+		t.Fatal("no TCP connection")
+	}
+	quiet := func() time.Duration { return quietest([]*net.TCPConn{conn}, time.Hour) }
+	await(t, "half a second of silence", func() bool { return quiet() >= 500*time.Millisecond })
+	await(t, "what was sent to show", func() bool {
+		if _, err := near.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		return quiet() < 500*time.Millisecond
+	})
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := quiet(); got != time.Hour {
+		t.Errorf("a closed connection moved something %s ago", got)
+	}
+}
+
+// TestMuchDataBothWays sends more than goes through memory, in both directions at once, and compares every byte.
+func TestMuchDataBothWays(t *testing.T) {
+	addresses, port := group(t, 1)
+	listener := listen(t, addresses[0], port)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(conn, conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
+	r := newRig(t, rule("tcp", 8080, port))
+	r.backends(addresses)
+	r.apply()
+	r.await(1)
+	c := dialTCP(t, r.at(8080))
+	sent := make([]byte, 16<<20)
+	if _, err := rand.Read(sent); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = c.Write(sent)
+		if tcp, ok := c.Conn.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d of %d bytes came back, or others; %v", len(got), len(sent), err)
+	}
+}
