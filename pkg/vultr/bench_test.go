@@ -20,7 +20,7 @@ func BenchmarkListOf500(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if volumes, err := c.listVolumes(b.Context()); err != nil || len(volumes) != pageSize {
+		if volumes, err := volumes.all(b.Context(), c, nil); err != nil || len(volumes) != pageSize {
 			b.Fatal(len(volumes), err)
 		}
 	}

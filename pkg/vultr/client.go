@@ -19,7 +19,6 @@ const (
 	// The platform allows 30 requests/s for one source address, whoever asks from there.
 	defaultStartRate = 5
 	defaultMaxRate   = 10
-	regionsMaxAge    = 10 * time.Minute
 	// listSpacing keeps bursts of readers from causing bursts of lists: a list begins at most this often.
 	listSpacing = 200 * time.Millisecond
 )
@@ -60,10 +59,17 @@ type Client struct {
 	redact  *redactor
 	metrics *metrics
 
-	volumes       *shared[Volume]
-	instances     *shared[Instance]
-	loadBalancers *shared[LoadBalancer]
-	regions       *shared[Region]
+	volumes           *shared[Volume]
+	snapshots         *shared[Snapshot]
+	fileSystems       *shared[FileSystem]
+	instances         *shared[Instance]
+	loadBalancers     *shared[LoadBalancer]
+	vpcs              *shared[VPC]
+	reservedIPs       *shared[ReservedIP]
+	firewallGroups    *shared[FirewallGroup]
+	regions           *shared[Region]
+	fileSystemRegions *shared[string]
+	plans             *shared[Plan]
 
 	settle  time.Duration
 	kinds   kinds
@@ -125,11 +131,23 @@ func newClient(cfg Config, base http.RoundTripper) (*Client, error) {
 		scale: orDefault(cfg.TimeScale, 1), born: time.Now(),
 	}
 	c.learned = newLearned(c.scale)
-	c.volumes = newShared(c.listVolumes, listSpacing, m.sharedRead("volumes"))
-	c.instances = newShared(c.listInstances, listSpacing, m.sharedRead("instances"))
-	c.loadBalancers = newShared(c.listLoadBalancers, listSpacing, m.sharedRead("load_balancers"))
-	c.regions = newShared(c.listRegions, listSpacing, m.sharedRead("regions"))
+	c.shareLists()
 	return c, nil
+}
+
+// shareLists makes the lists that readers share. Their names are metric labels.
+func (c *Client) shareLists() {
+	c.volumes = share(c, "volumes", everyOne(c, volumes))
+	c.snapshots = share(c, "block_snapshots", everyOne(c, snapshots))
+	c.fileSystems = share(c, "vfs", everyOne(c, fileSystems))
+	c.instances = share(c, "instances", c.listInstances)
+	c.loadBalancers = share(c, "load_balancers", everyOne(c, loadBalancers))
+	c.vpcs = share(c, "vpcs", everyOne(c, vpcs))
+	c.reservedIPs = share(c, "reserved_ips", everyOne(c, reservedIPs))
+	c.firewallGroups = share(c, "firewall_groups", everyOne(c, firewallGroups))
+	c.regions = share(c, "regions", everyOne(c, regions))
+	c.fileSystemRegions = share(c, "vfs_regions", everyOne(c, fileSystemRegions))
+	c.plans = share(c, "plans", c.listPlans)
 }
 
 // SettleTime is how long a new object may be missing from lists.

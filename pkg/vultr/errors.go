@@ -89,8 +89,23 @@ func IsLocked(err error) bool { return says(err, "currently locked") }
 // IsAlreadyAttached tells that the volume is attached to some instance (text from older vultr-csi, terraform-provider-vultr).
 func IsAlreadyAttached(err error) bool { return says(err, "already attached to") }
 
-// IsNotAttached tells that a detach found nothing to detach (vultr-csi all versions).
-func IsNotAttached(err error) bool { return says(err, "not currently attached") }
+// IsNotAttached tells that there was nothing to detach, or no attachment to read: of a volume (vultr-csi all versions)
+// or of a file system ("Attachment Not Found", vultr-csi 0.18).
+func IsNotAttached(err error) bool {
+	return says(err, "not currently attached") || says(err, "attachment not found")
+}
+
+// IsInUse tells that something is still attached, or was until a moment ago, and keeps the resource from being deleted:
+// a file system ("until it is ... from all machines", terraform-provider-vultr) or a VPC ("The following servers
+// are attached to this VPC network", "VPC is attached to", terraform-provider-vultr issue 355).
+func IsInUse(err error) bool {
+	const platformSpelling = "detatched from all" //nolint:misspell // the platform's
+	return says(err, platformSpelling) || says(err, "detached from all") ||
+		says(err, "attached to this vpc") || says(err, "vpc is attached to")
+}
+
+// IsDuplicateRule tells that a firewall group has the rule already (ingvarch/tent).
+func IsDuplicateRule(err error) bool { return says(err, "already defined") }
 
 // IsNothingToChange tells that a change had no effect because it asked for what is (terraform-provider-vultr issue 660).
 func IsNothingToChange(err error) bool { return says(err, "nothing to change") }
@@ -103,7 +118,7 @@ func IsNotReady(err error) bool {
 
 // IsConflict tells that the resource's present state refuses the call; it may be accepted later.
 func IsConflict(err error) bool {
-	return hasStatus(err, http.StatusConflict) || IsLocked(err) || IsNotReady(err)
+	return hasStatus(err, http.StatusConflict) || IsLocked(err) || IsNotReady(err) || IsInUse(err)
 }
 
 func hasStatus(err error, statuses ...int) bool {

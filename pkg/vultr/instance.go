@@ -16,11 +16,42 @@ const (
 	bareMetalsPath = "/v2/bare-metals"
 )
 
+var virtualMachines = resource[virtualMachine, Instance]{
+	path: instancesPath, one: []string{"instance"}, many: "instances",
+	ops: operationsOn("instance", "instances", "instance", "instances"),
+	id:  func(i Instance) string { return i.ID }, domain: virtualMachine.instance,
+}
+
+var bareMetals = resource[bareMetal, Instance]{
+	path: bareMetalsPath, one: []string{"bare_metal"}, many: "bare_metals",
+	ops: operationsOn("bare_metal", "bare_metals", "bare metal server", "bare metal servers"),
+	id:  func(i Instance) string { return i.ID }, domain: bareMetal.instance,
+}
+
+var (
+	instanceNetworks = networksOf(operationsOn("instance_vpc", "instance_vpcs", "network of instance", "the networks of instance"))
+	metalNetworks    = networksOf(operationsOn("bare_metal_vpc", "bare_metal_vpcs",
+		"network of bare metal server", "the networks of bare metal server"))
+)
+
+// Network is a server's place in a VPC.
+type Network struct {
+	VPC string // UUID
+	IP  string // "" while the platform has given none
+	MAC string
+}
+
+func networksOf(ops operations) resource[govultr.VPCInfo, Network] {
+	return resource[govultr.VPCInfo, Network]{
+		many: "vpcs", ops: ops, id: func(n Network) string { return n.VPC },
+		domain: func(v govultr.VPCInfo) Network {
+			return Network{VPC: v.ID, IP: addressOf(v.IPAddress), MAC: v.MacAddress}
+		},
+	}
+}
+
 // Instance reads one server. IsNotFound only if the API said 404 for it both as a virtual machine and as bare metal.
 func (c *Client) Instance(ctx context.Context, id string) (Instance, error) {
-	if err := checkID(opGetInstance, id); err != nil {
-		return Instance{}, err
-	}
 	first, second := c.virtualMachine, c.bareMetal
 	if c.kinds.isMetal(id) {
 		first, second = second, first
@@ -38,50 +69,38 @@ func (c *Client) Instance(ctx context.Context, id string) (Instance, error) {
 // Instances lists all servers of the account, virtual and bare metal. The list is shared: its items must not be
 // changed. With maxAge 0 it began after the call, else it can be up to maxAge old.
 func (c *Client) Instances(ctx context.Context, maxAge time.Duration) (List[Instance], error) {
-	list, err := c.instances.within(ctx, maxAge)
-	return list, ended(opListInstances, err)
+	return sharedList(ctx, c.instances, virtualMachines.ops.list, maxAge)
+}
+
+// Networks lists the VPCs that a server is in, with its address in each. A server that was just made may have none yet.
+func (c *Client) Networks(ctx context.Context, in Instance) ([]Network, error) {
+	kind, path := instanceNetworks, instancesPath
+	if in.Kind == KindBareMetal {
+		kind, path = metalNetworks, bareMetalsPath
+	}
+	if err := checkID(kind.ops.list, in.ID); err != nil {
+		return nil, err
+	}
+	networks, err := kind.under(path+"/"+in.ID+"/vpcs").all(ctx, c, nil)
+	return networks, ended(kind.ops.list, err)
 }
 
 func (c *Client) virtualMachine(ctx context.Context, id string) (Instance, error) {
-	var answer struct {
-		Instance *govultr.Instance `json:"instance"`
-	}
-	if err := c.do(ctx, opGetInstance, id, instancesPath+"/"+id, nil, &answer); err != nil {
-		return Instance{}, err
-	}
-	if answer.Instance == nil || answer.Instance.ID == "" {
-		return Instance{}, missing(opGetInstance, id)
-	}
-	return virtualMachineOf(*answer.Instance), nil
+	return virtualMachines.read(ctx, c, id)
 }
 
 func (c *Client) bareMetal(ctx context.Context, id string) (Instance, error) {
-	var answer struct {
-		BareMetal *bareMetal `json:"bare_metal"`
+	in, err := bareMetals.read(ctx, c, id)
+	if err != nil || len(in.VPCs) == 0 {
+		return in, err
 	}
-	if err := c.do(ctx, opGetBareMetal, id, bareMetalsPath+"/"+id, nil, &answer); err != nil {
-		return Instance{}, err
-	}
-	if answer.BareMetal == nil || answer.BareMetal.ID == "" {
-		return Instance{}, missing(opGetBareMetal, id)
-	}
-	in := answer.BareMetal.instance()
-	if len(answer.BareMetal.VPCs) == 0 {
-		return in, nil
-	}
-	address, err := c.bareMetalVPCAddress(ctx, id)
-	in.InternalIP = address
+	in.InternalIP, err = c.bareMetalVPCAddress(ctx, in)
 	return in, err
 }
 
 // bareMetalVPCAddress asks for the address in the VPC, which the server's own answer lacks.
-func (c *Client) bareMetalVPCAddress(ctx context.Context, id string) (string, error) {
-	var answer struct {
-		VPCs []struct {
-			IPAddress string `json:"ip_address"`
-		} `json:"vpcs"`
-	}
-	err := c.do(ctx, opListBareMetalVPCs, id, bareMetalsPath+"/"+id+"/vpcs", nil, &answer)
+func (c *Client) bareMetalVPCAddress(ctx context.Context, in Instance) (string, error) {
+	networks, err := c.Networks(ctx, in)
 	if hasStatus(err, http.StatusNotFound) {
 		// Parts of a server can be missing while the server is there. Passed on, this 404 would say that it is gone.
 		return "", nil
@@ -89,84 +108,72 @@ func (c *Client) bareMetalVPCAddress(ctx context.Context, id string) (string, er
 	if err != nil {
 		return "", err
 	}
-	for _, vpc := range answer.VPCs {
-		if address := addressOf(vpc.IPAddress); address != "" {
-			return address, nil
+	for _, n := range networks {
+		if n.IP != "" {
+			return n.IP, nil
 		}
 	}
 	return "", nil
 }
 
-type instancesAnswer struct {
-	Instances []govultr.Instance `json:"instances"`
-	Meta      *govultr.Meta      `json:"meta"`
-}
-
-func (a *instancesAnswer) page() page[govultr.Instance] {
-	return page[govultr.Instance]{a.Instances, a.Meta}
-}
-
-type bareMetalsAnswer struct {
-	BareMetals []bareMetal   `json:"bare_metals"`
-	Meta       *govultr.Meta `json:"meta"`
-}
-
-func (a *bareMetalsAnswer) page() page[bareMetal] { return page[bareMetal]{a.BareMetals, a.Meta} }
-
 func (c *Client) listInstances(ctx context.Context) ([]Instance, error) {
-	machines, err := listAll[instancesAnswer](ctx, c, opListInstances, instancesPath,
-		func(i govultr.Instance) string { return i.ID })
-	if err != nil {
-		return nil, err
-	}
-	metals, err := listAll[bareMetalsAnswer](ctx, c, opListBareMetals, bareMetalsPath,
-		func(b bareMetal) string { return b.ID })
-	if err != nil {
-		return nil, err
-	}
-	instances := make([]Instance, 0, len(machines)+len(metals))
-	for _, m := range machines {
-		instances = append(instances, virtualMachineOf(m))
-	}
-	for _, m := range metals {
-		instances = append(instances, m.instance())
-	}
-	for _, in := range instances {
+	servers, err := listBoth(ctx, c, virtualMachines.all, bareMetals.all)
+	for _, in := range servers {
 		c.kinds.remember(in)
 	}
-	return instances, nil
+	return servers, err
+}
+
+// virtualMachine is the API's form of a virtual machine. govultr's lacks the VPCs.
+type virtualMachine struct {
+	govultr.Instance
+	VPCs []vpcRef `json:"vpcs"`
+}
+
+// vpcRef is how a server names a VPC that it is in.
+type vpcRef struct {
+	ID string `json:"id"`
 }
 
 // bareMetal is the API's form of a bare metal server. govultr's lacks the power status, the host name and the VPCs.
 type bareMetal struct {
-	ID          string     `json:"id"`
-	Label       string     `json:"label"`
-	Hostname    string     `json:"hostname"`
-	Region      string     `json:"region"`
-	Plan        string     `json:"plan"`
-	Status      string     `json:"status"`
-	PowerStatus string     `json:"power_status"`
-	MainIP      string     `json:"main_ip"`
-	V6MainIP    string     `json:"v6_main_ip"`
-	Tags        []string   `json:"tags"`
-	DateCreated string     `json:"date_created"`
-	VPCs        []struct{} `json:"vpcs"`
+	ID          string   `json:"id"`
+	Label       string   `json:"label"`
+	Hostname    string   `json:"hostname"`
+	Region      string   `json:"region"`
+	Plan        string   `json:"plan"`
+	Status      string   `json:"status"`
+	PowerStatus string   `json:"power_status"`
+	MainIP      string   `json:"main_ip"`
+	V6MainIP    string   `json:"v6_main_ip"`
+	Tags        []string `json:"tags"`
+	DateCreated string   `json:"date_created"`
+	VPCs        []vpcRef `json:"vpcs"`
 }
 
 func (b bareMetal) instance() Instance {
 	return Instance{
 		ID: b.ID, Kind: KindBareMetal, Label: b.Label, Hostname: b.Hostname, Region: strings.ToLower(b.Region),
 		Plan: b.Plan, Status: b.Status, PowerStatus: b.PowerStatus, MainIP: addressOf(b.MainIP),
-		MainIPv6: addressOf(b.V6MainIP), Tags: b.Tags, Created: parseTime(b.DateCreated),
+		MainIPv6: addressOf(b.V6MainIP), VPCs: vpcIDs(b.VPCs), Tags: b.Tags, Created: parseTime(b.DateCreated),
 	}
 }
 
-func virtualMachineOf(i govultr.Instance) Instance {
+func (i virtualMachine) instance() Instance {
 	return Instance{
 		ID: i.ID, Kind: KindVM, Label: i.Label, Hostname: i.Hostname, Region: strings.ToLower(i.Region), Plan: i.Plan,
 		Status: i.Status, PowerStatus: i.PowerStatus, ServerStatus: i.ServerStatus, MainIP: addressOf(i.MainIP),
-		InternalIP: addressOf(i.InternalIP), MainIPv6: addressOf(i.V6MainIP), Tags: i.Tags, Created: parseTime(i.DateCreated),
+		InternalIP: addressOf(i.InternalIP), MainIPv6: addressOf(i.V6MainIP), VPCs: vpcIDs(i.VPCs), Tags: i.Tags,
+		Created: parseTime(i.DateCreated),
 	}
+}
+
+func vpcIDs(refs []vpcRef) []string {
+	var ids []string
+	for _, r := range refs {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // addressOf gives the usual form of an address, and "" for the platform's ways to say that there is none

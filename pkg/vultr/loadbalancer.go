@@ -2,30 +2,32 @@ package vultr
 
 import (
 	"context"
+	"net/http"
 	"time"
-
-	"github.com/vultr/govultr/v3"
 )
 
 const loadBalancersPath = "/v2/load-balancers"
 
+var (
+	opDeleteCertificate = operation{name: "delete_load_balancer_ssl", words: "delete the certificate of load balancer", method: http.MethodDelete}
+	opDeleteAutoSSL     = operation{name: "delete_load_balancer_auto_ssl", words: "end the automatic certificate of load balancer", method: http.MethodDelete}
+)
+
+var loadBalancers = resource[loadBalancer, LoadBalancer]{
+	path: loadBalancersPath, one: []string{"load_balancer"}, many: "load_balancers",
+	ops: operationsOn("load_balancer", "load_balancers", "load balancer", "load balancers"),
+	id:  func(l LoadBalancer) string { return l.ID }, domain: loadBalancer.domain,
+}
+
 // LoadBalancer reads one load balancer. Only its IsNotFound proves that it does not exist.
 func (c *Client) LoadBalancer(ctx context.Context, id string) (LoadBalancer, error) {
-	if err := checkID(opGetLoadBalancer, id); err != nil {
-		return LoadBalancer{}, err
-	}
-	var answer loadBalancerAnswer
-	if err := c.do(ctx, opGetLoadBalancer, id, loadBalancersPath+"/"+id, nil, &answer); err != nil {
-		return LoadBalancer{}, err
-	}
-	return answer.loadBalancer(opGetLoadBalancer, id)
+	return loadBalancers.read(ctx, c, id)
 }
 
 // LoadBalancers lists all load balancers of the account. The list is shared: its items must not be changed. With maxAge
 // 0 it began after the call, else it can be up to maxAge old.
 func (c *Client) LoadBalancers(ctx context.Context, maxAge time.Duration) (List[LoadBalancer], error) {
-	list, err := c.loadBalancers.within(ctx, maxAge)
-	return list, ended(opListLoadBalancers, err)
+	return sharedList(ctx, c.loadBalancers, loadBalancers.ops.list, maxAge)
 }
 
 // CreateLoadBalancer asks for a load balancer, which becomes active, and gets its address, a while later. The request
@@ -38,67 +40,26 @@ func (c *Client) CreateLoadBalancer(ctx context.Context, region string, s LoadBa
 	}
 	body := requestOf(s)
 	body.Region = region
-	var answer loadBalancerAnswer
-	if err := c.do(ctx, opCreateLoadBalancer, label, loadBalancersPath, body, &answer); err != nil {
-		return LoadBalancer{}, err
-	}
-	return answer.loadBalancer(opCreateLoadBalancer, label)
+	return loadBalancers.make(ctx, c, label, body)
 }
 
 // UpdateLoadBalancer changes what s names and nothing else.
 func (c *Client) UpdateLoadBalancer(ctx context.Context, id string, s LoadBalancerSettings) error {
-	if err := checkID(opUpdateLoadBalancer, id); err != nil {
-		return err
-	}
-	return c.do(ctx, opUpdateLoadBalancer, id, loadBalancersPath+"/"+id, requestOf(s), nil)
+	return loadBalancers.change(ctx, c, loadBalancers.ops.update, id, "", requestOf(s))
 }
 
 // DeleteLoadBalancer deletes a load balancer. IsNotFound means that it was gone before, IsNotReady that the platform
 // does not allow it yet.
 func (c *Client) DeleteLoadBalancer(ctx context.Context, id string) error {
-	if err := checkID(opDeleteLoadBalancer, id); err != nil {
-		return err
-	}
-	return c.do(ctx, opDeleteLoadBalancer, id, loadBalancersPath+"/"+id, nil, nil)
+	return loadBalancers.remove(ctx, c, id)
 }
 
 // DeleteCertificate takes the certificate off a load balancer.
 func (c *Client) DeleteCertificate(ctx context.Context, loadBalancerID string) error {
-	if err := checkID(opDeleteCertificate, loadBalancerID); err != nil {
-		return err
-	}
-	return c.do(ctx, opDeleteCertificate, loadBalancerID, loadBalancersPath+"/"+loadBalancerID+"/ssl", nil, nil)
+	return loadBalancers.change(ctx, c, opDeleteCertificate, loadBalancerID, "/ssl", nil)
 }
 
-type loadBalancerAnswer struct {
-	LoadBalancer *loadBalancer `json:"load_balancer"`
-}
-
-func (a loadBalancerAnswer) loadBalancer(op operation, resource string) (LoadBalancer, error) {
-	if a.LoadBalancer == nil || a.LoadBalancer.ID == "" {
-		return LoadBalancer{}, missing(op, resource)
-	}
-	return a.LoadBalancer.domain(), nil
-}
-
-type loadBalancersAnswer struct {
-	LoadBalancers []loadBalancer `json:"load_balancers"`
-	Meta          *govultr.Meta  `json:"meta"`
-}
-
-func (a *loadBalancersAnswer) page() page[loadBalancer] {
-	return page[loadBalancer]{a.LoadBalancers, a.Meta}
-}
-
-func (c *Client) listLoadBalancers(ctx context.Context) ([]LoadBalancer, error) {
-	wire, err := listAll[loadBalancersAnswer](ctx, c, opListLoadBalancers, loadBalancersPath,
-		func(l loadBalancer) string { return l.ID })
-	if err != nil {
-		return nil, err
-	}
-	balancers := make([]LoadBalancer, len(wire))
-	for i, l := range wire {
-		balancers[i] = l.domain()
-	}
-	return balancers, nil
+// DeleteAutoSSL ends the automatic certificate of a load balancer.
+func (c *Client) DeleteAutoSSL(ctx context.Context, loadBalancerID string) error {
+	return loadBalancers.change(ctx, c, opDeleteAutoSSL, loadBalancerID, "/auto_ssl", nil)
 }

@@ -1,6 +1,7 @@
 package vultr
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -32,6 +33,14 @@ type loadBalancer struct {
 	ForwardingRules []forwardingRule `json:"forwarding_rules"`
 	FirewallRules   []firewallRule   `json:"firewall_rules"`
 	Instances       []string         `json:"instances"`
+	AutoSSL         autoSSL          `json:"auto_ssl"`
+	GlobalRegions   []globalRegion   `json:"global_regions"`
+	GlobalCNAME     string           `json:"global_cname"`
+	NodeIPs         struct {
+		V4      []string `json:"v4"`
+		V6      []string `json:"v6"`
+		Private []string `json:"private"`
+	} `json:"node_ips"`
 }
 
 // loadBalancerRequest is the body of a create and an update. Pointers tell what is not sent from what is empty: with
@@ -53,6 +62,28 @@ type loadBalancerRequest struct {
 	FirewallRules   *[]firewallRule   `json:"firewall_rules,omitempty"`
 	Instances       *[]string         `json:"instances,omitempty"`
 	SSL             *certificate      `json:"ssl,omitempty"`
+	AutoSSL         *autoSSL          `json:"auto_ssl,omitempty"`
+	GlobalRegions   *[]globalRegion   `json:"global_regions,omitempty"`
+}
+
+type autoSSL struct {
+	Zone   string `json:"domain_zone"`
+	Sub    string `json:"domain_sub"`
+	Domain string `json:"domain,omitempty"` // in answers only
+}
+
+type globalRegion struct {
+	Region string `json:"region_id"`
+	VPC    string `json:"vpc_id"`
+}
+
+// UnmarshalJSON also takes the bare region, which the API sent when regions had no VPC yet.
+func (g *globalRegion) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &g.Region) == nil {
+		return nil
+	}
+	type plain globalRegion
+	return json.Unmarshal(data, (*plain)(g))
 }
 
 type stickySessions struct {
@@ -101,6 +132,10 @@ func (l loadBalancer) domain() LoadBalancer {
 		Rules:       convert(l.ForwardingRules, func(r forwardingRule) ForwardingRule { return ForwardingRule(r) }),
 		Firewall:    convert(l.FirewallRules, func(r firewallRule) FirewallRule { return FirewallRule(r) }),
 		Instances:   instances,
+		AutoSSL:     AutoSSL(l.AutoSSL), GlobalHostname: l.GlobalCNAME, NodeIPs: NodeIPs(l.NodeIPs),
+		GlobalRegions: convert(l.GlobalRegions, func(g globalRegion) GlobalRegion {
+			return GlobalRegion{Region: strings.ToLower(g.Region), VPC: g.VPC}
+		}),
 	}
 }
 
@@ -119,6 +154,13 @@ func requestOf(s LoadBalancerSettings) loadBalancerRequest {
 	if s.Certificate != nil {
 		cert := certificate(*s.Certificate)
 		r.SSL = &cert
+	}
+	if s.AutoSSL != nil {
+		r.AutoSSL = &autoSSL{Zone: s.AutoSSL.Zone, Sub: s.AutoSSL.Sub}
+	}
+	if s.GlobalRegions != nil {
+		regions := convert(*s.GlobalRegions, func(g GlobalRegion) globalRegion { return globalRegion(g) })
+		r.GlobalRegions = &regions
 	}
 	if s.Rules != nil {
 		rules := convert(*s.Rules, func(r ForwardingRule) forwardingRule { return forwardingRule(r) })

@@ -14,34 +14,12 @@ type operation struct {
 	name   string
 	words  string
 	method string
+	// keyless calls are open to everybody.
+	keyless bool
 }
 
-var (
-	opGetAccount  = operation{"get_account", "read the account", http.MethodGet}
-	opListRegions = operation{"list_regions", "list regions", http.MethodGet}
-
-	opListBlocks  = operation{"list_blocks", "list block storage", http.MethodGet}
-	opGetBlock    = operation{"get_block", "read block storage", http.MethodGet}
-	opCreateBlock = operation{"create_block", "create block storage", http.MethodPost}
-	opResizeBlock = operation{"resize_block", "resize block storage", http.MethodPatch}
-	opAttachBlock = operation{"attach_block", "attach block storage", http.MethodPost}
-	opDetachBlock = operation{"detach_block", "detach block storage", http.MethodPost}
-	opDeleteBlock = operation{"delete_block", "delete block storage", http.MethodDelete}
-	opWaitBlock   = operation{"wait_block", "wait for block storage", http.MethodGet}
-
-	opListInstances     = operation{"list_instances", "list instances", http.MethodGet}
-	opGetInstance       = operation{"get_instance", "read instance", http.MethodGet}
-	opListBareMetals    = operation{"list_bare_metals", "list bare metal servers", http.MethodGet}
-	opGetBareMetal      = operation{"get_bare_metal", "read bare metal server", http.MethodGet}
-	opListBareMetalVPCs = operation{"list_bare_metal_vpcs", "list the networks of bare metal server", http.MethodGet}
-
-	opListLoadBalancers  = operation{"list_load_balancers", "list load balancers", http.MethodGet}
-	opGetLoadBalancer    = operation{"get_load_balancer", "read load balancer", http.MethodGet}
-	opCreateLoadBalancer = operation{"create_load_balancer", "create load balancer", http.MethodPost}
-	opUpdateLoadBalancer = operation{"update_load_balancer", "update load balancer", http.MethodPatch}
-	opDeleteLoadBalancer = operation{"delete_load_balancer", "delete load balancer", http.MethodDelete}
-	opDeleteCertificate  = operation{"delete_load_balancer_ssl", "delete the certificate of load balancer", http.MethodDelete}
-)
+// Calls that are more than reading, listing, creating, updating or deleting stand beside their kind of object.
+var opGetAccount = operation{name: "get_account", words: "read the account", method: http.MethodGet}
 
 // record accompanies one call through the layers below. govultr reduces every failure to a text (and its retry layer
 // to another one), so the transport leaves the typed error here.
@@ -94,7 +72,7 @@ func (c *Client) do(ctx context.Context, op operation, resource, path string, bo
 	case !rec.done:
 		return rec.fail(0, "", c.redact.err(err))
 	}
-	if op != opListRegions { // which is open to everybody
+	if !op.keyless {
 		now := time.Now()
 		c.accepted.Store(&now)
 	}

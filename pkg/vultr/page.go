@@ -2,89 +2,153 @@ package vultr
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 
-	"github.com/vultr/govultr/v3"
 	"k8s.io/klog/v2"
 )
 
 const (
 	pageSize = 500 // the API's maximum
 	maxPages = 1000
+	// listReads is how often a list is read that turns out to be short.
+	listReads = 2
 )
 
 // page is one page of a list as the API sends it.
 type page[W any] struct {
+	key   string
 	items []W
-	meta  *govultr.Meta
-}
-
-// paged is implemented by the wire form of each kind of list.
-type paged[W any] interface {
-	page() page[W]
-}
-
-// listAll reads every page of a list. One bad page spoils the list.
-//
-// Nothing says whether a cursor of the API survives a change of the list between two pages. A list that ends up with
-// fewer objects than its last page counted is therefore read once more.
-func listAll[A any, W any, PA interface {
-	*A
-	paged[W]
-}](ctx context.Context, c *Client, op operation, path string, id func(W) string) ([]W, error) {
-	items, short, err := listOnce[A, W, PA](ctx, c, op, path, id)
-	if err != nil || !short {
-		return items, err
+	meta  struct {
+		Total int `json:"total"`
+		Links struct {
+			Next string `json:"next"`
+		} `json:"links"`
 	}
-	items, short, err = listOnce[A, W, PA](ctx, c, op, path, id)
-	if short {
-		klog.FromContext(ctx).Info("The Vultr API counts more objects than it lists", "operation", op.name, "listed", len(items))
-	}
-	return items, err
 }
 
-func listOnce[A any, W any, PA interface {
-	*A
-	paged[W]
-}](ctx context.Context, c *Client, op operation, path string, id func(W) string) (items []W, short bool, err error) {
+// UnmarshalJSON takes the items from under the list's key. Some lists have no meta at all: then the page is the list.
+func (p *page[W]) UnmarshalJSON(data []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	items, ok := fields[p.key]
+	if !ok {
+		return fmt.Errorf("it lacks %q", p.key)
+	}
+	if err := json.Unmarshal(items, &p.items); err != nil {
+		return err
+	}
+	if meta, ok := fields["meta"]; ok {
+		return json.Unmarshal(meta, &p.meta)
+	}
+	return nil
+}
+
+// listing is what one reading of a list came to.
+type listing[D any] struct {
+	items []D
+	pages int
+	// counted is the highest number of objects that a page told.
+	counted int
+}
+
+// short tells that objects are missing. One page is one answer, which nothing can shift; over several, an object can
+// fall between two of them if others go away meanwhile, and nothing says that a cursor of the API prevents that.
+func (l listing[D]) short() bool { return l.pages > 1 && len(l.items) < l.counted }
+
+// all reads every page of the list. One bad page spoils it. A list of several pages that holds fewer objects than the
+// API counted is read again; if it is short then too, its items come with a *ShortListError.
+func (r resource[W, D]) all(ctx context.Context, c *Client, filter url.Values) ([]D, error) {
+	var list listing[D]
+	for range listReads {
+		var err error
+		if list, err = r.once(ctx, c, filter); err != nil {
+			return nil, err
+		}
+		if !list.short() {
+			return list.items, nil
+		}
+	}
+	short := &ShortListError{Op: r.ops.list.words, Listed: len(list.items), Counted: list.counted}
+	klog.FromContext(ctx).Info("The Vultr API counts more objects than it lists, so the list proves no absence",
+		"operation", r.ops.list.name, "listed", short.Listed, "counted", short.Counted)
+	return list.items, short
+}
+
+func (r resource[W, D]) once(ctx context.Context, c *Client, filter url.Values) (listing[D], error) {
+	var list listing[D]
 	seen := map[string]bool{}
 	cursors := map[string]bool{}
-	cursor := ""
-	for n := range maxPages {
-		query := url.Values{"per_page": {strconv.Itoa(pageSize)}}
-		if cursor != "" {
-			query.Set("cursor", cursor)
+	query := url.Values{"per_page": {strconv.Itoa(pageSize)}}
+	maps.Copy(query, filter)
+	for list.pages < maxPages {
+		p := page[W]{key: r.many}
+		if err := c.do(ctx, r.ops.list, "", r.path+"?"+query.Encode(), nil, &p); err != nil {
+			return list, err
 		}
-		var answer A
-		if err := c.do(ctx, op, "", path+"?"+query.Encode(), nil, &answer); err != nil {
-			return nil, false, err
-		}
-		p := PA(&answer).page()
+		list.pages++
+		list.counted = max(list.counted, p.meta.Total)
 		for _, item := range p.items {
+			object := r.domain(item)
+			id := r.id(object)
+			if id == "" {
+				return list, r.unlistable("an object in the list has no ID")
+			}
 			// A list that shifts while it is read shows the same object twice.
-			if key := id(item); !seen[key] {
-				seen[key] = true
-				items = append(items, item)
+			if !seen[id] {
+				seen[id] = true
+				list.items = append(list.items, object)
 			}
 		}
-		cursor = nextCursor(p.meta)
+		cursor := p.meta.Links.Next
 		if cursor == "" {
-			return items, n > 0 && p.meta != nil && len(items) < p.meta.Total, nil
+			return list, nil
 		}
 		if cursors[cursor] {
-			return nil, false, (&record{op: op}).undecodable(fmt.Sprintf("page %d leads back to an earlier page", n+1))
+			return list, r.unlistable(fmt.Sprintf("page %d leads back to an earlier page", list.pages))
 		}
 		cursors[cursor] = true
+		query.Set("cursor", cursor)
 	}
-	return nil, false, (&record{op: op}).undecodable(fmt.Sprintf("the list has more than %d pages", maxPages))
+	return list, r.unlistable(fmt.Sprintf("the list has more than %d pages", maxPages))
 }
 
-// nextCursor is "" at the end; some lists send no meta at all.
-func nextCursor(meta *govultr.Meta) string {
-	if meta == nil || meta.Links == nil {
-		return ""
+func (r resource[W, D]) unlistable(why string) error {
+	return (&record{op: r.ops.list}).undecodable(why)
+}
+
+// listBoth makes one list of two kinds of object.
+func listBoth[D any](ctx context.Context, c *Client, lists ...func(context.Context, *Client, url.Values) ([]D, error)) ([]D, error) {
+	var all []D
+	var short error
+	for _, list := range lists {
+		items, err := list(ctx, c, nil)
+		if _, ok := errors.AsType[*ShortListError](err); ok {
+			short = err
+		} else if err != nil {
+			return nil, err
+		}
+		all = append(all, items...)
 	}
-	return meta.Links.Next
+	return all, short
+}
+
+// ShortListError says that a list holds fewer objects than the API says there are. What it holds exists, but it proves
+// no absence.
+type ShortListError struct {
+	// Op is what was tried, in words.
+	Op string
+	// Listed and Counted are numbers of objects: in the list, and by the API's own count.
+	Listed, Counted int
+}
+
+// Error gives both numbers.
+func (e *ShortListError) Error() string {
+	return fmt.Sprintf("%s: the Vultr API counts %d but lists %d, so the list proves nothing about what it lacks", e.Op, e.Counted, e.Listed)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // pagesOf answers lists of volumes page by page; the cursor is the page's number.
@@ -54,7 +55,6 @@ func TestListsReadAllPages(t *testing.T) {
 		{"three pages", [][]string{ids(0, 500), ids(500, 1000), ids(1000, 1001)}, func(int) int { return 1001 }, 1001, 3},
 		{"shifted: one twice", [][]string{ids(0, 500), ids(499, 700)}, func(int) int { return 700 }, 700, 2},
 		{"shifted: one missing", [][]string{ids(0, 500), ids(501, 700)}, func(n int) int { return 701 - n }, 699, 4},
-		{"never complete", [][]string{ids(0, 500), ids(500, 700)}, func(int) int { return 900 }, 700, 4},
 		{"one page with a strange total", [][]string{ids(0, 3)}, func(int) int { return 5 }, 3, 1},
 	}
 	for _, test := range tests {
@@ -69,6 +69,105 @@ func TestListsReadAllPages(t *testing.T) {
 					t.Errorf("query %q", q)
 				}
 			})
+		})
+	}
+}
+
+// A list that stays short shows what exists to those who wait for it, and proves no absence to anybody.
+func TestAShortListProvesNoAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := 701 // one object falls between the two pages, however often they are read
+		lists := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int { return total })
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			if id, ok := strings.CutPrefix(r.URL.Path, blocksPath+"/"); ok {
+				return reply(200, map[string]any{"block": block(id, "active", "")}), nil
+			}
+			return lists.answer(r)
+		}}
+		c, ctx := net.client(t), t.Context()
+		list, err := c.Volumes(ctx, 0)
+		short, ok := errors.AsType[*ShortListError](err)
+		if !ok || len(list.Items) != 0 || short.Listed != 700 || short.Counted != 701 || !strings.Contains(err.Error(), "701") {
+			t.Errorf("got %d volumes, %v", len(list.Items), err)
+		}
+		if n := len(net.requests()); n != 2*listReads {
+			t.Errorf("%d requests, want it read %d times", n, listReads)
+		}
+		// Nobody gets it later, however old an answer he accepts.
+		if _, err := c.Volumes(ctx, time.Hour); err == nil {
+			t.Error("a short list was kept")
+		}
+		always := func(Volume) (bool, error) { return true, nil }
+		for _, id := range []string{ids(3, 4)[0], ids(500, 501)[0]} { // listed, and fallen between
+			if v, err := c.WaitVolume(ctx, "create", id, always); err != nil || v.ID != id {
+				t.Errorf("wait for %s: %+v, %v", id, v, err)
+			}
+		}
+		if n := net.count("GET", blocksPath+"/"+ids(3, 4)[0]); n != 0 {
+			t.Errorf("what the list holds was read %d times directly", n)
+		}
+		total = 700
+		if list, err := c.Volumes(ctx, 0); err != nil || len(list.Items) != 700 {
+			t.Errorf("afterwards: %d volumes, %v", len(list.Items), err)
+		}
+	})
+}
+
+// Servers come from two lists; a short one of them makes the whole short.
+func TestAShortListOfOneKindOfServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := func(key, path string, total int) func(r *http.Request) (*http.Response, error) {
+			return func(r *http.Request) (*http.Response, error) {
+				next, id := "2", idA
+				if r.URL.Query().Get("cursor") != "" {
+					next, id = "", idB
+				}
+				if r.URL.Path != path {
+					return servers(r)
+				}
+				return reply(200, map[string]any{
+					key:    []any{map[string]any{"id": id}},
+					"meta": map[string]any{"total": total, "links": map[string]string{"next": next}},
+				}), nil
+			}
+		}
+		for _, test := range []struct {
+			key, path string
+			total     int
+			short     bool
+		}{
+			{"instances", instancesPath, 2, false},
+			{"instances", instancesPath, 3, true},
+			{"bare_metals", bareMetalsPath, 2, false},
+			{"bare_metals", bareMetalsPath, 3, true},
+		} {
+			list, err := (&cloud{answer: answer(test.key, test.path, test.total)}).client(t).Instances(t.Context(), 0)
+			if _, short := errors.AsType[*ShortListError](err); short != test.short || (err == nil) != (len(list.Items) == 3) {
+				t.Errorf("%s with a total of %d: %d servers, %v", test.key, test.total, len(list.Items), err)
+			}
+		}
+	})
+}
+
+// An answer that is not the list asked for is not an empty list.
+func TestWhatIsNoList(t *testing.T) {
+	tests := map[string]string{
+		`{}`:                           "lacks \"blocks\"",
+		`{"volumes":[]}`:               "lacks \"blocks\"",
+		`[]`:                           "not JSON", // the answer of a server that is not the API
+		`{"blocks":{}}`:                "cannot be decoded",
+		`{"blocks":[{"label":"x"}]}`:   "no ID",
+		`{"blocks":[],"meta":[]}`:      "cannot be decoded",
+		`{"blocks":[],"meta":{"tot`:    "cannot be decoded",
+		`{"blocks":[{"id":"x"},null]}`: "no ID",
+	}
+	for body, want := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(200, body), nil }}
+			list, err := net.client(t).Volumes(t.Context(), 0)
+			if err == nil || !strings.Contains(err.Error(), want) || list.Items != nil {
+				t.Errorf("%s: got %v, %v", body, list.Items, err)
+			}
 		})
 	}
 }
@@ -111,7 +210,21 @@ func TestEveryListReportsItsFailure(t *testing.T) {
 		_, errInstances := c.Instances(ctx, 0)
 		_, errBalancers := c.LoadBalancers(ctx, 0)
 		_, errAccount := c.Account(ctx)
-		for _, err := range []error{errRegions, errInstances, errBalancers, errAccount} {
+		_, errSnapshots := c.Snapshots(ctx, 0)
+		_, errDescribed := c.SnapshotsDescribed(ctx, "x")
+		_, errSystems := c.FileSystems(ctx, 0)
+		_, errSystemRegions := c.FileSystemRegions(ctx)
+		_, errAttachments := c.FileSystemAttachments(ctx, idA)
+		_, errVPCs := c.VPCs(ctx, 0)
+		_, errReserved := c.ReservedIPs(ctx, 0)
+		_, errGroups := c.FirewallGroups(ctx, 0)
+		_, errRules := c.FirewallGroupRules(ctx, idA)
+		_, errPlans := c.Plans(ctx)
+		_, errNetworks := c.Networks(ctx, Instance{ID: idA})
+		for _, err := range []error{
+			errRegions, errInstances, errBalancers, errAccount, errSnapshots, errDescribed, errSystems, errSystemRegions,
+			errAttachments, errVPCs, errReserved, errGroups, errRules, errPlans, errNetworks,
+		} {
 			if !IsUnauthorized(err) {
 				t.Errorf("got %v", err)
 			}

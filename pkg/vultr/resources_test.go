@@ -37,7 +37,7 @@ func TestWritesAsTheyAreSent(t *testing.T) {
 	}}
 	c, ctx := net.client(t), t.Context()
 	empty, none, no, one, label := "", []string(nil), false, 1, "web"
-	noRules, noFirewall := []ForwardingRule{}, []FirewallRule(nil)
+	noRules, noFirewall, noRegions := []ForwardingRule{}, []FirewallRule(nil), []GlobalRegion(nil)
 	tests := []struct {
 		do           func() error
 		method, path string
@@ -54,9 +54,11 @@ func TestWritesAsTheyAreSent(t *testing.T) {
 		{func() error {
 			return c.UpdateLoadBalancer(ctx, idA, LoadBalancerSettings{
 				Instances: &none, Rules: &noRules, Firewall: &noFirewall, VPC: &empty, StickyCookie: &empty, SSLRedirect: &no, HTTP2: &no,
+				GlobalRegions: &noRegions, AutoSSL: &AutoSSL{Zone: "example.com", Domain: "not sent"},
 			})
 		}, "PATCH", "/v2/load-balancers/" + idA, `{"instances":[],"forwarding_rules":[],"firewall_rules":[],"vpc":"",
-			"sticky_session":{"cookie_name":""},"ssl_redirect":false,"http2":false}`},
+			"sticky_session":{"cookie_name":""},"ssl_redirect":false,"http2":false,"global_regions":[],
+			"auto_ssl":{"domain_zone":"example.com","domain_sub":""}}`},
 		{func() error { return c.UpdateLoadBalancer(ctx, idA, LoadBalancerSettings{}) }, "PATCH", "/v2/load-balancers/" + idA, `{}`},
 		{func() error {
 			_, err := c.CreateLoadBalancer(ctx, "ewr", LoadBalancerSettings{
@@ -73,6 +75,8 @@ func TestWritesAsTheyAreSent(t *testing.T) {
 			"ssl":{"private_key":"k","certificate":"c"}}`},
 		{func() error { return c.DeleteLoadBalancer(ctx, idA) }, "DELETE", "/v2/load-balancers/" + idA, ``},
 		{func() error { return c.DeleteCertificate(ctx, idA) }, "DELETE", "/v2/load-balancers/" + idA + "/ssl", ``},
+		{func() error { return c.DeleteAutoSSL(ctx, idA) }, "DELETE", "/v2/load-balancers/" + idA + "/auto_ssl", ``},
+		{func() error { return c.RelabelVolume(ctx, idA, "") }, "PATCH", "/v2/blocks/" + idA, `{"label":""}`},
 	}
 	for i, test := range tests {
 		if err := test.do(); err != nil {
@@ -119,13 +123,14 @@ func TestResizeToWhatIs(t *testing.T) {
 
 func TestLoadBalancerAsTheAPIShowsIt(t *testing.T) {
 	const live = `{"load_balancer":{"id":"` + idA + `","date_created":"2026-01-02T03:04:05+00:00","region":"EWR","label":"web",
-	"status":"active","ipv4":"192.0.2.123","ipv6":"2001:0db8:0:0::1","cname":"vlb-x.vultrlb.com","global_cname":"",
+	"status":"active","ipv4":"192.0.2.123","ipv6":"2001:0db8:0:0::1","cname":"vlb-x.vultrlb.com","global_cname":"glb-x.vultrlb.com",
 	"generic_info":{"balancing_algorithm":"leastconn","timeout":600,"ssl_redirect":true,"sticky_sessions":{"cookie_name":"c"},
 	"proxy_protocol":true,"private_network":"old","vpc":""},"health_check":{"protocol":"tcp","port":31234,"path":"",
 	"check_interval":15,"response_timeout":5,"unhealthy_threshold":5,"healthy_threshold":4},"has_ssl":true,"http2":true,"http3":true,
 	"nodes":3,"forwarding_rules":[{"id":"73d8","frontend_protocol":"tcp","frontend_port":80,"backend_protocol":"tcp","backend_port":31080}],
 	"firewall_rules":[{"id":"abcd","port":80,"source":"0.0.0.0/0","ip_type":"v4"}],"instances":["b","a"],
-	"auto_ssl":{"domain_zone":"","domain_sub":"","domain":""},"global_regions":[],"node_ips":{"v4":[],"v6":[],"private":[]}}}`
+	"auto_ssl":{"domain_zone":"example.com","domain_sub":"www","domain":"www.example.com"},"node_ips":{"v4":["192.0.2.1"],
+	"v6":["2001:db8::2"],"private":["10.1.2.3"]},"global_regions":[{"region_id":"ATL","vpc_id":"net"},"ord"]}}`
 	net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(200, live), nil }}
 	got, err := net.client(t).LoadBalancer(t.Context(), idA)
 	want := LoadBalancer{
@@ -133,6 +138,9 @@ func TestLoadBalancerAsTheAPIShowsIt(t *testing.T) {
 		Created: got.Created, Nodes: 3, Algorithm: "leastconn", Timeout: 600, SSLRedirect: true, ProxyProtocol: true, HTTP2: true,
 		HTTP3: true, StickyCookie: "c", VPC: "old", HasSSL: true, HealthCheck: HealthCheck{"tcp", 31234, "", 15, 5, 5, 4},
 		Rules: []ForwardingRule{{"tcp", 80, "tcp", 31080}}, Firewall: []FirewallRule{{80, "0.0.0.0/0", "v4"}}, Instances: []string{"a", "b"},
+		AutoSSL: AutoSSL{"example.com", "www", "www.example.com"}, GlobalHostname: "glb-x.vultrlb.com",
+		GlobalRegions: []GlobalRegion{{"atl", "net"}, {"ord", ""}},
+		NodeIPs:       NodeIPs{V4: []string{"192.0.2.1"}, V6: []string{"2001:db8::2"}, Private: []string{"10.1.2.3"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) || !got.Active() || got.Created.Year() != 2026 {
 		t.Errorf("got %+v\nwant %+v, %v", got, want, err)
@@ -160,7 +168,7 @@ func servers(r *http.Request) (*http.Response, error) {
 	case bareMetalsPath + "/" + idB:
 		return reply(200, map[string]any{"bare_metal": metal}), nil
 	case bareMetalsPath + "/" + idB + "/vpcs":
-		return reply(200, map[string]any{"vpcs": []any{map[string]string{"ip_address": ""}, map[string]string{"ip_address": "10.1.0.7"}}}), nil
+		return reply(200, map[string]any{"vpcs": []any{map[string]string{"id": "a", "ip_address": ""}, map[string]string{"id": "b", "ip_address": "10.1.0.7"}}}), nil
 	}
 	return refusal(404, "Invalid instance-id."), nil
 }
@@ -251,7 +259,7 @@ func TestAccountAndRegions(t *testing.T) {
 		if n := net.count("GET", "/v2/regions"); n != 1 {
 			t.Errorf("%d lists of regions", n)
 		}
-		time.Sleep(regionsMaxAge + time.Second)
+		time.Sleep(catalogMaxAge + time.Second)
 		if _, err := c.Regions(ctx); err != nil || net.count("GET", "/v2/regions") != 2 {
 			t.Errorf("regions are cached for ever (%v)", err)
 		}

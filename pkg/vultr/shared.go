@@ -2,6 +2,7 @@ package vultr
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -120,14 +121,23 @@ func (s *shared[T]) run(f *flight[T]) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.list, f.err = List[T]{Items: items, Began: f.began}, err
-	if err == nil {
+	f.land(items, err)
+	if f.err == nil && f.list.short == nil {
 		s.last = &f.list
 	}
 	s.running = nil
 	f.cancel()
 	close(f.done)
 	s.begin()
+}
+
+// land keeps what the list came to. A short one serves those who wait for what it holds, but nobody later.
+func (f *flight[T]) land(items []T, err error) {
+	if short, ok := errors.AsType[*ShortListError](err); ok {
+		f.list, f.err = List[T]{Items: items, Began: f.began, short: short}, nil
+		return
+	}
+	f.list, f.err = List[T]{Items: items, Began: f.began}, err
 }
 
 // await waits for the flight's end or the caller's.

@@ -1,15 +1,15 @@
 package vultr
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
-// List is one complete list of a kind of resource. A list of which any page failed is an error, never a List.
+// List is one complete list of a kind of resource. A list of which any page failed, or that is shorter than the API's
+// own count, is an error and never a List.
 type List[T any] struct {
 	Items []T
 	// Began is when the first page was asked for: the list says nothing of what happened after it.
 	Began time.Time
+	// short is set when the API counts more objects than it lists. Such a list never leaves this package.
+	short *ShortListError
 }
 
 // BlockType is the API's block_type of a block storage volume.
@@ -47,6 +47,9 @@ type VolumeRequest struct {
 	Region string
 	SizeGB int
 	Type   BlockType
+	// SnapshotID is the block snapshot whose content the volume gets, "" for an empty volume. Only HighPerf volumes of at
+	// least the snapshot's size can have one.
+	SnapshotID string
 }
 
 // InstanceKind tells virtual machines from bare metal servers, which have routes of their own in the API.
@@ -77,25 +80,10 @@ type Instance struct {
 	InternalIP string
 	// MainIPv6 is the public IPv6 address, "" without one.
 	MainIPv6 string
-	Tags     []string
-	Created  time.Time
-}
-
-// Region is one location. The platform has no zones below it.
-type Region struct {
-	ID      string   // lower case
-	Options []string // "block_storage_high_perf", "block_storage_storage_opt", "load_balancers", ...
-}
-
-// Sells tells whether the region offers the option.
-func (r Region) Sells(option string) bool {
-	return slices.Contains(r.Options, option)
-}
-
-// Account is what the key belongs to; reading it is the cheapest proof that the key works.
-type Account struct {
-	Name string
-	ACLs []string
+	// VPCs are the UUIDs of the networks that it is in.
+	VPCs    []string
+	Tags    []string
+	Created time.Time
 }
 
 // ForwardingRule is one listener of a load balancer and where it sends traffic.
@@ -122,6 +110,25 @@ type HealthCheck struct {
 	ResponseTimeout    int    // seconds
 	UnhealthyThreshold int
 	HealthyThreshold   int
+}
+
+// AutoSSL is a certificate that the platform gets and renews by itself, for a domain in its own DNS.
+type AutoSSL struct {
+	Zone string // "example.com"; "" without one
+	Sub  string // "www"; "" for the zone itself
+	// Domain is what both make, set by the platform.
+	Domain string
+}
+
+// GlobalRegion is a further region of a load balancer.
+type GlobalRegion struct {
+	Region string // lower case
+	VPC    string // "" for the public network
+}
+
+// NodeIPs are the addresses from which the nodes of a load balancer reach its backends.
+type NodeIPs struct {
+	V4, V6, Private []string
 }
 
 // Certificate is PEM text for a load balancer's HTTPS listeners. It is a secret: never log it.
@@ -158,10 +165,15 @@ type LoadBalancer struct {
 	StickyCookie  string
 	VPC           string // "" for the public network
 	HasSSL        bool
+	AutoSSL       AutoSSL
 	HealthCheck   HealthCheck
 	Rules         []ForwardingRule
 	Firewall      []FirewallRule
 	Instances     []string // instance UUIDs, sorted
+	// GlobalRegions are the other regions in which the load balancer has a part, GlobalHostname their common name.
+	GlobalRegions  []GlobalRegion
+	GlobalHostname string
+	NodeIPs        NodeIPs
 }
 
 // Active tells whether the load balancer has finished being made. Its address may still be missing.
@@ -185,4 +197,6 @@ type LoadBalancerSettings struct {
 	Firewall      *[]FirewallRule
 	Instances     *[]string
 	Certificate   *Certificate
+	AutoSSL       *AutoSSL
+	GlobalRegions *[]GlobalRegion
 }

@@ -2,6 +2,7 @@ package vultr
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"time"
 
@@ -10,51 +11,62 @@ import (
 
 const blocksPath = "/v2/blocks"
 
+var (
+	opResizeBlock = operation{name: "resize_block", words: "resize block storage", method: http.MethodPatch}
+	opAttachBlock = operation{name: "attach_block", words: "attach block storage", method: http.MethodPost}
+	opDetachBlock = operation{name: "detach_block", words: "detach block storage", method: http.MethodPost}
+	opWaitBlock   = operation{name: "wait_block", words: "wait for block storage", method: http.MethodGet}
+)
+
+var volumes = resource[govultr.BlockStorage, Volume]{
+	path: blocksPath, one: []string{"block"}, many: "blocks",
+	ops: operationsOn("block", "blocks", "block storage", "block storage"),
+	id:  func(v Volume) string { return v.ID }, domain: volumeOf,
+}
+
 // Volume reads one volume. Only its IsNotFound proves that a volume does not exist.
 func (c *Client) Volume(ctx context.Context, id string) (Volume, error) {
-	if err := checkID(opGetBlock, id); err != nil {
-		return Volume{}, err
-	}
-	var answer blockAnswer
-	if err := c.do(ctx, opGetBlock, id, blocksPath+"/"+id, nil, &answer); err != nil {
-		return Volume{}, err
-	}
-	return answer.volume(opGetBlock, id)
+	return volumes.read(ctx, c, id)
 }
 
 // Volumes lists all volumes of the account. The list is shared: its items must not be changed. With maxAge 0 it began
 // after the call, else it can be up to maxAge old.
 func (c *Client) Volumes(ctx context.Context, maxAge time.Duration) (List[Volume], error) {
-	list, err := c.volumes.within(ctx, maxAge)
-	return list, ended(opListBlocks, err)
+	return sharedList(ctx, c.volumes, volumes.ops.list, maxAge)
 }
 
 // CreateVolume asks for a volume, which becomes active some seconds later. The request is sent once, and again only
 // after the API refused it for its rate. With IsOutcomeUnknown it may exist: look for its label, and mind SettleGuard.
 func (c *Client) CreateVolume(ctx context.Context, r VolumeRequest) (Volume, error) {
-	body := &govultr.BlockStorageCreate{Region: r.Region, SizeGB: r.SizeGB, Label: r.Label, BlockType: string(r.Type)}
-	var answer blockAnswer
-	if err := c.do(ctx, opCreateBlock, r.Label, blocksPath, body, &answer); err != nil {
-		return Volume{}, err
-	}
-	return answer.volume(opCreateBlock, r.Label)
+	return volumes.make(ctx, c, r.Label, &govultr.BlockStorageCreate{
+		Region: r.Region, SizeGB: r.SizeGB, Label: r.Label, BlockType: string(r.Type), SnapshotID: r.SnapshotID,
+	})
 }
 
 // ResizeVolume grows a volume. It succeeds if the volume has at least that size already.
 func (c *Client) ResizeVolume(ctx context.Context, id string, sizeGB int) error {
-	if err := checkID(opResizeBlock, id); err != nil {
-		return err
-	}
-	err := c.do(ctx, opResizeBlock, id, blocksPath+"/"+id, map[string]int{"size_gb": sizeGB}, nil)
+	return c.changeVolume(ctx, opResizeBlock, id, map[string]any{"size_gb": sizeGB},
+		func(v Volume) bool { return v.SizeGB >= sizeGB })
+}
+
+// RelabelVolume gives a volume another label, also an empty one. It succeeds if the volume has it already.
+func (c *Client) RelabelVolume(ctx context.Context, id, label string) error {
+	return c.changeVolume(ctx, volumes.ops.update, id, map[string]any{"label": label},
+		func(v Volume) bool { return v.Label == label })
+}
+
+// changeVolume sends a change. What the API says about one without effect is looked at: either the volume is as wished,
+// perhaps by an attempt whose answer was lost, or the API means something else by it.
+func (c *Client) changeVolume(ctx context.Context, op operation, id string, body any, asWished func(Volume) bool) error {
+	err := volumes.change(ctx, c, op, id, "", body)
 	if !IsNothingToChange(err) {
 		return err
 	}
-	// Either it has that size, perhaps by an attempt whose answer was lost, or the API means something else by it.
 	v, lookErr := c.Volume(ctx, id)
 	if lookErr != nil {
 		return lookErr
 	}
-	if v.SizeGB >= sizeGB {
+	if asWished(v) {
 		return nil
 	}
 	return err
@@ -63,61 +75,20 @@ func (c *Client) ResizeVolume(ctx context.Context, id string, sizeGB int) error 
 // AttachVolume asks for a volume to be plugged into a running instance; WaitVolume tells when it is. The request is
 // sent once: with IsOutcomeUnknown look at the volume.
 func (c *Client) AttachVolume(ctx context.Context, id, instanceID string) error {
-	if err := checkID(opAttachBlock, id); err != nil {
-		return err
-	}
 	// Without live the platform restarts the instance.
 	body := map[string]any{"instance_id": instanceID, "live": true}
-	return c.do(ctx, opAttachBlock, id, blocksPath+"/"+id+"/attach", body, nil)
+	return volumes.change(ctx, c, opAttachBlock, id, "/attach", body)
 }
 
 // DetachVolume asks for a volume to be unplugged from its running instance; WaitVolume tells when it is. The request is
 // sent once: with IsOutcomeUnknown look at the volume.
 func (c *Client) DetachVolume(ctx context.Context, id string) error {
-	if err := checkID(opDetachBlock, id); err != nil {
-		return err
-	}
-	return c.do(ctx, opDetachBlock, id, blocksPath+"/"+id+"/detach", map[string]any{"live": true}, nil)
+	return volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true})
 }
 
 // DeleteVolume deletes a volume and its data. IsNotFound means that it was gone before.
 func (c *Client) DeleteVolume(ctx context.Context, id string) error {
-	if err := checkID(opDeleteBlock, id); err != nil {
-		return err
-	}
-	return c.do(ctx, opDeleteBlock, id, blocksPath+"/"+id, nil, nil)
-}
-
-type blockAnswer struct {
-	Block *govultr.BlockStorage `json:"block"`
-}
-
-func (a blockAnswer) volume(op operation, resource string) (Volume, error) {
-	if a.Block == nil || a.Block.ID == "" {
-		return Volume{}, missing(op, resource)
-	}
-	return volumeOf(*a.Block), nil
-}
-
-type blocksAnswer struct {
-	Blocks []govultr.BlockStorage `json:"blocks"`
-	Meta   *govultr.Meta          `json:"meta"`
-}
-
-func (a *blocksAnswer) page() page[govultr.BlockStorage] {
-	return page[govultr.BlockStorage]{a.Blocks, a.Meta}
-}
-
-func (c *Client) listVolumes(ctx context.Context) ([]Volume, error) {
-	wire, err := listAll[blocksAnswer](ctx, c, opListBlocks, blocksPath, func(b govultr.BlockStorage) string { return b.ID })
-	if err != nil {
-		return nil, err
-	}
-	volumes := make([]Volume, len(wire))
-	for i, b := range wire {
-		volumes[i] = volumeOf(b)
-	}
-	return volumes, nil
+	return volumes.remove(ctx, c, id)
 }
 
 func volumeOf(b govultr.BlockStorage) Volume {
@@ -133,13 +104,15 @@ func volumeOf(b govultr.BlockStorage) Volume {
 	return v
 }
 
-// parseTime gives the zero time for what the platform may send instead of a time.
+// parseTime understands both forms of time that the platform sends, and gives the zero time for anything else. Block
+// snapshots have one without a zone; it is taken for UTC, as the other one always is.
 func parseTime(text string) time.Time {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}
+	for _, layout := range []string{time.RFC3339, time.DateTime} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC()
+		}
 	}
-	return t
+	return time.Time{}
 }
 
 // ended gives an error of a shared read the form of all others: a caller that stopped waiting has no *Error yet.

@@ -17,6 +17,18 @@ const (
 	coarseGrid = time.Second
 )
 
+// wait is what one caller waits for.
+type wait[T any] struct {
+	op       operation
+	resource string
+	// lesson names what is learned about how long such waits take.
+	lesson string
+	// look gives the object as it was at the time it also gives, which is not before notBefore.
+	look func(ctx context.Context, notBefore time.Time) (T, time.Time, error)
+	// done ends the wait when it says so, and when it fails.
+	done func(T) (bool, error)
+}
+
 // WaitVolume waits until done returns true for the volume, and gives the volume as it was then. An error of done ends
 // the wait. All who wait share the lists that this takes. A volume that a list lacks is read directly, and only the
 // IsNotFound of that ends the wait. Failures of the API do not, until ctx ends; a refused key does.
@@ -24,60 +36,106 @@ const (
 // op names what is waited for ("create", "attach", "detach", "resize"). The first look comes when that op is usually
 // finished, as learned from earlier waits.
 func (c *Client) WaitVolume(ctx context.Context, op, id string, done func(Volume) (bool, error)) (Volume, error) {
-	if err := checkID(opWaitBlock, id); err != nil {
-		return Volume{}, err
+	return await(ctx, c, wait[Volume]{
+		op: opWaitBlock, resource: id, lesson: op, done: done, look: lookFor(c, volumes, c.volumes, id),
+	})
+}
+
+// WaitSnapshot waits for a block snapshot as WaitVolume does for a volume.
+func (c *Client) WaitSnapshot(ctx context.Context, id string, done func(Snapshot) (bool, error)) (Snapshot, error) {
+	return await(ctx, c, wait[Snapshot]{
+		op: opWaitSnapshot, resource: id, lesson: "snapshot", done: done, look: lookFor(c, snapshots, c.snapshots, id),
+	})
+}
+
+// WaitFileSystem waits for a file system as WaitVolume does for a volume.
+func (c *Client) WaitFileSystem(ctx context.Context, id string, done func(FileSystem) (bool, error)) (FileSystem, error) {
+	return await(ctx, c, wait[FileSystem]{
+		op: opWaitFileSystem, resource: id, lesson: "file system", done: done,
+		look: lookFor(c, fileSystems, c.fileSystems, id),
+	})
+}
+
+// WaitFileSystemAttachment waits until done returns true for an attachment, which is the zero value while there is none.
+// IsNotFound says that there is no such file system. These reads are not shared: the API lists the attachments of one
+// file system only.
+func (c *Client) WaitFileSystemAttachment(ctx context.Context, id, instanceID string, done func(FileSystemAttachment) (bool, error)) (FileSystemAttachment, error) {
+	if err := checkID(opWaitAttachment, instanceID); err != nil {
+		return FileSystemAttachment{}, err
+	}
+	return await(ctx, c, wait[FileSystemAttachment]{
+		op: opWaitAttachment, resource: id, lesson: "file system attachment", done: done,
+		look: func(ctx context.Context, _ time.Time) (FileSystemAttachment, time.Time, error) {
+			began := time.Now()
+			a, err := c.FileSystemAttachment(ctx, id, instanceID)
+			if IsNotAttached(err) {
+				return FileSystemAttachment{}, began, nil
+			}
+			return a, began, err
+		},
+	})
+}
+
+// await looks until the wait is over.
+func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
+	var none T
+	if err := checkID(w.op, w.resource); err != nil {
+		return none, err
 	}
 	c.waiting.Add(1)
 	defer c.waiting.Add(-1)
 	start := time.Now()
-	due := start.Add(c.learned.firstLook(op))
+	due := start.Add(c.learned.firstLook(w.lesson))
 	var missed time.Duration
 	var failure error
 	for n := 0; ; n++ {
 		due = c.onGrid(due)
 		if !sleepUntil(ctx, due) {
-			return Volume{}, waitEnded(ctx, id, failure)
+			return none, w.ended(ctx, failure)
 		}
-		v, began, err := c.look(ctx, id, due)
+		v, began, err := w.look(ctx, due)
 		switch {
 		case err == nil:
 			failure = nil
-			ok, err := done(v)
+			ok, err := w.done(v)
 			if err != nil {
 				return v, err
 			}
 			if ok {
-				c.learned.took(op, missed, began.Sub(start))
+				c.learned.took(w.lesson, missed, began.Sub(start))
 				return v, nil
 			}
 			missed = began.Sub(start)
 		case ctx.Err() != nil:
-			return Volume{}, waitEnded(ctx, id, failure)
+			return none, w.ended(ctx, failure)
 		case IsNotFound(err), IsUnauthorized(err):
-			return Volume{}, err
+			return none, err
 		default:
 			failure = err
-			klog.FromContext(ctx).V(2).Info("Looking at the volume failed, waiting on", "volume", id, "for", op, "err", err)
+			klog.FromContext(ctx).V(2).Info("A look failed, waiting on", "operation", w.op.name, "resource", w.resource, "err", err)
 		}
 		due = later(due, time.Now()).Add(c.interval(n))
 	}
 }
 
-// look gives the volume by a list that began at notBefore or later, or by a direct read if the list lacks it.
-func (c *Client) look(ctx context.Context, id string, notBefore time.Time) (Volume, time.Time, error) {
-	list, err := c.volumes.since(ctx, notBefore)
-	if err != nil {
-		return Volume{}, time.Time{}, ended(opListBlocks, err)
-	}
-	for _, v := range list.Items {
-		if v.ID == id {
-			return v, list.Began, nil
+// lookFor gives an object by a list that began at notBefore or later, or by a direct read if the list lacks it.
+func lookFor[W, T any](c *Client, r resource[W, T], lists *shared[T], id string) func(context.Context, time.Time) (T, time.Time, error) {
+	return func(ctx context.Context, notBefore time.Time) (T, time.Time, error) {
+		list, err := lists.since(ctx, notBefore)
+		if err != nil {
+			var none T
+			return none, time.Time{}, ended(r.ops.list, err)
 		}
+		for _, v := range list.Items {
+			if r.id(v) == id {
+				return v, list.Began, nil
+			}
+		}
+		// Lists lack new objects for about a second, and say nothing of absence.
+		began := time.Now()
+		v, err := r.read(ctx, c, id)
+		return v, began, err
 	}
-	// Lists lack new volumes for about a second, and say nothing of absence.
-	began := time.Now()
-	v, err := c.Volume(ctx, id)
-	return v, began, err
 }
 
 // interval is the time between look n and the next one.
@@ -103,8 +161,9 @@ func (c *Client) onGrid(t time.Time) time.Time {
 	return t.Add(grid - rest)
 }
 
-func waitEnded(ctx context.Context, id string, failure error) error {
-	rec := &record{op: opWaitBlock, resource: id}
+// ended is the error of a wait whose context ended, with what kept it from its end.
+func (w wait[T]) ended(ctx context.Context, failure error) error {
+	rec := &record{op: w.op, resource: w.resource}
 	cause := ctx.Err()
 	if failure != nil && !errors.Is(failure, cause) {
 		cause = errors.Join(cause, failure)

@@ -1,0 +1,206 @@
+package vultr
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vultr/govultr/v3"
+)
+
+const (
+	fileSystemsPath = "/v2/vfs"
+	// fileSystemDisk is the only kind of disk that the platform has under file systems.
+	fileSystemDisk = "nvme"
+)
+
+var (
+	opResizeFileSystem  = operation{name: "resize_vfs", words: "resize file system", method: http.MethodPut}
+	opRelabelFileSystem = operation{name: "relabel_vfs", words: "relabel file system", method: http.MethodPut}
+	opAttachFileSystem  = operation{name: "attach_vfs", words: "attach file system", method: http.MethodPut}
+	opDetachFileSystem  = operation{name: "detach_vfs", words: "detach file system", method: http.MethodDelete}
+	opWaitFileSystem    = operation{name: "wait_vfs", words: "wait for file system", method: http.MethodGet}
+	opWaitAttachment    = operation{name: "wait_vfs_attachment", words: "wait for an attachment of file system", method: http.MethodGet}
+)
+
+// The API sends file systems unwrapped, with a status in words where its errors have a number. That is why govultr from
+// v3.33.2 on decodes none of them.
+var fileSystems = resource[govultr.VirtualFileSystemStorage, FileSystem]{
+	path: fileSystemsPath, one: []string{"vfs"}, many: "vfs",
+	ops: operationsOn("vfs", "vfs", "file system", "file systems"),
+	id:  func(f FileSystem) string { return f.ID }, domain: fileSystemOf,
+}
+
+var attachments = resource[govultr.VirtualFileSystemStorageAttachment, FileSystemAttachment]{
+	one: []string{"attachment"}, many: "attachments",
+	ops: operationsOn("vfs_attachment", "vfs_attachments", "attachment of file system to instance", "attachments of file system"),
+	id:  func(a FileSystemAttachment) string { return a.InstanceID }, domain: attachmentOf,
+}
+
+// FileSystem is one file system (VFS), which any number of instances of its region can mount.
+type FileSystem struct {
+	ID        string // UUID
+	Label     string // not unique on the platform
+	Region    string // lower case, "ewr"
+	Status    string // "pending", "active", and what the platform may add
+	SizeGB    int
+	UsedBytes int64
+	DiskType  string // "nvme"
+	Tags      []string
+	Created   time.Time
+}
+
+// Active tells whether the file system can be attached.
+func (f FileSystem) Active() bool { return f.Status == "active" }
+
+// FileSystemRequest describes a file system to create.
+type FileSystemRequest struct {
+	Label  string
+	Region string
+	SizeGB int
+	Tags   []string
+}
+
+// FileSystemAttachment is a file system plugged into an instance. The zero value stands for one that does not exist.
+type FileSystemAttachment struct {
+	FileSystemID string
+	InstanceID   string
+	State        string // "ATTACHED", and what the platform may add
+	// MountTag is what the guest mounts: mount -t virtiofs <tag> <directory>. "" while the platform has given none.
+	MountTag string
+}
+
+// Attached tells whether the guest can mount the file system.
+func (a FileSystemAttachment) Attached() bool {
+	return strings.EqualFold(a.State, "attached") && a.MountTag != ""
+}
+
+// FileSystem reads one file system. Only its IsNotFound proves that it does not exist.
+func (c *Client) FileSystem(ctx context.Context, id string) (FileSystem, error) {
+	return fileSystems.read(ctx, c, id)
+}
+
+// FileSystems lists all file systems of the account. The list is shared: its items must not be changed. With maxAge 0 it
+// began after the call, else it can be up to maxAge old.
+func (c *Client) FileSystems(ctx context.Context, maxAge time.Duration) (List[FileSystem], error) {
+	return sharedList(ctx, c.fileSystems, fileSystems.ops.list, maxAge)
+}
+
+// CreateFileSystem asks for a file system, which becomes active some seconds later. The request is sent once, and again
+// only after the API refused it for its rate. With IsOutcomeUnknown it may exist: look for its label, and mind
+// SettleGuard.
+func (c *Client) CreateFileSystem(ctx context.Context, r FileSystemRequest) (FileSystem, error) {
+	return fileSystems.make(ctx, c, r.Label, &govultr.VirtualFileSystemStorageReq{
+		Region: r.Region, Label: r.Label, DiskType: fileSystemDisk, Tags: r.Tags,
+		StorageSize: govultr.VirtualFileSystemStorageSize{SizeGB: r.SizeGB},
+	})
+}
+
+// ResizeFileSystem grows a file system. It succeeds if the file system has at least that size already. The platform
+// would also make it smaller, so the size is read first; two calls for one file system must not run at once.
+func (c *Client) ResizeFileSystem(ctx context.Context, id string, sizeGB int) error {
+	f, err := c.FileSystem(ctx, id)
+	if err != nil || f.SizeGB >= sizeGB {
+		return err
+	}
+	return fileSystems.change(ctx, c, opResizeFileSystem, id, "", map[string]any{"storage_size": map[string]int{"gb": sizeGB}})
+}
+
+// RelabelFileSystem gives a file system another label. Its size is not sent: what is not sent stays as it is.
+func (c *Client) RelabelFileSystem(ctx context.Context, id, label string) error {
+	return fileSystems.change(ctx, c, opRelabelFileSystem, id, "", map[string]any{"label": label})
+}
+
+// DeleteFileSystem deletes a file system and its data. IsNotFound means that it was gone before, IsInUse that an
+// instance has it, or had it until a moment ago.
+func (c *Client) DeleteFileSystem(ctx context.Context, id string) error {
+	return fileSystems.remove(ctx, c, id)
+}
+
+// FileSystemAttachments lists the instances that have the file system.
+func (c *Client) FileSystemAttachments(ctx context.Context, id string) ([]FileSystemAttachment, error) {
+	if err := checkID(attachments.ops.list, id); err != nil {
+		return nil, err
+	}
+	all, err := attachmentsOf(id).all(ctx, c, nil)
+	return all, ended(attachments.ops.list, err)
+}
+
+// FileSystemAttachment reads one attachment. IsNotAttached means that the instance does not have the file system,
+// IsNotFound without it that there is no such file system.
+func (c *Client) FileSystemAttachment(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
+	return c.attachment(ctx, attachments.ops.get, id, instanceID)
+}
+
+// AttachFileSystem asks for a file system to be plugged into an instance; WaitFileSystemAttachment tells when it is. It
+// can be repeated.
+func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
+	return c.attachment(ctx, opAttachFileSystem, id, instanceID)
+}
+
+// DetachFileSystem asks for a file system to be unplugged from an instance; WaitFileSystemAttachment tells when it is.
+// It can be repeated: IsNotAttached means that nothing was left to do.
+func (c *Client) DetachFileSystem(ctx context.Context, id, instanceID string) error {
+	if err := checkID(opDetachFileSystem, id); err != nil {
+		return err
+	}
+	return attachmentsOf(id).change(ctx, c, opDetachFileSystem, instanceID, "", nil)
+}
+
+func (c *Client) attachment(ctx context.Context, op operation, id, instanceID string) (FileSystemAttachment, error) {
+	if err := checkID(op, id); err != nil {
+		return FileSystemAttachment{}, err
+	}
+	return attachmentsOf(id).call(ctx, c, op, instanceID, nil)
+}
+
+func attachmentsOf(id string) resource[govultr.VirtualFileSystemStorageAttachment, FileSystemAttachment] {
+	return attachments.under(fileSystemsPath + "/" + id + "/attachments")
+}
+
+func fileSystemOf(f govultr.VirtualFileSystemStorage) FileSystem {
+	return FileSystem{
+		ID: f.ID, Label: f.Label, Region: strings.ToLower(f.Region), Status: f.Status, SizeGB: f.StorageSize.SizeGB,
+		UsedBytes: int64(f.StorageUsed.SizeBytes), DiskType: f.DiskType, Tags: f.Tags, Created: parseTime(f.DateCreated),
+	}
+}
+
+func attachmentOf(a govultr.VirtualFileSystemStorageAttachment) FileSystemAttachment {
+	out := FileSystemAttachment{FileSystemID: a.ID, InstanceID: a.TargetID, State: a.State}
+	if a.MountTag != 0 {
+		out.MountTag = strconv.Itoa(a.MountTag)
+	}
+	return out
+}
+
+// fileSystemRegion is a region in the list of those that sell file systems. Nothing says whether the API sends objects
+// like those of other regions or bare names.
+type fileSystemRegion struct{ id string }
+
+// UnmarshalJSON takes either form.
+func (r *fileSystemRegion) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &r.id) == nil {
+		return nil
+	}
+	var object struct {
+		ID string `json:"id"`
+	}
+	err := json.Unmarshal(data, &object)
+	r.id = object.ID
+	return err
+}
+
+var fileSystemRegions = resource[fileSystemRegion, string]{
+	path: fileSystemsPath + "/regions", many: "regions",
+	ops: operationsOn("vfs_region", "vfs_regions", "file system region", "regions with file systems"),
+	id:  func(id string) string { return id }, domain: func(r fileSystemRegion) string { return strings.ToLower(r.id) },
+}
+
+// FileSystemRegions gives the IDs of the regions that sell file systems. What it answers can be 10 minutes old.
+func (c *Client) FileSystemRegions(ctx context.Context) ([]string, error) {
+	list, err := sharedList(ctx, c.fileSystemRegions, fileSystemRegions.ops.list, catalogMaxAge)
+	return list.Items, err
+}
