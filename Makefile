@@ -17,7 +17,7 @@ STAMP := -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/internal/
 # The commit is stamped above, also where git refuses to look into a directory of another user.
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -buildvcs=false -trimpath -ldflags '-s -w $(STAMP)'
 # Modules with code of ours; golangci-lint lives in one more, tools/lint.
-MODULES := . tools $(if $(wildcard test/e2e/go.mod),test/e2e)
+MODULES := . tools test/clients $(if $(wildcard test/e2e/go.mod),test/e2e)
 
 # FAULTPOINTS=1 compiles in the places where end-to-end tests cut the CSI driver
 # off; such builds are kept apart, so that they can't be released by mistake.
@@ -61,7 +61,7 @@ tool-golangci-lint:
 
 .PHONY: packages-test packages-images
 packages-test:
-	@hack/ensure-packages race disks images
+	@hack/ensure-packages race disks images clients
 packages-images:
 	@hack/ensure-packages images
 

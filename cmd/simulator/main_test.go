@@ -68,6 +68,7 @@ func TestBadFlags(t *testing.T) {
 		"no key":  {[]string{"--api-key-file=" + empty}, []string{"the file has no key"}},
 		"no file": {[]string{"--api-key-file=/nonexistent/keys"}, []string{"no such file"}},
 		"state":   {[]string{"--state="}, []string{"--state is empty"}},
+		"proxy":   {[]string{"--proxy-ca=x"}, []string{"--proxy-ca is given without --proxy-listen"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -115,6 +116,13 @@ func TestBadSurroundings(t *testing.T) {
 			write(t, filepath.Join(state, "disks", "d1.plug"), "{")
 			return nil
 		}, []string{"record of disk d1"}},
+		"unreadable authority": {func(t *testing.T, state string) []string {
+			write(t, filepath.Join(state, "proxy-ca.key"), "garbage")
+			return []string{"--proxy-listen=127.0.0.1:0"}
+		}, []string{"certificate authority"}},
+		"nowhere for the certificate": {func(*testing.T, string) []string {
+			return []string{"--proxy-listen=127.0.0.1:0", "--proxy-ca=/proc/nowhere/ca.pem"}
+		}, []string{"publish the proxy's certificate"}},
 		"full disk": {fillDisk, []string{"no space left on device"}},
 	}
 	for name, test := range tests {

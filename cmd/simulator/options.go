@@ -24,6 +24,7 @@ import (
 // options is everything the program is told.
 type options struct {
 	listen, adminListen, metadataListen string
+	proxyListen, proxyCA                string
 
 	state             string
 	noDisks, keepDisk bool
@@ -64,6 +65,8 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API")
 	f.StringVar(&o.adminListen, "admin-listen", "127.0.0.1:8081", "address of the status page (/) and the operator's JSON (/state /requests /counters /faults); \"\" is off. Whoever reaches it may do everything")
 	f.StringVar(&o.metadataListen, "metadata-listen", "", "address of the metadata service, 169.254.169.254:80 on the real platform; \"\" is off")
+	f.StringVar(&o.proxyListen, "proxy-listen", "", "address of an HTTPS proxy that is api.vultr.com, for clients that are told nothing but HTTPS_PROXY and SSL_CERT_FILE; \"\" is off")
+	f.StringVar(&o.proxyCA, "proxy-ca", "", "where the certificate that SSL_CERT_FILE has to name is written; \"\" is proxy-ca.crt in the state directory")
 	f.StringVar(&o.apiKeyFile, "api-key-file", "", "file with the API keys that are accepted, one per line, read again when it changes; \"\" accepts every key")
 
 	f.StringVar(&o.state, "state", "/var/lib/vultr-simulator", "directory of everything that outlives the process, disks included")
@@ -162,6 +165,9 @@ func (o *options) validate() error {
 		if _, err := exec.LookPath(o.machineHook); err != nil {
 			fault("--machine-hook: %w", err)
 		}
+	}
+	if o.proxyCA != "" && o.proxyListen == "" {
+		fault("--proxy-ca is given without --proxy-listen")
 	}
 	if o.apiKeyFile != "" {
 		var err error
@@ -267,5 +273,5 @@ func (o *options) validateNumbers(fault func(string, ...any)) {
 type listenFlag struct{ flag, address string }
 
 func (o *options) listeners() []listenFlag {
-	return []listenFlag{{"--listen", o.listen}, {"--admin-listen", o.adminListen}, {"--metadata-listen", o.metadataListen}}
+	return []listenFlag{{"--listen", o.listen}, {"--admin-listen", o.adminListen}, {"--metadata-listen", o.metadataListen}, {"--proxy-listen", o.proxyListen}}
 }

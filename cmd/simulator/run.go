@@ -15,15 +15,14 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/connect"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/metadata"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/statuspage"
 )
 
-const (
-	headerTimeout = 15 * time.Second
-	// farewell is how long open requests may take to end when the simulator does.
-	farewell = 5 * time.Second
-)
+// farewell is how long open requests may take to end when the simulator does.
+const farewell = 5 * time.Second
 
 // run is the simulator's life. Everything that can fail for its surroundings comes before anything is attached.
 func run(ctx context.Context, o *options, out io.Writer) (err error) {
@@ -37,6 +36,10 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 		return err
 	}
 	defer listeners.close()
+	authority, err := o.authority()
+	if err != nil {
+		return err
+	}
 	planes, err := openPlanes(ctx, o)
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 	if o.apiKeyFile != "" {
 		go followKeys(keys, o.apiKeyFile, o.keys, cloud.SetKeys)
 	}
-	failure := serve(ctx, cloud, listeners)
+	failure := serve(ctx, cloud, listeners, authority)
 	// From here on nothing is cancelled: what has begun to end, ends.
 	ctx = context.WithoutCancel(ctx)
 	last := cloud.View()
@@ -80,13 +83,32 @@ func lockState(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // closing unlocks; the process ends anyway
 }
 
+// authority opens that of the proxy and writes its certificate where clients find it; nil without a proxy.
+func (o *options) authority() (*connect.Authority, error) {
+	if o.proxyListen == "" {
+		return nil, nil
+	}
+	authority, err := connect.OpenAuthority(filepath.Join(o.state, "proxy-ca.key"))
+	if err != nil {
+		return nil, err
+	}
+	return authority, authority.Publish(o.certificateFile())
+}
+
+func (o *options) certificateFile() string {
+	if o.proxyCA != "" {
+		return o.proxyCA
+	}
+	return filepath.Join(o.state, "proxy-ca.crt")
+}
+
 // listeners are the open ports; nil for those that are off.
-type listeners struct{ api, admin, metadata net.Listener }
+type listeners struct{ api, admin, metadata, proxy net.Listener }
 
 // open listens on all ports, and lists every one that cannot be had.
 func (o *options) open(ctx context.Context) (*listeners, error) {
 	l := &listeners{}
-	places := []*net.Listener{&l.api, &l.admin, &l.metadata}
+	places := []*net.Listener{&l.api, &l.admin, &l.metadata, &l.proxy}
 	var faults []error
 	var config net.ListenConfig
 	for i, wanted := range o.listeners() {
@@ -108,31 +130,39 @@ func (o *options) open(ctx context.Context) (*listeners, error) {
 }
 
 func (l *listeners) close() {
-	for _, listener := range []net.Listener{l.api, l.admin, l.metadata} {
+	for _, listener := range []net.Listener{l.api, l.admin, l.metadata, l.proxy} {
 		if listener != nil {
 			_ = listener.Close() // a server has closed it already, mostly
 		}
 	}
 }
 
+// server is what a port is served by.
+type server interface {
+	Serve(listener net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
 // serve answers until ctx ends or a server fails.
-func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners) error {
+func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners, authority *connect.Authority) error {
 	admin := http.NewServeMux()
 	admin.Handle("GET /{$}", statuspage.New(cloud))
 	admin.Handle("/", cloud.AdminHandler())
-	var servers []*http.Server
-	failed := make(chan error, 3)
-	begin := func(listener net.Listener, handler http.Handler) {
+	var servers []server
+	failed := make(chan error, 4)
+	begin := func(listener net.Listener, with func() server) {
 		if listener == nil {
 			return
 		}
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: 2 * time.Minute}
-		servers = append(servers, server)
-		go func() { failed <- server.Serve(listener) }()
+		one := with()
+		servers = append(servers, one)
+		go func() { failed <- one.Serve(listener) }()
 	}
-	begin(l.api, cloud)
-	begin(l.admin, admin)
-	begin(l.metadata, metadata.New(cloud.MetadataByAddress, klog.FromContext(ctx)))
+	begin(l.api, func() server { return guard.Server(cloud) })
+	begin(l.admin, func() server { return guard.Server(admin) })
+	begin(l.metadata, func() server { return guard.Server(metadata.New(cloud.MetadataByAddress, klog.FromContext(ctx))) })
+	begin(l.proxy, func() server { return connect.New(authority, cloud, klog.FromContext(ctx)) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -142,7 +172,7 @@ func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners) error 
 }
 
 // sayGoodbye closes the ports, lets go what faults hold and gives open requests a short time to end.
-func sayGoodbye(ctx context.Context, cloud *simulator.Simulator, servers []*http.Server) error {
+func sayGoodbye(ctx context.Context, cloud *simulator.Simulator, servers []server) error {
 	cloud.ClearFaults()
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
@@ -166,6 +196,9 @@ func announce(out io.Writer, o *options, l *listeners) {
 	}
 	if l.metadata != nil {
 		say("metadata       http://%s/v1.json", l.metadata.Addr())
+	}
+	if l.proxy != nil {
+		say("api.vultr.com  HTTPS_PROXY=http://%s SSL_CERT_FILE=%s", l.proxy.Addr(), o.certificateFile())
 	}
 	keys := "every key is accepted"
 	if o.apiKeyFile != "" {

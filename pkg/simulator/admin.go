@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
 )
 
 // AdminHandler serves the operator's JSON, which is not part of the platform and must only be reachable by the operator:
@@ -108,6 +110,8 @@ func addServer(w http.ResponseWriter, r *http.Request, add func(NewServer) (stri
 }
 
 func readAdmin(w http.ResponseWriter, r *http.Request, v any) bool {
+	done := guard.LimitBody(w)
+	defer done()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, defaultMaxBody))
 	if err == nil {
 		err = json.Unmarshal(body, v)

@@ -8,12 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/reqlog"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
@@ -214,6 +216,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if limit == 0 {
 		limit = defaultMaxBody
 	}
+	done := guard.LimitBody(w)
+	defer done()
 	var buf bytes.Buffer
 	_, err := io.Copy(&buf, http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
@@ -221,6 +225,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
 		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "Request entity too large.")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, wire.Errorf(http.StatusRequestTimeout, "Request timeout.")
 	}
 	return nil, wire.BadRequest("Invalid request body.")
 }
@@ -230,6 +237,10 @@ func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	// TLS would say goodbye first.
+	for wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok; wrapped, ok = conn.(interface{ NetConn() net.Conn }) {
+		conn = wrapped.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		// Linger 0 makes close send RST instead of FIN.
