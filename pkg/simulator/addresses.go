@@ -20,9 +20,15 @@ func (s *Simulator) freeAddress(tx *store.Tx) (string, error) {
 	used := map[string]bool{}
 	for _, i := range s.instances.AllIn(tx) {
 		used[i.MainIP] = true
+		for _, extra := range i.Extra {
+			used[extra] = true
+		}
 	}
 	for _, m := range s.metals.AllIn(tx) {
 		used[m.MainIP] = true
+	}
+	for _, r := range s.reservedIPs.AllIn(tx) {
+		used[r.Subnet] = true
 	}
 	addr := s.cfg.InstanceRange.Addr()
 	for range firstHost {
@@ -58,6 +64,11 @@ func (i instance) ipv6Address() string {
 // MetadataByAddress gives what the metadata service answers to an asker, and false for a stranger.
 func (s *Simulator) MetadataByAddress(ip netip.Addr) (MetadataDoc, bool) {
 	asker := ip.Unmap().String()
+	for _, r := range s.reservedIPs.All() {
+		if r.Subnet == asker && r.Server != "" {
+			return s.MetadataByInstance(r.Server)
+		}
+	}
 	for _, i := range s.instances.All() {
 		if s.asksFrom(i, asker) {
 			return s.metadata(i), true
@@ -83,7 +94,7 @@ func (s *Simulator) MetadataByInstance(id string) (MetadataDoc, bool) {
 // asksFrom tells whether the instance reaches the metadata service from an address: through its public interface, or
 // through its VPC when it has no public one.
 func (s *Simulator) asksFrom(i instance, address string) bool {
-	if i.MainIP == address {
+	if i.MainIP == address || slices.Contains(i.Extra, address) {
 		return true
 	}
 	if i.MainIP != "" && s.keeps(quirkPublicNIC) {
@@ -121,6 +132,8 @@ func (s *Simulator) metadataOf(id, hostname, region, mainIP string, n interfaces
 
 func (s *Simulator) metadata(i instance) MetadataDoc {
 	doc := s.metadataOf(i.ID, i.Hostname, i.Region, i.MainIP, i.interfaces)
+	doc.SSHKeys, doc.StartupScript = i.SSHKeys, i.StartupScript
+	doc.Additional = s.furtherAddresses(i.ID, i.MainIP, i.Extra)
 	if !s.keeps(quirkNoTags) {
 		doc.Tags = i.Tags
 	}
@@ -132,7 +145,11 @@ func (s *Simulator) metadata(i instance) MetadataDoc {
 	if i.IPv6 {
 		doc.MainIPv6, doc.NetworkV6 = i.ipv6Address(), i.ipv6Network()
 	}
-	if data, err := base64.StdEncoding.DecodeString(i.UserData); err == nil {
+	text := i.UserData
+	if i.StaleUserData != nil {
+		text = *i.StaleUserData
+	}
+	if data, err := base64.StdEncoding.DecodeString(text); err == nil {
 		doc.UserData = string(data)
 	}
 	return doc

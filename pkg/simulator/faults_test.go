@@ -158,18 +158,18 @@ func TestBoundedInput(t *testing.T) {
 		w.post("/v2/blocks", `{"label":"`+strings.Repeat("x", 2<<20)+`"}`).is(http.StatusRequestEntityTooLarge)
 		w.post("/v2/blocks", strings.Repeat(`[`, 100000)).refusedSaying(400, "deep")
 		w.post("/v2/blocks", `{"label":"`+strings.Repeat("[", 100)+`","region":"ewr","size_gb":10}`).is(202)
-		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":1,"user_data":"`+strings.Repeat("x", 4<<20)+`"}`).is(202)
-		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":1,"user_data":"`+strings.Repeat("x", 4<<20+1)+`"}`).is(400)
+		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"user_data":"`+strings.Repeat("x", 4<<20)+`"}`).is(202)
+		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"user_data":"`+strings.Repeat("x", 4<<20+1)+`"}`).is(400)
 	})
 }
 
 func TestInstanceRules(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {
-		w.post("/v2/instances", `{"region":"moon","plan":"vc2-1c-1gb","os_id":1}`).refused(400, "Invalid region.")
-		w.post("/v2/instances", `{"region":"ewr","plan":"huge","os_id":1}`).refused(400, "Invalid plan.")
+		w.post("/v2/instances", `{"region":"moon","plan":"vc2-1c-1gb","os_id":2136}`).refused(400, "Invalid region.")
+		w.post("/v2/instances", `{"region":"ewr","plan":"huge","os_id":2136}`).refused(400, "Invalid plan.")
 		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb"}`).refused(400, "Cannot add instance. Invalid os_id")
-		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":1,"tags":["`+strings.Repeat(`a","`, 50)+`"]}`).is(400)
-		i := w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":1,"label":"Node","enable_ipv6":true,"user_data":"aGk="}`).
+		w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"tags":["`+strings.Repeat(`a","`, 50)+`"]}`).is(400)
+		i := w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"label":"Node","enable_ipv6":true,"user_data":"aGk="}`).
 			is(202).has("instance.tags", []any{}).has("instance.hostname", "node").has("instance.features", []any{"ipv6"}).text("instance.id")
 		w.pass(2 * time.Minute)
 		doc, ok := w.sim.MetadataByAddress(netip.MustParseAddr("198.18.0.11"))

@@ -74,6 +74,7 @@ var instanceTraits = []trait{
 		w.attach(b, id).is(204)
 		w.pass(5 * time.Second)
 		w.delete("/v2/instances/" + id).is(204)
+		w.pass(time.Second)
 		w.block(b).has("block.attached_to_instance", id).has("block.attached_to_instance_label", "")
 		w.attach(b, other).refused(400, "Nothing to change")
 		w.detach(b).refused(400, "Block storage volume is not currently attached to a server")

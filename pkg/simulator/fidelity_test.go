@@ -23,7 +23,7 @@ type trait struct {
 
 func traits() []trait {
 	var all []trait
-	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, listTraits, balancerTraits, balancerRuleTraits, vpcTraits, consistencyTraits} {
+	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, listTraits, balancerTraits, balancerRuleTraits, vpcTraits, consistencyTraits, firewallTraits} {
 		all = append(all, some...)
 	}
 	return all
@@ -85,9 +85,10 @@ func TestFidelity14LoadBalancerLife(t *testing.T)    { proveTraits(t, "14") }
 func TestFidelity15LoadBalancerUpdates(t *testing.T) { proveTraits(t, "15") }
 func TestFidelity16LoadBalancerRules(t *testing.T)   { proveTraits(t, "16") }
 
-func TestFidelity17VPCs(t *testing.T)        { proveTraits(t, "17") }
-func TestFidelity19Metadata(t *testing.T)    { proveTraits(t, "19") }
-func TestFidelity20Consistency(t *testing.T) { proveTraits(t, "20") }
+func TestFidelity18FirewallGroups(t *testing.T) { proveTraits(t, "18") }
+func TestFidelity17VPCs(t *testing.T)           { proveTraits(t, "17") }
+func TestFidelity19Metadata(t *testing.T)       { proveTraits(t, "19") }
+func TestFidelity20Consistency(t *testing.T)    { proveTraits(t, "20") }
 
 // TestFidelityIsProven runs the test of each trait against a cloud without it and demands that it fails.
 func TestFidelityIsProven(t *testing.T) {

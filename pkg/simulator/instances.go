@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
@@ -16,9 +17,29 @@ type instance struct {
 	OSID     int      `json:"os_id"`
 	Tags     []string `json:"tags"`
 	UserData string   `json:"user_data"` // base64, as sent
-	IPv6     bool     `json:"ipv6"`
+	// StaleUserData is what the guest still sees of user data that were changed.
+	StaleUserData *string `json:"stale_user_data,omitempty"`
+	IPv6          bool    `json:"ipv6"`
 	// VPCOnly instances have no public interface.
 	VPCOnly bool `json:"vpc_only,omitempty"`
+	// NoPublicIPv4 instances have a public interface with IPv6 alone.
+	NoPublicIPv4 bool `json:"no_public_ipv4,omitempty"`
+	// Reserved is the reserved address that becomes the main one.
+	Reserved string `json:"reserved,omitempty"`
+	// Extra are public IPv4 addresses beside the main one that are not reserved.
+	Extra []string `json:"extra,omitempty"`
+	// Reverse are reverse names by address.
+	Reverse map[string]string `json:"reverse,omitempty"`
+
+	AppID         int             `json:"app_id,omitempty"`
+	ImageID       string          `json:"image_id,omitempty"`
+	SnapshotID    string          `json:"snapshot_id,omitempty"`
+	FirewallGroup string          `json:"firewall_group,omitempty"`
+	SSHKeys       []string        `json:"ssh_keys,omitempty"` // as text
+	StartupScript string          `json:"startup_script,omitempty"`
+	UserScheme    string          `json:"user_scheme,omitempty"`
+	DDOS          bool            `json:"ddos,omitempty"`
+	Backups       *backupSchedule `json:"backups,omitempty"` // nil: off
 	interfaces
 	// MainIP is "" until the machine boots.
 	MainIP string `json:"main_ip"`
@@ -29,6 +50,8 @@ type instance struct {
 	Reboots int `json:"reboots"`
 	// Deleting instances stay visible until no process of their machine lives.
 	Deleting bool `json:"deleting,omitempty"`
+	// Incomplete instances are new: some of their sub-resources are not there yet.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 const (
@@ -39,17 +62,26 @@ const (
 	serverNone    = "none"
 	serverLocked  = "locked"
 	serverOK      = "ok"
-	noAddress     = "0.0.0.0"
+
+	statusResizing   = "resizing"
+	serverInstalling = "installingbooting"
+
+	noAddress = "0.0.0.0"
 )
 
 var instanceRoutes = []route{
 	{method: "GET", path: "/v2/instances", operation: "list_instances", handle: (*Simulator).listInstances},
 	{method: "POST", path: "/v2/instances", operation: "create_instance", handle: (*Simulator).createInstance, maxBody: 8 << 20},
 	{method: "GET", path: "/v2/instances/{id}", operation: "get_instance", handle: (*Simulator).getInstance},
+	{method: "PATCH", path: "/v2/instances/{id}", operation: "update_instance", handle: (*Simulator).updateInstance, maxBody: 8 << 20},
 	{method: "DELETE", path: "/v2/instances/{id}", operation: "delete_instance", handle: (*Simulator).deleteInstance},
 	{method: "POST", path: "/v2/instances/{id}/halt", operation: "halt_instance", handle: (*Simulator).haltInstance},
 	{method: "POST", path: "/v2/instances/{id}/start", operation: "start_instance", handle: (*Simulator).startInstance},
 	{method: "POST", path: "/v2/instances/{id}/reboot", operation: "reboot_instance", handle: (*Simulator).rebootInstance},
+	{method: "POST", path: "/v2/instances/{id}/reinstall", operation: "reinstall_instance", handle: (*Simulator).reinstallInstance},
+	{method: "POST", path: "/v2/instances/halt", operation: "halt_instances", handle: (*Simulator).haltInstances},
+	{method: "POST", path: "/v2/instances/start", operation: "start_instances", handle: (*Simulator).startInstances},
+	{method: "POST", path: "/v2/instances/reboot", operation: "reboot_instances", handle: (*Simulator).rebootInstances},
 }
 
 var errNoInstance = wire.NotFound("Invalid instance-id.")
@@ -112,14 +144,18 @@ type vpcBody struct {
 	Subnet string `json:"subnet"`
 }
 
-func (s *Simulator) showInstance(i instance) any {
+func (s *Simulator) showInstance(i instance) any { return s.instanceBody(i) }
+
+func (s *Simulator) instanceBody(i instance) instanceBody {
 	p, _ := findPlan(i.Plan)
+	system, _ := findSystem(i.OSID)
 	out := instanceBody{
-		ID: i.ID, OS: "Debian 12 x64 (bookworm)", RAM: p.RAM, Disk: p.Disk, Plan: i.Plan, MainIP: noAddress,
+		ID: i.ID, OS: system.Name, RAM: p.RAM, Disk: p.Disk, Plan: i.Plan, MainIP: noAddress,
 		VCPUs: p.VCPUs, Region: i.Region, DateCreated: wire.Time(i.Created), Status: i.Status,
 		AllowedBandwidth: p.Bandwidth, GatewayV4: noAddress, PowerStatus: i.Power, ServerStatus: i.Server,
 		Label: i.Label, KVM: "https://my.vultr.com/subs/vps/novnc/", Hostname: i.Hostname, Tags: i.Tags, OSID: i.OSID,
-		Features: []string{}, UserScheme: "root", VPCs: s.vpcBodies(i.interfaces), VPCOnly: i.VPCOnly,
+		AppID: i.AppID, ImageID: i.ImageID, SnapshotID: i.SnapshotID, FirewallGroupID: i.FirewallGroup,
+		Features: i.features(), UserScheme: cmp.Or(i.UserScheme, schemeRoot), VPCs: s.vpcBodies(i.interfaces), VPCOnly: i.VPCOnly,
 		InternalIP: i.internalIP(),
 	}
 	if out.Tags == nil {
@@ -129,8 +165,21 @@ func (s *Simulator) showInstance(i instance) any {
 		out.MainIP, out.NetmaskV4, out.GatewayV4 = i.MainIP, s.netmask(), s.gateway().String()
 	}
 	if i.IPv6 {
-		out.Features = append(out.Features, "ipv6")
 		out.V6Network, out.V6MainIP, out.V6NetworkSize = i.ipv6Network(), i.ipv6Address(), 64
+	}
+	return out
+}
+
+func (i instance) features() []string {
+	out := []string{}
+	if i.IPv6 {
+		out = append(out, "ipv6")
+	}
+	if i.Backups != nil {
+		out = append(out, "auto_backups")
+	}
+	if i.DDOS {
+		out = append(out, "ddos_protection")
 	}
 	return out
 }
@@ -141,7 +190,7 @@ func (s *Simulator) listInstances(c *call) (int, any, error) {
 	match := func(i instance) bool {
 		return s.labelMatches(i.Label, q.Get("label")) && s.tagMatches(i.Tags, q.Get("tag")) &&
 			equal(i.MainIP, q.Get("main_ip")) && equal(i.Region, q.Get("region")) &&
-			equal(i.Hostname, q.Get("hostname")) && equal("", q.Get("firewall_group_id"))
+			equal(i.Hostname, q.Get("hostname")) && equal(i.FirewallGroup, q.Get("firewall_group_id"))
 	}
 	return list(s, c, "instances", s.instances.All(), match, s.showInstance)
 }

@@ -48,17 +48,33 @@ func (s *Simulator) settledInstance(tx *store.Tx, id string) (instance, error) {
 	return i, nil
 }
 
-// power accepts a change of power of an instance that is settled.
-func (s *Simulator) power(c *call, kind string, delay time.Duration) (int, any, error) {
+// power accepts a change of power of instances that are settled: of all that are named, or of none.
+func (s *Simulator) power(kind string, delay time.Duration, ids ...string) (int, any, error) {
 	err := s.update(func(tx *store.Tx) error {
-		i, err := s.settledInstance(tx, c.id())
-		if err != nil {
-			return err
+		for _, id := range ids {
+			i, err := s.settledInstance(tx, id)
+			if err != nil {
+				return err
+			}
+			s.schedule(tx, kind, i.ID, "", delay+s.powerBacklog(tx, i.ID))
 		}
-		s.schedule(tx, kind, i.ID, "", delay+s.powerBacklog(tx, i.ID))
 		return nil
 	})
 	return s.noContent(), nil, err
+}
+
+// powerAll does the same for the instances that a body names.
+func (s *Simulator) powerAll(c *call, kind string, delay time.Duration) (int, any, error) {
+	var req struct {
+		IDs []string `json:"instance_ids"`
+	}
+	if err := c.decode(&req); err != nil {
+		return 0, nil, err
+	}
+	if len(req.IDs) == 0 {
+		return 0, nil, ours("Invalid instance_ids.")
+	}
+	return s.power(kind, delay, req.IDs...)
 }
 
 // powerBacklog tells how long the changes of power take that were accepted before, in unscaled time: the last one that
@@ -74,15 +90,27 @@ func (s *Simulator) powerBacklog(tx *store.Tx, id string) time.Duration {
 }
 
 func (s *Simulator) haltInstance(c *call) (int, any, error) {
-	return s.power(c, jobInstanceHalt, s.cfg.Delays.Halt)
+	return s.power(jobInstanceHalt, s.cfg.Delays.Halt, c.id())
 }
 
 func (s *Simulator) startInstance(c *call) (int, any, error) {
-	return s.power(c, jobInstanceStart, s.cfg.Delays.Start)
+	return s.power(jobInstanceStart, s.cfg.Delays.Start, c.id())
 }
 
 func (s *Simulator) rebootInstance(c *call) (int, any, error) {
-	return s.power(c, jobInstanceReboot, s.cfg.Delays.Reboot)
+	return s.power(jobInstanceReboot, s.cfg.Delays.Reboot, c.id())
+}
+
+func (s *Simulator) haltInstances(c *call) (int, any, error) {
+	return s.powerAll(c, jobInstanceHalt, s.cfg.Delays.Halt)
+}
+
+func (s *Simulator) startInstances(c *call) (int, any, error) {
+	return s.powerAll(c, jobInstanceStart, s.cfg.Delays.Start)
+}
+
+func (s *Simulator) rebootInstances(c *call) (int, any, error) {
+	return s.powerAll(c, jobInstanceReboot, s.cfg.Delays.Reboot)
 }
 
 // finishHalt shows "stopped" only when no process of the machine lives.
@@ -158,6 +186,7 @@ func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, 
 		s.dropBackend(tx, i.ID)
 		now, _ := s.instances.GetIn(tx, i.ID)
 		s.instances.Delete(tx, i.ID)
+		s.freeReservedIPs(tx, i.ID)
 		s.depart(tx, departure{head: now.head, Instance: true, Address: now.MainIP, VPCs: now.vpcIDs()})
 		return nil
 	}, nil

@@ -51,6 +51,8 @@ func regionIDs() []string {
 	return out
 }
 
+func (p plan) soldIn(region string) bool { return slices.Contains(p.Locations, region) }
+
 func findPlan(id string) (plan, bool) {
 	i := slices.IndexFunc(allPlans, func(p plan) bool { return p.ID == id })
 	if i < 0 {

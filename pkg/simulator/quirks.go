@@ -67,6 +67,11 @@ const (
 	quirkVPCReboots      quirk = "17-attach-reboots"
 	quirkNoVPC2          quirk = "17-no-vpc2"
 
+	quirkDuplicateRule   quirk = "18-duplicate-rule"
+	quirkSourceEcho      quirk = "18-source-echo"
+	quirkGroupInUse      quirk = "18-delete-in-use"
+	quirkNoInstanceCount quirk = "18-no-instance-count"
+
 	quirkRegionCode   quirk = "19-region-code"
 	quirkInstanceV2ID quirk = "19-instance-v2-id"
 	quirkNoTags       quirk = "19-no-tags"
@@ -75,6 +80,8 @@ const (
 	quirkEVPN         quirk = "19-evpn"
 
 	quirkTruncation    quirk = "20-silent-truncation"
+	quirkLateDetails   quirk = "20-late-details"
+	quirkLateUserData  quirk = "20-late-user-data"
 	quirkDeletedCounts quirk = "20-deleted-counts"
 )
 

@@ -39,6 +39,11 @@ const (
 	jobBalancerAddress  = "balancer-address"
 	jobBalancerSettle   = "balancer-settle"
 
+	jobInstanceComplete  = "instance-complete"
+	jobInstanceResize    = "instance-resize"
+	jobInstanceReinstall = "instance-reinstall"
+	jobInstanceUserData  = "instance-user-data"
+
 	jobDeparture  = "departure"
 	jobVPCAddress = "vpc-address"
 	jobVPCMove    = "vpc-move"
@@ -64,6 +69,11 @@ var transitions = map[string]transition{
 	jobBalancerActivate: (*Simulator).activateBalancer,
 	jobBalancerAddress:  (*Simulator).showBalancerAddress,
 	jobBalancerSettle:   (*Simulator).settleBalancer,
+
+	jobInstanceComplete:  (*Simulator).completeInstance,
+	jobInstanceResize:    (*Simulator).finishResize,
+	jobInstanceReinstall: (*Simulator).finishReinstall,
+	jobInstanceUserData:  (*Simulator).showUserData,
 
 	jobDeparture:  (*Simulator).finishDeparture,
 	jobVPCAddress: (*Simulator).showVPCAddresses,

@@ -97,7 +97,7 @@ func (s *Simulator) createVPC(c *call) (int, any, error) {
 	return s.created(), map[string]any{"vpc": showVPC(v)}, nil
 }
 
-// newVPC judges a create. Its texts, but for the region's, are not the platform's, which are unknown.
+// newVPC judges a create.
 func (s *Simulator) newVPC(tx *store.Tx, req vpcRequest) (vpc, *wire.Error) {
 	if _, ok := findRegion(req.Region); !ok {
 		return vpc{}, wire.BadRequest("Invalid region.")
@@ -111,7 +111,7 @@ func (s *Simulator) newVPC(tx *store.Tx, req vpcRequest) (vpc, *wire.Error) {
 		}
 	}
 	if count >= maxVPCs && s.keeps(quirkFiveVPCs) {
-		return vpc{}, wire.BadRequest("The maximum of %d VPC networks in this region is reached.", maxVPCs)
+		return vpc{}, ours("The maximum of %d VPC networks in this region is reached.", maxVPCs)
 	}
 	v := vpc{head: s.newHead(), Region: req.Region, Description: s.truncated(req.Description, maxDescription)}
 	if req.Subnet == "" && req.Mask == 0 {
@@ -121,11 +121,11 @@ func (s *Simulator) newVPC(tx *store.Tx, req vpcRequest) (vpc, *wire.Error) {
 	}
 	addr, err := netip.ParseAddr(req.Subnet)
 	if err != nil || !addr.Is4() || !addr.IsPrivate() {
-		return vpc{}, wire.BadRequest("Invalid v4_subnet.")
+		return vpc{}, ours("Invalid v4_subnet.")
 	}
 	p := netip.PrefixFrom(addr, req.Mask)
 	if req.Mask < 8 || req.Mask > 29 || p.Masked() != p {
-		return vpc{}, wire.BadRequest("Invalid v4_subnet_mask.")
+		return vpc{}, ours("Invalid v4_subnet_mask.")
 	}
 	v.Subnet, v.Mask = req.Subnet, req.Mask
 	return v, nil

@@ -94,7 +94,7 @@ func (s *Simulator) join(tx *store.Tx, serverID string, n interfaces, vpcID stri
 		address = address.Next()
 	}
 	if !v.prefix().Contains(address.Next()) { // the last one is the broadcast address
-		return n, wire.BadRequest("No address is left in this VPC network.") // the platform's text is unknown
+		return n, ours("No address is left in this VPC network.")
 	}
 	macs := map[string]bool{}
 	for _, i := range n.NICs {
@@ -117,8 +117,7 @@ func (n interfaces) markUsed(used map[string]bool, vpcID string) {
 	}
 }
 
-// mayMove judges a server's way into or out of a VPC. Texts but for the missing VPC's are not the platform's, which are
-// unknown.
+// mayMove judges a server's way into or out of a VPC.
 func (s *Simulator) mayMove(tx *store.Tx, region string, n interfaces, m vpcMove) *wire.Error {
 	v, ok := s.vpcs.GetIn(tx, m.VPC)
 	inside := slices.Contains(n.after(), m.VPC)
@@ -126,11 +125,11 @@ func (s *Simulator) mayMove(tx *store.Tx, region string, n interfaces, m vpcMove
 	case !ok:
 		return errNoVPC
 	case v.Region != region:
-		return wire.BadRequest("VPC network and server must be in the same region.")
+		return ours("VPC network and server must be in the same region.")
 	case m.Leave && !inside:
-		return wire.BadRequest("VPC network is not attached to this server.")
+		return ours("VPC network is not attached to this server.")
 	case !m.Leave && inside:
-		return wire.BadRequest("VPC network is already attached to this server.")
+		return ours("VPC network is already attached to this server.")
 	}
 	return nil
 }

@@ -50,11 +50,17 @@ type nic struct {
 }
 
 type nicV4 struct {
-	Additional []string `json:"additional"`
-	Address    string   `json:"address"`
-	Gateway    string   `json:"gateway"`
-	Netmask    string   `json:"netmask"`
-	Routes     []route  `json:"routes,omitempty"`
+	Additional []further `json:"additional"`
+	Address    string    `json:"address"`
+	Gateway    string    `json:"gateway"`
+	Netmask    string    `json:"netmask"`
+	Routes     []route   `json:"routes,omitempty"`
+}
+
+// further is an address beside the main one.
+type further struct {
+	Address string `json:"address"`
+	Netmask string `json:"netmask"`
 }
 
 type route struct {
@@ -102,7 +108,7 @@ func interfacesOf(doc simulator.MetadataDoc) []nic {
 		}
 		out = append(out, nic{
 			IPv4: nicV4{
-				Additional: orEmpty(doc.Additional), Address: doc.MainIP, Gateway: doc.GatewayV4, Netmask: doc.NetmaskV4,
+				Additional: furtherOf(doc), Address: doc.MainIP, Gateway: doc.GatewayV4, Netmask: doc.NetmaskV4,
 				Routes: []route{{Netmask: 32, Network: "169.254.169.254"}},
 			},
 			IPv6: v6, MAC: doc.MAC, NetworkType: "public",
@@ -110,11 +116,19 @@ func interfacesOf(doc simulator.MetadataDoc) []nic {
 	}
 	for _, p := range doc.Private {
 		n := nic{
-			IPv4: nicV4{Additional: []string{}, Address: p.Address, Netmask: p.Netmask},
+			IPv4: nicV4{Additional: []further{}, Address: p.Address, Netmask: p.Netmask},
 			IPv6: nicV6{Additional: []string{}}, MAC: p.MAC, MTU: "1450", NetworkType: p.Type, NetworkV2ID: p.VPC,
 			NetworkID: "net" + strings.ReplaceAll(p.VPC, "-", "")[:13],
 		}
 		out = append(out, n)
+	}
+	return out
+}
+
+func furtherOf(doc simulator.MetadataDoc) []further {
+	out := []further{}
+	for _, address := range doc.Additional {
+		out = append(out, further{Address: address, Netmask: doc.NetmaskV4})
 	}
 	return out
 }
