@@ -1,8 +1,10 @@
 package vultr
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -41,6 +43,8 @@ type Config struct {
 	SettleTime time.Duration
 	// TimeScale stretches the waits of WaitVolume for a simulator whose time runs slower or faster; 0 means 1.
 	TimeScale float64
+	// DialContext opens the connections, as for tests without a network; nil means the usual way.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // String keeps the key out of logs.
@@ -91,6 +95,9 @@ func New(cfg Config) (*Client, error) {
 	base = base.Clone()
 	// All calls go to one host; the default of two idle connections makes bursts reconnect.
 	base.MaxIdleConnsPerHost = 32
+	if cfg.DialContext != nil {
+		base.DialContext = cfg.DialContext
+	}
 	// With HTTP/2 all calls share one connection. Without pings a dead one, after a change in the network between,
 	// would take every call with it until the kernel gives up, a quarter of an hour later.
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -57,58 +58,60 @@ func (w *world) putSecret(secret *v1.Secret) {
 }
 
 func TestCertificate(t *testing.T) {
-	w := newWorld(t)
-	s := w.service("web", with(annotation.SSL, "tls"), with(annotation.HTTPSPorts, "80"), with(annotation.BackendProtocol, "http"))
-	var err error
-	w.eventually("the verdict", func() bool { _, err = w.ensure(s); return !isWait(err) })
-	wantText(t, err, `there is no Secret "tls" in namespace shop`)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.service("web", with(annotation.SSL, "tls"), with(annotation.HTTPSPorts, "80"), with(annotation.BackendProtocol, "http"))
+		var err error
+		w.eventually("the verdict", func() bool { _, err = w.ensure(s); return !isWait(err) })
+		wantText(t, err, `there is no Secret "tls" in namespace shop`)
 
-	w.putSecret(certificate(t, time.Now().Add(-time.Hour)))
-	_, err = w.ensure(s)
-	wantText(t, err, "expired")
-	if n := w.writes(); n != 0 {
-		t.Fatalf("%d writes without a certificate", n)
-	}
-
-	w.putSecret(certificate(t, time.Now().Add(time.Hour)))
-	w.settled(s)
-	if lb := w.only(); !lb.HasSSL || lb.Rules[0].FrontendProtocol != "https" {
-		t.Errorf("%+v", lb)
-	}
-	first := w.fresh(s).Annotations[string(annotation.Fingerprint)]
-	before := w.writes()
-	w.restart()
-	w.settled(s)
-	if n := w.writes() - before; n != 0 {
-		t.Errorf("the same certificate was sent again, %d writes", n)
-	}
-
-	w.putSecret(certificate(t, time.Now().Add(2*time.Hour)))
-	w.settled(s)
-	if n := w.writes() - before; n != 1 || w.fresh(s).Annotations[string(annotation.Fingerprint)] == first {
-		t.Errorf("a renewed certificate must be sent once: %d writes", n)
-	}
-
-	w.putSecret(certificate(t, time.Now().Add(-time.Hour)))
-	w.edit(s, with(annotation.Timeout, "30"))
-	_, err = w.ensure(s)
-	wantText(t, err, "expired")
-	if lb := w.only(); !lb.HasSSL || lb.Timeout != 30 {
-		t.Errorf("the old certificate must stay, the rest must be changed: %+v", lb)
-	}
-
-	w.edit(s, func(s *v1.Service) {
-		delete(s.Annotations, string(annotation.SSL))
-		delete(s.Annotations, string(annotation.HTTPSPorts))
-		delete(s.Annotations, string(annotation.BackendProtocol))
-	})
-	w.settled(s)
-	if lb := w.only(); lb.HasSSL || w.fresh(s).Annotations[string(annotation.Fingerprint)] != "" {
-		t.Errorf("the certificate must be gone: %+v, %v", lb, w.fresh(s).Annotations)
-	}
-	for _, event := range w.events() {
-		if strings.Contains(event, "PRIVATE KEY") {
-			t.Error("an event tells the key")
+		w.putSecret(certificate(t, time.Now().Add(-time.Hour)))
+		_, err = w.ensure(s)
+		wantText(t, err, "expired")
+		if n := w.writes(); n != 0 {
+			t.Fatalf("%d writes without a certificate", n)
 		}
-	}
+
+		w.putSecret(certificate(t, time.Now().Add(time.Hour)))
+		w.settled(s)
+		if lb := w.only(); !lb.HasSSL || lb.Rules[0].FrontendProtocol != "https" {
+			t.Errorf("%+v", lb)
+		}
+		first := w.fresh(s).Annotations[string(annotation.Fingerprint)]
+		before := w.writes()
+		w.restart()
+		w.settled(s)
+		if n := w.writes() - before; n != 0 {
+			t.Errorf("the same certificate was sent again, %d writes", n)
+		}
+
+		w.putSecret(certificate(t, time.Now().Add(2*time.Hour)))
+		w.settled(s)
+		if n := w.writes() - before; n != 1 || w.fresh(s).Annotations[string(annotation.Fingerprint)] == first {
+			t.Errorf("a renewed certificate must be sent once: %d writes", n)
+		}
+
+		w.putSecret(certificate(t, time.Now().Add(-time.Hour)))
+		w.edit(s, with(annotation.Timeout, "30"))
+		_, err = w.ensure(s)
+		wantText(t, err, "expired")
+		if lb := w.only(); !lb.HasSSL || lb.Timeout != 30 {
+			t.Errorf("the old certificate must stay, the rest must be changed: %+v", lb)
+		}
+
+		w.edit(s, func(s *v1.Service) {
+			delete(s.Annotations, string(annotation.SSL))
+			delete(s.Annotations, string(annotation.HTTPSPorts))
+			delete(s.Annotations, string(annotation.BackendProtocol))
+		})
+		w.settled(s)
+		if lb := w.only(); lb.HasSSL || w.fresh(s).Annotations[string(annotation.Fingerprint)] != "" {
+			t.Errorf("the certificate must be gone: %+v, %v", lb, w.fresh(s).Annotations)
+		}
+		for _, event := range w.events() {
+			if strings.Contains(event, "PRIVATE KEY") {
+				t.Error("an event tells the key")
+			}
+		}
+	})
 }

@@ -27,14 +27,11 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// patience bounds waits for things that do happen, on a busy machine.
-const patience = 60 * time.Second
+// patience bounds waits, in fake time, for things that do happen.
+const patience = 10 * time.Minute
 
-// settle is longer than the listing lag of the cloud in these tests.
-const settle = 400 * time.Millisecond
-
-// world is a cluster of Services and Nodes in front of a simulated cloud. The API server is client-go's fake one:
-// what is tested is what happens in the cloud.
+// world is a cluster of Services and Nodes in front of a simulated cloud, in a bubble of fake time and at the
+// platform's own pace. The API server is client-go's fake one: what is tested is what happens in the cloud.
 type world struct {
 	*testing.T
 	cloud    *simtest.Cloud
@@ -52,7 +49,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, cloud: simtest.Start(t, simtest.Options{}), client: fake.NewClientset()}
+	w := &world{T: t, cloud: simtest.Start(t, simtest.Options{Bubble: true}), client: fake.NewClientset()}
 	for i := range 2 {
 		name := fmt.Sprintf("node-%d", i)
 		id := w.cloud.AddInstance(simulator.NewServer{Label: name})
@@ -81,7 +78,7 @@ func (w *world) addNode(name, providerID string) *v1.Node {
 func (w *world) restart() {
 	w.Helper()
 	var err error
-	w.api, err = vultr.New(vultr.Config{BaseURL: w.cloud.URL, Key: w.cloud.Key, StartRate: 1000, MaxRate: 1000, SettleTime: settle})
+	w.api, err = vultr.New(vultr.Config{BaseURL: w.cloud.URL, Key: w.cloud.Key, DialContext: w.cloud.Dial})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -93,7 +90,7 @@ func (w *world) restart() {
 	factory.WaitForCacheSync(w.Context().Done())
 	w.recorder = record.NewFakeRecorder(1000)
 	w.config = loadbalancers.Config{
-		API: w.api, Guard: vultr.NewSettleGuard(settle), Client: w.client, Recorder: w.recorder,
+		API: w.api, Guard: vultr.NewSettleGuard(w.api.SettleTime()), Client: w.client, Recorder: w.recorder,
 		Services: factory.Core().V1().Services().Lister(), Nodes: nodes.Lister(),
 		Region:        func(context.Context, []*v1.Node) (string, error) { return "ewr", nil },
 		LabelInStatus: true,
@@ -171,7 +168,7 @@ func (w *world) eventually(what string, done func() bool) {
 		if time.Now().After(limit) {
 			w.Fatalf("%s: not within %s", what, patience)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -182,19 +179,20 @@ func (w *world) ensure(s *v1.Service) (*v1.LoadBalancerStatus, error) {
 	return status, err
 }
 
-// settled does what the library's queue does: it goes on while it is told to wait.
+// settled does what the library's queue does: it goes on after the time that it is told to wait.
 func (w *world) settled(s *v1.Service) *v1.LoadBalancerStatus {
 	w.Helper()
-	var status *v1.LoadBalancerStatus
-	w.eventually("the load balancer is ready", func() bool {
-		var err error
-		status, err = w.ensure(s)
-		if err != nil && !isWait(err) {
+	for limit := time.Now().Add(patience); ; {
+		status, err := w.ensure(s)
+		if err == nil {
+			return status
+		}
+		wait, ok := errors.AsType[*cloudproviderapi.RetryError](err)
+		if !ok || time.Now().After(limit) {
 			w.Fatalf("ensure: %v", err)
 		}
-		return err == nil
-	})
-	return status
+		time.Sleep(wait.RetryAfter())
+	}
 }
 
 func isWait(err error) bool {

@@ -6,6 +6,7 @@ package simtest
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -29,6 +30,9 @@ const FastTimeScale = 0.02
 type Options struct {
 	// Disks gives attached volumes real loop devices under a directory of the test; it needs root.
 	Disks bool
+	// Bubble is for tests in a bubble of testing/synctest: the API is reached on pipes, by Cloud.Dial alone, and
+	// delays are the platform's own.
+	Bubble bool
 	// Config is what the cloud is made of; what it leaves zero gets the defaults of this package.
 	Config simulator.Config
 }
@@ -41,6 +45,8 @@ type Cloud struct {
 	Key string
 	// Sim is the cloud itself, for faults, its view, its request log.
 	Sim *simulator.Simulator
+	// Dial connects to the API whatever the address; nil without Options.Bubble.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// DisksDir is where the disks of instances are published, "" without Options.Disks: <DisksDir>/instances/<ID>.
 	DisksDir string
 
@@ -56,7 +62,7 @@ func Start(t testing.TB, opts Options) *Cloud {
 		cfg.Keys = []string{Key}
 	}
 	cloud.Key = cfg.Keys[0]
-	if cfg.TimeScale == 0 {
+	if cfg.TimeScale == 0 && !opts.Bubble {
 		cfg.TimeScale = FastTimeScale
 	}
 	if cfg.Logger.GetSink() == nil {
@@ -71,6 +77,10 @@ func Start(t testing.TB, opts Options) *Cloud {
 		t.Fatalf("start the simulated cloud: %v", err)
 	}
 	cloud.Sim = sim
+	if opts.Bubble {
+		cloud.URL, cloud.Dial = "http://cloud.test", startPipes(t, sim).dial
+		return cloud
+	}
 	server := httptest.NewServer(sim)
 	cloud.URL = server.URL
 	t.Cleanup(func() {
