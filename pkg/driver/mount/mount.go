@@ -14,8 +14,18 @@ import (
 	mountutils "k8s.io/mount-utils"
 )
 
-// FileSystem mounts a device's file system at a directory, by mount(8), which knows what its options mean.
+// FileSystem mounts a device's file system at a directory, by mount(8), which knows what its options mean. With a label
+// for SELinux the kernel is asked directly: mount(8) leaves the label out, and says nothing, where it cannot see that
+// the kernel has SELinux, as in a container.
 func FileSystem(ctx context.Context, source, target, fsType string, options []string) error {
+	if labels(options) {
+		bits, text := forKernel(options)
+		if err := unix.Mount(source, target, fsType, bits, text); err != nil {
+			return fmt.Errorf("mounting %s at %s as %s with options %s (a label needs a kernel with SELinux): %w",
+				source, target, fsType, strings.Join(options, ","), err)
+		}
+		return nil
+	}
 	args := []string{"-t", fsType}
 	if len(options) > 0 {
 		args = append(args, "-o", strings.Join(options, ","))

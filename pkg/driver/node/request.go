@@ -5,9 +5,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -44,21 +46,40 @@ func parseUse(c *csi.VolumeCapability) (use, error) {
 		u.block = true
 	case c.GetMount() != nil:
 		u.fsType = c.GetMount().GetFsType()
-		u.options = slices.Clone(c.GetMount().GetMountFlags())
+		var err error
+		if u.options, err = parseOptions(c.GetMount().GetMountFlags()); err != nil {
+			return use{}, err
+		}
 	default:
 		return use{}, volume.Errorf(volume.Invalid, "volume_capability asks neither for a block device nor for a mount")
 	}
 	if u.fsType != "" && !slices.Contains(params.FileSystems, u.fsType) {
 		return use{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", u.fsType, strings.Join(params.FileSystems, ", "))
 	}
-	for _, o := range u.options {
-		name, _, _ := strings.Cut(o, "=")
-		if o == "" || strings.ContainsAny(o, ", \t\n") || slices.Contains(notForUsers, name) {
-			return use{}, volume.Errorf(volume.Invalid, "mount option %q is not possible here", o)
-		}
-	}
 	u.readOnly = u.readOnly || slices.Contains(u.options, "ro")
 	return u, nil
+}
+
+// parseOptions gives the mount options one by one; several in one text, as mount(8) takes them, are common. With
+// seLinuxMount the kubelet adds one that has commas of its own.
+func parseOptions(texts []string) ([]string, error) {
+	var options []string
+	for _, text := range texts {
+		split, err := mount.SplitOptions(text)
+		if err != nil {
+			return nil, volume.Errorf(volume.Invalid, "%w", err)
+		}
+		for _, o := range split {
+			name, _, _ := strings.Cut(o, "=")
+			if o == "" || strings.ContainsFunc(o, unicode.IsSpace) || strings.ContainsFunc(o, unicode.IsControl) || slices.Contains(notForUsers, name) {
+				return nil, volume.Errorf(volume.Invalid, "mount option %q is not possible here", o)
+			}
+			if !slices.Contains(options, o) {
+				options = append(options, o)
+			}
+		}
+	}
+	return options, nil
 }
 
 // mountOptions are the options for mounting the file system: those of the user, once, and those that it needs.
