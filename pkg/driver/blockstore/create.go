@@ -3,7 +3,6 @@ package blockstore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,59 +61,27 @@ func (s *Store) look(ctx context.Context, name string) (*volume.Volume, error) {
 		s.recent.forget(name)
 	}
 	if unproven := s.absent(ctx, name, time.Now()); unproven != nil && !s.guard.Tried(name) {
-		if err := sleepFor(ctx, unproven); err != nil {
+		if err := vultr.Settle(ctx, unproven); err != nil {
 			klog.FromContext(ctx).V(2).Info("Too little time to prove that there is no such volume, looking for it all the same", "name", name)
 		}
 	}
-	for {
-		list, err := s.api.Volumes(ctx, 0)
-		if err != nil {
-			return nil, err
-		}
-		if v := s.oldest(ctx, list.Items, name); v != nil {
-			s.guard.Seen(name)
-			return v, nil
-		}
-		unproven := s.absent(ctx, name, list.Began)
-		if unproven == nil {
-			return nil, nil //nolint:nilnil // nil is the documented proof of absence
-		}
-		if err := sleepFor(ctx, unproven); err != nil {
-			return nil, err
-		}
+	found, err := vultr.Search[vultr.Volume]{
+		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.api.Volumes(ctx, 0) },
+		Match:  func(v vultr.Volume) bool { return v.Label == name },
+		Absent: func(listBegan time.Time) error { return s.absent(ctx, name, listBegan) },
+	}.Run(ctx)
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
-}
-
-// sleepFor waits as long as the proof of absence still takes. When the caller's time does not reach that far it
-// returns the reason at once.
-func sleepFor(ctx context.Context, unproven error) error {
-	wait := time.Second
-	if settling, ok := errors.AsType[*vultr.SettlingError](unproven); ok {
-		wait = max(settling.Wait, time.Millisecond)
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		return unproven
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return unproven
-	}
+	s.guard.Seen(name)
+	return s.oldest(ctx, found, name), nil
 }
 
 // oldest picks the volume that a name means: of several the one that was there first.
-func (s *Store) oldest(ctx context.Context, all []vultr.Volume, name string) *volume.Volume {
-	var matches []volume.Volume
-	for _, v := range all {
-		if v.Label == name {
-			matches = append(matches, fromAPI(v))
-		}
-	}
-	if len(matches) == 0 {
-		return nil
+func (s *Store) oldest(ctx context.Context, named []vultr.Volume, name string) *volume.Volume {
+	matches := make([]volume.Volume, 0, len(named))
+	for _, v := range named {
+		matches = append(matches, fromAPI(v))
 	}
 	slices.SortFunc(matches, func(a, b volume.Volume) int {
 		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
