@@ -18,6 +18,10 @@ type block struct {
 	OSID     int    `json:"os_id"`
 	Bootable bool   `json:"bootable"`
 	Active   bool   `json:"active"`
+	// SnapshotID is the block snapshot that the volume was made from, "" for none.
+	SnapshotID string `json:"snapshot_id,omitempty"`
+	// Failure says why the volume could not be made and never will be.
+	Failure string `json:"failure,omitempty"`
 	// AttachedTo is the instance that the API shows, also for a while after that instance is gone.
 	AttachedTo string `json:"attached_to,omitempty"`
 	// Op is an attach or detach that was accepted and is not visible yet.
@@ -98,7 +102,10 @@ func (s *Simulator) showBlock(b block) any {
 		SizeGB: b.SizeGB, Region: b.Region, AttachedToInstance: b.AttachedTo, Label: b.Label, MountID: b.mountID(),
 		BlockType: b.Type, OSID: b.OSID, SnapshotID: "0", Bootable: b.Bootable,
 	}
-	if b.Active {
+	switch {
+	case b.Failure != "":
+		out.Status = "error" // the platform's word is unknown
+	case b.Active:
 		out.Status = "active"
 	}
 	if i, ok := s.instances.Get(b.AttachedTo); ok {
@@ -107,7 +114,10 @@ func (s *Simulator) showBlock(b block) any {
 	if !s.keeps(quirkMountID) {
 		out.MountID = b.ID
 	}
-	if !s.keeps(quirkSnapshotZero) {
+	switch {
+	case b.SnapshotID != "":
+		out.SnapshotID = b.SnapshotID
+	case !s.keeps(quirkSnapshotZero):
 		out.SnapshotID = ""
 	}
 	return out
@@ -142,9 +152,14 @@ func (s *Simulator) createBlock(c *call) (int, any, error) {
 				}
 			}
 		}
+		if b.SnapshotID != "" {
+			if bad := s.mayRestore(tx, b); bad != nil {
+				return bad
+			}
+		}
 		b.Active = !s.keeps(quirkAsynchronous)
 		s.blocks.Put(tx, b.ID, b)
-		s.schedule(tx, jobBlockActivate, b.ID, "", s.cfg.Delays.BlockCreate)
+		s.schedule(tx, jobBlockActivate, b.ID, b.SnapshotID, s.cfg.Delays.BlockCreate)
 		return nil
 	})
 	if err != nil {

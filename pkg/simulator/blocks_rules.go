@@ -44,13 +44,14 @@ func (s *Simulator) newBlock(req createBlockRequest) (block, *wire.Error) {
 	if (req.SizeGB < bounds[0] || req.SizeGB > bounds[1]) && s.keeps(quirkSizeBounds) {
 		return block{}, wire.BadRequest("Invalid size_gb: must be between %d and %d.", bounds[0], bounds[1])
 	}
-	if req.SnapshotID != "" && req.SnapshotID != "0" {
-		return block{}, wire.BadRequest("Invalid snapshot ID.")
-	}
-	return block{
+	b := block{
 		head: s.newHead(), Label: req.Label, Region: req.Region, SizeGB: req.SizeGB, Type: req.BlockType,
 		OSID: req.OSID, Bootable: req.Bootable,
-	}, nil
+	}
+	if req.SnapshotID != "" && req.SnapshotID != noSnapshot {
+		b.SnapshotID, b.OSID = req.SnapshotID, osSnapshot
+	}
+	return b, nil
 }
 
 // changedBlock is the volume after an update, or why it is refused.

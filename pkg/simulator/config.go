@@ -34,6 +34,9 @@ type Config struct {
 	LegacyVPC2 bool
 	// MaxInstances is how many instances the account may have; 0 is no limit.
 	MaxInstances int
+	// WrapSnapshots answers single block snapshots inside an object, as the official specification has it; the live
+	// platform was seen to answer them bare.
+	WrapSnapshots bool
 	// InstanceRange is where main_ip addresses of new instances come from, in order from its 11th address; the zero
 	// value means 198.18.0.0/16.
 	InstanceRange netip.Prefix
@@ -62,6 +65,7 @@ type Delays struct {
 	Attach      time.Duration // until attached_to_instance appears
 	Detach      time.Duration // until attached_to_instance disappears
 	GuestGrowth time.Duration // until the guest sees that a volume grew
+	Snapshot    time.Duration // until a new block snapshot is complete, from when its data is copied
 
 	LoadBalancer        time.Duration // until a new load balancer is active
 	LoadBalancerAddress time.Duration // from then until its address appears
@@ -91,6 +95,7 @@ func DefaultDelays() Delays {
 		Attach:      4 * time.Second,
 		Detach:      4 * time.Second,
 		GuestGrowth: 2 * time.Second,
+		Snapshot:    4 * time.Second,
 
 		LoadBalancer:        20 * time.Second,
 		LoadBalancerAddress: 2 * time.Second,

@@ -9,25 +9,48 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 )
 
-// activateBlock makes the backing file and then shows the volume as active.
+// activateBlock makes the backing file, from the snapshot if there is one, and then shows the volume as active.
 func (s *Simulator) activateBlock(ctx context.Context, job jobs.Job) (commit, error) {
+	// Whatever becomes of the volume: a snapshot that was deleted was kept for it.
+	ended := func(change func(b *block)) commit {
+		return func(tx *store.Tx) error {
+			s.changeBlock(tx, job.Target, change)
+			if job.Arg != "" {
+				s.scheduleSettle(tx, jobSnapshotSettle, job.Arg)
+			}
+			return nil
+		}
+	}
 	b, ok := s.blocks.Get(job.Target)
 	if !ok {
-		return nil, nil
+		return ended(func(*block) {}), nil
 	}
-	if err := s.ensureFile(ctx, b); err != nil {
+	err := s.makeFile(ctx, b)
+	if lost := s.lostForGood(err, "block", b.ID); lost != "" {
+		return ended(func(b *block) { b.Failure, b.Active = lost, false }), nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	return func(tx *store.Tx) error {
-		s.changeBlock(tx, b.ID, func(b *block) { b.Active = true })
+	return ended(func(b *block) { b.Active = true }), nil
+}
+
+func (s *Simulator) makeFile(ctx context.Context, b block) error {
+	if s.cfg.Disks == nil {
 		return nil
-	}, nil
+	}
+	if b.SnapshotID != "" {
+		if err := s.cfg.Disks.Restore(ctx, b.ID, b.SnapshotID); err != nil {
+			return err
+		}
+	}
+	return s.cfg.Disks.Ensure(ctx, b.ID, b.sizeBytes())
 }
 
 // growBackingFile makes the backing file as large as the API says; the guest sees it later.
 func (s *Simulator) growBackingFile(ctx context.Context, job jobs.Job) (commit, error) {
 	b, ok := s.blocks.Get(job.Target)
-	if !ok {
+	if !ok || !b.Active { // then it is made with its present size, and with its content
 		return nil, nil
 	}
 	if err := s.ensureFile(ctx, b); err != nil {

@@ -18,6 +18,8 @@ type memoryDisks struct {
 	serials map[string]string
 	guest   map[string]int64 // the size that the guest sees
 	held    map[string]string
+	snaps   map[string]int64
+	full    bool // no room for copies
 	calls   []string
 }
 
@@ -32,6 +34,7 @@ func (d *memoryDisks) reset() {
 	defer d.mu.Unlock()
 	d.files, d.plugged, d.serials = map[string]int64{}, map[string]string{}, map[string]string{}
 	d.guest, d.held, d.calls = map[string]int64{}, map[string]string{}, nil
+	d.snaps, d.full = map[string]int64{}, false
 }
 
 // locked runs f under the lock and records the call.
@@ -108,4 +111,43 @@ func (d *memoryDisks) hold(id, holder string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.held[id] = holder
+}
+
+func (d *memoryDisks) Snapshot(_ context.Context, snapshot, id string) error {
+	return d.locked("snapshot", func() error { return d.copyFile(d.snaps, snapshot, d.files, id) })
+}
+
+func (d *memoryDisks) Restore(_ context.Context, id, snapshot string) error {
+	return d.locked("restore", func() error { return d.copyFile(d.files, id, d.snaps, snapshot) })
+}
+
+func (d *memoryDisks) copyFile(into map[string]int64, to string, from map[string]int64, id string) error {
+	size, ok := from[id]
+	switch _, exists := into[to]; {
+	case exists:
+		return nil
+	case !ok:
+		return simulator.ErrNoDisk
+	case d.full:
+		return simulator.ErrNoSpace
+	}
+	into[to] = size
+	return nil
+}
+
+func (d *memoryDisks) RemoveSnapshot(_ context.Context, id string) error {
+	return d.locked("remove snapshot", func() error { delete(d.snaps, id); return nil })
+}
+
+func (d *memoryDisks) Snapshots(context.Context) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.snaps)), nil
+}
+
+// left names everything that has a file.
+func (d *memoryDisks) left() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Concat(slices.Collect(maps.Keys(d.files)), slices.Collect(maps.Keys(d.snaps)))
 }

@@ -10,6 +10,12 @@ import (
 // ErrPlugged tells that a disk cannot be removed while it is plugged into an instance.
 var ErrPlugged = errors.New("the disk is still plugged into an instance")
 
+// ErrNoSpace tells that the file system that the disks are on is full.
+var ErrNoSpace = errors.New("there is no room left for the disks")
+
+// ErrNoDisk tells that what a disk should be copied from is not there.
+var ErrNoDisk = errors.New("there is no such disk")
+
 // BusyError tells that a disk cannot be unplugged because something in the guest still holds it.
 type BusyError struct {
 	// Disk is the block storage's ID.
@@ -42,8 +48,19 @@ type Disks interface {
 	Remove(ctx context.Context, id string) error
 	// Plugged tells what is really plugged on this machine: disk ID to instance ID.
 	Plugged(ctx context.Context) (map[string]string, error)
-	// Files lists the IDs of all backing files, plugged or not.
+	// Files lists the IDs of all backing files, plugged or not, those that a restore has not finished included.
 	Files(ctx context.Context) ([]string, error)
+
+	// Snapshot keeps the disk's content as of one moment during the call. A snapshot that exists is no change; one that
+	// exists is whole. The error is ErrNoDisk when there is no such disk, ErrNoSpace when there is no room.
+	Snapshot(ctx context.Context, snapshotID, diskID string) error
+	// Restore makes the backing file of a new disk from a snapshot. A disk that exists is no change; one that exists is
+	// whole. The error is ErrNoDisk when there is no such snapshot, ErrNoSpace when there is no room.
+	Restore(ctx context.Context, diskID, snapshotID string) error
+	// RemoveSnapshot deletes a snapshot; a missing one is no error. Disks that were made from it stay.
+	RemoveSnapshot(ctx context.Context, snapshotID string) error
+	// Snapshots lists the IDs of all snapshots, those that are not finished included.
+	Snapshots(ctx context.Context) ([]string, error)
 }
 
 // Balancers is the data plane of load balancers.

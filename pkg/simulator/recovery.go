@@ -20,6 +20,13 @@ func (s *Simulator) recoverPlanes(ctx context.Context) error {
 	for id := range disks {
 		settle = append(settle, jobs.Job{Kind: jobDiskSettle, Target: id})
 	}
+	snapshots, err := s.snapshotsToSettle(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range snapshots {
+		settle = append(settle, jobs.Job{Kind: jobSnapshotSettle, Target: id})
+	}
 	balancers, err := s.balancersToSettle(ctx)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ var unknownRoute = route{operation: "unknown", handle: (*Simulator).notFound, op
 // routes builds the mux over the tables of all resources.
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for _, table := range [][]route{accountRoutes, regionRoutes, blockRoutes, instanceRoutes, metalRoutes, balancerRoutes, balancerRuleRoutes, vpcRoutes, instanceVPCRoutes, firewallRoutes, sshKeyRoutes, scriptRoutes, reservedIPRoutes, catalogueRoutes, instancePartRoutes} {
+	for _, table := range [][]route{accountRoutes, regionRoutes, blockRoutes, snapshotRoutes, instanceRoutes, metalRoutes, balancerRoutes, balancerRuleRoutes, vpcRoutes, instanceVPCRoutes, firewallRoutes, sshKeyRoutes, scriptRoutes, reservedIPRoutes, catalogueRoutes, instancePartRoutes} {
 		for _, r := range table {
 			mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.serve(r, w, req) })
 		}

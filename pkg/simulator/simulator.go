@@ -31,6 +31,7 @@ type Simulator struct {
 	jobs      *store.Table[jobs.Job]
 	seq       atomic.Int64
 	accountTables
+	storageTables
 
 	scheduler *jobs.Scheduler
 	stop      context.CancelFunc
@@ -69,12 +70,13 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		balancers:     store.NewTable[loadBalancer]("load_balancers"),
 		jobs:          store.NewTable[jobs.Job]("jobs"),
 		accountTables: newAccountTables(),
+		storageTables: newStorageTables(),
 		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
 		change: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.SetKeys(cfg.Keys)
 	s.SetAllowedSources(cfg.AllowedSources)
-	s.store, err = store.Open(cfg.StateDir, append(s.kinds(), s.blocks, s.instances, s.metals, s.balancers, s.jobs)...)
+	s.store, err = store.Open(cfg.StateDir, append(append(s.accountTables.kinds(), s.storageTables.kinds()...), s.blocks, s.instances, s.metals, s.balancers, s.jobs)...)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func (s *Simulator) Close() error {
 }
 
 func (s *Simulator) highestSeq() int64 {
-	high := s.accountTables.highestSeq()
+	high := max(s.accountTables.highestSeq(), s.storageTables.highestSeq())
 	for _, b := range s.blocks.All() {
 		high = max(high, b.Seq)
 	}

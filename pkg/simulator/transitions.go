@@ -19,14 +19,17 @@ type transition func(s *Simulator, ctx context.Context, job jobs.Job) (commit, e
 
 // The kinds of transitions. Their names are in state files.
 const (
-	jobBlockActivate = "block-activate"
-	jobBlockAttach   = "block-attach"
-	jobBlockDetach   = "block-detach"
-	jobBlockGrow     = "block-grow"
-	jobBlockRefresh  = "block-refresh"
-	jobDiskSettle    = "disk-settle"
-	jobDiskPlugged   = "machine-disk-plugged"
-	jobDiskUnplugged = "machine-disk-unplugged"
+	jobBlockActivate    = "block-activate"
+	jobBlockAttach      = "block-attach"
+	jobBlockDetach      = "block-detach"
+	jobBlockGrow        = "block-grow"
+	jobBlockRefresh     = "block-refresh"
+	jobDiskSettle       = "disk-settle"
+	jobSnapshotCut      = "snapshot-cut"
+	jobSnapshotComplete = "snapshot-complete"
+	jobSnapshotSettle   = "snapshot-settle"
+	jobDiskPlugged      = "machine-disk-plugged"
+	jobDiskUnplugged    = "machine-disk-unplugged"
 
 	jobInstanceBoot    = "instance-boot"
 	jobInstanceReady   = "instance-ready"
@@ -50,14 +53,17 @@ const (
 )
 
 var transitions = map[string]transition{
-	jobBlockActivate: (*Simulator).activateBlock,
-	jobBlockAttach:   (*Simulator).finishAttach,
-	jobBlockDetach:   (*Simulator).finishDetach,
-	jobBlockGrow:     (*Simulator).growBackingFile,
-	jobBlockRefresh:  (*Simulator).refreshGuest,
-	jobDiskSettle:    (*Simulator).settleDisk,
-	jobDiskPlugged:   (*Simulator).tellPlugged,
-	jobDiskUnplugged: (*Simulator).tellUnplugged,
+	jobBlockActivate:    (*Simulator).activateBlock,
+	jobBlockAttach:      (*Simulator).finishAttach,
+	jobBlockDetach:      (*Simulator).finishDetach,
+	jobBlockGrow:        (*Simulator).growBackingFile,
+	jobBlockRefresh:     (*Simulator).refreshGuest,
+	jobDiskSettle:       (*Simulator).settleDisk,
+	jobSnapshotCut:      (*Simulator).cutSnapshot,
+	jobSnapshotComplete: (*Simulator).completeSnapshot,
+	jobSnapshotSettle:   (*Simulator).settleSnapshot,
+	jobDiskPlugged:      (*Simulator).tellPlugged,
+	jobDiskUnplugged:    (*Simulator).tellUnplugged,
 
 	jobInstanceBoot:    (*Simulator).bootInstance,
 	jobInstanceReady:   (*Simulator).readyInstance,
@@ -80,8 +86,20 @@ var transitions = map[string]transition{
 	jobVPCMove:    (*Simulator).finishMove,
 }
 
-// transitionTimeout bounds one try of a transition; it is then tried again.
-const transitionTimeout = 2 * time.Minute
+const (
+	// transitionTimeout bounds one try of a transition; it is then tried again.
+	transitionTimeout = 2 * time.Minute
+	// copyTimeout bounds one that copies a disk.
+	copyTimeout = 2 * time.Hour
+)
+
+// timeoutOf bounds one try of a transition.
+func timeoutOf(kind string) time.Duration {
+	if kind == jobSnapshotCut || kind == jobBlockActivate {
+		return copyTimeout
+	}
+	return transitionTimeout
+}
 
 // schedule makes a transition of target due after the delay, before scaling. Transitions that share the target or one
 // of the other keys never run at the same time.
@@ -120,7 +138,7 @@ func (s *Simulator) runJob(ctx context.Context, job jobs.Job) error {
 	if !ok {
 		return fmt.Errorf("unknown transition %q", job.Kind)
 	}
-	runCtx, cancel := context.WithTimeout(ctx, transitionTimeout)
+	runCtx, cancel := context.WithTimeout(ctx, timeoutOf(job.Kind))
 	defer cancel()
 	finish, err := run(s, runCtx, job)
 	if err != nil {

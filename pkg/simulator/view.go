@@ -14,6 +14,7 @@ type View struct {
 	Instances     []InstanceView     `json:"instances"`
 	BareMetals    []BareMetalView    `json:"bare_metals"`
 	Blocks        []BlockView        `json:"blocks"`
+	Snapshots     []SnapshotView     `json:"snapshots"`
 	LoadBalancers []LoadBalancerView `json:"load_balancers"`
 	// Transitions are what is due later, and what failed and will be tried again.
 	Transitions []TransitionView `json:"transitions"`
@@ -61,6 +62,21 @@ type BlockView struct {
 	PendingInstance string `json:"pending_instance,omitempty"`
 	// Holder names what keeps the disk from being unplugged.
 	Holder string `json:"holder,omitempty"`
+	// SnapshotID is the snapshot that the volume was made from.
+	SnapshotID string `json:"snapshot_id,omitempty"`
+	// Failure says why the volume could not be made.
+	Failure string `json:"failure,omitempty"`
+}
+
+// SnapshotView is one block snapshot.
+type SnapshotView struct {
+	ID          string `json:"id"`
+	BlockID     string `json:"block_id"`
+	Description string `json:"description"`
+	SizeGB      int    `json:"size_gb"`
+	State       string `json:"state"`
+	// Failure says why the snapshot could not be taken.
+	Failure string `json:"failure,omitempty"`
 }
 
 // LoadBalancerView is one load balancer.
@@ -90,7 +106,7 @@ type TransitionView struct {
 func (s *Simulator) View() View {
 	v := View{
 		TimeScale: s.cfg.TimeScale, Instances: []InstanceView{}, BareMetals: []BareMetalView{}, Blocks: []BlockView{},
-		LoadBalancers: []LoadBalancerView{}, Transitions: []TransitionView{}, Faults: s.faults.List(),
+		Snapshots: []SnapshotView{}, LoadBalancers: []LoadBalancerView{}, Transitions: []TransitionView{}, Faults: s.faults.List(),
 	}
 	attached := map[string][]string{}
 	for _, b := range sorted(s.blocks.All(), func(b block) int64 { return b.Seq }) {
@@ -98,6 +114,11 @@ func (s *Simulator) View() View {
 		if b.AttachedTo != "" {
 			attached[b.AttachedTo] = append(attached[b.AttachedTo], b.ID)
 		}
+	}
+	for _, snap := range sorted(s.snapshots.All(), func(snap blockSnapshot) int64 { return snap.Seq }) {
+		v.Snapshots = append(v.Snapshots, SnapshotView{
+			ID: snap.ID, BlockID: snap.BlockID, Description: snap.Description, SizeGB: snap.SizeGB, State: snap.State, Failure: snap.Failure,
+		})
 	}
 	for _, i := range sorted(s.instances.All(), func(i instance) int64 { return i.Seq }) {
 		v.Instances = append(v.Instances, InstanceView{
@@ -126,6 +147,7 @@ func viewBlock(b block) BlockView {
 	out := BlockView{
 		ID: b.ID, Label: b.Label, Region: b.Region, SizeGB: b.SizeGB, BlockType: b.Type, Active: b.Active,
 		MountID: b.mountID(), AttachedTo: b.AttachedTo, Holder: b.Holder,
+		SnapshotID: b.SnapshotID, Failure: b.Failure,
 	}
 	if b.Op != nil {
 		out.Pending, out.PendingInstance = b.Op.Kind, b.Op.Instance

@@ -38,7 +38,9 @@ func usersOf(dev loop, ours int) users {
 		proc := filepath.Join("/proc", strconv.Itoa(pid))
 		if space, err := os.Readlink(filepath.Join(proc, "ns", "mnt")); err == nil && !seen[space] {
 			seen[space] = true
-			found.mounted = append(found.mounted, mountsOf(dev, proc)...)
+			for _, m := range mountsOf(dev, proc) {
+				found.mounted = append(found.mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
+			}
 		}
 		except := -1
 		if pid == os.Getpid() {
@@ -87,19 +89,19 @@ func processes() []int {
 }
 
 // mountsOf finds the device among the mounts of a process's namespace.
-func mountsOf(dev loop, proc string) []string {
+func mountsOf(dev loop, proc string) []mount {
 	f, err := os.Open(filepath.Join(proc, "mountinfo"))
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = f.Close() }() // only read
-	var mounted []string
+	var mounted []mount
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		m, ok := parseMount(lines.Text())
 		if ok && m.isOf(dev, proc) {
-			mounted = append(mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
+			mounted = append(mounted, m)
 		}
 	}
 	return mounted

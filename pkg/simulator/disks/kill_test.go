@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ import (
 const (
 	childRoot = "DISKS_TEST_ROOT"
 	childStep = "DISKS_TEST_STEP"
+	childPlot = "DISKS_TEST_PLOT" // "snapshot", else a disk's life
 )
 
 func TestMain(m *testing.M) {
@@ -48,7 +50,23 @@ func childLife(root, step string) error {
 			select {}
 		}
 	}
+	if os.Getenv(childPlot) == "snapshot" {
+		alwaysBusy(p)
+		return snapshotLife(context.Background(), p)
+	}
 	return life(context.Background(), p)
+}
+
+// alwaysBusy has something written during every copy but the last, which the freeze protects.
+func alwaysBusy(p *Plane) {
+	step, frozen := p.step, false
+	p.step = func(name string) {
+		if frozen = frozen || name == "frozen"; name == "copied" && !frozen {
+			now := time.Now()
+			_ = os.Chtimes(p.image(disk), now, now) // as a write does
+		}
+		step(name)
+	}
 }
 
 func life(ctx context.Context, p *Plane) error {
@@ -115,8 +133,13 @@ func plugElsewhere(ctx context.Context, p *Plane) error {
 // runChild tells whether the child lived to its end instead of being killed.
 func runChild(t *testing.T, root string, step int) (ended bool) {
 	t.Helper()
+	return runChildOf(t, "life", root, step)
+}
+
+func runChildOf(t *testing.T, plot, root string, step int) (ended bool) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childRoot+"="+root, childStep+"="+strconv.Itoa(step))
+	cmd.Env = append(os.Environ(), childRoot+"="+root, childStep+"="+strconv.Itoa(step), childPlot+"="+plot)
 	cmd.Stderr = os.Stderr
 	err := cmd.Run()
 	if err == nil {

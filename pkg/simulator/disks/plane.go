@@ -9,14 +9,19 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// maxSerial is what virtio-blk has room for.
-const maxSerial = 20
+const (
+	// maxSerial is what virtio-blk has room for.
+	maxSerial = 20
+	// thawTimeout bounds the search for file systems that a killed process left frozen.
+	thawTimeout = time.Minute
+)
 
 // Plane is the data plane of block storage under one root directory. Its methods may be called from several
 // goroutines and, for the same root, from several processes.
@@ -29,7 +34,8 @@ type Plane struct {
 
 var _ simulator.Disks = (*Plane)(nil)
 
-// New makes the plane's directories under root and proves that loop devices can be made at all.
+// New makes the plane's directories under root, proves that loop devices can be made at all, and thaws what a process
+// that was killed left frozen.
 func New(root string) (*Plane, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -39,12 +45,17 @@ func New(root string) (*Plane, error) {
 		return nil, err
 	}
 	p := &Plane{root: root, step: func(string) {}}
-	for _, dir := range []string{p.disksDir(), filepath.Join(root, "instances")} {
+	for _, dir := range []string{p.disksDir(), p.snapshotsDir(), filepath.Join(root, "instances")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("directory of the disks: %w", err)
 		}
 	}
 	p.gate = newGate(filepath.Join(p.disksDir(), ".lock"))
+	ctx, cancel := context.WithTimeout(context.Background(), thawTimeout)
+	defer cancel()
+	if err := p.thawAll(ctx); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -264,7 +275,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 	return p.gate.do(ctx, func() error {
 		f, err := os.Open(p.image(id))
 		if errors.Is(err, fs.ErrNotExist) {
-			return p.removeRecord(id)
+			return errors.Join(p.removeRecord(id), removeFile(p.image(id)+partSuffix))
 		}
 		if err != nil {
 			return fmt.Errorf("backing file of disk %s: %w", id, err)
@@ -292,7 +303,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
 	plugged := map[string]string{}
 	err := p.gate.do(ctx, func() error {
-		ids, err := p.list(recordSuffix)
+		ids, err := list(p.disksDir(), recordSuffix)
 		if err != nil {
 			return err
 		}
@@ -308,10 +319,10 @@ func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
 	return plugged, err
 }
 
-// Files lists the IDs of all backing files, plugged or not.
+// Files lists the IDs of all backing files, plugged or not, those included that a restore has not finished.
 func (p *Plane) Files(ctx context.Context) (ids []string, err error) {
 	err = p.gate.do(ctx, func() error {
-		ids, err = p.list(imageSuffix)
+		ids, err = list(p.disksDir(), imageSuffix, imageSuffix+partSuffix)
 		return err
 	})
 	return ids, err
@@ -364,16 +375,18 @@ func (p *Plane) disksDir() string        { return filepath.Join(p.root, "disks")
 func (p *Plane) image(id string) string  { return filepath.Join(p.disksDir(), id+imageSuffix) }
 func (p *Plane) record(id string) string { return filepath.Join(p.disksDir(), id+recordSuffix) }
 
-// list gives the IDs of the files with that suffix.
-func (p *Plane) list(suffix string) ([]string, error) {
-	entries, err := os.ReadDir(p.disksDir())
+// list gives the IDs of the directory's files with one of the suffixes.
+func list(dir string, suffixes ...string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("directory of the disks: %w", err)
 	}
 	var ids []string
 	for _, entry := range entries {
-		if id, ok := strings.CutSuffix(entry.Name(), suffix); ok && checkName("disk", id) == nil {
-			ids = append(ids, id)
+		for _, suffix := range suffixes {
+			if id, ok := strings.CutSuffix(entry.Name(), suffix); ok && checkName("disk", id) == nil {
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids, nil

@@ -55,7 +55,7 @@ func (p *Plane) removeRecord(id string) error {
 
 // usedNames gives the device names that an instance's disks have, also those that are being unplugged.
 func (p *Plane) usedNames(instanceID string) (map[string]bool, error) {
-	ids, err := p.list(recordSuffix)
+	ids, err := list(p.disksDir(), recordSuffix)
 	if err != nil {
 		return nil, err
 	}
