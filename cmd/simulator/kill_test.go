@@ -33,6 +33,7 @@ func TestKilledWhileBusy(t *testing.T) {
 			work.Go(func() { useDisks(ctx, p.api, instances) })
 		}
 		work.Go(func() { useBalancers(ctx, p.api, instances) })
+		work.Go(func() { useSnapshots(ctx, p.api) })
 		time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond) // how much work is cut off is left to chance
 		p.stop(syscall.SIGKILL)
 		cancel()
@@ -140,6 +141,7 @@ func wantAsTheAPISays(t *testing.T, state string, view simulator.View) {
 	if got := loopsOf(t, state); !slices.Equal(got, attached) {
 		t.Errorf("loop devices of %v\nattached in the API: %v", got, attached)
 	}
+	wantSnapshotsAsTheAPISays(t, state, view)
 	if got := namesOf(t, filepath.Join(state, "disks", "*.img"), ".img"); !slices.Equal(got, all) {
 		t.Errorf("backing files of %v\nin the API: %v", got, all)
 	}

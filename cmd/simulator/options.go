@@ -45,6 +45,8 @@ type options struct {
 	delays      simulator.Delays
 	guestGrowth string
 
+	wrapSnapshots bool
+
 	showVersion bool
 
 	// filled in by validate
@@ -73,6 +75,8 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	f.BoolVar(&o.noDisks, "no-disks", false, "keep block storage in the API only: no files, no loop devices, no root needed")
 	f.BoolVar(&o.keepDisk, "keep-disks", false, "leave disks attached when the simulator ends; it finds them again")
 	f.StringVar(&o.guestGrowth, "guest-growth", o.delays.GuestGrowth.String(), "when a guest sees that a volume grew: after a time, or \"reattach\"")
+
+	f.BoolVar(&o.wrapSnapshots, "wrap-snapshots", false, "answer single block snapshots inside an object, as the official specification has it, instead of bare")
 
 	f.StringVar(&o.balancers, "balancers", "on", "on: load balancers forward traffic; off: they are in the API only")
 	f.StringVar(&o.balancerRange, "balancer-range", balancer.DefaultRange.String(), "where load balancers get their addresses")
@@ -130,6 +134,7 @@ func delayFlags(d *simulator.Delays) []delayFlag {
 		{"block-create", &d.BlockCreate, "until a new volume is active"},
 		{"attach", &d.Attach, "until an attached volume says so"},
 		{"detach", &d.Detach, "until a detached volume says so"},
+		{"snapshot", &d.Snapshot, "until a block snapshot is complete, from when its data has been copied"},
 		{"load-balancer", &d.LoadBalancer, "until a new load balancer is active"},
 		{"load-balancer-address", &d.LoadBalancerAddress, "from then until it has its address"},
 		{"load-balancer-nodes", &d.LoadBalancerNodes, "how long a changed node count leaves it activating"},

@@ -49,6 +49,7 @@ func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 		StateDir: o.state, Keys: o.keys, RateLimit: o.rateLimit, RateLimitBy: simulator.RateLimitBy(o.rateLimitBy),
 		TimeScale: o.timeScale, Delays: o.delays, GrowOnReattach: o.growOnReattach, InstanceRange: o.vmIPs, Logger: log,
 		LegacyVPC2: o.legacyVPC2, MaxInstances: o.maxInstances,
+		WrapSnapshots: o.wrapSnapshots,
 	}
 	if p.disks != nil {
 		config.Disks = p.disks

@@ -30,12 +30,8 @@ const (
 	snapshotError    = "ERROR"
 )
 
-const (
-	// noSnapshot is the snapshot_id of a volume that was not made from one.
-	noSnapshot = "0"
-	// osSnapshot is the os_id of what was.
-	osSnapshot = 164
-)
+// noSnapshot is the snapshot_id of a volume that was not made from one.
+const noSnapshot = "0"
 
 var snapshotRoutes = []route{
 	{method: "GET", path: "/v2/blocks/snapshots", operation: "list_block_snapshots", handle: (*Simulator).listSnapshots},

@@ -9,19 +9,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-const (
-	// maxSerial is what virtio-blk has room for.
-	maxSerial = 20
-	// thawTimeout bounds the search for file systems that a killed process left frozen.
-	thawTimeout = time.Minute
-)
+// maxSerial is what virtio-blk has room for.
+const maxSerial = 20
 
 // Plane is the data plane of block storage under one root directory. Its methods may be called from several
 // goroutines and, for the same root, from several processes.
@@ -34,8 +29,7 @@ type Plane struct {
 
 var _ simulator.Disks = (*Plane)(nil)
 
-// New makes the plane's directories under root, proves that loop devices can be made at all, and thaws what a process
-// that was killed left frozen.
+// New makes the plane's directories under root and proves that loop devices can be made at all.
 func New(root string) (*Plane, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -51,11 +45,6 @@ func New(root string) (*Plane, error) {
 		}
 	}
 	p.gate = newGate(filepath.Join(p.disksDir(), ".lock"))
-	ctx, cancel := context.WithTimeout(context.Background(), thawTimeout)
-	defer cancel()
-	if err := p.thawAll(ctx); err != nil {
-		return nil, err
-	}
 	return p, nil
 }
 

@@ -180,8 +180,12 @@ func (p *Plane) RemoveSnapshot(_ context.Context, snapshotID string) error {
 	return nil
 }
 
-// Snapshots lists the IDs of all snapshots that have a file, whole or in part.
-func (p *Plane) Snapshots(context.Context) ([]string, error) {
+// Snapshots lists the IDs of all snapshots that have a file, whole or in part. It also thaws what a process that was
+// killed in the middle of one left frozen: who asks is about to go on with its work.
+func (p *Plane) Snapshots(ctx context.Context) ([]string, error) {
+	if err := p.thawAll(ctx); err != nil {
+		return nil, err
+	}
 	return list(p.snapshotsDir(), imageSuffix, imageSuffix+partSuffix)
 }
 

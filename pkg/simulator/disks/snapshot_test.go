@@ -287,6 +287,8 @@ func TestSnapshotKilledAtEveryStep(t *testing.T) {
 		}
 		next, err := New(p.root)
 		must(t, err)
+		_, err = next.Snapshots(ctx) // as a simulator does at its start
+		must(t, err)
 		wantThawed(t, target)
 		must(t, snapshotLife(ctx, next))
 		wantNoRemains(t, p)

@@ -52,6 +52,10 @@ func busyCloud() snapshot {
 				{ID: "b-3", Label: "pvc-three", MountID: "ewr-three", SizeGB: 20},
 				{ID: "b-4", Label: "pvc-four", MountID: "ewr-four", SizeGB: 20, Active: true, AttachedTo: "i-gone"},
 			},
+			Snapshots: []simulator.SnapshotView{
+				{ID: "s-1", BlockID: "b-1", Description: "nightly", SizeGB: 10, State: "COMPLETE"},
+				{ID: "s-2", BlockID: "b-2", Description: "too-much", SizeGB: 40, State: "ERROR", Failure: "no room"},
+			},
 			LoadBalancers: []simulator.LoadBalancerView{{
 				ID: "lb-1", Label: "web", Active: true, IPv4: "198.51.100.7", Rules: []string{"tcp 80 -> tcp 31080"},
 				Backends: []simulator.BackendHealth{
@@ -77,6 +81,7 @@ func TestPageShowsTheCloud(t *testing.T) {
 		"ewr-one pvc-one 10 GB detach under way held: mounted on /var/lib/kubelet",
 		"ewr-two pvc-two 40 GB attach under way",
 		"Disks without an instance (2)", "ewr-three pvc-three 20 GB pending", "ewr-four pvc-four",
+		"Block snapshots (2)", "nightly s-1 b-1 10 GB COMPLETE", "too-much s-2 b-2 40 GB ERROR no room",
 		"web lb-1 198.51.100.7 active tcp 80 -&gt; tcp 31080 1 of 2 healthy 192.0.2.11 healthy 3 open, i-1 192.0.2.12 not healthy: connection refused",
 		"block-detach b-1", "4: still in use",
 		"list_blocks 12 2 no answer: 1 200: 10 429: 1",
