@@ -151,3 +151,16 @@ func (d *memoryDisks) left() []string {
 	defer d.mu.Unlock()
 	return slices.Concat(slices.Collect(maps.Keys(d.files)), slices.Collect(maps.Keys(d.snaps)))
 }
+
+// fileSize is that of the backing file, 0 when there is none.
+func (d *memoryDisks) fileSize(id string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.files[id]
+}
+
+func (d *memoryDisks) setFull(full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = full
+}

@@ -56,7 +56,7 @@ func TestNoRoomForCopies(t *testing.T) {
 	bubble(t, simulator.Config{Disks: keep{disks}}, func(w *world) {
 		b := w.nvme()
 		whole := w.newSnapshot(b, "whole")
-		disks.full = true
+		disks.setFull(true)
 		half := w.newSnapshot(b, "half")
 		w.get("/v2/blocks/snapshots/"+half).has("state", "ERROR")
 		clone := w.newBlock(`{"region":"ewr","size_gb":10,"snapshot_id":"` + whole + `"}`)
@@ -80,7 +80,7 @@ func TestNoRoomForCopies(t *testing.T) {
 		// Both can be thrown away, and with room it works.
 		w.delete("/v2/blocks/" + clone).is(204)
 		w.delete("/v2/blocks/snapshots/" + half).is(204)
-		disks.full = false
+		disks.setFull(false)
 		w.block(w.newBlock(`{"region":"ewr","size_gb":10,"snapshot_id":"`+whole+`"}`)).has("block.status", "active")
 	})
 }
@@ -93,12 +93,12 @@ func TestGrowthDuringRestore(t *testing.T) {
 		clone := w.restore(id, `"size_gb":10`).is(202).text("block.id")
 		w.patch("/v2/blocks/"+clone, `{"size_gb":20}`).is(204)
 		w.pass(time.Second)
-		if size, early := disks.files[clone]; early {
+		if size := disks.fileSize(clone); size > 0 {
 			t.Errorf("an empty file of %d bytes is in the way of the restore", size)
 		}
 		w.pass(5 * time.Second)
 		w.block(clone).has("block.status", "active").has("block.size_gb", 20)
-		if got := disks.files[clone]; got != 20<<30 {
+		if got := disks.fileSize(clone); got != 20<<30 {
 			t.Errorf("the file has %d bytes", got)
 		}
 	})
@@ -106,9 +106,9 @@ func TestGrowthDuringRestore(t *testing.T) {
 
 func TestSnapshotsSurviveARestart(t *testing.T) {
 	disks := newMemoryDisks()
-	var done, pending, gone string
+	var b, done, pending, gone string
 	worlds(t, simulator.Config{Disks: keep{disks}}, func(w *world) {
-		b := w.nvme()
+		b = w.nvme()
 		done = w.newSnapshot(b, "done")
 		gone = w.newSnapshot(b, "gone")
 		pending = w.snapshot(b, "pending").is(201).text("id")
@@ -118,11 +118,13 @@ func TestSnapshotsSurviveARestart(t *testing.T) {
 		w.get("/v2/blocks/snapshots/"+pending).has("state", "COMPLETE")
 		w.delete("/v2/blocks/snapshots/" + gone).is(204)
 		w.pass(time.Second)
-		disks.snaps["orphan"] = 1 // as a kill might leave one
+		if err := disks.copyFile(disks.snaps, "orphan", disks.files, b); err != nil { // as a kill might leave one
+			t.Fatal(err)
+		}
 	}, func(w *world) {
 		w.get("/v2/blocks/snapshots").has("meta.total", 2)
-		if len(disks.snaps) != 2 {
-			t.Errorf("snapshots after recovery: %v", disks.snaps)
+		if got := disks.left(); len(got) != 3 {
+			t.Errorf("files after recovery: %v", got)
 		}
 	})
 }

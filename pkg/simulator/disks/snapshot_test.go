@@ -269,7 +269,7 @@ func snapshotLife(ctx context.Context, p *Plane) error {
 // finds is whole or not there, it ends the work, and no file system stays frozen.
 func TestSnapshotKilledAtEveryStep(t *testing.T) {
 	p, ctx := newPlane(t), t.Context()
-	must(t, p.Ensure(ctx, disk, 64*mib))
+	must(t, p.Ensure(ctx, disk, 16*mib))
 	must(t, p.Plug(ctx, disk, serial, alpha))
 	node, target := p.instance(alpha).path("devices", "vdb"), t.TempDir()
 	run(t, "mkfs.ext4", "-q", node)
