@@ -309,38 +309,12 @@ func TestRuleChangesItsProtocol(t *testing.T) {
 
 func TestUpgradedConnection(t *testing.T) {
 	addresses, port := group(t, 1)
-	web(t, addresses[0], port, func(w http.ResponseWriter, request *http.Request) {
-		if request.Header.Get("Upgrade") != "echo" {
-			return
-		}
-		conn, stream, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer func() { _ = conn.Close() }()
-		_, _ = stream.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		_ = stream.Flush()
-		line, _ := stream.ReadString('\n')
-		_, _ = stream.WriteString("echo " + line)
-		_ = stream.Flush()
-	})
+	tunnelServer(t, addresses[0], port)
 	r := newRig(t, rule("http", 8080, port))
 	r.backends(addresses)
 	r.apply()
 	r.await(1)
-	c := dialTCP(t, r.at(8080))
-	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		line, err := c.in.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		if line == "\r\n" {
-			break
-		}
-	}
+	c := openTunnel(t, r.at(8080))
 	if got := r.connections(); got != 1 {
 		t.Errorf("%d connections are counted while it is open", got)
 	}
