@@ -17,9 +17,9 @@ var wantSnapshot = Snapshot{
 	Created: time.Date(2026, 7, 17, 16, 46, 5, 0, time.UTC), Updated: time.Date(2026, 7, 17, 16, 46, 9, 0, time.UTC),
 }
 
-// The API's description and its answers differ in how a snapshot is wrapped: every form is understood, and nothing else
+// govultr knows one form of a snapshot. The API's description and its answers differ in how a snapshot is wrapped: every form is understood, and nothing else
 // is taken for a snapshot.
-func TestSnapshotsWrappedOrNot(t *testing.T) {
+func TestTrapWrappedSnapshots(t *testing.T) {
 	noDescription := strings.Replace(liveSnapshot, `"description":"snap-1",`, "", 1)
 	tests := []struct {
 		name, body   string
