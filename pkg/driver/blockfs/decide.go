@@ -59,8 +59,9 @@ type Plan struct {
 // says no unless everything speaks for it:
 //   - a file system of a known type is used, anything else that is recognised is refused;
 //   - nothing recognised and all zero: formatted, unless the volume has a source or must not be written;
-//   - nothing recognised but not zero: formatted only with an intent of this very volume, device, file system and
-//     boot, because then it is the beginning of our own format that was cut off.
+//   - nothing recognised but not zero: formatted only with an intent of this very volume, device, file system, boot
+//     and stay of the disk, because then it is the beginning of our own format that was cut off: as long as the disk
+//     was plugged in here, it was nowhere else.
 func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID string) (Plan, error) {
 	ours := matches(intent, r, d, bootID)
 	if f.Signature != "" {
@@ -85,7 +86,7 @@ func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID
 	}
 	what := fmt.Sprintf("it holds data that nothing recognises (the first at byte %d), so it is not formatted", f.NonZeroAt)
 	if intent != nil {
-		what += fmt.Sprintf("; a format as %s was begun here and cut off, but in another boot of this machine or for other settings, so the data may be somebody else's", intent.FSType)
+		what += fmt.Sprintf("; a format as %s was begun here and cut off, but before the disk was last plugged in here or for other settings, so the data may be somebody else's", intent.FSType)
 	}
 	return Plan{}, refuse(d, what)
 }
@@ -100,16 +101,18 @@ func decideExisting(r Request, d device.Device, f Findings, ours bool) (Plan, er
 	return Plan{Action: UseExisting, FSType: f.Signature, OrFormat: ours && f.NeverMounted && !r.HasSource && !r.ReadOnly}, nil
 }
 
-// matches tells whether the intent is of this very volume, device, file system and boot.
+// matches tells whether the intent is of this very volume, device, file system, boot and stay of the disk. Where the
+// kernel tells no stays, nothing proves that the disk was not elsewhere.
 func matches(i *state.Intent, r Request, d device.Device, bootID string) bool {
-	if i == nil || bootID == "" {
+	if i == nil || bootID == "" || d.Seq == 0 {
 		return false
 	}
 	fsType := r.FSType
 	if fsType == "" {
 		fsType = params.FileSystems[0]
 	}
-	return strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == fsType && i.BootID == bootID
+	return strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == fsType &&
+		i.BootID == bootID && i.DiskSeq == d.Seq
 }
 
 // refuse says what was found and how to look at it and wipe it.

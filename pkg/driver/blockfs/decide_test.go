@@ -11,9 +11,10 @@ import (
 
 func TestDecide(t *testing.T) {
 	const boot = "boot"
-	d := device.Device{Path: "/dev/vdb", Serial: "serial"}
-	ours := &state.Intent{VolumeID: "ID", Serial: "serial", FSType: "ext4", BootID: boot}
-	foreign := &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: "earlier"}
+	d := device.Device{Path: "/dev/vdb", Serial: "serial", Seq: 7}
+	ours := &state.Intent{VolumeID: "ID", Serial: "serial", FSType: "ext4", BootID: boot, DiskSeq: 7}
+	foreign := &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: "earlier", DiskSeq: 7}
+	before := &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: boot, DiskSeq: 6}
 	blank, data := Findings{Blank: true, NonZeroAt: -1}, Findings{NonZeroAt: 4711}
 	for name, c := range map[string]struct {
 		request  Request
@@ -33,7 +34,13 @@ func TestDecide(t *testing.T) {
 		"data, our intent, read-only": {Request{ReadOnly: true}, data, ours, Plan{}, "read-only"},
 		"data, intent for another fs": {Request{FSType: "xfs"}, data, ours, Plan{}, "somebody else's"},
 		"data, intent of another boot": {
-			Request{}, data, foreign, Plan{}, "another boot",
+			Request{}, data, foreign, Plan{}, "last plugged in",
+		},
+		"data, intent of an earlier stay": {
+			Request{}, data, before, Plan{}, "last plugged in",
+		},
+		"ext4, never mounted, intent of an earlier stay": {
+			Request{}, Findings{Signature: "ext4", NeverMounted: true}, before, Plan{FSType: "ext4"}, "",
 		},
 		"ext4":                      {Request{}, Findings{Signature: "ext4"}, nil, Plan{FSType: "ext4"}, ""},
 		"xfs, nothing asked for":    {Request{}, Findings{Signature: "xfs"}, nil, Plan{FSType: "xfs"}, ""},
@@ -59,8 +66,12 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Decide(Request{VolumeID: "id"}, d, data, &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4"}, ""); volume.ReasonOf(err) != volume.InUse {
+	if _, err := Decide(Request{VolumeID: "id"}, d, data, &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", DiskSeq: 7}, ""); volume.ReasonOf(err) != volume.InUse {
 		t.Errorf("without a boot ID: %v", err)
+	}
+	d.Seq = 0
+	if _, err := Decide(Request{VolumeID: "id"}, d, data, &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: boot}, boot); volume.ReasonOf(err) != volume.InUse {
+		t.Errorf("without stays of the disk: %v", err)
 	}
 }
 

@@ -48,6 +48,9 @@ type Device struct {
 	Serial string
 	// Size is in bytes, as the kernel sees it.
 	Size int64
+	// Seq is the kernel's number of the disk's stay: every time a disk is plugged in it gets one that no disk had since
+	// the machine was started. It is 0 where the kernel does not tell, before Linux 5.15.
+	Seq uint64
 }
 
 // ErrNotFound says that no device has the serial, for now.
@@ -130,6 +133,9 @@ func (f Finder) prove(name, serial string) (Device, error) {
 	}
 	defer file.Close() //nolint:errcheck // only read from
 	if d.Size, err = SizeOf(file); err != nil {
+		return Device{}, err
+	}
+	if d.Seq, err = seqOf(file); err != nil {
 		return Device{}, err
 	}
 	// The name may have gone to another disk between the first reading and the opening.

@@ -20,6 +20,18 @@ func ioctlUint64(file *os.File, request uintptr) (uint64, error) {
 	return value, nil
 }
 
+// seqOf reads the number of the disk's stay, 0 from a kernel that has none.
+func seqOf(file *os.File) (uint64, error) {
+	seq, err := ioctlUint64(file, unix.BLKGETDISKSEQ)
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the sequence number of %s: %w", file.Name(), err)
+	}
+	return seq, nil
+}
+
 // SetReadOnly makes the kernel refuse, or accept again, every write to the device.
 func SetReadOnly(d Device, readOnly bool) error {
 	file, err := Open(d, os.O_RDONLY)

@@ -63,13 +63,14 @@ func TestWhatMightHoldDataIsNotFormatted(t *testing.T) {
 
 // TestCutOffFormat: what our own format left may be formatted again, and only that.
 func TestCutOffFormat(t *testing.T) {
-	ours := state.Intent{VolumeID: volumeID, Serial: serial, FSType: "ext4", BootID: bootID}
 	for name, c := range map[string]struct {
 		change func(*state.Intent)
 		code   codes.Code
 	}{
 		"ours":                 {func(*state.Intent) {}, codes.OK},
 		"another boot":         {func(i *state.Intent) { i.BootID = "earlier" }, codes.FailedPrecondition},
+		"an earlier stay":      {func(i *state.Intent) { i.DiskSeq-- }, codes.FailedPrecondition},
+		"of an older version":  {func(i *state.Intent) { i.DiskSeq = 0 }, codes.FailedPrecondition},
 		"another disk":         {func(i *state.Intent) { i.Serial = other }, codes.FailedPrecondition},
 		"another file system":  {func(i *state.Intent) { i.FSType = "xfs" }, codes.FailedPrecondition},
 		"the record of others": {func(i *state.Intent) { i.VolumeID = otherID }, codes.FailedPrecondition},
@@ -78,11 +79,32 @@ func TestCutOffFormat(t *testing.T) {
 			r := newRig(t)
 			r.machine.Plug("disk", serial, small)
 			r.put(128<<20, "half of a file system")
-			intent := ours
+			intent := r.intent()
 			c.change(&intent)
 			r.must(r.state.WriteIntent(intent))
 			want(t, r.stage(mountCapability(writer, "ext4")), c.code)
 		})
+	}
+}
+
+// intent is the record of a format of the disk that is plugged in.
+func (r *rig) intent() state.Intent {
+	return state.Intent{VolumeID: volumeID, Serial: serial, FSType: "ext4", BootID: bootID, DiskSeq: r.machine.Device(serial).Seq}
+}
+
+// TestDiskThatWasElsewhere: the format of a disk is cut off, its volume is used on another node, as what nobody
+// recognises, and comes back while this machine runs on with its record.
+func TestDiskThatWasElsewhere(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	r.must(r.state.WriteIntent(r.intent()))
+	r.machine.Unplug("disk")
+	r.machine.Plug("disk", serial, small)
+	r.put(128<<20, "what an application wrote to its raw disk")
+	before := r.sum()
+	want(t, r.stage(mountCapability(writer, "ext4")), codes.FailedPrecondition, "plugged in", "wipefs")
+	if r.sum() != before {
+		t.Error("the disk was written to")
 	}
 }
 
@@ -113,7 +135,7 @@ func TestUnfinishedFileSystem(t *testing.T) {
 				r.put(group*128<<20, string(make([]byte, 8192)))
 			}
 			if c.intent {
-				r.must(r.state.WriteIntent(state.Intent{VolumeID: volumeID, Serial: serial, FSType: "ext4", BootID: bootID}))
+				r.must(r.state.WriteIntent(r.intent()))
 			}
 			want(t, r.stage(mountCapability(writer, "ext4")), c.code)
 		})
@@ -122,7 +144,6 @@ func TestUnfinishedFileSystem(t *testing.T) {
 
 // TestIntentGoesWithTheVolume: a record must not outlive the stay of its volume on the node.
 func TestIntentGoesWithTheVolume(t *testing.T) {
-	intent := state.Intent{VolumeID: volumeID, Serial: serial, FSType: "ext4", BootID: bootID}
 	for name, do := range map[string]func(r *rig) error{
 		"unstage":          func(r *rig) error { return r.unstage() },
 		"staged as block":  func(r *rig) error { return r.stage(blockCapability(writer)) },
@@ -131,7 +152,7 @@ func TestIntentGoesWithTheVolume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.machine.Plug("disk", serial, small)
-			r.must(r.state.WriteIntent(intent))
+			r.must(r.state.WriteIntent(r.intent()))
 			r.must(do(r))
 			if i, err := r.state.Intent(volumeID); err != nil || i != nil {
 				t.Errorf("the record is left: %+v, %v", i, err)

@@ -188,7 +188,7 @@ func (s *Service) formatAndMount(ctx context.Context, d device.Device, r blockfs
 	if err := step.At(ctx, step.IntentWrite); err != nil {
 		return err
 	}
-	intent := state.Intent{VolumeID: r.VolumeID, Serial: d.Serial, FSType: plan.FSType, BootID: s.cfg.BootID}
+	intent := state.Intent{VolumeID: r.VolumeID, Serial: d.Serial, FSType: plan.FSType, BootID: s.cfg.BootID, DiskSeq: d.Seq}
 	if err := s.cfg.State.WriteIntent(intent); err != nil {
 		return err
 	}
@@ -205,6 +205,9 @@ func (s *Service) proveAgain(d device.Device) error {
 	now, err := s.cfg.Finder.Find(d.Serial)
 	if err != nil {
 		return volume.Errorf(volume.InUse, "device %s is not formatted, it is no longer proven to be the disk: %w", d.Path, err)
+	}
+	if now.Seq != d.Seq {
+		return volume.Errorf(volume.InUse, "device %s (serial %s) is not formatted, it was unplugged and plugged in again", d.Path, d.Serial)
 	}
 	if now.Number != d.Number || now.Path != d.Path {
 		return volume.Errorf(volume.InUse, "device %s (%s) is not formatted, serial %s has moved to %s (%s)", d.Path, d.Number, d.Serial, now.Path, now.Number)

@@ -19,9 +19,10 @@ type Intent struct {
 	VolumeID string `json:"volumeID"`
 	Serial   string `json:"serial"`
 	FSType   string `json:"fsType"`
-	// BootID is the boot of the machine in which the format began. After another boot the volume may have been
-	// elsewhere in between.
-	BootID string `json:"bootID"`
+	// BootID is the boot of the machine in which the format began, and DiskSeq the stay of the disk in that boot.
+	// Before or after it the disk may have been elsewhere, and may have got data there.
+	BootID  string `json:"bootID"`
+	DiskSeq uint64 `json:"diskSeq"`
 }
 
 // Staged records from which device a volume was staged.
