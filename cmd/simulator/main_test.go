@@ -48,6 +48,8 @@ func TestBadFlags(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("# none\n\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	badPlan := filepath.Join(t.TempDir(), "plan")
+	write(t, badPlan, `[{"action":"mood"},{"action":"status"}]`)
 	tests := map[string]struct {
 		args []string
 		want []string
@@ -68,6 +70,7 @@ func TestBadFlags(t *testing.T) {
 		"no key":  {[]string{"--api-key-file=" + empty}, []string{"the file has no key"}},
 		"no file": {[]string{"--api-key-file=/nonexistent/keys"}, []string{"no such file"}},
 		"state":   {[]string{"--state="}, []string{"--state is empty"}},
+		"plan":    {[]string{"--faults=" + badPlan}, []string{"fault 2: status 0 is not between 200 and 599"}},
 		"proxy":   {[]string{"--proxy-ca=x"}, []string{"--proxy-ca is given without --proxy-listen"}},
 	}
 	for name, test := range tests {
@@ -243,6 +246,19 @@ func TestDelaysAreSaid(t *testing.T) {
 		if !strings.Contains(p.out.String(), part) {
 			t.Errorf("%q is not said:\n%s", part, p.out)
 		}
+	}
+}
+
+// TestFaultPlan: a plan from a file is in force for the first request.
+func TestFaultPlan(t *testing.T) {
+	plan := filepath.Join(t.TempDir(), "plan")
+	write(t, plan, `[{"action":"status","status":503,"operation":"get_account","times":1},{"action":"stale","operation":"list_blocks"}]`)
+	p := launch(t, "--no-disks", "--state="+t.TempDir(), "--faults="+plan)
+	if !strings.Contains(p.out.String(), "2 in force") {
+		t.Errorf("nobody is told of the faults:\n%s", p.out)
+	}
+	if call(http.MethodGet, p.api+"/account", nil, nil) || !call(http.MethodGet, p.api+"/account", nil, nil) {
+		t.Error("the plan is not in force, or for more than one request")
 	}
 }
 

@@ -46,12 +46,14 @@ type options struct {
 	guestGrowth string
 
 	wrapSnapshots bool
+	faultsFile string
 
 	showVersion bool
 
 	// filled in by validate
 	growOnReattach bool
 	keys           []string
+	faults         []simulator.Fault
 	lbRange, vmIPs netip.Prefix
 	lbRangeV6      netip.Prefix // the zero value is no IPv6
 }
@@ -96,6 +98,7 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	for _, d := range delayFlags(&o.delays) {
 		f.DurationVar(d.value, "delay-"+d.name, *d.value, d.help)
 	}
+	f.StringVar(&o.faultsFile, "faults", "", "file with a fault plan, a JSON list, that is in force from the start; docs/simulator.md explains it")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and end")
 	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(logging)
@@ -174,6 +177,11 @@ func (o *options) validate() error {
 	if o.proxyCA != "" && o.proxyListen == "" {
 		fault("--proxy-ca is given without --proxy-listen")
 	}
+	if o.faultsFile != "" {
+		if err := o.readFaults(); err != nil {
+			fault("--faults: %w", err)
+		}
+	}
 	if o.apiKeyFile != "" {
 		var err error
 		if o.keys, err = readKeys(o.apiKeyFile); err != nil {
@@ -181,6 +189,15 @@ func (o *options) validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (o *options) readFaults() error {
+	text, err := os.ReadFile(o.faultsFile)
+	if err != nil {
+		return err
+	}
+	o.faults, err = simulator.ParseFaults(text)
+	return err
 }
 
 func (o *options) validateAddresses(fault func(string, ...any)) {

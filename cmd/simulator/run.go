@@ -48,6 +48,9 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, planes.undo(context.WithoutCancel(ctx)))
 	}
+	if err := cloud.AddFaults(o.faults); err != nil {
+		return errors.Join(fmt.Errorf("--faults: %w", err), cloud.Close(), planes.undo(context.WithoutCancel(ctx)))
+	}
 	announce(out, o, listeners)
 	planes.sweep(ctx, cloud.View())
 
@@ -199,6 +202,9 @@ func announce(out io.Writer, o *options, l *listeners) {
 	}
 	if l.proxy != nil {
 		say("api.vultr.com  HTTPS_PROXY=http://%s SSL_CERT_FILE=%s", l.proxy.Addr(), o.certificateFile())
+	}
+	if len(o.faults) > 0 {
+		say("faults         %d in force, from %s", len(o.faults), o.faultsFile)
 	}
 	keys := "every key is accepted"
 	if o.apiKeyFile != "" {

@@ -1,10 +1,12 @@
 package simulator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
@@ -17,7 +19,7 @@ import (
 //	DELETE /requests               forget them and their counters
 //	GET    /counters               counts by operation, failed attempts included
 //	GET    /faults                 the faults in force
-//	POST   /faults                 add one; answers it with its ID
+//	POST   /faults                 add one, or a list of them; answers them with their IDs
 //	GET    /faults/{id}            one fault
 //	DELETE /faults                 remove all; DELETE /faults/{id} one
 //	POST   /faults/{id}/release    let go what it holds
@@ -56,17 +58,10 @@ func (s *Simulator) AdminHandler() http.Handler {
 func (s *Simulator) adminFaults(mux *http.ServeMux) {
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { writeAdmin(w, http.StatusOK, s.Faults()) })
 	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
-		var f Fault
-		if !readAdmin(w, r, &f) {
-			return
+		var raw json.RawMessage
+		if readAdmin(w, r, &raw) {
+			s.adminAddFaults(w, raw)
 		}
-		id, err := s.AddFault(f)
-		if err != nil {
-			adminError(w, http.StatusBadRequest, err)
-			return
-		}
-		added, _, _ := s.faults.Get(id)
-		writeAdmin(w, http.StatusCreated, added)
 	})
 	mux.HandleFunc("GET /faults/{id}", func(w http.ResponseWriter, r *http.Request) {
 		f, _, ok := s.faults.Get(r.PathValue("id"))
@@ -84,6 +79,32 @@ func (s *Simulator) adminFaults(mux *http.ServeMux) {
 	mux.HandleFunc("POST /faults/{id}/release", func(w http.ResponseWriter, r *http.Request) {
 		foundFault(w, s.ReleaseFault(r.PathValue("id")))
 	})
+}
+
+// adminAddFaults adds one fault, or all of a list or none, and answers in kind.
+func (s *Simulator) adminAddFaults(w http.ResponseWriter, raw json.RawMessage) {
+	one := !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("["))
+	if one {
+		raw = slices.Concat([]byte("["), raw, []byte("]"))
+	}
+	plan, err := ParseFaults(raw)
+	if err == nil {
+		err = s.AddFaults(plan)
+	}
+	if err != nil {
+		adminError(w, http.StatusBadRequest, err)
+		return
+	}
+	for i := range plan {
+		if added, _, ok := s.faults.Get(plan[i].ID); ok {
+			plan[i] = added
+		}
+	}
+	if one {
+		writeAdmin(w, http.StatusCreated, plan[0])
+		return
+	}
+	writeAdmin(w, http.StatusCreated, plan)
 }
 
 var errNoFault = errors.New("there is no such fault")

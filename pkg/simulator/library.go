@@ -27,16 +27,22 @@ const (
 	FaultResetAfter  = faults.ResetAfter
 	FaultHoldBefore  = faults.HoldBefore
 	FaultHoldAfter   = faults.HoldAfter
+	FaultHang        = faults.Hang
+	FaultHangAfter   = faults.HangAfter
+	FaultTruncate    = faults.Truncate
+	FaultNotJSON     = faults.NotJSON
+	FaultStale       = faults.Stale
+	FaultDuplicate   = faults.Duplicate
 )
+
+// FaultActions lists them all.
+func FaultActions() []FaultAction { return slices.Clone(faults.Actions) }
 
 // Request is one entry of the request log.
 type Request = reqlog.Entry
 
 // Counter is the counts of one operation.
 type Counter = reqlog.Counter
-
-// AddFault puts a fault in force and returns its ID.
-func (s *Simulator) AddFault(f Fault) (string, error) { return s.faults.Add(f) }
 
 // RemoveFault ends a fault and lets go what it holds; false if there is none of that ID.
 func (s *Simulator) RemoveFault(id string) bool { return s.faults.Remove(id) }

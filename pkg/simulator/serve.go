@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/reqlog"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
@@ -43,10 +43,12 @@ func (c *call) decode(v any) error {
 
 // answer is what goes back.
 type answer struct {
-	status     int
-	body       []byte
-	text       string // of an error, for the log
-	retryAfter int
+	status      int
+	body        []byte
+	text        string // of an error, for the log
+	retryAfter  int
+	contentType string // "" is told by the body
+	truncated   bool   // only half of it is sent
 }
 
 // ServeHTTP answers one request of the API.
@@ -65,10 +67,11 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 		Began: time.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Operation: rt.operation,
 		Source: source(r), UserAgent: r.UserAgent(),
 	}
-	defer func() {
+	// Recorded before the first byte goes back: who has an answer finds it in the log.
+	record := func() {
 		entry.Took = time.Since(entry.Began)
 		s.requests.Add(entry)
-	}()
+	}
 	// The whole body first: a client that is killed while its request is held has sent it all the same.
 	body, tooLong := readBody(w, r, rt.maxBody)
 	var ans answer
@@ -83,56 +86,19 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 			entry.Faults = append(entry.Faults, h.Rule.ID)
 		}
 		var answered bool
-		if ans, answered = s.throughFaults(hits, func() answer { return s.work(rt, r, body) }); !answered {
+		work := func(on *Simulator) answer { return on.work(rt, r, body) }
+		if ans, answered = s.throughFaults(r.Context(), hits, work); !answered {
+			record()
 			reset(w)
 			return
 		}
 	}
 	entry.Status, entry.Error = ans.status, ans.text
+	if ans.truncated {
+		entry.Error = "the answer was cut off"
+	}
+	record()
 	s.write(w, ans)
-}
-
-// throughFaults does the work with what the faults do before and after it. It tells false when there is no answer.
-func (s *Simulator) throughFaults(hits []*faults.Hit, work func() answer) (answer, bool) {
-	for _, h := range hits {
-		action := h.Rule.Action
-		if action == faults.Latency {
-			time.Sleep(h.Rule.Latency())
-		}
-		if action == faults.HoldBefore {
-			h.Hold()
-		}
-		if action == faults.Status && s.keeps(quirkServerErrors) {
-			return injected(h.Rule), true
-		}
-		if action == faults.ResetBefore {
-			return answer{}, false
-		}
-	}
-	ans, answered := work(), true
-	for _, h := range hits {
-		action := h.Rule.Action
-		if action == faults.HoldAfter {
-			h.Hold()
-		}
-		if action == faults.StatusAfter {
-			ans = injected(h.Rule)
-		}
-		if action == faults.ResetAfter {
-			answered = !s.keeps(quirkLostAnswer)
-		}
-	}
-	return ans, answered
-}
-
-func injected(r faults.Rule) answer {
-	body := []byte(r.Body)
-	text := "injected"
-	if len(body) == 0 {
-		text = http.StatusText(r.Status)
-		body = wire.ErrorBody(r.Status, text)
-	}
-	return answer{status: r.Status, body: body, text: text, retryAfter: r.RetryAfter}
 }
 
 // work runs the handler behind the gate of key and source.
@@ -192,14 +158,14 @@ func (s *Simulator) write(w http.ResponseWriter, ans answer) {
 		return
 	}
 	// Exactly this: clients are known that read nothing when a charset follows.
-	contentType := "application/json"
-	if !json.Valid(ans.body) { // a proxy's page, by a fault
-		contentType = "text/html"
-	}
+	contentType := cmp.Or(ans.contentType, "application/json")
 	if !s.keeps(quirkContentType) {
 		contentType += "; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", contentType)
+	if ans.truncated {
+		writeHalf(w, ans)
+	}
 	w.WriteHeader(ans.status)
 	// A client that is gone does not matter to the work, which is done.
 	_, _ = w.Write(ans.body)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,21 +63,10 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure the simulator: %w", err)
 	}
-	s := &Simulator{
-		cfg: cfg, log: cfg.Logger,
-		blocks:        store.NewTable[block]("blocks"),
-		instances:     store.NewTable[instance]("instances"),
-		metals:        store.NewTable[bareMetal]("bare_metals"),
-		balancers:     store.NewTable[loadBalancer]("load_balancers"),
-		jobs:          store.NewTable[jobs.Job]("jobs"),
-		accountTables: newAccountTables(),
-		storageTables: newStorageTables(),
-		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
-		change: make(chan struct{}), stopped: make(chan struct{}),
-	}
+	s := newSimulator(cfg)
 	s.SetKeys(cfg.Keys)
 	s.SetAllowedSources(cfg.AllowedSources)
-	s.store, err = store.Open(cfg.StateDir, append(append(s.accountTables.kinds(), s.storageTables.kinds()...), s.blocks, s.instances, s.metals, s.balancers, s.jobs)...)
+	s.store, err = store.Open(cfg.StateDir, s.tables()...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +83,27 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		s.scheduler.Loop(loopCtx)
 	}()
 	return s, nil
+}
+
+// newSimulator makes one with empty tables, which are not opened yet.
+func newSimulator(cfg Config) *Simulator {
+	return &Simulator{
+		cfg: cfg, log: cfg.Logger,
+		blocks:        store.NewTable[block]("blocks"),
+		instances:     store.NewTable[instance]("instances"),
+		metals:        store.NewTable[bareMetal]("bare_metals"),
+		balancers:     store.NewTable[loadBalancer]("load_balancers"),
+		jobs:          store.NewTable[jobs.Job]("jobs"),
+		accountTables: newAccountTables(),
+		storageTables: newStorageTables(),
+		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
+		change: make(chan struct{}), stopped: make(chan struct{}),
+	}
+}
+
+// tables are all that the store keeps.
+func (s *Simulator) tables() []store.Kind {
+	return slices.Concat([]store.Kind{s.blocks, s.instances, s.metals, s.balancers, s.jobs}, s.accountTables.kinds(), s.storageTables.kinds())
 }
 
 // Close stops what is under way, which goes on when the state is opened again, lets go what is held and gives the state

@@ -3,8 +3,10 @@
 package faults
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
@@ -25,9 +27,18 @@ const (
 	ResetAfter  Action = "reset-after"  // do the work, then reset the connection: the answer is lost
 	HoldBefore  Action = "hold-before"  // wait for the release, then do the work, also when the asker is gone
 	HoldAfter   Action = "hold-after"   // do the work, wait for the release, then answer
+	Hang        Action = "hang"         // never answer, the work is not done; ends when the asker gives up
+	HangAfter   Action = "hang-after"   // do the work and never answer
+	Truncate    Action = "truncate"     // do the work, send half of the answer, cut the connection
+	NotJSON     Action = "not-json"     // do the work, answer with Body that is no JSON: a proxy's page, by default
+	Stale       Action = "stale"        // answer reads from the state as it was when the rule was added
+	Duplicate   Action = "duplicate"    // do the work twice, as if delivered twice; the second answer goes back
 )
 
-var actions = []Action{Status, StatusAfter, Latency, ResetBefore, ResetAfter, HoldBefore, HoldAfter}
+// Actions are all that there are.
+var Actions = []Action{
+	Status, StatusAfter, Latency, ResetBefore, ResetAfter, HoldBefore, HoldAfter, Hang, HangAfter, Truncate, NotJSON, Stale, Duplicate,
+}
 
 // Rule is one fault. Empty conditions match everything.
 type Rule struct {
@@ -39,14 +50,21 @@ type Rule struct {
 	Operation string `json:"operation,omitempty"`
 	// Nth is the first matching request that is hit, counted from 1 since the rule was added; 0 means 1.
 	Nth int `json:"nth,omitempty"`
-	// Times is how many matching requests are hit from there on; 0 means all.
+	// Times is how many requests are hit at most; 0 means no bound.
 	Times int `json:"times,omitempty"`
+	// Probability is the chance of each matching request from the nth on to be hit; 0 means 1. The same Seed hits the
+	// same ones again; Add chooses one when it is 0.
+	Probability float64 `json:"probability,omitempty"`
+	Seed        uint64  `json:"seed,omitempty"`
 
 	Action Action `json:"action"`
 	// Status, Body and RetryAfter (seconds) are the answer of the status actions. An empty body is made of the status.
+	// not-json takes Status (0: that of the work) and Body too.
 	Status     int    `json:"status,omitempty"`
 	Body       string `json:"body,omitempty"`
 	RetryAfter int    `json:"retry_after,omitempty"`
+	// ContentType of Body; "" means application/json for JSON, else text/html.
+	ContentType string `json:"content_type,omitempty"`
 	// LatencyMS is the wait of the latency action; it is not scaled.
 	LatencyMS int `json:"latency_ms,omitempty"`
 
@@ -59,8 +77,8 @@ type Rule struct {
 // Validate lists everything that is wrong with a rule.
 func (r Rule) Validate() error {
 	var errs []error
-	if !slices.Contains(actions, r.Action) {
-		errs = append(errs, fmt.Errorf("action %q is none of %v", r.Action, actions))
+	if !slices.Contains(Actions, r.Action) {
+		errs = append(errs, fmt.Errorf("action %q is none of %v", r.Action, Actions))
 	}
 	if _, err := regexp.Compile(r.Path); err != nil {
 		errs = append(errs, fmt.Errorf("path: %w", err))
@@ -68,13 +86,25 @@ func (r Rule) Validate() error {
 	if r.Nth < 0 || r.Times < 0 || r.LatencyMS < 0 || r.RetryAfter < 0 {
 		errs = append(errs, errors.New("nth, times, latency_ms and retry_after must not be negative"))
 	}
-	if (r.Action == Status || r.Action == StatusAfter) && (r.Status < 200 || r.Status > 599) {
+	if !(r.Probability >= 0 && r.Probability <= 1) { // NaN too
+		errs = append(errs, fmt.Errorf("probability %v is not between 0 and 1", r.Probability))
+	}
+	return errors.Join(append(errs, r.validateAnswer()...)...)
+}
+
+// validateAnswer judges what only some actions take.
+func (r Rule) validateAnswer() (errs []error) {
+	answers := r.Action == Status || r.Action == StatusAfter
+	if (answers || r.Status != 0) && (r.Status < 200 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("status %d is not between 200 and 599", r.Status))
+	}
+	if r.Action == NotJSON && json.Valid([]byte(r.Body)) {
+		errs = append(errs, errors.New("the body of not-json is JSON"))
 	}
 	if r.Action == Latency && r.LatencyMS == 0 {
 		errs = append(errs, errors.New("latency_ms is missing"))
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // Latency is the wait of the latency action.
@@ -82,6 +112,8 @@ func (r Rule) Latency() time.Duration { return time.Duration(r.LatencyMS) * time
 
 type entry struct {
 	rule     Rule
+	random   *rand.Rand
+	past     any
 	path     *regexp.Regexp
 	released chan struct{}
 	changed  chan struct{} // closed and replaced when the counts change
@@ -101,8 +133,8 @@ func New() *Set { return &Set{closed: make(chan struct{})} }
 // Close releases everything that is held, for good.
 func (s *Set) Close() { close(s.closed) }
 
-// Add puts a rule in force and returns its ID.
-func (s *Set) Add(r Rule) (string, error) {
+// Add puts a rule in force and returns its ID. Every Hit of it carries past.
+func (s *Set) Add(r Rule, past any) (string, error) {
 	if err := r.Validate(); err != nil {
 		return "", err
 	}
@@ -116,8 +148,11 @@ func (s *Set) Add(r Rule) (string, error) {
 		return "", fmt.Errorf("there is a fault %q already", r.ID)
 	}
 	r.Matched, r.Hit, r.Held = 0, 0, 0
+	if r.Probability > 0 && r.Seed == 0 {
+		r.Seed = rand.Uint64() //nolint:gosec // a repeatable fault, no secret
+	}
 	s.entries = append(s.entries, &entry{
-		rule: r, path: regexp.MustCompile(r.Path),
+		rule: r, path: regexp.MustCompile(r.Path), past: past, random: rand.New(rand.NewPCG(r.Seed, 0)), //nolint:gosec // a repeatable fault, no secret
 		released: make(chan struct{}), changed: make(chan struct{}),
 	})
 	return r.ID, nil
@@ -188,10 +223,9 @@ func (s *Set) Match(r *http.Request, operation string) []*Hit {
 			continue
 		}
 		e.rule.Matched++
-		first := max(e.rule.Nth, 1)
-		if e.rule.Matched >= first && (e.rule.Times == 0 || e.rule.Matched < first+e.rule.Times) {
+		if e.strikes() {
 			e.rule.Hit++
-			hits = append(hits, &Hit{Rule: e.rule, set: s, entry: e})
+			hits = append(hits, &Hit{Rule: e.rule, Past: e.past, set: s, entry: e})
 		}
 		e.notify()
 	}
@@ -200,8 +234,19 @@ func (s *Set) Match(r *http.Request, operation string) []*Hit {
 
 func (e *entry) matches(r *http.Request, operation string) bool {
 	return (e.rule.Method == "" || e.rule.Method == r.Method) &&
+		(e.rule.Action != Stale || r.Method == http.MethodGet) &&
 		(e.rule.Operation == "" || e.rule.Operation == operation) &&
 		e.path.MatchString(r.URL.Path)
+}
+
+// strikes tells whether the request that was just counted is hit.
+func (e *entry) strikes() bool {
+	if e.rule.Matched < e.rule.Nth {
+		return false
+	}
+	// Drawn for each, so that what one request meets does not depend on what others met.
+	lucky := e.rule.Probability > 0 && e.random.Float64() >= e.rule.Probability
+	return !lucky && (e.rule.Times == 0 || e.rule.Hit < e.rule.Times)
 }
 
 func (e *entry) notify() {
@@ -220,14 +265,19 @@ func (s *Set) find(id string) *entry {
 
 // Hit is a rule that has to be applied to one request.
 type Hit struct {
-	Rule  Rule
+	Rule Rule
+	// Past is what was given to Add.
+	Past  any
 	set   *Set
 	entry *entry
 }
 
 // Hold waits until the rule is released or removed or the set is closed. The asker's going away does not end it: a
 // request that reached the cloud is worked on whether or not somebody still waits for the answer.
-func (h *Hit) Hold() {
+func (h *Hit) Hold() { h.HoldUntil(nil) }
+
+// HoldUntil is Hold that also ends when gone is closed.
+func (h *Hit) HoldUntil(gone <-chan struct{}) {
 	h.set.mu.Lock()
 	released := h.entry.released
 	h.entry.rule.Held++
@@ -236,6 +286,7 @@ func (h *Hit) Hold() {
 	select {
 	case <-released:
 	case <-h.set.closed:
+	case <-gone:
 	}
 	h.set.mu.Lock()
 	defer h.set.mu.Unlock()

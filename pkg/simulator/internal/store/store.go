@@ -44,6 +44,7 @@ type Store struct {
 type Kind interface {
 	bucket() string
 	load(id string, raw []byte) error
+	fill(from Kind)
 }
 
 // Open reads the state under dir into the tables; "" keeps it in memory. It fails when another process uses the
@@ -74,6 +75,24 @@ func Open(dir string, tables ...Kind) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("read the state file %s: %w", path, err), db.Close())
 	}
 	return s, nil
+}
+
+// Fork gives a store in memory, over tables of its own, with what the tables of s contain now.
+func (s *Store) Fork(tables ...Kind) *Store {
+	fork := &Store{tables: tables}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, t := range tables {
+		if b, ok := t.(interface{ bind(s *Store) }); ok {
+			b.bind(fork)
+		}
+		for _, from := range s.tables {
+			if from.bucket() == t.bucket() {
+				t.fill(from)
+			}
+		}
+	}
+	return fork
 }
 
 // Close gives the state file back.

@@ -30,6 +30,13 @@ func (t *Table[T]) load(id string, raw []byte) error {
 	return nil
 }
 
+// fill takes over the rows of a table of the same kind.
+func (t *Table[T]) fill(from Kind) {
+	if same, ok := from.(*Table[T]); ok {
+		t.rows = maps.Clone(same.rows)
+	}
+}
+
 // Get gives the record as of the last finished transaction.
 func (t *Table[T]) Get(id string) (T, bool) {
 	t.store.mu.RLock()
