@@ -8,7 +8,6 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -48,61 +47,6 @@ func TestAttachments(t *testing.T) {
 			t.Errorf("%d entries are left", len(a.byID))
 		}
 	})
-}
-
-// rig is a store on a simulated cloud.
-type rig struct {
-	*Store
-	cloud *simtest.Cloud
-	t     *testing.T
-}
-
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	cloud := simtest.Start(t, simtest.Options{})
-	api, err := vultr.New(vultr.Config{
-		BaseURL: cloud.URL, Key: simtest.Key, StartRate: 500, MaxRate: 500, SettleTime: 100 * time.Millisecond, TimeScale: simtest.FastTimeScale,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &rig{Store: New(api, Options{}), cloud: cloud, t: t}
-}
-
-func (r *rig) create(name string) volume.Volume {
-	r.t.Helper()
-	v, err := r.Create(r.t.Context(), volume.Spec{Name: name, Type: volume.NVMe, SizeGiB: 10, Regions: []string{"ewr"}})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return v
-}
-
-func (r *rig) attach(id, instance string) {
-	r.t.Helper()
-	if _, err := r.Attach(r.t.Context(), id, instance); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// age makes what is known of a volume older.
-func (r *rig) age(id string, by time.Duration) {
-	r.placed.mu.Lock()
-	defer r.placed.mu.Unlock()
-	e := r.placed.byID[id]
-	e.at = e.at.Add(-by)
-	r.placed.byID[id] = e
-}
-
-// byAnother changes a volume as somebody else would.
-func (r *rig) byAnother(change func(ctx context.Context, api API) error, until func(v vultr.Volume) bool, id string) {
-	r.t.Helper()
-	if err := change(r.t.Context(), r.api); err != nil {
-		r.t.Fatal(err)
-	}
-	if _, err := r.api.WaitVolume(r.t.Context(), "attach", id, func(v vultr.Volume) (bool, error) { return until(v), nil }); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // TestAttachRepeatedLater: after the moment in which a repeat costs nothing it costs one look, and what was detached

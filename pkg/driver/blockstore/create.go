@@ -17,6 +17,9 @@ import (
 // Create makes the volume that the spec describes, or finds it, and waits until it can be used. It sends at most
 // one create, and only when it is proven that no volume of the name exists.
 func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if err := s.earlierMistake(ctx, spec); err != nil {
+		return volume.Volume{}, err
+	}
 	found, err := s.look(ctx, spec.Name)
 	if err != nil {
 		return volume.Volume{}, err
@@ -38,10 +41,10 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 		return volume.Volume{}, s.explainRefusal(ctx, spec, region, err)
 	}
 	s.guard.Seen(spec.Name)
-	s.recent.put(spec.Name, made.ID, time.Now())
-	if made.Label != spec.Name {
-		return volume.Volume{}, s.takeBack(ctx, made, spec.Name)
+	if wrong := mistakeIn(made, spec); wrong != nil {
+		return volume.Volume{}, s.takeBack(ctx, spec.Name, *wrong)
 	}
+	s.recent.put(spec.Name, made.ID, time.Now())
 	klog.FromContext(ctx).Info("Created volume", "volumeID", made.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
 	return s.adopt(ctx, fromAPI(made), spec)
 }
@@ -87,7 +90,9 @@ func (s *Store) oldest(ctx context.Context, named []vultr.Volume, name string) *
 		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
 	})
 	for _, extra := range matches[1:] {
-		s.duplicates.Inc()
+		if !s.duplicates.add(extra.ID) {
+			continue
+		}
 		klog.FromContext(ctx).Info("Found another volume of the same name, the older one is kept",
 			"name", name, "volumeID", matches[0].ID, "duplicateID", extra.ID, "duplicateCreated", extra.Created)
 	}
@@ -203,13 +208,4 @@ func (s *Store) afterUnknownCreate(ctx context.Context, spec volume.Spec, cause 
 		return volume.Volume{}, volume.Errorf(volume.Busy, "%w; it made nothing and can be repeated", cause)
 	}
 	return s.adopt(ctx, *found, spec)
-}
-
-// takeBack deletes a volume that the platform gave another name than it was told: it could never be found again.
-func (s *Store) takeBack(ctx context.Context, made vultr.Volume, name string) error {
-	s.recent.forget(name)
-	if err := s.api.DeleteVolume(context.WithoutCancel(ctx), made.ID); err != nil && !vultr.IsNotFound(err) {
-		return volume.Errorf(volume.Busy, "the platform shortened the name %q to %q; deleting volume %s again: %w", name, made.Label, made.ID, err)
-	}
-	return volume.Errorf(volume.Invalid, "the platform shortens the name %q to %q, by which the volume could not be found again", name, made.Label)
 }

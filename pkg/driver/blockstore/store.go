@@ -42,7 +42,8 @@ type Store struct {
 	placed attachments
 	orders inflight.Queue // by instance
 
-	duplicates prometheus.Counter
+	mistakes   mistakes
+	duplicates duplicates
 }
 
 // Options are what can be set. The zero value is right for the real platform.
@@ -61,13 +62,12 @@ func New(api API, opts Options) *Store {
 		api:    api,
 		guard:  vultr.NewSettleGuard(api.SettleTime()),
 		placed: attachments{window: cmp.Or(opts.AttachWindow, defaultAttachWindow)},
-		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "csi_duplicate_volumes_total",
-			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
-		}),
 	}
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(s.duplicates, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		opts.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "csi_duplicate_volumes_total",
+			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
+		}, s.duplicates.count), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "csi_instance_queue_length",
 			Help: "Attach and detach operations under way or waiting for their instance.",
 		}, func() float64 { return float64(s.orders.Waiting()) }))

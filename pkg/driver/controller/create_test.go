@@ -252,23 +252,6 @@ func TestNewSessionWaits(t *testing.T) {
 	}
 }
 
-func TestOldestOfDuplicatesIsKept(t *testing.T) {
-	r := newRig(t)
-	request := vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}
-	var made []string
-	for range 2 {
-		v, err := r.api.CreateVolume(t.Context(), request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		made = append(made, v.ID)
-		time.Sleep(1100 * time.Millisecond) // the platform's dates have whole seconds
-	}
-	if got := r.create("pvc-1").GetVolumeId(); got != made[0] {
-		t.Errorf("got %s, made were %v", got, made)
-	}
-}
-
 func TestOneOperationPerVolume(t *testing.T) {
 	r := newRig(t)
 	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
