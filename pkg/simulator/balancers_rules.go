@@ -84,11 +84,16 @@ func (s *Simulator) checkRules(b balancerSettings) *wire.Error {
 		if bad := s.checkRule(r); bad != nil {
 			return bad
 		}
-		l := listener{r.FrontendPort, r.FrontendProtocol == "udp"}
-		if seen[l] && s.keeps(quirkLBRules) {
-			return wire.BadRequest("Duplicate frontend port %d.", r.FrontendPort)
+		taken := []listener{{r.FrontendPort, r.FrontendProtocol == "udp"}}
+		if b.HTTP3 && r.FrontendProtocol == "https" { // which comes as datagrams
+			taken = append(taken, listener{r.FrontendPort, true})
 		}
-		seen[l] = true
+		for _, l := range taken {
+			if seen[l] && s.keeps(quirkLBRules) {
+				return wire.BadRequest("Duplicate frontend port %d.", r.FrontendPort) // the platform's text is unknown
+			}
+			seen[l] = true
+		}
 	}
 	return nil
 }

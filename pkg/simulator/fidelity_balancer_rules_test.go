@@ -97,6 +97,8 @@ var balancerRuleTraits = []trait{
 		https := ssl() + "," + rules(fwd("https", 443, "http"))
 		w.balancerWith(400, `"http2":true`).refusedSaying(400, "http2")
 		w.balancerWith(400, `"http3":true,`+https).refusedSaying(400, "http3")
+		w.balancerWith(400, `"http2":true,"http3":true,`+ssl()+","+rules(fwd("https", 443, "http"), fwd("udp", 443, "udp"))).refusedSaying(400, "duplicate")
+		w.balancerWith(202, `"http2":true,`+ssl()+","+rules(fwd("https", 443, "http"), fwd("udp", 443, "udp")))
 		w.balancerWith(202, `"http2":true,"http3":true,`+https).has("load_balancer.http2", true).has("load_balancer.http3", true)
 	}},
 	{name: "16-protocols", test: func(w *world) {

@@ -2,12 +2,8 @@ package balancer
 
 import (
 	"context"
-	"errors"
-	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"k8s.io/klog/v2"
@@ -26,16 +22,6 @@ type balancer struct {
 	fronts fronts
 }
 
-// fronts are the open listeners, by address and port.
-type fronts struct {
-	tcp map[netip.AddrPort]*tcpFront
-	udp map[netip.AddrPort]*udpFront
-}
-
-func newFronts() fronts {
-	return fronts{tcp: map[netip.AddrPort]*tcpFront{}, udp: map[netip.AddrPort]*udpFront{}}
-}
-
 // upstream is the HTTP transport to the backends. It is made anew when what it was made for changes.
 type upstream struct {
 	made      upstreamOptions
@@ -51,23 +37,36 @@ func newBalancer(log klog.Logger, limits limits) *balancer {
 }
 
 // apply opens what is new, then switches to the new settings, then closes what is not wanted any more. It fails only
-// while nothing has changed yet.
+// while nothing has changed yet, unless a
+// port changes hands between a udp rule and HTTP/3.
 func (b *balancer) apply(ctx context.Context, wanted *settings) error {
+	if b.datagramsCollide(wanted) {
+		b.fronts.closeDatagrams(wanted.listens)
+	}
 	opened, err := b.open(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	b.switchTo(wanted) //nolint:contextcheck // health checks outlive the call that sets them up
-	for at, front := range opened.tcp {
-		b.fronts.tcp[at] = front
-		front.start()
-	}
-	for at, front := range opened.udp {
-		b.fronts.udp[at] = front
-		front.start()
-	}
-	b.closeFronts(wanted.listens)
+	b.fronts.startAll(opened)
+	b.fronts.closeUnwanted(wanted)
 	return nil
+}
+
+// datagramsCollide tells whether a port changes between a udp rule and HTTP/3: both cannot listen there at once, so
+// that the old listener has to go before the new one comes.
+func (b *balancer) datagramsCollide(wanted *settings) bool {
+	for at := range b.fronts.udp {
+		if _, _, quic := wanted.listens(at); quic {
+			return true
+		}
+	}
+	for at := range b.fronts.quic {
+		if _, udp, _ := wanted.listens(at); udp {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *balancer) switchTo(wanted *settings) {
@@ -84,102 +83,8 @@ func (b *balancer) switchTo(wanted *settings) {
 	}
 }
 
-// open listens on every port that has no listener yet; all or none.
-func (b *balancer) open(ctx context.Context, wanted *settings) (opened fronts, err error) {
-	opened = newFronts()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, opened.abandon())
-		}
-	}()
-	for _, address := range wanted.own.all() {
-		for port := range wanted.tcp {
-			at := netip.AddrPortFrom(address, uint16(port)) //nolint:gosec // compile checked the port
-			if b.fronts.tcp[at] != nil {
-				continue
-			}
-			if opened.tcp[at], err = b.listenTCP(ctx, at); err != nil {
-				return opened, err
-			}
-		}
-		for port := range wanted.udp {
-			at := netip.AddrPortFrom(address, uint16(port)) //nolint:gosec // compile checked the port
-			if b.fronts.udp[at] != nil {
-				continue
-			}
-			if opened.udp[at], err = b.listenUDP(ctx, at); err != nil {
-				return opened, err
-			}
-		}
-	}
-	return opened, nil
-}
-
-func (b *balancer) listenTCP(ctx context.Context, at netip.AddrPort) (*tcpFront, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	return newTCPFront(b, int(at.Port()), listener), nil
-}
-
-func (b *balancer) listenUDP(ctx context.Context, at netip.AddrPort) (*udpFront, error) {
-	var config net.ListenConfig
-	conn, err := config.ListenPacket(ctx, "udp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	front, err := newUDPFront(b, int(at.Port()), conn)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return front, nil
-}
-
-// abandon closes listeners that were never started.
-func (f fronts) abandon() error {
-	var faults []error
-	for _, front := range f.tcp {
-		if front != nil {
-			faults = append(faults, front.listener.Close())
-		}
-	}
-	for _, front := range f.udp {
-		if front != nil {
-			faults = append(faults, front.conn.Close())
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// listens tells whether the settings want a listener there.
-func (s *settings) listens(at netip.AddrPort, udp bool) bool {
-	ports := s.tcp
-	if udp {
-		ports = s.udp
-	}
-	_, wanted := ports[int(at.Port())]
-	return wanted && slices.Contains(s.own.all(), at.Addr())
-}
-
-func (b *balancer) closeFronts(stays func(at netip.AddrPort, udp bool) bool) {
-	for at, front := range b.fronts.tcp {
-		if !stays(at, false) {
-			front.close()
-			delete(b.fronts.tcp, at)
-		}
-	}
-	for at, front := range b.fronts.udp {
-		if !stays(at, true) {
-			front.close()
-			delete(b.fronts.udp, at)
-		}
-	}
-}
-
 func (b *balancer) close() {
-	b.closeFronts(func(netip.AddrPort, bool) bool { return false })
+	b.fronts.closeUnwanted(nil)
 	b.members.close()
 	if up := b.upstream.Load(); up != nil {
 		up.transport.CloseIdleConnections()

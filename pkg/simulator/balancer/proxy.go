@@ -36,10 +36,10 @@ func exchangeOf(ctx context.Context) (*exchange, bool) {
 // passOn answers a request with what a backend answers.
 func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings, rule simulator.BalancerRule) {
 	e := &exchange{settings: s, rule: rule}
-	if source, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		e.client = net.TCPAddrFromAddrPort(source)
+	e.client = asTCP(r.RemoteAddr)
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		e.frontend = asTCP(local.String())
 	}
-	e.frontend, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	// Only now is the exchange over: an upgraded connection (WebSocket) lives as long as the handler.
 	defer func() {
 		if e.one != nil {
@@ -50,6 +50,16 @@ func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings,
 	defer done()
 	e.clock = clock
 	b.proxy.ServeHTTP(out, r)
+}
+
+// asTCP gives an address in the form in which PROXY headers tell of it, also when datagrams (HTTP/3) came from there;
+// nil for what is no address.
+func asTCP(address string) net.Addr {
+	parsed, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port()))
 }
 
 func newProxy(b *balancer) *httputil.ReverseProxy {
@@ -92,7 +102,7 @@ func failed(out http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, errNoBackend), isDialError(err):
 		status = http.StatusServiceUnavailable
 	case errors.Is(context.Cause(r.Context()), errIdle):
-		goAway(out, http.StatusGatewayTimeout)
+		goAway(out, r, http.StatusGatewayTimeout)
 		return
 	case isNet && timeout.Timeout():
 		status = http.StatusGatewayTimeout

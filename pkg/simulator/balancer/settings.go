@@ -22,6 +22,7 @@ type settings struct {
 	own         endpoint
 	timeout     time.Duration
 	tcp, udp    map[int]simulator.BalancerRule // by frontend port
+	quic        map[int]bool                   // ports with HTTP/3
 	firewall    firewall
 	certificate *tls.Certificate
 	// redirectPort is the port of the first https rule, 0 for no redirect.
@@ -58,7 +59,7 @@ func (e endpoint) all() []netip.Addr {
 func compile(spec simulator.BalancerSpec) (*settings, error) {
 	s := &settings{
 		spec: spec, timeout: spec.Timeout, firewall: newFirewall(spec.Firewall),
-		tcp: map[int]simulator.BalancerRule{}, udp: map[int]simulator.BalancerRule{},
+		tcp: map[int]simulator.BalancerRule{}, udp: map[int]simulator.BalancerRule{}, quic: map[int]bool{},
 	}
 	if s.timeout <= 0 {
 		s.timeout = defaultTimeout
@@ -73,6 +74,11 @@ func compile(spec simulator.BalancerSpec) (*settings, error) {
 	}
 	for _, rule := range spec.Rules {
 		faults = append(faults, s.add(rule))
+	}
+	for port := range s.quic {
+		if other, taken := s.udp[port]; taken {
+			faults = append(faults, fmt.Errorf("rule %s: HTTP/3 is on port %d", other.ID, port))
+		}
 	}
 	if spec.Certificate != nil {
 		pair, err := tls.X509KeyPair(spec.Certificate.CertificatePEM, spec.Certificate.PrivateKeyPEM)
@@ -102,6 +108,9 @@ func (s *settings) add(rule simulator.BalancerRule) error {
 		ports = s.udp
 	case "tcp", "http":
 	case "https":
+		if s.spec.HTTP3 {
+			s.quic[rule.FrontendPort] = true
+		}
 		if s.spec.SSLRedirect && (s.redirectPort == 0 || rule.FrontendPort == 443) {
 			s.redirectPort = rule.FrontendPort
 		}

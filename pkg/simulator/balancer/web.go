@@ -3,6 +3,7 @@ package balancer
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -27,9 +28,13 @@ func newWebServer(f *tcpFront, withTLS bool) *webServer {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(withTLS)
+	scheme := "http"
+	if withTLS {
+		scheme = "https"
+	}
 	w := &webServer{front: f, tls: withTLS, queue: newConnQueue(f.listener.Addr())}
 	w.server = &http.Server{
-		Handler:           w,
+		Handler:           webHandler{b: f.b, port: f.port, scheme: scheme},
 		ReadHeaderTimeout: f.b.limits.header,
 		IdleTimeout:       f.b.limits.keepAlive,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -85,31 +90,45 @@ func (w *webServer) close() {
 	_ = w.server.Close() // its connections are closed already
 }
 
-// ServeHTTP passes a request on to a backend under the rule that the port has now.
-func (w *webServer) ServeHTTP(out http.ResponseWriter, r *http.Request) {
-	s := w.front.b.settings.Load()
-	rule, ok := s.tcp[w.front.port]
-	scheme := "http"
-	if w.tls {
-		scheme = "https"
-	}
-	source, err := netip.ParseAddrPort(r.RemoteAddr)
-	switch {
-	case !ok || rule.FrontendProtocol != scheme:
-		goAway(out, http.StatusServiceUnavailable) // the rule changed since the connection came
-	case r.Method == http.MethodConnect:
-		goAway(out, http.StatusMethodNotAllowed) // a tunnel would hide what is asked through it
-	case err != nil || !s.firewall.admits(w.front.port, source.Addr()):
-		goAway(out, http.StatusForbidden) // the firewall changed since the connection came
-	case !w.tls && s.redirectPort != 0:
-		redirect(out, r, s.redirectPort)
-	default:
-		w.front.b.passOn(out, r, s, rule)
-	}
+// webHandler answers the requests of a port.
+type webHandler struct {
+	b      *balancer
+	port   int
+	scheme string // http or https, as the requests come
 }
 
-func goAway(out http.ResponseWriter, status int) {
-	out.Header().Set("Connection", "close")
+// altSvcAge is how many seconds a client may remember that there is HTTP/3: it can be switched off at any time.
+const altSvcAge = 60
+
+// ServeHTTP passes a request on to a backend under the rule that the port has now.
+func (h webHandler) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	s := h.b.settings.Load()
+	rule, ok := s.tcp[h.port]
+	source, err := netip.ParseAddrPort(r.RemoteAddr)
+	switch {
+	case !ok || rule.FrontendProtocol != h.scheme:
+		goAway(out, r, http.StatusServiceUnavailable) // the rule changed since the connection came
+		return
+	case r.Method == http.MethodConnect:
+		goAway(out, r, http.StatusMethodNotAllowed) // a tunnel would hide what is asked through it
+		return
+	case err != nil || !s.firewall.admits(h.port, source.Addr()):
+		goAway(out, r, http.StatusForbidden) // the firewall changed since the connection came
+		return
+	case h.scheme == "http" && s.redirectPort != 0:
+		redirect(out, r, s.redirectPort)
+		return
+	}
+	if s.quic[h.port] && r.ProtoMajor < 3 {
+		out.Header().Set("Alt-Svc", fmt.Sprintf(`h3=":%d"; ma=%d`, h.port, altSvcAge))
+	}
+	h.b.passOn(out, r, s, rule)
+}
+
+func goAway(out http.ResponseWriter, r *http.Request, status int) {
+	if r.ProtoMajor < 3 { // HTTP/3 has no such header; HTTP/2 neither, but Go's server takes it as the wish that it is
+		out.Header().Set("Connection", "close")
+	}
 	http.Error(out, http.StatusText(status), status)
 }
 
