@@ -31,9 +31,9 @@ func TestNothingIsLeft(t *testing.T) {
 	fillCache(t)
 	before := takeSnapshot(t)
 
-	interrupted := startDemo(t)
-	interrupted.end(t, syscall.SIGINT)
-	if code := interrupted.cmd.ProcessState.ExitCode(); code != 1 {
+	demo := startDemo(t)
+	demo.end(t, syscall.SIGINT)
+	if code := demo.cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("a demo that was interrupted ends with exit code %d", code)
 	}
 	before.sameAs(t)
@@ -47,6 +47,23 @@ func TestNothingIsLeft(t *testing.T) {
 	useForwarders(t)
 	t.Log(command(t, "status"))
 	command(t, "down")
+	before.sameAs(t)
+}
+
+// TestInterrupted interrupts these very tests while their cluster is in use.
+func TestInterrupted(t *testing.T) {
+	needRoot(t)
+	fillCache(t)
+	before := takeSnapshot(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := startUntil(t, exec.Command(self, "-test.v", "-test.run=^TestMainJob$"), "=== RUN   TestMainJob/nodes_are_initialised")
+	tests.end(t, syscall.SIGINT)
+	if code := tests.cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("tests that were interrupted end with exit code %d", code)
+	}
 	before.sameAs(t)
 }
 
@@ -71,53 +88,65 @@ func command(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("cluster %s: %v\n%s", strings.Join(args, " "), err, out)
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := start(cmd)
+	if err == nil {
+		err = cmd.Wait()
 	}
-	return string(out)
+	if err != nil {
+		t.Fatalf("cluster %s: %v\n%s", strings.Join(args, " "), err, out.String())
+	}
+	return out.String()
 }
 
-// demo is a running demo.
-type demo struct {
+// running is a program that was started and is well under way.
+type running struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
 }
 
-// startDemo starts a demo and waits until it is well under way.
-func startDemo(t *testing.T) *demo {
+// startDemo starts a demo and waits until the product is installed.
+func startDemo(t *testing.T) *running {
 	t.Helper()
-	d := &demo{cmd: exec.Command(program, "demo")}
-	stdout, err := d.cmd.StdoutPipe()
+	return startUntil(t, exec.Command(program, "demo"), "the product is installed")
+}
+
+// startUntil starts a program and waits until it says that something went well.
+func startUntil(t *testing.T, cmd *exec.Cmd, said string) *running {
+	t.Helper()
+	r := &running{cmd: cmd}
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.cmd.Stderr = d.cmd.Stdout
-	if err := d.cmd.Start(); err != nil {
+	cmd.Stderr = cmd.Stdout
+	if err := start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.cmd.Process.Kill() }) // it has ended if the test went well
-	reader := bufio.NewReader(io.TeeReader(stdout, &d.output))
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended if the test went well
+	reader := bufio.NewReader(io.TeeReader(stdout, &r.output))
 	for {
 		line, err := reader.ReadString('\n')
 		if err != nil {
-			t.Fatalf("the demo ended early: %s", d.output.String())
+			t.Fatalf("%s ended early: %s", cmd, r.output.String())
 		}
-		if strings.HasPrefix(line, "ok") && strings.Contains(line, "the product is installed") {
+		if strings.Contains(line, said) {
 			go func() { _, _ = io.Copy(io.Discard, reader) }() // it must not wait for a reader
-			return d
+			return r
 		}
 	}
 }
 
 // end sends a signal and waits for the end.
-func (d *demo) end(t *testing.T, signal syscall.Signal) {
+func (r *running) end(t *testing.T, signal syscall.Signal) {
 	t.Helper()
-	if err := d.cmd.Process.Signal(signal); err != nil {
+	if err := r.cmd.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.cmd.Wait(); err == nil {
-		t.Errorf("a demo that got %s says that all held", signal)
+	if err := r.cmd.Wait(); err == nil {
+		t.Errorf("%s got %s and says that all went well", r.cmd, signal)
 	}
 }
 

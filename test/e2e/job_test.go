@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
@@ -29,6 +30,15 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestExt4 grows an ext4 in the way that this kernel allows.
+func TestExt4(t *testing.T) {
+	w := world(t)
+	if err := w.Ready(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	play(t, w, scenario.Ext4())
+}
+
 func TestMetadata(t *testing.T) {
 	w := world(t)
 	if err := w.Ready(t.Context(), 2); err != nil {
@@ -53,6 +63,12 @@ func TestCosts(t *testing.T) {
 func play(t *testing.T, w *scenario.World, step scenario.Step) {
 	t.Helper()
 	detail, err := step.Do(t.Context(), w)
+	if skipped, ok := errors.AsType[*scenario.SkippedError](err); ok {
+		t.Skip(skipped.Why)
+	}
+	for _, line := range w.Report.Take() {
+		t.Log(line)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,10 @@ var program string
 
 // shared is the cluster of this test run.
 var shared struct {
-	once sync.Once
-	c    *cluster.Cluster
-	err  error
+	mu      sync.Mutex
+	started bool
+	c       *cluster.Cluster
+	err     error
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -41,7 +42,13 @@ func run(m *testing.M) (code int) {
 		fmt.Fprintf(os.Stderr, "build the cluster command: %v\n%s", err, out)
 		return 1
 	}
+	if err := cleanUpOnSignal(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	defer func() {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
 		if shared.c == nil {
 			return
 		}
@@ -62,11 +69,14 @@ func run(m *testing.M) (code int) {
 func world(t *testing.T) *scenario.World {
 	t.Helper()
 	needRoot(t)
-	shared.once.Do(func() {
-		shared.c, shared.err = cluster.Up(context.Background(), cluster.Options{
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if !shared.started {
+		shared.started = true
+		shared.c, shared.err = cluster.Up(interrupted, cluster.Options{
 			What: "the end-to-end test", Program: program, FaultPoints: true, Out: os.Stdout,
 		})
-	})
+	}
 	if shared.err != nil {
 		t.Fatal("no cluster:", shared.err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -48,6 +49,9 @@ type Cluster struct {
 	outer   *box.Client
 	rest    *rest.Config
 	client  *http.Client
+
+	peak       atomic.Int64 // bytes of memory
+	stopMemory func()
 }
 
 // Up brings up a cluster: the control plane, the simulated cloud and workers
@@ -78,6 +82,7 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 		run: run, options: options, outer: box.NewClient(run.path(outerName)),
 		config: runConfig{CacheDir: store.Dir, Artifacts: artifacts},
 	}
+	c.stopMemory = c.watchMemory(ctx)
 	if err := c.start(ctx, store.Source); err != nil {
 		return nil, errors.Join(err, c.Down(ctx))
 	}
@@ -120,7 +125,10 @@ func (c *Cluster) start(ctx context.Context, source string) error {
 }
 
 // Down removes the cluster with everything it made.
-func (c *Cluster) Down(ctx context.Context) error { return c.run.remove(ctx) }
+func (c *Cluster) Down(ctx context.Context) error {
+	c.stopMemory()
+	return c.run.remove(ctx)
+}
 
 // Say tells the user something.
 func (c *Cluster) Say(format string, args ...any) {

@@ -1,6 +1,16 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/loop"
+)
 
 // CloudDisk is a block storage volume as the API shows it.
 type CloudDisk struct {
@@ -19,4 +29,50 @@ func (c *Cluster) Disks(ctx context.Context) ([]CloudDisk, error) {
 	}
 	err := c.Cloud.Get(ctx, "/v2/blocks?per_page=500", &answer)
 	return answer.Blocks, err
+}
+
+// image is the backing file of a disk.
+func (c *Cluster) image(d CloudDisk) string { return c.run.path("cloud", "disks", d.ID+".img") }
+
+// LoopDevices tells by which loop devices disks of this cluster's cloud are plugged,
+// and how many there are for each disk; a disk that does not exist any more counts
+// as its file does.
+func (c *Cluster) LoopDevices(ctx context.Context) (byDisk map[string]int, all int, err error) {
+	disks, err := c.Disks(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	files, err := loop.Files(c.run.path("cloud"))
+	if err != nil {
+		return nil, 0, err
+	}
+	devices, err := loop.List()
+	if err != nil {
+		return nil, 0, err
+	}
+	// The kubelet's own, on top of raw block volumes, are none of the cloud's.
+	mine := slices.DeleteFunc(loop.Backed(files, devices), func(d loop.Device) bool { return d.On != 0 })
+	byDisk = map[string]int{}
+	for _, disk := range disks {
+		var stat unix.Stat_t
+		if err := unix.Stat(c.image(disk), &stat); err != nil {
+			return nil, 0, &os.PathError{Op: "stat", Path: c.image(disk), Err: err}
+		}
+		for _, d := range mine {
+			if d.File == (loop.File{Device: stat.Dev, Inode: stat.Ino}) {
+				byDisk[disk.ID]++
+			}
+		}
+	}
+	return byDisk, len(mine), nil
+}
+
+// CheckXFS reads a whole file system, which nobody may have mounted, and finds any
+// fault of it; it writes nothing.
+func (c *Cluster) CheckXFS(ctx context.Context, d CloudDisk) error {
+	if _, err := os.Stat(c.image(d)); errors.Is(err, fs.ErrNotExist) {
+		return err // the program would only say that it cannot open something
+	}
+	_, err := c.outer.Run(ctx, "xfs_repair", "-n", "-f", c.image(d))
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -53,6 +54,23 @@ func (c *Cluster) WaitHeld(ctx context.Context, id string) error {
 // EndFaults ends all faults and lets go what they hold.
 func (c *Cluster) EndFaults(ctx context.Context) error {
 	return c.Admin.Do(ctx, http.MethodDelete, "/faults", nil, nil)
+}
+
+// KillCloud ends the simulated cloud with SIGKILL; its state stays.
+func (c *Cluster) KillCloud(ctx context.Context) error { return c.outer.Kill(ctx, "simulator") }
+
+// EnsureCloud starts the simulated cloud again, on the state that it left, unless it runs.
+func (c *Cluster) EnsureCloud(ctx context.Context) error {
+	programs, err := c.outer.Programs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		if p.Name == "simulator" && p.Running {
+			return nil
+		}
+	}
+	return c.startSimulator(ctx)
 }
 
 // KillInPod sends SIGKILL to the pod's processes whose command line has that
@@ -110,13 +128,18 @@ func (c *Cluster) Stopped(ctx context.Context, step string) ([]string, error) {
 	return stopped, err
 }
 
-// GoOn lets the node services pass the step again.
-func (c *Cluster) GoOn(ctx context.Context, step string) error {
+// GoOn lets the node services pass every step again.
+func (c *Cluster) GoOn(ctx context.Context) error {
 	return c.eachWorker(ctx, func(m *machine) error {
 		for _, suffix := range []string{".stop", ".reached"} {
-			err := os.Remove(m.run.path(m.name, faultPoints, step+suffix))
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			files, err := filepath.Glob(m.run.path(m.name, faultPoints, "*"+suffix))
+			if err != nil {
 				return err
+			}
+			for _, file := range files {
+				if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
 			}
 		}
 		return nil

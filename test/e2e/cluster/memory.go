@@ -6,28 +6,29 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cgroup"
 )
 
-// WatchMemory samples what all programs of the cluster use together, without the
-// kernel's file cache, until the context ends. The function gives the most so far,
-// in bytes; 0 where the machine does not count memory.
-func (c *Cluster) WatchMemory(ctx context.Context) func() int64 {
-	var peak atomic.Int64
+// PeakMemory is the most that all programs of the cluster have used together since
+// its start, in bytes, without the kernel's file cache; 0 where the machine does
+// not count memory.
+func (c *Cluster) PeakMemory() int64 { return c.peak.Load() }
+
+// watchMemory samples until the function that it returns is called; the cluster may outlive the caller's ctx.
+func (c *Cluster) watchMemory(ctx context.Context) (stop func()) {
+	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
-		for {
-			peak.Store(max(peak.Load(), memory(c.run.cgroup())))
+		for ctx.Err() == nil {
+			c.peak.Store(max(c.peak.Load(), memory(c.run.cgroup())))
 			select {
 			case <-ctx.Done():
-				return
 			case <-time.After(2 * time.Second):
 			}
 		}
 	}()
-	return peak.Load
+	return stop
 }
 
 // memory is what is used by the processes of a cgroup and those below it.

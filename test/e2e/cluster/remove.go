@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cgroup"
@@ -61,14 +62,28 @@ func RemoveDead(ctx context.Context, cacheDir string, out io.Writer) error {
 	return nil
 }
 
+// Runs lists the IDs of all clusters that there are, in whatever state.
+func Runs(cacheDir string) ([]string, error) {
+	all, err := runs(cacheDir)
+	var ids []string
+	for _, r := range all {
+		ids = append(ids, r.ID)
+	}
+	return ids, err
+}
+
 // RemoveAll removes the runs that were left running on purpose and those whose
-// owner was killed. What a program is using right now is left alone and named.
-func RemoveAll(ctx context.Context, cacheDir string, out io.Writer) error {
+// owner was killed, but for those named. What a program is using right now is left
+// alone and named.
+func RemoveAll(ctx context.Context, cacheDir string, out io.Writer, but ...string) error {
 	all, err := runs(cacheDir)
 	if err != nil {
 		return err
 	}
 	for _, r := range all {
+		if slices.Contains(but, r.ID) {
+			continue
+		}
 		if o := r.owner(); o.What == forwarding {
 			_, _ = fmt.Fprintf(out, "removing the cluster %s\n", r.ID)
 			// The forwarder holds the lock; it dies with the rest of the run.

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,10 +33,14 @@ func databaseStarts(ctx context.Context, w *World) (string, error) {
 	if err := w.createXFSClass(ctx); err != nil {
 		return "", err
 	}
-	if _, err := w.Kubernetes.AppsV1().StatefulSets(w.Namespace).Create(ctx, databaseSet(), metav1.CreateOptions{}); err != nil {
-		return "", err
-	}
-	pod, err := w.readyPod(ctx, databasePod, "")
+	var pod *corev1.Pod
+	err := w.timed(ctx, "claim made to pod running", databasePod, func(ctx context.Context) error {
+		_, err := w.Kubernetes.AppsV1().StatefulSets(w.Namespace).Create(ctx, databaseSet(), metav1.CreateOptions{})
+		if err == nil {
+			pod, err = w.readyPod(ctx, databasePod, "")
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -59,6 +64,9 @@ func (w *World) createXFSClass(ctx context.Context) error {
 		AllowVolumeExpansion: new(true), VolumeBindingMode: new(storagev1.VolumeBindingWaitForFirstConsumer),
 	}
 	_, err := w.Kubernetes.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
 	return err
 }
 
@@ -106,10 +114,13 @@ func databaseMoves(ctx context.Context, w *World) (string, error) {
 	if err := w.setUnschedulable(ctx, from, true); err != nil {
 		return "", err
 	}
-	if err := w.Kubernetes.CoreV1().Pods(w.Namespace).Delete(ctx, databasePod, metav1.DeleteOptions{}); err != nil {
-		return "", err
-	}
-	pod, err = w.readyPod(ctx, databasePod, from)
+	err = w.timed(ctx, "pod deleted to pod running on the other node", databasePod, func(ctx context.Context) error {
+		err := w.Kubernetes.CoreV1().Pods(w.Namespace).Delete(ctx, databasePod, metav1.DeleteOptions{})
+		if err == nil {
+			pod, err = w.readyPod(ctx, databasePod, from)
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

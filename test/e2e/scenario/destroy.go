@@ -147,7 +147,7 @@ func everythingDeleted(ctx context.Context, w *World) (string, error) {
 	if err := w.Kubernetes.CoreV1().Namespaces().Delete(ctx, w.Namespace, background); err != nil {
 		return "", err
 	}
-	if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, xfsClass, background); err != nil {
+	if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, xfsClass, background); err != nil && !apierrors.IsNotFound(err) {
 		return "", err
 	}
 	err := w.wait(ctx, "the namespace is gone", func(ctx context.Context) error {
@@ -186,6 +186,9 @@ func (w *World) cloudEmpty(ctx context.Context) error {
 	balancers, err := w.Cloud.Balancers(ctx)
 	if err != nil {
 		return err
+	}
+	if w.amongBalancers {
+		balancers = nil
 	}
 	if len(disks)+len(balancers) > 0 {
 		return fmt.Errorf("left: disks %v, load balancers %v", disks, balancers)

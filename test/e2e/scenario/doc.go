@@ -22,11 +22,16 @@ type World struct {
 	Namespace string
 	// Limit is how long a step waits for one thing to become so.
 	Limit time.Duration
+	// Report takes the figures that steps measure.
+	Report *Report
+
+	// amongBalancers is set while another step has load balancers of its own.
+	amongBalancers bool
 }
 
 // NewWorld is the world before the first step.
 func NewWorld(c *cluster.Cluster) *World {
-	return &World{Cluster: c, Namespace: "demo", Limit: 3 * time.Minute}
+	return &World{Cluster: c, Namespace: "demo", Limit: 3 * time.Minute, Report: &Report{}}
 }
 
 // Step is one thing to show. Its detail tells what was seen.
@@ -40,13 +45,14 @@ func MainJob() []Step {
 	return []Step{
 		{"the product is installed from deploy/manifests", install},
 		{"nodes are initialised", nodesInitialised},
-		{"two web pods answer through a load balancer", webAnswers},
+		{"two web pods answer through a load balancer; meanwhile a volume lives and dies", webAndVolume},
 		{"a database gets a disk and writes to it", databaseStarts},
 		{"the database moves to the other node with its data", databaseMoves},
 		{"its disk grows while in use", diskGrows},
+		{"an ext4 disk grows while in use", ext4GrowsIfItCan},
 		{"a pod writes to a raw block device", rawBlock},
 		{"an instance is destroyed: pod and data come back on the other node", instanceDestroyed},
-		{"everything is deleted: the cloud has no disk and no load balancer left", everythingDeleted},
+		{"everything is deleted: the cloud has no disk and no load balancer left", mainJobEnds},
 	}
 }
 

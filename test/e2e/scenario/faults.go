@@ -39,6 +39,7 @@ func Faults() []Step {
 			return w.nodeKilled(ctx, "mkfs-done")
 		}},
 		{"the CCM is killed while its load balancer is created but not answered", ccmKilled},
+		{"the simulated cloud is killed while it attaches a disk and forwards traffic", cloudKilled},
 		{"a minute without API", minuteWithoutAPI},
 	}
 }
@@ -108,45 +109,6 @@ func (w *World) killPod(ctx context.Context, name, argument string) error {
 	return w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 }
 
-// createDatabasePod makes a claim and a pod with a database on it.
-func (w *World) createDatabasePod(ctx context.Context) error {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: database}, Spec: claimSpec(xfsClass, corev1.PersistentVolumeFilesystem)}
-	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	_, err := w.Kubernetes.CoreV1().Pods(w.Namespace).Create(ctx, claimPod(database, false), metav1.CreateOptions{})
-	return err
-}
-
-// oneDiskWorks waits until the database runs and checks that the cloud has one disk, where the pod is.
-func (w *World) oneDiskWorks(ctx context.Context) (string, error) {
-	pod, err := w.readyPod(ctx, database, "")
-	if err != nil {
-		return "", err
-	}
-	if err := w.addRecord(ctx, pod, "written"); err != nil {
-		return "", err
-	}
-	if err := w.hasRecords(ctx, pod, "written"); err != nil {
-		return "", err
-	}
-	disks, err := w.Disks(ctx)
-	if err != nil {
-		return "", err
-	}
-	if len(disks) != 1 {
-		return "", fmt.Errorf("%d disks instead of 1: %v", len(disks), disks)
-	}
-	instance, err := w.instanceOf(ctx, pod.Spec.NodeName)
-	if err != nil {
-		return "", err
-	}
-	if disks[0].AttachedTo != instance.ID {
-		return "", fmt.Errorf("disk %s is attached to %q, the pod runs on %s", disks[0].ID, disks[0].AttachedTo, instance.ID)
-	}
-	return "one disk, on " + pod.Spec.NodeName, nil
-}
-
 // nodeKilled kills the node service before a step of the first mount.
 func (w *World) nodeKilled(ctx context.Context, step string) (string, error) {
 	return w.within(ctx, step, func(ctx context.Context, w *World) (string, error) {
@@ -174,10 +136,15 @@ func (w *World) nodeKilled(ctx context.Context, step string) (string, error) {
 		if err := w.killNodeService(ctx, node); err != nil {
 			return "", err
 		}
-		if err := w.GoOn(ctx, step); err != nil {
+		if err := w.GoOn(ctx); err != nil {
 			return "", err
 		}
-		return w.oneDiskWorks(ctx)
+		first, err := w.oneDiskWorks(ctx)
+		if err != nil {
+			return "", err
+		}
+		second, err := w.dataFollows(ctx, node)
+		return first + "; " + second, err
 	})
 }
 

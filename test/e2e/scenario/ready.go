@@ -2,11 +2,11 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -38,7 +38,8 @@ func (w *World) Ready(ctx context.Context, workers int) error {
 }
 
 // within runs a scenario in a namespace of its own and removes that afterwards,
-// until the cloud is as empty as before.
+// until the cloud is as empty as before. One that fails takes back its faults and
+// what it made too, so that the next one does not fail for its sake.
 func (w *World) within(ctx context.Context, name string, do func(context.Context, *World) (string, error)) (string, error) {
 	inner := *w
 	inner.Namespace = name
@@ -46,13 +47,45 @@ func (w *World) within(ctx context.Context, name string, do func(context.Context
 	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
-	if err := w.createXFSClass(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := w.createXFSClass(ctx); err != nil {
 		return "", err
 	}
 	detail, err := do(ctx, &inner)
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, inner.giveUp(ctx))
+	}
 	if err != nil {
 		return "", err
 	}
 	_, err = everythingDeleted(ctx, &inner)
 	return detail, err
+}
+
+// giveUp undoes what a scenario that failed has left: a killed cloud, faults, stopped steps, cordons, objects.
+func (w *World) giveUp(ctx context.Context) error {
+	for _, undo := range []func(context.Context) error{w.EnsureCloud, w.EndFaults, w.GoOn, w.uncordon} {
+		if err := undo(ctx); err != nil {
+			return fmt.Errorf("clean up: %w", err)
+		}
+	}
+	if _, err := everythingDeleted(ctx, w); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	return nil
+}
+
+// uncordon lets pods go to every node again.
+func (w *World) uncordon(ctx context.Context) error {
+	nodes, err := w.Kubernetes.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range nodes.Items {
+		if nodes.Items[i].Spec.Unschedulable {
+			if err := w.setUnschedulable(ctx, nodes.Items[i].Name, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

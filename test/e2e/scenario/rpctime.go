@@ -65,13 +65,21 @@ func (w *World) driverMetrics(ctx context.Context, pod *corev1.Pod) (string, err
 	return w.sendBy(client, request)
 }
 
-// since is what has come on top of earlier times for one volume's life: the sum, and each method's share.
-func (r rpcTimes) since(before rpcTimes) (float64, string) {
+// since is what has come on top of earlier times.
+func (r rpcTimes) since(before rpcTimes) rpcTimes {
+	added := rpcTimes{}
+	for method, seconds := range r {
+		added[method] = seconds - before[method]
+	}
+	return added
+}
+
+// life is the sum over the methods of a volume's life, and each one's share.
+func (r rpcTimes) life() (float64, string) {
 	total, parts := 0.0, []string{}
 	for _, method := range lifeMethods {
-		seconds := r[method] - before[method]
-		total += seconds
-		parts = append(parts, fmt.Sprintf("%s %.2f s", method, seconds))
+		total += r[method]
+		parts = append(parts, fmt.Sprintf("%s %.2f s", method, r[method]))
 	}
 	return total, strings.Join(parts, ", ")
 }

@@ -36,7 +36,6 @@ func demo(ctx context.Context) error {
 		return err
 	}
 	tell("ok", time.Since(start), "a Kubernetes on a simulated cloud", "two workers")
-	peak := c.WatchMemory(ctx)
 	kept := os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"
 	steps := scenario.MainJob()
 	if !kept {
@@ -46,11 +45,13 @@ func demo(ctx context.Context) error {
 		// What is to be looked at stays: everything but the end.
 		steps = steps[:len(steps)-1]
 	}
-	err = play(ctx, scenario.NewWorld(c), steps)
+	w := scenario.NewWorld(c)
+	err = play(ctx, w, steps)
 	if err != nil {
 		err = errors.Join(err, c.SaveLogs())
 	}
 	if kept && err == nil {
+		printReport(w.Report)
 		return keep(ctx, c)
 	}
 	removal := time.Now()
@@ -59,7 +60,8 @@ func demo(ctx context.Context) error {
 	}
 	tell("ok", time.Since(removal), "the cluster is removed", "nothing is left of it")
 	if err == nil {
-		fmt.Printf("all of it held, in %s and %d MB of memory\n", time.Since(start).Round(time.Second), peak()>>20)
+		w.Report.Add("all of it held, in %s; at most %d MB of memory at once", time.Since(start).Round(time.Second), c.PeakMemory()>>20)
+		printReport(w.Report)
 	}
 	return err
 }
@@ -69,6 +71,10 @@ func play(ctx context.Context, w *scenario.World, steps []scenario.Step) error {
 	for _, step := range steps {
 		start := time.Now()
 		detail, err := step.Do(ctx, w)
+		if skipped, ok := errors.AsType[*scenario.SkippedError](err); ok {
+			tell("skip", time.Since(start), step.Name, skipped.Why)
+			continue
+		}
 		if err != nil {
 			tell("FAILED", time.Since(start), step.Name, "")
 			return fmt.Errorf("%s: %w", step.Name, err)
@@ -76,6 +82,14 @@ func play(ctx context.Context, w *scenario.World, steps []scenario.Step) error {
 		tell("ok", time.Since(start), step.Name, detail)
 	}
 	return nil
+}
+
+// printReport shows what was measured on the way.
+func printReport(r *scenario.Report) {
+	fmt.Println("\nMeasured in this run:")
+	for _, line := range r.Take() {
+		fmt.Println("  " + line)
+	}
 }
 
 func tell(result string, took time.Duration, name, detail string) {

@@ -1,0 +1,134 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// ext4Class is a class of the manifests; its file system is the default one, ext4.
+const ext4Class = "vultr-nvme"
+
+// What the kernel asks of a process that grows a mounted ext4 (ext4_resize_begin in its source): this
+// capability, in the machine's first user namespace.
+const (
+	capSysResource     = 24
+	firstUserNamespace = "user:[4026531837]"
+)
+
+// ext4Refused says why the kernel will not let anybody here grow a mounted ext4, "" if it will.
+func ext4Refused() (string, error) {
+	namespace, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		return "", err
+	}
+	if namespace != firstUserNamespace {
+		return "the kernel grows a mounted ext4 only for processes of the machine's first user namespace, and these are in " + namespace, nil
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	for line := range bytes.Lines(status) {
+		text, found := strings.CutPrefix(string(line), "CapBnd:")
+		if !found {
+			continue
+		}
+		text = strings.TrimSpace(text)
+		bounding, err := strconv.ParseUint(text, 16, 64)
+		if err == nil && bounding&(1<<capSysResource) == 0 {
+			return "the kernel grows a mounted ext4 only for processes with CAP_SYS_RESOURCE, which no process here can have (bounding set " + text + ")", nil
+		}
+		return "", err
+	}
+	return "", fmt.Errorf("/proc/self/status does not tell the capabilities: %s", status)
+}
+
+// ext4GrowsIfItCan grows an ext4 in use where the kernel allows that.
+func ext4GrowsIfItCan(ctx context.Context, w *World) (string, error) {
+	why, err := ext4Refused()
+	if err != nil {
+		return "", err
+	}
+	if why != "" {
+		return "", &SkippedError{Why: why + "; it grows when its pod starts anew"}
+	}
+	return w.within(ctx, "ext4", ext4Grows)
+}
+
+// Ext4 grows an ext4: in use where the kernel allows that, else when its pod starts anew.
+func Ext4() Step {
+	return Step{"an ext4 disk grows: in use, or when its pod starts anew", func(ctx context.Context, w *World) (string, error) {
+		return w.within(ctx, "ext4", ext4Grows)
+	}}
+}
+
+func ext4Grows(ctx context.Context, w *World) (string, error) {
+	if err := w.createDatabasePodOf(ctx, ext4Class); err != nil {
+		return "", err
+	}
+	pod, err := w.readyPod(ctx, database, "")
+	if err != nil {
+		return "", err
+	}
+	if err := w.addRecord(ctx, pod, "before"); err != nil {
+		return "", err
+	}
+	patch := []byte(`{"spec":{"resources":{"requests":{"storage":"20Gi"}}}}`)
+	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Patch(ctx, database, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return "", err
+	}
+	why, err := ext4Refused()
+	if err != nil {
+		return "", err
+	}
+	detail := "in use, 10 to 20 GB"
+	if why != "" {
+		detail = "not in use, because " + why + "; but when the pod started anew"
+		if pod, err = w.refusedUntilRestart(ctx, pod); err != nil {
+			return "", err
+		}
+	}
+	err = w.wait(ctx, "the pod sees the larger disk", func(ctx context.Context) error {
+		size, err := w.databaseSize(ctx, pod)
+		if err == nil && size < 20<<30*9/10 {
+			err = fmt.Errorf("the pod sees %d bytes", size)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return detail, w.hasRecords(ctx, pod, "before")
+}
+
+// refusedUntilRestart checks that users are told that the kernel refuses, and starts the pod anew.
+func (w *World) refusedUntilRestart(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	const told = "the kernel refuses to grow it while it is mounted"
+	err := w.wait(ctx, "an Event says that the kernel refuses", func(ctx context.Context) error {
+		events, err := w.Kubernetes.CoreV1().Events(w.Namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range events.Items {
+			if strings.Contains(events.Items[i].Message, told) {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d Events says %q", len(events.Items), told)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.endPod(ctx, pod.Name); err != nil {
+		return nil, err
+	}
+	return w.startPodAgain(ctx, "")
+}
