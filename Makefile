@@ -91,7 +91,8 @@ vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their datab
 	@hack/vuln $(MODULES)
 
 .PHONY: e2e
-e2e: packages-test ## Run the end-to-end tests on a real Kubernetes on this machine.
+e2e: packages-test cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine.
+	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
 	cd test/e2e && $(GO) test -p 1 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
 
 ##@ Cluster

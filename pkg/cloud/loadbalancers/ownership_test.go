@@ -105,6 +105,34 @@ func TestOwnLabel(t *testing.T) {
 	})
 }
 
+// The official controller made load balancers with labels of their own and deleted them with their Services. Nothing
+// tells them from those that somebody lent to a Service, but the note that the Service's owner adds.
+func TestMadeByTheOfficialControllerWithALabelOfItsOwn(t *testing.T) {
+	for name, adopted := range map[string]bool{"as it was": false, "with the note": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				lb := w.existing("storefront")
+				s := w.service("web", with(annotation.Label, "storefront"), with(annotation.ID, lb.ID))
+				w.settled(s)
+				if adopted {
+					w.edit(s, with(annotation.Owned, lb.ID))
+					w.settled(s)
+				}
+				if err := w.lbs.EnsureLoadBalancerDeleted(t.Context(), "kubernetes", w.fresh(s)); err != nil {
+					t.Fatal(err)
+				}
+				if left := w.balancers(); (len(left) == 0) != adopted {
+					t.Errorf("left after the Service: %+v", left)
+				}
+				if !adopted {
+					w.wantEvent("not made for this Service")
+				}
+			})
+		})
+	}
+}
+
 // A copied manifest carries the annotations of the first Service.
 func TestCopiedService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,6 +12,16 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
 )
 
+// prepare fills the cache.
+func prepare(ctx context.Context) error {
+	store, err := cache.Open(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+	_, err = store.Prepare(ctx)
+	return err
+}
+
 // up starts a cluster, installs the product and leaves both running.
 func up(ctx context.Context) error {
 	c, err := cluster.Up(ctx, cluster.Options{What: "cluster up", Out: os.Stdout})

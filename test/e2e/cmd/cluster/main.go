@@ -17,6 +17,7 @@ import (
 const usage = `usage: cluster COMMAND
   up      start a cluster with the product installed and leave it running
   demo    show the product's main job on a cluster of its own; KEEP=1 leaves it running
+  prepare build what clusters are made of into the cache, unless it is there
   status  say what is running and how to reach it
   down    remove what is running, also what was killed, with everything it made`
 
@@ -46,6 +47,8 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("%s takes no argument\n%s", command, usage)
 	case command == "up":
 		return up(ctx)
+	case command == "prepare":
+		return prepare(ctx)
 	case command == "down":
 		return down(ctx)
 	case command == "status":
