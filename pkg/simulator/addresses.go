@@ -50,14 +50,17 @@ func dottedMask(bits int) string { return net.IP(net.CIDRMask(bits, 32)).String(
 
 func (s *Simulator) gateway() netip.Addr { return s.cfg.InstanceRange.Addr().Next() }
 
-// ipv6Network makes a network of the instance's UUID. The platform does not compress the text.
-func (i instance) ipv6Network() string {
-	hex := strings.ReplaceAll(i.ID, "-", "")
+// ipv6Network makes a network of the server's UUID. The platform does not compress the text.
+func (i instance) ipv6Network() string { return ipv6Network(i.ID) }
+func (i instance) ipv6Address() string { return ipv6Address(i.ID) }
+
+func ipv6Network(serverID string) string {
+	hex := strings.ReplaceAll(serverID, "-", "")
 	return fmt.Sprintf("2001:19f0:%s:%s::", hex[:4], hex[4:8])
 }
 
-func (i instance) ipv6Address() string {
-	hex := strings.ReplaceAll(i.ID, "-", "")
+func ipv6Address(serverID string) string {
+	hex := strings.ReplaceAll(serverID, "-", "")
 	return fmt.Sprintf("2001:19f0:%s:%s:5400:%s:%s:%s", hex[:4], hex[4:8], hex[8:12], hex[16:20], hex[20:24])
 }
 
@@ -156,5 +159,14 @@ func (s *Simulator) metadata(i instance) MetadataDoc {
 }
 
 func (s *Simulator) metalMetadata(m bareMetal) MetadataDoc {
-	return s.metadataOf(m.ID, m.Hostname, m.Region, m.MainIP, m.interfaces)
+	doc := s.metadataOf(m.ID, m.Hostname, m.Region, m.MainIP, m.interfaces)
+	doc.SSHKeys, doc.StartupScript = m.SSHKeys, m.StartupScript
+	doc.Additional = s.furtherAddresses(m.ID, m.MainIP, nil)
+	if m.IPv6 {
+		doc.MainIPv6, doc.NetworkV6 = ipv6Address(m.ID), ipv6Network(m.ID)
+	}
+	if data, err := base64.StdEncoding.DecodeString(m.UserData); err == nil {
+		doc.UserData = string(data)
+	}
+	return doc
 }

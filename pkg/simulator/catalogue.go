@@ -18,6 +18,9 @@ const (
 	osSnapshot    = 164
 	osBackup      = 180
 	osApplication = 186
+
+	// defaultSystem is what servers have that were not made by a request.
+	defaultSystem = 2136
 )
 
 // allSystems is a part of the platform's catalogue.

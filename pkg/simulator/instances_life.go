@@ -82,7 +82,7 @@ func (s *Simulator) powerAll(c *call, kind string, delay time.Duration) (int, an
 func (s *Simulator) powerBacklog(tx *store.Tx, id string) time.Duration {
 	var last time.Duration
 	for _, job := range s.jobs.AllIn(tx) {
-		if job.Target == id && slices.Contains([]string{jobInstanceHalt, jobInstanceStart, jobInstanceReboot}, job.Kind) {
+		if job.Target == id && slices.Contains([]string{jobInstanceHalt, jobInstanceStart, jobInstanceReboot, jobMetalPower}, job.Kind) {
 			last = max(last, time.Until(job.Due))
 		}
 	}

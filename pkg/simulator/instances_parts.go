@@ -205,12 +205,15 @@ type address6 struct {
 
 func (s *Simulator) listInstanceIPv6(c *call) (int, any, error) {
 	return s.withInstance(c, func(i instance) (int, any, error) {
-		rows := []address6{}
-		if i.IPv6 {
-			rows = append(rows, address6{IP: i.ipv6Address(), Network: i.ipv6Network(), NetworkSize: 64, Type: "main_ip"})
-		}
-		return fixedList(c, "ipv6s", rows)
+		return fixedList(c, "ipv6s", addresses6(i.ID, i.IPv6))
 	})
+}
+
+func addresses6(serverID string, enabled bool) []address6 {
+	if !enabled {
+		return []address6{}
+	}
+	return []address6{{IP: ipv6Address(serverID), Network: ipv6Network(serverID), NetworkSize: 64, Type: "main_ip"}}
 }
 
 func (s *Simulator) listInstanceReverseIPv6(c *call) (int, any, error) {

@@ -216,7 +216,7 @@ func TestPartsOfInstances(t *testing.T) {
 		w.post(path+"/backup-schedule", `{"type":"hourly"}`).is(400)
 		w.patch(path, `{"backups":"disabled"}`).is(202)
 		w.get(path+"/backup-schedule").has("backup_schedule.enabled", false)
-		w.get(path+"/upgrades?type=plans").is(200).has("upgrades.plans", []any{"vc2-2c-4gb", "vc2-4c-8gb"}).has("upgrades.os", missing)
+		w.get(path+"/upgrades?type=plans").is(200).has("upgrades.plans", []any{"vc2-2c-2gb", "vc2-2c-4gb", "vc2-4c-8gb", "vc2-6c-16gb", "vc2-8c-32gb", "vc2-16c-64gb"}).has("upgrades.os", missing)
 		w.get(path + "/upgrades?type=none").is(400)
 		w.get(path+"/bandwidth").is(200).has("bandwidth", map[string]any{})
 		w.get(path+"/neighbors").is(200).has("neighbors", []any{})

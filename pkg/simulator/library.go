@@ -128,7 +128,7 @@ func (s *Simulator) addressFor(tx *store.Tx, wanted string) (string, error) {
 func (s *Simulator) AddInstance(n NewServer) (string, error) {
 	n = n.withDefaults("vc2-2c-4gb")
 	i := instance{
-		head: s.oldHead(), Label: n.Label, Hostname: n.Hostname, Region: n.Region, Plan: n.Plan, OSID: 2136,
+		head: s.oldHead(), Label: n.Label, Hostname: n.Hostname, Region: n.Region, Plan: n.Plan, OSID: defaultSystem,
 		Tags: slices.Clone(n.Tags), UserData: base64.StdEncoding.EncodeToString([]byte(n.UserData)),
 		Status: statusActive, Power: powerRunning, Server: serverOK,
 	}
@@ -155,7 +155,7 @@ func (s *Simulator) AddBareMetal(n NewServer) (string, error) {
 	n = n.withDefaults("vbm-4c-32gb")
 	m := bareMetal{
 		head: s.oldHead(), Label: n.Label, Hostname: n.Hostname, Region: n.Region, Plan: n.Plan,
-		Tags: slices.Clone(n.Tags), Power: powerRunning,
+		Tags: slices.Clone(n.Tags), UserData: base64.StdEncoding.EncodeToString([]byte(n.UserData)), Power: powerRunning,
 	}
 	if n.Stopped {
 		m.Power = powerStopped
@@ -175,8 +175,7 @@ func (s *Simulator) AddBareMetal(n NewServer) (string, error) {
 // RemoveBareMetal takes a bare metal server away, as its owner would by the platform's console.
 func (s *Simulator) RemoveBareMetal(id string) error {
 	return s.update(func(tx *store.Tx) error {
-		s.metals.Delete(tx, id)
-		s.dropBackend(tx, id)
+		s.destroyMetal(tx, id)
 		return nil
 	})
 }

@@ -128,12 +128,13 @@ func (s *Simulator) regionAvailability(c *call) (int, any, error) {
 	if _, ok := findRegion(c.id()); !ok {
 		return 0, nil, wire.BadRequest("Invalid region.")
 	}
-	available := []string{}
+	available, bad := availablePlans(c.id(), c.req.URL.Query().Get("type"))
+	if bad != nil {
+		return 0, nil, bad
+	}
 	// Without a key the platform answers, but with nothing.
-	if s.knowsKey(bearer(c.req)) {
-		for _, p := range allPlans {
-			available = append(available, p.ID)
-		}
+	if !s.knowsKey(bearer(c.req)) {
+		available = []string{}
 	}
 	return http.StatusOK, map[string]any{"available_plans": available, "available_vpc_only_plans": available}, nil
 }

@@ -47,6 +47,9 @@ const (
 	jobInstanceReinstall = "instance-reinstall"
 	jobInstanceUserData  = "instance-user-data"
 
+	jobMetalReady = "bare-metal-ready"
+	jobMetalPower = "bare-metal-power"
+
 	jobDeparture  = "departure"
 	jobVPCAddress = "vpc-address"
 	jobVPCMove    = "vpc-move"
@@ -80,6 +83,9 @@ var transitions = map[string]transition{
 	jobInstanceResize:    (*Simulator).finishResize,
 	jobInstanceReinstall: (*Simulator).finishReinstall,
 	jobInstanceUserData:  (*Simulator).showUserData,
+
+	jobMetalReady: (*Simulator).readyMetal,
+	jobMetalPower: (*Simulator).finishMetalPower,
 
 	jobDeparture:  (*Simulator).finishDeparture,
 	jobVPCAddress: (*Simulator).showVPCAddresses,
