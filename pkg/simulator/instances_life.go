@@ -158,9 +158,7 @@ func (s *Simulator) deleteInstance(c *call) (int, any, error) {
 		if i.Deleting {
 			return wire.BadRequest("Server is pending destruction")
 		}
-		i.Deleting = true
-		s.instances.Put(tx, i.ID, i)
-		s.schedule(tx, jobInstanceDestroy, i.ID, "", 0)
+		s.beginDestroy(tx, i.ID)
 		return nil
 	})
 	if err != nil {
@@ -170,6 +168,17 @@ func (s *Simulator) deleteInstance(c *call) (int, any, error) {
 	defer cancel()
 	s.waitUntil(ctx, func() bool { _, exists := s.instances.Get(c.id()); return !exists })
 	return s.noContent(), nil, nil
+}
+
+// beginDestroy begins the end of an instance, if it has not begun.
+func (s *Simulator) beginDestroy(tx *store.Tx, id string) {
+	i, ok := s.instances.GetIn(tx, id)
+	if !ok || i.Deleting {
+		return
+	}
+	i.Deleting = true
+	s.instances.Put(tx, id, i)
+	s.schedule(tx, jobInstanceDestroy, id, "", 0)
 }
 
 // destroyInstance lets the instance and what it had go, once no process of its machine lives.
@@ -187,6 +196,7 @@ func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, 
 		now, _ := s.instances.GetIn(tx, i.ID)
 		s.instances.Delete(tx, i.ID)
 		s.freeReservedIPs(tx, i.ID)
+		s.forgetNode(tx, i.ID)
 		s.depart(tx, departure{head: now.head, Instance: true, Address: now.MainIP, VPCs: now.vpcIDs()})
 		return nil
 	}, nil

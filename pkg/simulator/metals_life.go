@@ -111,16 +111,16 @@ func (s *Simulator) readyMetal(_ context.Context, job jobs.Job) (commit, error) 
 	}, nil
 }
 
-// settledMetal gives a server that accepts changes.
-func (s *Simulator) settledMetal(tx *store.Tx, id string) (bareMetal, error) {
+// checkMetal demands a server that accepts changes.
+func (s *Simulator) checkMetal(tx *store.Tx, id string) error {
 	m, ok := s.metals.GetIn(tx, id)
 	switch {
 	case !ok:
-		return m, errNoMetal
+		return errNoMetal
 	case m.Pending:
-		return m, wire.BadRequest("Server is currently locked")
+		return wire.BadRequest("Server is currently locked")
 	}
-	return m, nil
+	return nil
 }
 
 // changeMetal changes a server at once; a pending one only if the change is only of the record.
@@ -181,7 +181,7 @@ func (s *Simulator) updateMetal(c *call) (int, any, error) {
 
 // installMetal begins an installation anew.
 func (s *Simulator) installMetal(tx *store.Tx, m bareMetal) (bareMetal, error) {
-	if _, err := s.settledMetal(tx, m.ID); err != nil {
+	if err := s.checkMetal(tx, m.ID); err != nil {
 		return m, err
 	}
 	m.Pending = true
@@ -225,7 +225,7 @@ func (s *Simulator) destroyMetal(tx *store.Tx, id string) {
 func (s *Simulator) powerMetals(state string, delay time.Duration, ids ...string) (int, any, error) {
 	err := s.update(func(tx *store.Tx) error {
 		for _, id := range ids {
-			if _, err := s.settledMetal(tx, id); err != nil {
+			if err := s.checkMetal(tx, id); err != nil {
 				return err
 			}
 			s.schedule(tx, jobMetalPower, id, state, delay+s.powerBacklog(tx, id))
@@ -292,7 +292,7 @@ func (s *Simulator) moveMetal(c *call, leave bool) (int, any, error) {
 		return 0, nil, err
 	}
 	_, err := s.changeMetal(c.id(), func(tx *store.Tx, m bareMetal) (bareMetal, error) {
-		if _, err := s.settledMetal(tx, m.ID); err != nil {
+		if err := s.checkMetal(tx, m.ID); err != nil {
 			return m, err
 		}
 		var err error

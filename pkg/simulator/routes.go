@@ -1,6 +1,9 @@
 package simulator
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // route is one operation of the API.
 type route struct {
@@ -18,11 +21,36 @@ type route struct {
 
 var unknownRoute = route{operation: "unknown", handle: (*Simulator).notFound, open: true}
 
-// routes builds the mux over the tables of all resources.
+// resource is the routes of one kind of things, under the name that people know it by.
+type resource struct {
+	name   string
+	routes []route
+}
+
+// resources are all routes there are. Each table is beside the code that answers it.
+var resources = []resource{
+	{"Account", accountRoutes},
+	{"Regions and plans", regionRoutes},
+	{"Images and applications", catalogueRoutes},
+	{"Instances", slices.Concat(instanceRoutes, instanceVPCRoutes, instancePartRoutes)},
+	{"Bare metal", metalRoutes},
+	{"Block storage", blockRoutes},
+	{"Block snapshots", snapshotRoutes},
+	{"Load balancers", slices.Concat(balancerRoutes, balancerRuleRoutes)},
+	{"VPCs", vpcRoutes},
+	{"Firewall groups", firewallRoutes},
+	{"Reserved IPs", reservedIPRoutes},
+	{"SSH keys", sshKeyRoutes},
+	{"Startup scripts", scriptRoutes},
+	{"DNS", domainRoutes},
+	{"Kubernetes Engine", clusterRoutes},
+}
+
+// routes builds the mux over the routes of all resources.
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for _, table := range [][]route{accountRoutes, regionRoutes, blockRoutes, snapshotRoutes, instanceRoutes, metalRoutes, balancerRoutes, balancerRuleRoutes, vpcRoutes, instanceVPCRoutes, firewallRoutes, sshKeyRoutes, scriptRoutes, reservedIPRoutes, catalogueRoutes, instancePartRoutes} {
-		for _, r := range table {
+	for _, res := range resources {
+		for _, r := range res.routes {
 			mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.serve(r, w, req) })
 		}
 	}

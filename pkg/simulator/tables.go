@@ -16,6 +16,9 @@ type accountTables struct {
 	reservedIPs *store.Table[reservedIP]
 	sshKeys     *store.Table[sshKey]
 	scripts     *store.Table[startupScript]
+
+	domains  *store.Table[domain]
+	clusters *store.Table[cluster]
 }
 
 func newAccountTables() accountTables {
@@ -27,18 +30,21 @@ func newAccountTables() accountTables {
 		reservedIPs: store.NewTable[reservedIP]("reserved_ips"),
 		sshKeys:     store.NewTable[sshKey]("ssh_keys"),
 		scripts:     store.NewTable[startupScript]("startup_scripts"),
+
+		domains:  store.NewTable[domain]("domains"),
+		clusters: store.NewTable[cluster]("clusters"),
 	}
 }
 
 // kinds gives the tables for opening.
 func (t accountTables) kinds() []store.Kind {
-	return []store.Kind{t.vpcs, t.departures, t.firewalls, t.reservedIPs, t.sshKeys, t.scripts}
+	return []store.Kind{t.vpcs, t.departures, t.firewalls, t.reservedIPs, t.sshKeys, t.scripts, t.domains, t.clusters}
 }
 
 // highestSeq is the highest sequence number of these tables.
 func (t accountTables) highestSeq() int64 {
 	return max(highest(t.vpcs), highest(t.departures), highest(t.firewalls), highest(t.reservedIPs), highest(t.sshKeys),
-		highest(t.scripts))
+		highest(t.scripts), highest(t.domains), highest(t.clusters))
 }
 
 func highest[T listed](rows *store.Table[T]) int64 {

@@ -50,6 +50,8 @@ const (
 	jobMetalReady = "bare-metal-ready"
 	jobMetalPower = "bare-metal-power"
 
+	jobClusterReady = "cluster-ready"
+
 	jobDeparture  = "departure"
 	jobVPCAddress = "vpc-address"
 	jobVPCMove    = "vpc-move"
@@ -86,6 +88,8 @@ var transitions = map[string]transition{
 
 	jobMetalReady: (*Simulator).readyMetal,
 	jobMetalPower: (*Simulator).finishMetalPower,
+
+	jobClusterReady: (*Simulator).readyCluster,
 
 	jobDeparture:  (*Simulator).finishDeparture,
 	jobVPCAddress: (*Simulator).showVPCAddresses,

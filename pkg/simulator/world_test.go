@@ -27,7 +27,8 @@ type world struct {
 	listener *pipeListener
 	client   *http.Client
 	key      string
-	ctx      context.Context // of the test in the bubble
+	ctx      context.Context   // of the test in the bubble
+	made     map[string]string // what {names} in paths stand for
 }
 
 func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
@@ -90,6 +91,9 @@ func (w *world) do(method, path, body string) reply { return w.doWith(w.client, 
 
 func (w *world) doWith(client *http.Client, method, path, body string) reply {
 	w.Helper()
+	for name, id := range w.made {
+		path = strings.ReplaceAll(path, "{"+name+"}", id)
+	}
 	req, err := http.NewRequestWithContext(w.ctx, method, "http://api"+path, strings.NewReader(body))
 	if err != nil {
 		w.Fatalf("%s %s: %v", method, path, err)

@@ -1,0 +1,107 @@
+package simulator_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+const aCluster = `{"label":"k","region":"ewr","version":"v1.35.2+1","enable_firewall":true,
+	"node_pools":[{"label":"Workers","plan":"vc2-2c-4gb","node_quantity":2,"tag":"pool","labels":{"a":"b"}}]}`
+
+func TestKubernetesEngine(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		r := w.post("/v2/kubernetes/clusters", aCluster).is(201).has("vke_cluster.status", "pending").has("vke_cluster.version", "v1.35.2+1")
+		id := r.text("vke_cluster.id")
+		path := "/v2/kubernetes/clusters/" + id
+		r.has("vke_cluster.endpoint", id+".vultr-k8s.com").hasField("vke_cluster.node_pools", 0, "status", "pending")
+		w.pass(3 * time.Minute)
+		r = w.get(path).is(200).has("vke_cluster.status", "active")
+		r.hasField("vke_cluster.node_pools", 0, "node_quantity", 2).hasField("vke_cluster.node_pools", 0, "status", "active").
+			hasField("vke_cluster.node_pools", 0, "labels.a", "b")
+		pool, _ := r.field("vke_cluster.node_pools", 0, "id").(string)
+		pools := path + "/node-pools"
+		nodes := pools + "/" + pool + "/nodes"
+
+		// A node is an instance of the account, in the cluster's VPC, and its user data name it.
+		r = w.get(nodes).is(200).has("meta.total", 2).hasField("worker_nodes", 0, "status", "active").hasField("worker_nodes", 0, "private_ip", "10.1.0.3")
+		node, _ := r.field("worker_nodes", 0, "id").(string)
+		label, _ := r.field("worker_nodes", 0, "label").(string)
+		w.get("/v2/instances?label="+label).is(200).has("meta.total", 1).hasField("instances", 0, "id", node)
+		if !strings.HasPrefix(label, "workers-") {
+			t.Errorf("a node is called %q", label)
+		}
+		data, err := base64.StdEncoding.DecodeString(w.get("/v2/instances/" + node + "/user-data").text("user_data.data"))
+		if err != nil || !strings.Contains(string(data), `"node_id":"`+node+`"`) {
+			t.Errorf("user data of a node: %s %v", data, err)
+		}
+		group := w.get(path).text("vke_cluster.firewall_group_id")
+		w.instance(node).has("instance.firewall_group_id", group)
+
+		b := w.nvme()
+		w.attach(b, node).is(204)
+		w.pass(5 * time.Second)
+		lb := w.newBalancer(`{"region":"ewr","instances":["` + node + `"]}`)
+		w.get(path+"/resources").is(200).hasField("resources.block_storage", 0, "id", b).hasField("resources.load_balancer", 0, "id", lb)
+
+		w.patch(pools+"/"+pool, `{"node_quantity":3,"max_nodes":5,"auto_scaler":true}`).is(202).has("node_pool.node_quantity", 3).has("node_pool.max_nodes", 5)
+		w.post(nodes+"/"+node+"/recycle", "").is(204)
+		w.pass(3 * time.Minute)
+		w.get("/v2/instances/" + node).is(404)
+		r = w.get(nodes).has("meta.total", 3)
+		other, _ := r.field("worker_nodes", 0, "id").(string)
+		w.delete(nodes + "/" + other).is(204)
+		w.delete("/v2/instances/" + r.field("worker_nodes", 1, "id").(string)).is(204) // behind the cluster's back
+		w.get(nodes).has("meta.total", 1)
+		w.delete(nodes+"/"+nobody).refused(404, "Invalid node ID")
+		w.delete(pools + "/" + pool).is(400)
+		second := w.post(pools, `{"label":"p2","plan":"vc2-1c-2gb","node_quantity":1}`).is(201).text("node_pool.id")
+		w.get(pools).has("meta.total", 2)
+		w.delete(pools + "/" + second).is(204)
+		w.get(pools+"/"+second).refused(404, "Invalid NodePool ID")
+
+		w.get(path+"/available-upgrades").has("available_upgrades", []any{"v1.36.1+1"})
+		w.post(path+"/upgrades", `{"upgrade_version":"v1.34.5+1"}`).is(400)
+		w.post(path+"/upgrades", `{"upgrade_version":"v1.36.1+1"}`).is(204)
+		w.do("PUT", path, `{"label":"renamed"}`).is(204)
+		w.pass(3 * time.Minute)
+		w.get(path).has("vke_cluster.version", "v1.36.1+1").has("vke_cluster.label", "renamed")
+		config, err := base64.StdEncoding.DecodeString(w.get(path + "/config").is(200).text("kube_config"))
+		if err != nil || !strings.Contains(string(config), "server: https://"+id+".vultr-k8s.com:6443") {
+			t.Errorf("kubeconfig %s %v", config, err)
+		}
+		w.delete(path).is(204)
+		w.pass(time.Second)
+		w.get(path).refused(404, "Invalid resource ID")
+		w.get("/v2/instances").has("meta.total", 0)
+		w.get("/v2/blocks").has("meta.total", 1)
+		w.get("/v2/firewalls/" + group).is(404)
+	})
+}
+
+func TestKubernetesEngineRefuses(t *testing.T) {
+	bubble(t, simulator.Config{MaxInstances: 1}, func(w *world) {
+		if len(w.get("/v2/kubernetes/versions").is(200).items("versions")) < 2 {
+			t.Error("no versions to upgrade to")
+		}
+		for _, change := range [][2]string{
+			{"ewr", "moon"}, {"v1.35.2+1", "v0.1"}, {"vc2-2c-4gb", "none"}, {`"node_quantity":2`, `"node_quantity":0`},
+			{`"node_quantity":2`, `"node_quantity":101`}, {`"Workers"`, `""`}, {`"label":"k"`, `"vpc_id":"` + nobody + `"`},
+			{`"label":"k"`, `"label":"k"`}, // more nodes than the account may have
+		} {
+			w.post("/v2/kubernetes/clusters", strings.Replace(aCluster, change[0], change[1], 1)).is(400)
+		}
+		w.post("/v2/kubernetes/clusters", `{"label":"k","region":"ewr","version":"v1.35.2+1"}`).is(400)
+		w.pass(time.Minute)
+		// What is refused leaves nothing: no node, no VPC, no firewall group.
+		for _, path := range []string{"instances", "vpcs", "firewalls", "kubernetes/clusters"} {
+			w.get("/v2/"+path).is(200).has("meta.total", 0)
+		}
+		for _, path := range []string{"", "/config", "/resources", "/available-upgrades", "/node-pools", "/node-pools/" + nobody} {
+			w.get("/v2/kubernetes/clusters/"+nobody+path).refused(404, "Invalid resource ID")
+		}
+	})
+}
