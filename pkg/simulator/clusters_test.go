@@ -88,8 +88,13 @@ func TestKubernetesEngineRefuses(t *testing.T) {
 			t.Error("no versions to upgrade to")
 		}
 		for _, change := range [][2]string{
-			{"ewr", "moon"}, {"v1.35.2+1", "v0.1"}, {"vc2-2c-4gb", "none"}, {`"node_quantity":2`, `"node_quantity":0`},
-			{`"node_quantity":2`, `"node_quantity":101`}, {`"Workers"`, `""`}, {`"label":"k"`, `"vpc_id":"` + nobody + `"`},
+			{"ewr", "moon"},
+			{"v1.35.2+1", "v0.1"},
+			{"vc2-2c-4gb", "none"},
+			{`"node_quantity":2`, `"node_quantity":0`},
+			{`"node_quantity":2`, `"node_quantity":101`},
+			{`"Workers"`, `""`},
+			{`"label":"k"`, `"vpc_id":"` + nobody + `"`},
 			{`"label":"k"`, `"label":"k"`}, // more nodes than the account may have
 		} {
 			w.post("/v2/kubernetes/clusters", strings.Replace(aCluster, change[0], change[1], 1)).is(400)

@@ -36,7 +36,7 @@ var listCases = []listCase{
 	{name: "vpcs", path: "/v2/vpcs", lags: true, add: func(w *world, n int) {
 		posting("/v2/vpcs", `{"region":"`+[]string{"lax", "ams", "fra"}[n%3]+`"}`)(w, n) // five in each
 	}},
-	{name: "attachments", path: "/v2/vpcs/{vpc}/attachments", add: func(w *world, n int) {
+	{name: "attachments", path: "/v2/vpcs/{vpc}/attachments", add: func(w *world, _ int) {
 		w.member(w.made["vpc"], "")
 	}},
 	{name: "firewall_groups", path: "/v2/firewalls", lags: true, add: posting("/v2/firewalls", `{"description":"#"}`)},

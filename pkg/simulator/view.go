@@ -16,6 +16,7 @@ type View struct {
 	Blocks        []BlockView        `json:"blocks"`
 	Snapshots     []SnapshotView     `json:"snapshots"`
 	LoadBalancers []LoadBalancerView `json:"load_balancers"`
+	AccountView
 	// Transitions are what is due later, and what failed and will be tried again.
 	Transitions []TransitionView `json:"transitions"`
 	Faults      []Fault          `json:"faults"`
@@ -107,6 +108,7 @@ func (s *Simulator) View() View {
 	v := View{
 		TimeScale: s.cfg.TimeScale, Instances: []InstanceView{}, BareMetals: []BareMetalView{}, Blocks: []BlockView{},
 		Snapshots: []SnapshotView{}, LoadBalancers: []LoadBalancerView{}, Transitions: []TransitionView{}, Faults: s.faults.List(),
+		AccountView: s.viewAccount(),
 	}
 	attached := map[string][]string{}
 	for _, b := range sorted(s.blocks.All(), func(b block) int64 { return b.Seq }) {

@@ -63,6 +63,15 @@ func busyCloud() snapshot {
 					{InstanceID: "i-2", Address: "192.0.2.12", Reason: "connection refused"},
 				},
 			}},
+			AccountView: simulator.AccountView{
+				VPCs: []simulator.VPCView{{ID: "v-1", Region: "ewr", Description: "inner", Subnet: "10.1.0.0/20", Servers: []string{"192.0.2.11"}}},
+				FirewallGroups: []simulator.FirewallGroupView{
+					{ID: "g-1", Description: "nodes", Rules: []string{"tcp 22 from 203.0.113.7/32"}, Instances: []string{"i-1"}}, {ID: "g-2"},
+				},
+				ReservedIPs: []simulator.ReservedIPView{{ID: "r-1", Label: "gate", Region: "ewr", Subnet: "192.0.2.99"}},
+				Clusters:    []simulator.ClusterView{{ID: "k-1", Label: "prod", Region: "ewr", Version: "v1.36.1+1", Nodes: []string{"i-1"}}},
+				Domains:     []simulator.DomainView{{Name: "example.com", Records: 5}},
+			},
 			Transitions: []simulator.TransitionView{{Kind: "block-detach", Target: "b-1", Due: time.Now(), Attempts: 4, Error: "still in use"}},
 		},
 		requests: []simulator.Request{
@@ -83,6 +92,10 @@ func TestPageShowsTheCloud(t *testing.T) {
 		"Disks without an instance (2)", "ewr-three pvc-three 20 GB pending", "ewr-four pvc-four",
 		"Block snapshots (2)", "nightly s-1 b-1 10 GB COMPLETE", "too-much s-2 b-2 40 GB ERROR no room",
 		"web lb-1 198.51.100.7 active tcp 80 -&gt; tcp 31080 1 of 2 healthy 192.0.2.11 healthy 3 open, i-1 192.0.2.12 not healthy: connection refused",
+		"VPCs (1)", "inner v-1 ewr 10.1.0.0/20 192.0.2.11",
+		"Firewall groups (2)", "nodes g-1 tcp 22 from 203.0.113.7/32 i-1 g-2 nothing none",
+		"Reserved IPs (1)", "gate r-1 ewr 192.0.2.99 none",
+		"Kubernetes clusters (1)", "prod k-1 ewr v1.36.1&#43;1 pending i-1", "DNS (1)", "example.com 5",
 		"block-detach b-1", "4: still in use",
 		"list_blocks 12 2 no answer: 1 200: 10 429: 1",
 		"03:04:05.000 1.5ms GET /v2/blocks?per_page=500 200",
