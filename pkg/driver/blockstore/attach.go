@@ -27,8 +27,12 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Volume,
 		return volume.Volume{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
 	}
 	defer turn.Leave()
+	s.predecessors(ctx)
 	if v, ok := s.stillThere(ctx, id, instance); ok {
 		return v, nil
+	}
+	if err := s.knownApart(id, instance); err != nil {
+		return volume.Volume{}, err
 	}
 
 	// The order is given without looking first: it nearly always succeeds, and a refusal tells that looking pays.
@@ -117,18 +121,25 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	return nil
 }
 
-// whereAttached reads the volume. An attach that this process ordered and that is not visible yet is waited for: it
-// would take effect after a detach that believed the volume to be free, and nobody would ever undo it.
+// whereAttached reads the volume. An attach that is not visible yet is waited for: it would take effect after a detach
+// that believed the volume to be free, and nobody would ever undo it. Such are those that this process ordered, and for
+// a while those of the process that was called before it, which may have been killed with its order on the way.
 func (s *Store) whereAttached(ctx context.Context, id, instance string) (volume.Volume, error) {
+	before := s.predecessors(ctx)
 	v, err := s.Get(ctx, id)
-	left := s.placed.underWay(id, instance)
+	left := max(before, s.placed.underWay(id, instance))
 	if err != nil || v.AttachedTo != "" || left == 0 {
 		return v, err
+	}
+	if instance != "" {
+		if _, err := s.api.Instance(ctx, instance); vultr.IsNotFound(err) {
+			return v, nil // nothing can be attached to what is gone
+		}
 	}
 	klog.FromContext(ctx).Info("An attach may still take effect, waiting for it before the detach", "volumeID", id, "instanceID", instance, "atMost", left)
 	waiting, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	now, err := s.api.WaitVolume(waiting, "attach", id, func(v vultr.Volume) (bool, error) { return v.AttachedTo != "", nil })
+	now, err := s.api.WaitVolume(waiting, "late attach", id, func(v vultr.Volume) (bool, error) { return v.AttachedTo != "", nil })
 	switch {
 	case err == nil:
 		return fromAPI(now), nil
@@ -156,6 +167,9 @@ func (s *Store) order(ctx context.Context, turn *inflight.Turn, send func() erro
 func (s *Store) explainAttach(ctx context.Context, id, instance string, cause error) (volume.Volume, error) {
 	if vultr.IsRateLimited(cause) || vultr.IsUnauthorized(cause) || ctx.Err() != nil {
 		return volume.Volume{}, cause
+	}
+	if err := s.foundApart(ctx, id, instance, cause); err != nil {
+		return volume.Volume{}, err
 	}
 	v, err := s.Get(ctx, id)
 	if err != nil {
@@ -186,9 +200,12 @@ func (s *Store) explainByInstance(ctx context.Context, v volume.Volume, instance
 		return err
 	case i.Kind == vultr.KindBareMetal:
 		return volume.Errorf(volume.Invalid, "instance %s is a bare metal server, which cannot have block storage", instance)
-	case i.Region != v.Region:
-		return volume.Errorf(volume.Invalid, "volume %s is in region %s, instance %s is in %s", v.ID, v.Region, instance, i.Region)
-	case i.ServerStatus == "locked" || i.Status != "active":
+	}
+	s.regions.learn(instance, i.Region)
+	if err := s.knownApart(v.ID, instance); err != nil {
+		return err
+	}
+	if i.ServerStatus == "locked" || i.Status != "active" {
 		return volume.Errorf(volume.Busy, "instance %s is %s and %s: %w", instance, i.Status, i.ServerStatus, cause)
 	}
 	list, err := s.api.Volumes(ctx, 0)

@@ -105,6 +105,7 @@ func (s *Store) adopt(ctx context.Context, v volume.Volume, spec volume.Spec) (v
 		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %s has the name %q but differs: %s",
 			v.ID, spec.Name, strings.Join(differences, "; "))
 	}
+	s.regions.learn(v.ID, v.Region)
 	if v.Ready {
 		return v, nil
 	}

@@ -8,13 +8,16 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// Session is the time for which one caller has been the only one that creates volumes, as far as this process
-// can know. Of several controllers the one whose provisioner holds the lease is called. A provisioner that loses
-// the lease ends, so a new leader shows as a new connection: on its first create another controller may just have
-// sent a create that no list shows yet.
+// Session is the time for which one caller has been the only one that creates or attaches volumes, as far as this
+// process can know. Of several controllers the one whose sidecar holds the lease is called. A sidecar that loses the
+// lease ends, so a new leader shows as a new connection: on its first create another controller may just have sent a
+// create that no list shows yet, and on its first detach an attach that no volume shows yet.
 type Session struct {
 	once  sync.Once
 	guard *vultr.SettleGuard
+
+	placing sync.Once
+	placed  time.Time // when it first attached or detached
 }
 
 type sessionKey struct{}
@@ -34,6 +37,17 @@ func (s *Store) absent(ctx context.Context, name string, listBegan time.Time) er
 		}
 	}
 	return s.guard.Absent(name, listBegan)
+}
+
+// predecessors tells for how long an attach may still become visible that another process ordered, or this one before
+// it died. The clock begins with the first attach or detach of a session.
+func (s *Store) predecessors(ctx context.Context) time.Duration {
+	since := s.born
+	if session, ok := ctx.Value(sessionKey{}).(*Session); ok {
+		session.placing.Do(func() { session.placed = time.Now() })
+		since = session.placed
+	}
+	return max(0, s.placed.window-time.Since(since))
 }
 
 // recent remembers for a while which volume a name got. A list may still lack it when the same create is asked

@@ -37,11 +37,13 @@ type API interface {
 // same account.
 type Store struct {
 	api    API
+	born   time.Time
 	guard  *vultr.SettleGuard // for the whole life of the process
 	recent recent
 	placed attachments
 	orders inflight.Queue // by instance
 
+	regions    regions
 	mistakes   mistakes
 	duplicates duplicates
 }
@@ -60,6 +62,7 @@ const defaultAttachWindow = 30 * time.Second
 func New(api API, opts Options) *Store {
 	s := &Store{
 		api:    api,
+		born:   time.Now(),
 		guard:  vultr.NewSettleGuard(api.SettleTime()),
 		placed: attachments{window: cmp.Or(opts.AttachWindow, defaultAttachWindow)},
 	}
@@ -84,6 +87,7 @@ func (s *Store) Get(ctx context.Context, id string) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, err
 	}
+	s.regions.learn(id, v.Region)
 	return fromAPI(v), nil
 }
 

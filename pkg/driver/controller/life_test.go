@@ -48,7 +48,9 @@ func TestMalformedIDsCostNothing(t *testing.T) {
 	}
 	_, err := r.ControllerPublishVolume(t.Context(), publishRequest(id, uuid.NewString()))
 	want(t, err, codes.NotFound)
-	want(t, r.unpublish(id, uuid.NewString()), codes.NotFound)
+	if err := r.unpublish(id, uuid.NewString()); err != nil {
+		t.Errorf("unpublish, which the attacher repeats until it succeeds: %v", err)
+	}
 	_, err = r.ControllerExpandVolume(t.Context(), expandRequest(id, 20))
 	want(t, err, codes.NotFound)
 	_, err = r.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: id})

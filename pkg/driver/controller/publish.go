@@ -61,11 +61,13 @@ func checkNodeID(id string) error {
 
 // ControllerUnpublishVolume detaches a volume from an instance, or from whichever has it when none is named.
 func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
-	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
-		return nil, err
+	if req.GetVolumeId() == "" {
+		return nil, status.Error(codes.InvalidArgument, "volume_id is missing")
 	}
-	if node := req.GetNodeId(); node != "" && !volume.ValidID(node) {
-		// Nothing can be attached to what is no instance.
+	// What is no volume is attached to nothing, and nothing is attached to what is no instance. Another answer than
+	// success, NotFound included, would be repeated by the attacher for ever, and the finalizers that it removes only
+	// after a success would keep a PersistentVolume with a mistyped handle from ever being deleted.
+	if node := req.GetNodeId(); !volume.ValidID(req.GetVolumeId()) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
 	end, err := s.begin(req.GetVolumeId(), "ControllerUnpublishVolume")

@@ -156,7 +156,9 @@ func TestUnpublish(t *testing.T) {
 	if err := r.unpublish(uuid.NewString(), node); err != nil {
 		t.Errorf("a volume that does not exist: %v", err)
 	}
-	want(t, r.unpublish("some-volume", node), codes.NotFound)
+	if err := r.unpublish("some-volume", node); err != nil {
+		t.Errorf("what cannot be a volume: %v", err)
+	}
 	want(t, r.unpublish("", node), codes.InvalidArgument)
 }
 
@@ -185,6 +187,50 @@ func TestRefusedKeyIsRetried(t *testing.T) {
 	want(t, err, codes.Unavailable, "401")
 }
 
+// TestPublishAcrossRegions: where volumes and instances are is asked once.
+func TestPublishAcrossRegions(t *testing.T) {
+	r := newRig(t)
+	v, near := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	far := r.cloud.AddInstance(simulator.NewServer{Label: "node-2", Region: "lax"})
+	for round, most := range []int{2, 0} { // the attach and a look at the instance; then nothing
+		before := r.calls()
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, far))
+		want(t, err, codes.InvalidArgument, "ewr", "lax")
+		if n := r.calls() - before; n > most {
+			t.Errorf("round %d: %d calls, %d are needed", round, n, most)
+		}
+	}
+	r.publish(v, near)
+}
+
+// TestAttachedByOthers: a volume that somebody else has attached, to an instance that is no node of ours.
+func TestAttachedByOthers(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	foreign := r.cloud.AddInstance(simulator.NewServer{Label: "another-cluster", Region: "ewr"})
+	if err := r.api.AttachVolume(t.Context(), v, foreign); err != nil {
+		t.Fatal(err)
+	}
+	// Both while the attach is under way and when it is done.
+	for range 2 {
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+		want(t, err, codes.FailedPrecondition, v, foreign, node)
+		if err := r.unpublish(v, node); err != nil {
+			t.Errorf("it is not at our node, and the answer is %v", err)
+		}
+		_, err = r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: v})
+		want(t, err, codes.FailedPrecondition, foreign)
+		_, err = r.ControllerExpandVolume(t.Context(), expandRequest(v, 10))
+		want(t, err, codes.OK)
+		if got := r.attachedTo(v); got != foreign {
+			t.Fatalf("it is attached to %q", got)
+		}
+	}
+	if n := r.cloud.Count("detach_block"); n != 0 {
+		t.Errorf("%d detaches were sent", n)
+	}
+}
+
 // TestRepeatedPublishCostsNothing: the attacher asks twice in a row.
 func TestRepeatedPublishCostsNothing(t *testing.T) {
 	r := newRig(t)
@@ -211,6 +257,7 @@ func TestUnpublishWaitsForAnAttachUnderWay(t *testing.T) {
 	delays := simulator.DefaultDelays()
 	delays.Attach = 100 * time.Second // two at the scale of the tests
 	r := newRigOn(t, simtest.Start(t, simtest.Options{Config: simulator.Config{Delays: delays}}), simtest.Key)
+	r.restart(patience)
 	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

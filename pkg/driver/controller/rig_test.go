@@ -23,6 +23,8 @@ const (
 	gib = volume.GiB
 	// settle is the settle time of the tests: longer than the listing lag of the simulated cloud (20 ms).
 	settle = 300 * time.Millisecond
+	// attachWindow is longer than an attach to the simulated cloud (80 ms).
+	attachWindow = 600 * time.Millisecond
 	// patience bounds waits of tests on a busy machine.
 	patience = time.Minute
 )
@@ -49,8 +51,15 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &rig{cloud: cloud, api: api, t: t}
+	r.restart(attachWindow)
+	return r
+}
+
+// restart makes the service of a new process, which believes for the time given that another one's attach may come.
+func (r *rig) restart(window time.Duration) {
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	return &rig{Service: controller.New(blockstore.New(api, blockstore.Options{}), region), cloud: cloud, api: api, t: t}
+	r.Service = controller.New(blockstore.New(r.api, blockstore.Options{AttachWindow: window}), region)
 }
 
 func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {

@@ -1,0 +1,115 @@
+package controller_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/uuid"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+)
+
+// awaitCall waits until more requests of an operation have ended than before.
+func (r *rig) awaitCall(operation string, before int) {
+	r.t.Helper()
+	for deadline := time.Now().Add(patience); r.cloud.Count(operation) <= before; {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("no %s came", operation)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// TestUnpublishAfterAKilledAttach: one controller is killed with an attach on its way, which nothing shows yet, and
+// another one, or the same one started anew, is asked for the detach. Were the volume believed to be free, it would
+// be attached for ever.
+func TestUnpublishAfterAKilledAttach(t *testing.T) {
+	for name, action := range map[string]simulator.FaultAction{
+		"before the work": simulator.FaultHoldBefore, "after the work": simulator.FaultHoldAfter,
+	} {
+		t.Run(name, func(t *testing.T) {
+			delays := simulator.DefaultDelays()
+			delays.Attach = 50 * time.Second // one at the scale of the tests
+			cloud := simtest.Start(t, simtest.Options{Config: simulator.Config{Delays: delays}})
+			first, second := newRigOn(t, cloud, cloud.Key), newRigOn(t, cloud, cloud.Key)
+			second.restart(patience)
+			v, node := first.create("pvc-1").GetVolumeId(), first.instance("node-1")
+			hold := cloud.Hold("attach_block", action)
+			ctx, kill := context.WithCancel(t.Context())
+			died := make(chan error, 1)
+			go func() {
+				_, err := first.ControllerPublishVolume(ctx, publishRequest(v, node))
+				died <- err
+			}()
+			hold.Wait()
+			kill()
+			if err := <-died; err == nil {
+				t.Fatal("the cut-off publish succeeded")
+			}
+			looks := cloud.Count("get_block")
+			detached := make(chan error, 1)
+			go func() {
+				_, err := second.ControllerUnpublishVolume(blockstore.WithSession(t.Context()), &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+				detached <- err
+			}()
+			second.awaitCall("get_block", looks) // it has seen that nothing is attached
+			hold.Release()
+			if err := <-detached; err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range cloud.Sim.View().Blocks {
+				if b.AttachedTo != "" || b.Pending != "" {
+					t.Errorf("left is %+v", b)
+				}
+			}
+			if n := cloud.Count("detach_block"); n != 1 {
+				t.Errorf("%d detaches were sent", n)
+			}
+		})
+	}
+}
+
+// TestUnpublishBelieves: whoever has been called for long enough, and whoever is asked about an instance that is gone,
+// believes at once that a volume is free.
+func TestUnpublishBelieves(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	session := blockstore.WithSession(t.Context())
+	unpublish := func(ctx context.Context, node string) error {
+		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+		return err
+	}
+	began := time.Now()
+	if err := unpublish(session, node); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < attachWindow {
+		t.Errorf("a fresh caller was believed after %s", took)
+	}
+	before := r.calls()
+	if err := unpublish(session, node); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.calls() - before; n != 1 {
+		t.Errorf("it took %d calls, one look is enough", n)
+	}
+
+	r.restart(24 * time.Hour)
+	ctx, cancel := context.WithTimeout(blockstore.WithSession(t.Context()), patience)
+	defer cancel()
+	if err := unpublish(ctx, uuid.NewString()); err != nil {
+		t.Errorf("from an instance that is gone: %v", err)
+	}
+	// An instance of which nobody can tell is not gone.
+	r.cloud.Fault(simulator.Fault{Operation: "get_instance", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+	short, cancelShort := context.WithTimeout(session, time.Second)
+	defer cancelShort()
+	if err := unpublish(short, uuid.NewString()); err == nil {
+		t.Error("an instance of which nobody can tell counts as gone")
+	}
+}
