@@ -1,15 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,32 +16,56 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// TestKilledWhileBusy kills the program again and again in the middle of much work. Whatever was cut off, the next one
-// goes on with it, and in the end exactly what the API says is on the machine.
+const (
+	// kills is how often the program dies.
+	kills = 200
+	// settledEvery is after how many of them everything is left to settle and compared with the machine.
+	settledEvery = 20
+	busyClients  = 3
+)
+
+// TestKilledWhileBusy kills the program again and again, in the middle of much work or of its start. Nothing that it
+// acknowledged is lost, no file ever has two loop devices, and in the end exactly what the API says is on the machine.
 func TestKilledWhileBusy(t *testing.T) {
 	needsRoot(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	state := t.TempDir()
-	args := []string{"--state", state, "--time-scale=0.01"}
-	p := launch(t, args...)
-	instances := []string{p.addInstance("worker-1"), p.addInstance("worker-2")}
+	args := []string{"--state", state, "--time-scale=0.005", "--delay-listing-lag=0", "--balancer-range=127.101.0.0/16", "--instance-range=10.255.0.0/16"}
 	t.Cleanup(func() { releaseAll(t, args) })
-	for range 8 {
-		ctx, cancel := context.WithCancel(t.Context())
-		var work sync.WaitGroup
-		for range 4 {
-			work.Go(func() { useDisks(ctx, p.api, instances) })
+	p := launch(t, args...)
+	servers := []string{p.addInstance("worker-1"), p.addInstance("worker-2")}
+	var clients []*busyClient
+	var answers atomic.Int64
+	for i := range busyClients {
+		clients = append(clients, newBusyClient(seed, uint64(i+1), servers, &answers))
+	}
+	for kill := 0; kill < kills && !t.Failed(); kill++ {
+		if kill%settledEvery == settledEvery-1 {
+			p.await("everything to settle", func() bool { return len(p.view().Transitions) == 0 })
+			wantAsTheAPISays(t, state, p.view())
+			wantAsAcknowledged(t, p, clients, servers, true)
 		}
-		work.Go(func() { useBalancers(ctx, p.api, instances) })
-		work.Go(func() { useSnapshots(ctx, p.api) })
-		time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond) // how much work is cut off is left to chance
-		p.stop(syscall.SIGKILL)
-		cancel()
-		work.Wait()
+		enough := answers.Load() + random.Int64N(20)
+		live(p, clients, func() {
+			p.await("answers", func() bool { return answers.Load() >= enough })
+			pause(random, 20*time.Millisecond)
+		})
 		wantSingleLoops(t, state)
+		for ; random.IntN(4) == 0; kill++ { // the next one does not even come up
+			dead := begin(t, args...)
+			pause(random, 150*time.Millisecond)
+			dead.stop(syscall.SIGKILL)
+			wantSingleLoops(t, state)
+		}
 		p = launch(t, args...)
 		wantSingleLoops(t, state)
+		wantAsAcknowledged(t, p, clients, servers, false)
 	}
+	t.Logf("%d kills, %d answers", kills, answers.Load())
 	p.await("everything to settle", func() bool { return len(p.view().Transitions) == 0 })
+	wantAsAcknowledged(t, p, clients, servers, true)
 	wantAsTheAPISays(t, state, p.view())
 	if code := p.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, p.out)
@@ -50,11 +73,41 @@ func TestKilledWhileBusy(t *testing.T) {
 	if left := loopsOf(t, state); len(left) != 0 {
 		t.Errorf("loop devices are left after a clean end: %v", left)
 	}
-	p = launch(t, args...)
-	wantAsTheAPISays(t, state, p.view())
-	if code := p.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d:\n%s", code, p.out)
+	if left := mountsBelow(t, state); len(left) != 0 {
+		t.Errorf("mounts are left after a clean end: %v", left)
 	}
+}
+
+// live lets the clients work until the program is killed.
+func live(p *process, clients []*busyClient, until func()) {
+	var work sync.WaitGroup
+	for _, c := range clients {
+		c.moved(p.api)
+		work.Go(c.work)
+	}
+	until()
+	p.stop(syscall.SIGKILL)
+	work.Wait()
+}
+
+// wantAsAcknowledged compares the cloud with what each client was told.
+func wantAsAcknowledged(t *testing.T, p *process, clients []*busyClient, servers []string, settled bool) {
+	t.Helper()
+	for _, c := range clients {
+		c.moved(p.api)
+	}
+	there := clients[0].everything(t)
+	known := map[string]bool{}
+	for _, id := range servers {
+		known["/v2/instances/"+id] = true
+	}
+	for _, c := range clients {
+		c.compare(t, there, settled)
+		for _, o := range c.objects {
+			known[o.kind.path+"/"+o.id] = true
+		}
+	}
+	clients[0].sweep(there, known)
 }
 
 // releaseAll ends a test that failed half-way without loop devices.
@@ -64,55 +117,19 @@ func releaseAll(t *testing.T, args []string) {
 	}
 }
 
-// useDisks leads volumes through their lives until ctx ends. What fails, fails: the program is being killed.
-func useDisks(ctx context.Context, api string, instances []string) {
-	for ctx.Err() == nil {
-		var made struct{ Block struct{ ID string } }
-		if !call(http.MethodPost, api+"/blocks", map[string]any{"region": "ewr", "size_gb": 10, "block_type": "high_perf", "label": "pvc"}, &made) {
-			continue
-		}
-		block, instance := api+"/blocks/"+made.Block.ID, instances[rand.IntN(len(instances))]
-		retry(ctx, func() bool {
-			return call(http.MethodPost, block+"/attach", map[string]any{"instance_id": instance, "live": true}, nil)
-		})
-		call(http.MethodPatch, block, map[string]any{"size_gb": 20}, nil)
-		if rand.IntN(4) == 0 {
-			continue // stays attached
-		}
-		retry(ctx, func() bool { return call(http.MethodPost, block+"/detach", map[string]any{"live": true}, nil) })
-		if rand.IntN(4) != 0 {
-			retry(ctx, func() bool { return call(http.MethodDelete, block, nil, nil) })
+// mountsBelow lists the mounts below a directory.
+func mountsBelow(t *testing.T, dir string) (mounts []string) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
+			mounts = append(mounts, fields[4])
 		}
 	}
-}
-
-func useBalancers(ctx context.Context, api string, instances []string) {
-	settings := map[string]any{
-		"region": "ewr", "label": "lb", "instances": instances,
-		"forwarding_rules": []map[string]any{{"frontend_protocol": "tcp", "frontend_port": 8080, "backend_protocol": "tcp", "backend_port": 30080}},
-	}
-	for ctx.Err() == nil {
-		var made struct {
-			LoadBalancer struct{ ID string } `json:"load_balancer"`
-		}
-		if call(http.MethodPost, api+"/load-balancers", settings, &made) && rand.IntN(3) != 0 {
-			retry(ctx, func() bool { return call(http.MethodDelete, api+"/load-balancers/"+made.LoadBalancer.ID, nil, nil) })
-		}
-	}
-}
-
-// retry calls until it succeeds, ctx ends or it has been tried for long enough.
-func retry(ctx context.Context, act func() bool) {
-	for range 50 {
-		if act() {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	return mounts
 }
 
 func wantSingleLoops(t *testing.T, state string) {

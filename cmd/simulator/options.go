@@ -46,7 +46,7 @@ type options struct {
 	guestGrowth string
 
 	wrapSnapshots bool
-	faultsFile string
+	faultsFile    string
 
 	showVersion bool
 

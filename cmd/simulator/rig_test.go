@@ -68,8 +68,8 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// launch starts the program and waits until it says that it is ready.
-func launch(t *testing.T, args ...string) *process {
+// begin starts the program.
+func begin(t *testing.T, args ...string) *process {
 	t.Helper()
 	args = append([]string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--rate-limit=0"}, args...)
 	p := &process{t: t, cmd: command(t, args...), out: &buffer{}, ended: make(chan struct{})}
@@ -82,6 +82,13 @@ func launch(t *testing.T, args ...string) *process {
 		close(p.ended)
 	}()
 	t.Cleanup(func() { p.stop(syscall.SIGKILL) })
+	return p
+}
+
+// launch starts the program and waits until it says that it is ready.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := begin(t, args...)
 	p.await("the simulator to be ready", func() bool { return strings.Contains(p.out.String(), "\nready\n") })
 	p.api = regexp.MustCompile(`API +(http://\S+)`).FindStringSubmatch(p.out.String())[1]
 	p.adm = regexp.MustCompile(`status page +(http://\S+)`).FindStringSubmatch(p.out.String())[1]

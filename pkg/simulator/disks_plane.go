@@ -95,6 +95,8 @@ func (s *Simulator) settleDisk(ctx context.Context, job jobs.Job) (commit, error
 		}
 	}
 	switch {
+	case !exists && s.isBeingCopied(job.Target):
+		return nil, errBeingCopied
 	case !exists:
 		return nil, s.cfg.Disks.Remove(ctx, job.Target)
 	case b.AttachedTo != "":
@@ -103,6 +105,18 @@ func (s *Simulator) settleDisk(ctx context.Context, job jobs.Job) (commit, error
 		return nil, s.plug(ctx, b, b.AttachedTo)
 	}
 	return nil, nil
+}
+
+var errBeingCopied = errors.New("a snapshot that was asked for before its volume was deleted is still to be taken of the disk")
+
+// isBeingCopied tells whether a snapshot of the volume was accepted and its data is not copied yet.
+func (s *Simulator) isBeingCopied(blockID string) bool {
+	for _, job := range s.jobs.All() {
+		if snap, ok := s.snapshots.Get(job.Target); ok && job.Kind == jobSnapshotCut && snap.BlockID == blockID {
+			return true
+		}
+	}
+	return false
 }
 
 // goingTo tells whether an attach to the instance is under way.
