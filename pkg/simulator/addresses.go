@@ -90,8 +90,10 @@ func (s *Simulator) MetadataByInstance(id string) (MetadataDoc, bool) {
 	if i, ok := s.instances.Get(id); ok {
 		return s.metadata(i), true
 	}
-	m, ok := s.metals.Get(id)
-	return s.metalMetadata(m), ok
+	if m, ok := s.metals.Get(id); ok {
+		return s.metalMetadata(m), true
+	}
+	return MetadataDoc{}, false
 }
 
 // asksFrom tells whether the instance reaches the metadata service from an address: through its public interface, or

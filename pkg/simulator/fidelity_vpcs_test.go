@@ -186,6 +186,15 @@ var vpcTraits = []trait{
 	}},
 }
 
+func TestStrangersHaveNoMetadata(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		w.guestView("192.0.2.1").is(404)
+		if doc, ok := w.sim.MetadataByInstance(nobody); ok {
+			t.Errorf("metadata of nobody: %+v", doc)
+		}
+	})
+}
+
 func TestVPCs(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {
 		r := w.post("/v2/vpcs", `{"region":"ewr","description":"own","v4_subnet":"10.99.0.0","v4_subnet_mask":24}`).is(201)
