@@ -77,7 +77,7 @@ sanity: packages-test ## Run csi-sanity against the driver, with every spec's na
 
 .PHONY: bench
 bench: packages-test ## Run the benchmarks.
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...
+	HAPROXY="$$(hack/haproxy || true)" $(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...
 
 .PHONY: lint
 lint: tool-golangci-lint ## Run the linters and check the formatting, tests included, in every module.

@@ -67,8 +67,22 @@ func newProxy(b *balancer) *httputil.ReverseProxy {
 		Rewrite:       rewrite,
 		Transport:     selector{b},
 		FlushInterval: -1, // a stream must not wait for a buffer to fill
+		BufferPool:    copyBuffers{},
 		ErrorLog:      quietLog(b.log),
 		ErrorHandler:  failed,
+	}
+}
+
+// copyBuffers lends out what answers are copied with.
+type copyBuffers struct{}
+
+// Get lends a buffer.
+func (copyBuffers) Get() []byte { return takeBuffer()[:] }
+
+// Put takes it back.
+func (copyBuffers) Put(buffer []byte) {
+	if len(buffer) == bufferSize {
+		buffers.Put((*[bufferSize]byte)(buffer))
 	}
 }
 
