@@ -26,7 +26,7 @@ type selfSource struct {
 func newSelfSource(cfg Config) *selfSource {
 	return &selfSource{
 		metadata: vultr.NewMetadata(cfg.MetadataURL),
-		self:     node.Self{ID: cfg.NodeID, Region: strings.ToLower(cfg.Region)},
+		self:     node.Self{ID: strings.ToLower(cfg.NodeID), Region: strings.ToLower(cfg.Region)},
 		needNode: cfg.node(),
 		known:    make(chan struct{}),
 	}

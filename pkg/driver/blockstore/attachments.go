@@ -56,11 +56,14 @@ func (a *attachments) saw(v volume.Volume) {
 	a.put(v.ID, attachment{instance: v.AttachedTo, at: time.Now(), seen: &v})
 }
 
-// forget is called before anything is ordered that changes where the volume is.
+// forget is called before anything is ordered that changes where the volume is. What was ordered before and not seen
+// yet may still come, whatever becomes of the next order.
 func (a *attachments) forget(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.byID, id)
+	if a.byID[id].seen != nil {
+		delete(a.byID, id)
+	}
 }
 
 // seenAt gives the volume if it was the last thing known of it that it was seen at the instance, "" for at none, and

@@ -41,6 +41,10 @@ func TestAttachments(t *testing.T) {
 			t.Error("what was forgotten is known")
 		}
 		a.ordered("v", "one")
+		a.forget("v")
+		if a.underWay("v", "one") == 0 {
+			t.Error("an attach on its way was forgotten before it was seen")
+		}
 		time.Sleep(31 * time.Second)
 		a.ordered("w", "one")
 		if len(a.byID) != 1 {

@@ -66,9 +66,13 @@ func (s *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetC
 	return resp, nil
 }
 
+// platformID writes an ID as the platform does. People write UUIDs in PersistentVolumes and flags, and some of them in
+// capitals.
+func platformID(id string) string { return strings.ToLower(id) }
+
 // begin claims the volume for an operation.
 func (s *Service) begin(key, operation string) (end func(), err error) {
-	end, busyWith := s.busy.Begin(strings.ToLower(key), operation)
+	end, busyWith := s.busy.Begin(key, operation)
 	if busyWith != "" {
 		return nil, status.Errorf(codes.Aborted, "%s of volume %s is still under way", busyWith, key)
 	}

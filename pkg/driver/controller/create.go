@@ -99,7 +99,7 @@ func toCSI(v volume.Volume) *csi.Volume {
 
 // DeleteVolume removes a volume. One that cannot exist or does not exist is success.
 func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
-	id := req.GetVolumeId()
+	id := platformID(req.GetVolumeId())
 	if id == "" {
 		return nil, status.Error(codes.InvalidArgument, "volume_id is missing")
 	}

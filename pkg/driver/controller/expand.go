@@ -24,12 +24,13 @@ func (s *Service) ControllerExpandVolume(ctx context.Context, req *csi.Controlle
 			return nil, asStatus(err)
 		}
 	}
-	end, err := s.begin(req.GetVolumeId(), "ControllerExpandVolume")
+	id := platformID(req.GetVolumeId())
+	end, err := s.begin(id, "ControllerExpandVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	v, err := s.store.Expand(ctx, req.GetVolumeId(), capacityOf(req.GetCapacityRange()))
+	v, err := s.store.Expand(ctx, id, capacityOf(req.GetCapacityRange()))
 	if err != nil {
 		return nil, asStatus(err)
 	}

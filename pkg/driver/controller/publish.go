@@ -16,12 +16,13 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 	if err := checkPublish(req); err != nil {
 		return nil, asStatus(err)
 	}
-	end, err := s.begin(req.GetVolumeId(), "ControllerPublishVolume")
+	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
+	end, err := s.begin(id, "ControllerPublishVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	v, err := s.store.Attach(ctx, req.GetVolumeId(), req.GetNodeId())
+	v, err := s.store.Attach(ctx, id, node)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -67,15 +68,16 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	// What is no volume is attached to nothing, and nothing is attached to what is no instance. Another answer than
 	// success, NotFound included, would be repeated by the attacher for ever, and the finalizers that it removes only
 	// after a success would keep a PersistentVolume with a mistyped handle from ever being deleted.
-	if node := req.GetNodeId(); !volume.ValidID(req.GetVolumeId()) || (node != "" && !volume.ValidID(node)) {
+	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
+	if !volume.ValidID(id) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
-	end, err := s.begin(req.GetVolumeId(), "ControllerUnpublishVolume")
+	end, err := s.begin(id, "ControllerUnpublishVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	if err := s.store.Detach(ctx, req.GetVolumeId(), req.GetNodeId()); err != nil {
+	if err := s.store.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.ControllerUnpublishVolumeResponse{}, nil

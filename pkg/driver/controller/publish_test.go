@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -201,6 +202,29 @@ func TestPublishAcrossRegions(t *testing.T) {
 		}
 	}
 	r.publish(v, near)
+}
+
+// TestCapitals: a UUID in capitals is the same volume and the same node.
+func TestCapitals(t *testing.T) {
+	r := newRig(t)
+	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := r.ControllerPublishVolume(ctx, publishRequest(strings.ToUpper(v), strings.ToUpper(node))); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.attachedTo(v); got != node {
+		t.Errorf("it is attached to %q", got)
+	}
+	_, err := r.ControllerExpandVolume(ctx, expandRequest(strings.ToUpper(v), 20))
+	want(t, err, codes.OK)
+	if err := r.unpublish(strings.ToUpper(v), strings.ToUpper(node)); err != nil || r.attachedTo(v) != "" {
+		t.Errorf("unpublish: %v, attached to %q", err, r.attachedTo(v))
+	}
+	_, err = r.DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: strings.ToUpper(v)})
+	if left := r.cloud.Sim.View().Blocks; err != nil || len(left) != 0 {
+		t.Errorf("delete: %v, left is %+v", err, left)
+	}
 }
 
 // TestAttachedByOthers: a volume that somebody else has attached, to an instance that is no node of ours.

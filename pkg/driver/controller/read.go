@@ -98,7 +98,7 @@ func (s *Service) ControllerGetVolume(ctx context.Context, req *csi.ControllerGe
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	v, err := s.store.Get(ctx, req.GetVolumeId())
+	v, err := s.store.Get(ctx, platformID(req.GetVolumeId()))
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -116,7 +116,7 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	v, err := s.store.Get(ctx, req.GetVolumeId())
+	v, err := s.store.Get(ctx, platformID(req.GetVolumeId()))
 	if err != nil {
 		return nil, asStatus(err)
 	}
