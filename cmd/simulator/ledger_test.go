@@ -86,7 +86,14 @@ var resources = []*resource{
 	},
 	{path: "/v2/vpcs", list: "vpcs", one: "vpc", name: "description", change: http.MethodPut, create: always(map[string]any{"region": "ewr"})},
 	{path: "/v2/firewalls", list: "firewall_groups", one: "firewall_group", name: "description", change: http.MethodPut, create: always(nil)},
-	{path: "/v2/reserved-ips", list: "reserved_ips", one: "reserved_ip", name: "label", change: http.MethodPatch, create: always(map[string]any{"region": "ewr", "ip_type": "v4"})},
+	{path: "/v2/reserved-ips", list: "reserved_ips", one: "reserved_ip", name: "label", change: http.MethodPatch, create: always(map[string]any{"region": "ewr", "ip_type": "v4"}), others: []operation{
+		{path: "/attach", field: "instance_id", request: func(c *busyClient) (map[string]any, any) {
+			at := c.servers[c.random.IntN(len(c.servers))]
+			return map[string]any{"instance_id": at}, at
+		}},
+		{path: "/detach", field: "instance_id", request: func(*busyClient) (map[string]any, any) { return nil, "" }},
+	}},
+	{path: "/v2/bare-metals", list: "bare_metals", one: "bare_metal", name: "label", change: http.MethodPatch, create: always(map[string]any{"region": "ewr", "plan": "vbm-4c-32gb", "os_id": 2136})},
 	{path: "/v2/ssh-keys", list: "ssh_keys", one: "ssh_key", name: "name", change: http.MethodPatch, create: always(map[string]any{"ssh_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0"})},
 	{path: "/v2/startup-scripts", list: "startup_scripts", one: "startup_script", name: "name", change: http.MethodPatch, create: always(map[string]any{"type": "boot", "script": "aGk="})},
 }

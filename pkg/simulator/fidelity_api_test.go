@@ -78,6 +78,16 @@ var apiTraits = []trait{
 			w.delete(path).is(204)
 			w.get(path).is(404)
 		}
+		for path, body := range map[string]string{
+			"/v2/vpcs": `{"region":"ewr"}`, "/v2/firewalls": `{}`, "/v2/ssh-keys": `{"name":"n","ssh_key":"` + aKey + `"}`,
+			"/v2/startup-scripts": `{"name":"n","script":"aGk="}`, "/v2/reserved-ips": `{"region":"ewr","ip_type":"v4"}`,
+			"/v2/domains": `{"domain":"example.com"}`, "/v2/kubernetes/clusters": aCluster,
+		} {
+			w.post(path, body).is(201)
+		}
+		m := w.post("/v2/bare-metals", aMetal).is(202).text("bare_metal.id")
+		w.patch("/v2/bare-metals/"+m, `{"label":"other"}`).is(202)
+		w.patch("/v2/instances/"+w.server(simulator.NewServer{Label: "i"}), `{"label":"other"}`).is(202)
 	}},
 	{name: "02-asynchronous", test: func(w *world) {
 		i := w.server(simulator.NewServer{Label: "i"})
@@ -96,6 +106,11 @@ var apiTraits = []trait{
 		w.block(b).has("block.attached_to_instance", i)
 		w.pass(time.Second)
 		w.block(b).has("block.attached_to_instance", "")
+		v := w.vpc()
+		w.post("/v2/instances/"+i+"/vpcs/attach", `{"vpc_id":"`+v+`"}`).is(204)
+		w.get("/v2/instances/"+i+"/vpcs").is(200).has("vpcs", []any{})
+		w.pass(5 * time.Second)
+		w.get("/v2/instances/"+i+"/vpcs").is(200).hasField("vpcs", 0, "id", v)
 	}},
 	{name: "12-labels-not-unique", test: func(w *world) {
 		body := `{"region":"ewr","size_gb":10,"label":"twin"}`

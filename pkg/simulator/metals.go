@@ -66,11 +66,7 @@ var errNoMetal = wire.NotFound("Invalid server.")
 func (m bareMetal) running() bool { return !m.Pending && m.Power == powerRunning && m.MainIP != "" }
 
 func (s *Simulator) listMetals(c *call) (int, any, error) {
-	q := c.req.URL.Query()
-	match := func(m bareMetal) bool {
-		return s.labelMatches(m.Label, q.Get("label")) && s.tagMatches(m.Tags, q.Get("tag"))
-	}
-	return list(s, c, "bare_metals", s.metals.All(), match, s.showMetal)
+	return list(s, c, "bare_metals", s.metals.All(), everything, s.showMetal)
 }
 
 // withMetal answers a read of what a bare metal server has.

@@ -62,6 +62,44 @@ func TestStateSurvivesARestart(t *testing.T) {
 	})
 }
 
+// Everything of the account is the same after a restart, its order in lists included.
+func TestAccountSurvivesARestart(t *testing.T) {
+	seen := map[string]string{}
+	var paths []string
+	for _, lc := range listCases {
+		if !strings.Contains(lc.path, "{") {
+			paths = append(paths, lc.path)
+		}
+	}
+	worlds(t, simulator.Config{}, func(w *world) {
+		w.makeParents()
+		for _, lc := range listCases {
+			for n := range 2 {
+				if lc.add != nil {
+					lc.add(w, n)
+				}
+			}
+		}
+		paths = append(paths, "/v2/firewalls/"+w.made["group"]+"/rules", "/v2/vpcs/"+w.made["vpc"]+"/attachments",
+			"/v2/domains/parent.example.com/records", "/v2/instances/"+w.made["instance"]+"/ipv4")
+		w.pass(time.Hour)
+		for _, path := range paths {
+			seen[path] = w.get(path).is(200).raw
+		}
+	}, func(w *world) {
+		for _, path := range paths {
+			if now := w.get(path).is(200).raw; now != seen[path] {
+				t.Errorf("%s was\n%s\nand is\n%s", path, seen[path], now)
+			}
+		}
+		// What comes next is listed last.
+		w.post("/v2/ssh-keys", `{"name":"last","ssh_key":"`+aKey+`"}`).is(201)
+		w.pass(time.Second)
+		keys := w.get("/v2/ssh-keys")
+		keys.hasField("ssh_keys", len(keys.items("ssh_keys"))-1, "name", "last")
+	})
+}
+
 // What is on the machine is made what the state says, whatever was there.
 func TestRecoveryOfDisks(t *testing.T) {
 	disks := newMemoryDisks()
