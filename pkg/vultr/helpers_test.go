@@ -41,8 +41,8 @@ type seenRequest struct {
 }
 
 func (c *cloud) RoundTrip(r *http.Request) (*http.Response, error) {
-	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GotConn != nil && !c.noConnection {
-		trace.GotConn(httptrace.GotConnInfo{})
+	if !c.noConnection {
+		connected(r)
 	}
 	body := []byte(nil)
 	if r.Body != nil {
@@ -56,6 +56,13 @@ func (c *cloud) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Request = r
 	}
 	return resp, err
+}
+
+// connected tells the client that there is a connection: from here on a request may have reached the API.
+func connected(r *http.Request) {
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{})
+	}
 }
 
 func (c *cloud) requests() []seenRequest {

@@ -65,7 +65,8 @@ func (g *SettleGuard) Tried(name string) bool {
 	return ok
 }
 
-// Seen tells that name was found or created: nothing about it is unknown any more.
+// Seen tells that nothing about name is unknown any more: it was found, or created, and then the caller remembers its ID
+// for the settle time at least, because lists may still lack it.
 func (g *SettleGuard) Seen(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
