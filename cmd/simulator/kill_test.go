@@ -110,9 +110,9 @@ func wantAsAcknowledged(t *testing.T, p *process, clients []*busyClient, servers
 	clients[0].sweep(there, known)
 }
 
-// releaseAll ends a test that failed half-way without loop devices.
+// releaseAll ends a test that failed half-way without loop devices and mounts.
 func releaseAll(t *testing.T, args []string) {
-	if len(loopsOf(t, args[1])) > 0 {
+	if len(loopsOf(t, args[1])) > 0 || len(mountsBelow(t, args[1])) > 0 {
 		launch(t, args...).stop(syscall.SIGTERM)
 	}
 }
@@ -159,6 +159,7 @@ func wantAsTheAPISays(t *testing.T, state string, view simulator.View) {
 		t.Errorf("loop devices of %v\nattached in the API: %v", got, attached)
 	}
 	wantSnapshotsAsTheAPISays(t, state, view)
+	wantFileSystemsAsTheAPISays(t, state, view)
 	if got := namesOf(t, filepath.Join(state, "disks", "*.img"), ".img"); !slices.Equal(got, all) {
 		t.Errorf("backing files of %v\nin the API: %v", got, all)
 	}

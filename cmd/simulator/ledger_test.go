@@ -34,6 +34,9 @@ type resource struct {
 type operation struct {
 	path  string // below the object's, "" for a change of the object itself
 	field string
+	// method and server are of requests to a path that ends with a server's ID. No field of the object shows them.
+	method string
+	server bool
 	// late fields show what was asked for only when everything has settled.
 	late bool
 	// request gives the body and the field's value once it was accepted.
@@ -70,6 +73,15 @@ var resources = []*resource{
 		create: func(c *busyClient) (map[string]any, bool) {
 			of := c.any("/v2/blocks")
 			return map[string]any{"block_id": of}, of != ""
+		},
+	},
+	{
+		path: "/v2/vfs", list: "vfs", name: "label", change: http.MethodPut,
+		create: always(map[string]any{"region": "ewr", "storage_size": map[string]int{"gb": 10}}),
+		others: []operation{
+			{path: "/attachments/", method: http.MethodPut, server: true},
+			{path: "/attachments/", method: http.MethodDelete, server: true},
+			{path: "/attachments/", method: http.MethodDelete, server: true}, // what is attached cannot be destroyed
 		},
 	},
 	{
@@ -221,6 +233,10 @@ func (c *busyClient) alter(o *object) error {
 	}}
 	if n > 0 {
 		op = o.kind.others[n-1]
+	}
+	if op.server {
+		_, _, err := c.ask(op.method, o.kind.path+"/"+o.id+op.path+c.servers[c.random.IntN(len(c.servers))], nil)
+		return err
 	}
 	body, value := op.request(c)
 	method := http.MethodPost

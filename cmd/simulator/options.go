@@ -74,8 +74,8 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.apiKeyFile, "api-key-file", "", "file with the API keys that are accepted, one per line, read again when it changes; \"\" accepts every key")
 
 	f.StringVar(&o.state, "state", "/var/lib/vultr-simulator", "directory of everything that outlives the process, disks included")
-	f.BoolVar(&o.noDisks, "no-disks", false, "keep block storage in the API only: no files, no loop devices, no root needed")
-	f.BoolVar(&o.keepDisk, "keep-disks", false, "leave disks attached when the simulator ends; it finds them again")
+	f.BoolVar(&o.noDisks, "no-disks", false, "keep block storage and file systems in the API only: no files, no loop devices, no root needed")
+	f.BoolVar(&o.keepDisk, "keep-disks", false, "leave disks and file systems attached when the simulator ends; it finds them again")
 	f.StringVar(&o.guestGrowth, "guest-growth", o.delays.GuestGrowth.String(), "when a guest sees that a volume grew: after a time, or \"reattach\"")
 
 	f.BoolVar(&o.wrapSnapshots, "wrap-snapshots", false, "answer single block snapshots inside an object, as the official specification has it, instead of bare")
@@ -137,6 +137,7 @@ func delayFlags(d *simulator.Delays) []delayFlag {
 		{"block-create", &d.BlockCreate, "until a new volume is active"},
 		{"attach", &d.Attach, "until an attached volume says so"},
 		{"detach", &d.Detach, "until a detached volume says so"},
+		{"file-system", &d.FileSystem, "until a new file system (VFS) is active"},
 		{"snapshot", &d.Snapshot, "until a block snapshot is complete, from when its data has been copied"},
 		{"load-balancer", &d.LoadBalancer, "until a new load balancer is active"},
 		{"load-balancer-address", &d.LoadBalancerAddress, "from then until it has its address"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"k8s.io/klog/v2"
 
@@ -12,14 +13,18 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/balancer"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/disks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/machine"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/vfs"
 )
 
 // planes are the parts of the cloud that touch this machine; nil for those that are off.
 type planes struct {
-	disks     *disks.Plane
-	balancers *balancer.Plane
+	disks       *disks.Plane
+	fileSystems *vfs.Plane // with the disks, or nil as they are
+	balancers   *balancer.Plane
 	// before is what was plugged when the program started: left by one that was killed or told to keep its disks.
 	before map[string]string
+	// seen is the same of file systems.
+	seen []simulator.FileSystemAttachment
 }
 
 // openPlanes proves that the machine can be used as the options want, without attaching anything yet.
@@ -30,6 +35,10 @@ func openPlanes(ctx context.Context, o *options) (*planes, error) {
 	if !o.noDisks {
 		if p.disks, err = disks.New(o.state); err == nil {
 			p.before, err = p.disks.Plugged(ctx)
+		}
+		faults = append(faults, err)
+		if p.fileSystems, err = vfs.New(o.state); err == nil {
+			p.seen, err = p.fileSystems.Attached(ctx)
 		}
 		faults = append(faults, err)
 	}
@@ -52,7 +61,7 @@ func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 		WrapSnapshots: o.wrapSnapshots,
 	}
 	if p.disks != nil {
-		config.Disks = p.disks
+		config.Disks, config.FileSystems = p.disks, p.fileSystems
 	}
 	if p.balancers != nil {
 		config.Balancers = p.balancers
@@ -69,7 +78,7 @@ func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 
 // instanceDir makes sure that a machine finds its directories, before its first disk too.
 func (p *planes) instanceDir(id string) (string, error) {
-	return p.disks.InstanceDir(id), p.disks.Prepare(id)
+	return p.disks.InstanceDir(id), errors.Join(p.disks.Prepare(id), p.fileSystems.Prepare(id))
 }
 
 // undo takes away what a start that failed attached. What was there before stays as it was.
@@ -79,7 +88,8 @@ func (p *planes) undo(ctx context.Context) error {
 		faults = append(faults, p.balancers.Close())
 	}
 	if p.disks != nil {
-		faults = append(faults, p.unplug(ctx, func(id, instance string) bool { return p.before[id] != instance }))
+		isNew := func(id, instance string) bool { return p.before[id] != instance }
+		faults = append(faults, p.detachNew(ctx), p.unplug(ctx, isNew))
 	}
 	return errors.Join(faults...)
 }
@@ -91,7 +101,19 @@ func (p *planes) close(ctx context.Context, keepDisks bool) error {
 		faults = append(faults, p.balancers.Close())
 	}
 	if p.disks != nil && !keepDisks {
-		faults = append(faults, p.unplug(ctx, func(string, string) bool { return true }))
+		faults = append(faults, p.fileSystems.Release(ctx), p.unplug(ctx, func(string, string) bool { return true }))
+	}
+	return errors.Join(faults...)
+}
+
+// detachNew detaches the file systems that were not there before.
+func (p *planes) detachNew(ctx context.Context) error {
+	now, err := p.fileSystems.Attached(ctx)
+	faults := []error{err}
+	for _, a := range now {
+		if !slices.Contains(p.seen, a) {
+			faults = append(faults, p.fileSystems.Detach(ctx, a.ID, a.MountTag, a.InstanceID), p.fileSystems.Forget(ctx, a.InstanceID))
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -125,7 +147,7 @@ func (p *planes) sweep(ctx context.Context, view simulator.View) {
 	ids, err := p.disks.Instances()
 	for _, id := range ids {
 		if !known[id] {
-			err = errors.Join(err, p.disks.Forget(ctx, id))
+			err = errors.Join(err, p.fileSystems.Forget(ctx, id), p.disks.Forget(ctx, id))
 		}
 	}
 	if err != nil {

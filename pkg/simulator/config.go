@@ -41,10 +41,11 @@ type Config struct {
 	// value means 198.18.0.0/16.
 	InstanceRange netip.Prefix
 
-	// Disks, Balancers and Machine are the data planes; nil leaves the plane out.
-	Disks     Disks
-	Balancers Balancers
-	Machine   Machine
+	// Disks, FileSystems, Balancers and Machine are the data planes; nil leaves the plane out.
+	Disks       Disks
+	FileSystems FileSystems
+	Balancers   Balancers
+	Machine     Machine
 
 	// Logger is klog's when it is the zero value.
 	Logger klog.Logger
@@ -65,6 +66,7 @@ type Delays struct {
 	Attach      time.Duration // until attached_to_instance appears
 	Detach      time.Duration // until attached_to_instance disappears
 	GuestGrowth time.Duration // until the guest sees that a volume grew
+	FileSystem  time.Duration // until a new file system is active
 	Snapshot    time.Duration // until a new block snapshot is complete, from when its data is copied
 
 	LoadBalancer        time.Duration // until a new load balancer is active
@@ -95,6 +97,7 @@ func DefaultDelays() Delays {
 		Attach:      4 * time.Second,
 		Detach:      4 * time.Second,
 		GuestGrowth: 2 * time.Second,
+		FileSystem:  5 * time.Second,
 		Snapshot:    4 * time.Second,
 
 		LoadBalancer:        20 * time.Second,

@@ -23,7 +23,7 @@ type trait struct {
 
 func traits() []trait {
 	var all []trait
-	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, snapshotTraits, listTraits, balancerTraits, balancerRuleTraits, vpcTraits, consistencyTraits, firewallTraits} {
+	for _, some := range [][]trait{apiTraits, instanceTraits, blockTraits, snapshotTraits, vfsTraits, listTraits, balancerTraits, balancerRuleTraits, vpcTraits, consistencyTraits, firewallTraits} {
 		all = append(all, some...)
 	}
 	return all
@@ -78,6 +78,7 @@ func TestFidelity06BlockIdentity(t *testing.T)          { proveTraits(t, "06") }
 func TestFidelity07BlockSizes(t *testing.T)             { proveTraits(t, "07") }
 func TestFidelity08BlocksOutliveInstances(t *testing.T) { proveTraits(t, "08") }
 func TestFidelity09BlockSnapshots(t *testing.T)         { proveTraits(t, "09") }
+func TestFidelity10FileSystems(t *testing.T)            { proveTraits(t, "10") }
 func TestFidelity11Lists(t *testing.T)                  { proveTraits(t, "11") }
 func TestFidelity12NoIdempotency(t *testing.T)          { proveTraits(t, "12") }
 func TestFidelity13LimitsAndErrors(t *testing.T)        { proveTraits(t, "13") }

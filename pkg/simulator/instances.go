@@ -22,6 +22,8 @@ type instance struct {
 	IPv6          bool    `json:"ipv6"`
 	// VPCOnly instances have no public interface.
 	VPCOnly bool `json:"vpc_only,omitempty"`
+	// PrivateMemory instances are of an older plan: their memory backing does not allow file systems.
+	PrivateMemory bool `json:"private_memory,omitempty"`
 	// NoPublicIPv4 instances have a public interface with IPv6 alone.
 	NoPublicIPv4 bool `json:"no_public_ipv4,omitempty"`
 	// Reserved is the reserved address that becomes the main one.

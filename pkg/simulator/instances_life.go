@@ -192,6 +192,7 @@ func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, 
 	}
 	return func(tx *store.Tx) error {
 		s.linger(tx, i.ID)
+		s.lingerVFS(tx, i.ID)
 		s.dropBackend(tx, i.ID)
 		now, _ := s.instances.GetIn(tx, i.ID)
 		s.instances.Delete(tx, i.ID)

@@ -94,6 +94,8 @@ type NewServer struct {
 	UserData string // plain text
 	// Stopped makes an instance that is halted; Locked one that is active but still in its locked window, for good.
 	Stopped, Locked bool
+	// PrivateMemory makes an instance that file systems (VFS) can't be attached to, as those of older plans.
+	PrivateMemory bool
 }
 
 func (n NewServer) withDefaults(plan string) NewServer {
@@ -135,6 +137,7 @@ func (s *Simulator) AddInstance(n NewServer) (string, error) {
 	if n.Stopped {
 		i.Power = powerStopped
 	}
+	i.PrivateMemory = n.PrivateMemory
 	if n.Locked {
 		i.Server = serverLocked
 	}

@@ -18,7 +18,7 @@ var ErrNoDisk = errors.New("there is no such disk")
 
 // BusyError tells that a disk cannot be unplugged because something in the guest still holds it.
 type BusyError struct {
-	// Disk is the block storage's ID.
+	// Disk is the ID of the block storage or the file system.
 	Disk string
 	// Holder names what holds it, for people: "mounted on /var/lib/...", "loop3", "process 4711 (mkfs.xfs)".
 	Holder string
@@ -26,7 +26,7 @@ type BusyError struct {
 
 // Error says which disk is held by what.
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("disk %s is still in use: %s", e.Disk, e.Holder)
+	return fmt.Sprintf("storage %s is still in use: %s", e.Disk, e.Holder)
 }
 
 // Disks is the data plane of block storage.
@@ -61,6 +61,36 @@ type Disks interface {
 	RemoveSnapshot(ctx context.Context, snapshotID string) error
 	// Snapshots lists the IDs of all snapshots, those that are not finished included.
 	Snapshots(ctx context.Context) ([]string, error)
+}
+
+// FileSystems is the data plane of file systems (VFS).
+//
+// Every method is idempotent, and a process killed in the middle of any of them leaves a state from which the same
+// call, made by the next process, succeeds.
+type FileSystems interface {
+	// Ensure makes the file system exist.
+	Ensure(ctx context.Context, id string) error
+	// Attach shows the file system to the instance under the mount tag.
+	Attach(ctx context.Context, id string, mountTag int, instanceID string) error
+	// Detach takes it away from the instance. A *BusyError tells that something in the instance still has it mounted or
+	// open; it then stays as it is.
+	Detach(ctx context.Context, id string, mountTag int, instanceID string) error
+	// Used tells how many bytes its content takes. It may be a second old.
+	Used(ctx context.Context, id string) (int64, error)
+	// Remove deletes the file system with its content; an error that is ErrPlugged while an instance has it. A missing
+	// one is no error.
+	Remove(ctx context.Context, id string) error
+	// Attached tells what instances on this machine really see.
+	Attached(ctx context.Context) ([]FileSystemAttachment, error)
+	// List names all file systems that have content.
+	List(ctx context.Context) ([]string, error)
+}
+
+// FileSystemAttachment is a file system that an instance sees.
+type FileSystemAttachment struct {
+	ID         string
+	InstanceID string
+	MountTag   int
 }
 
 // Balancers is the data plane of load balancers.

@@ -27,6 +27,13 @@ func (s *Simulator) recoverPlanes(ctx context.Context) error {
 	for id := range snapshots {
 		settle = append(settle, jobs.Job{Kind: jobSnapshotSettle, Target: id})
 	}
+	fileSystems, err := s.fileSystemsToSettle(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range fileSystems {
+		settle = append(settle, jobs.Job{Kind: jobVFSSettle, Target: id})
+	}
 	balancers, err := s.balancersToSettle(ctx)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ var resources = []resource{
 	{"Bare metal", metalRoutes},
 	{"Block storage", blockRoutes},
 	{"Block snapshots", snapshotRoutes},
+	{"File systems (VFS)", fileSystemRoutes},
 	{"Load balancers", slices.Concat(balancerRoutes, balancerRuleRoutes)},
 	{"VPCs", vpcRoutes},
 	{"Firewall groups", firewallRoutes},

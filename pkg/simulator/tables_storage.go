@@ -4,13 +4,17 @@ import "github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/inter
 
 // storageTables are the records of storage beside the volumes.
 type storageTables struct {
-	snapshots *store.Table[blockSnapshot]
+	snapshots   *store.Table[blockSnapshot]
+	fileSystems *store.Table[fileSystem]
 }
 
 func newStorageTables() storageTables {
-	return storageTables{snapshots: store.NewTable[blockSnapshot]("block_snapshots")}
+	return storageTables{
+		snapshots:   store.NewTable[blockSnapshot]("block_snapshots"),
+		fileSystems: store.NewTable[fileSystem]("file_systems"),
+	}
 }
 
-func (t storageTables) kinds() []store.Kind { return []store.Kind{t.snapshots} }
+func (t storageTables) kinds() []store.Kind { return []store.Kind{t.snapshots, t.fileSystems} }
 
-func (t storageTables) highestSeq() int64 { return highest(t.snapshots) }
+func (t storageTables) highestSeq() int64 { return max(highest(t.snapshots), highest(t.fileSystems)) }

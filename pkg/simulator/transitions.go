@@ -28,8 +28,13 @@ const (
 	jobSnapshotCut      = "snapshot-cut"
 	jobSnapshotComplete = "snapshot-complete"
 	jobSnapshotSettle   = "snapshot-settle"
-	jobDiskPlugged      = "machine-disk-plugged"
-	jobDiskUnplugged    = "machine-disk-unplugged"
+
+	jobVFSActivate   = "vfs-activate"
+	jobVFSAttach     = "vfs-attach"
+	jobVFSDetach     = "vfs-detach"
+	jobVFSSettle     = "vfs-settle"
+	jobDiskPlugged   = "machine-disk-plugged"
+	jobDiskUnplugged = "machine-disk-unplugged"
 
 	jobInstanceBoot    = "instance-boot"
 	jobInstanceReady   = "instance-ready"
@@ -67,8 +72,13 @@ var transitions = map[string]transition{
 	jobSnapshotCut:      (*Simulator).cutSnapshot,
 	jobSnapshotComplete: (*Simulator).completeSnapshot,
 	jobSnapshotSettle:   (*Simulator).settleSnapshot,
-	jobDiskPlugged:      (*Simulator).tellPlugged,
-	jobDiskUnplugged:    (*Simulator).tellUnplugged,
+
+	jobVFSActivate:   (*Simulator).activateVFS,
+	jobVFSAttach:     (*Simulator).finishVFSAttach,
+	jobVFSDetach:     (*Simulator).finishVFSDetach,
+	jobVFSSettle:     (*Simulator).settleVFS,
+	jobDiskPlugged:   (*Simulator).tellPlugged,
+	jobDiskUnplugged: (*Simulator).tellUnplugged,
 
 	jobInstanceBoot:    (*Simulator).bootInstance,
 	jobInstanceReady:   (*Simulator).readyInstance,

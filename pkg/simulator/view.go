@@ -15,6 +15,7 @@ type View struct {
 	BareMetals    []BareMetalView    `json:"bare_metals"`
 	Blocks        []BlockView        `json:"blocks"`
 	Snapshots     []SnapshotView     `json:"snapshots"`
+	FileSystems   []FileSystemView   `json:"file_systems"`
 	LoadBalancers []LoadBalancerView `json:"load_balancers"`
 	AccountView
 	// Transitions are what is due later, and what failed and will be tried again.
@@ -69,6 +70,25 @@ type BlockView struct {
 	Failure string `json:"failure,omitempty"`
 }
 
+// FileSystemView is one file system (VFS).
+type FileSystemView struct {
+	ID          string              `json:"id"`
+	Label       string              `json:"label"`
+	Region      string              `json:"region"`
+	SizeGB      int                 `json:"size_gb"`
+	Active      bool                `json:"active"`
+	Attachments []VFSAttachmentView `json:"attachments"`
+}
+
+// VFSAttachmentView is a file system plugged into an instance.
+type VFSAttachmentView struct {
+	Instance string `json:"instance"`
+	MountTag int    `json:"mount_tag"`
+	State    string `json:"state"`
+	// Holder names what keeps the file system from being unplugged.
+	Holder string `json:"holder,omitempty"`
+}
+
 // SnapshotView is one block snapshot.
 type SnapshotView struct {
 	ID          string `json:"id"`
@@ -107,7 +127,7 @@ type TransitionView struct {
 func (s *Simulator) View() View {
 	v := View{
 		TimeScale: s.cfg.TimeScale, Instances: []InstanceView{}, BareMetals: []BareMetalView{}, Blocks: []BlockView{},
-		Snapshots: []SnapshotView{}, LoadBalancers: []LoadBalancerView{}, Transitions: []TransitionView{}, Faults: s.faults.List(),
+		Snapshots: []SnapshotView{}, FileSystems: []FileSystemView{}, LoadBalancers: []LoadBalancerView{}, Transitions: []TransitionView{}, Faults: s.faults.List(),
 		AccountView: s.viewAccount(),
 	}
 	attached := map[string][]string{}
@@ -117,11 +137,7 @@ func (s *Simulator) View() View {
 			attached[b.AttachedTo] = append(attached[b.AttachedTo], b.ID)
 		}
 	}
-	for _, snap := range sorted(s.snapshots.All(), func(snap blockSnapshot) int64 { return snap.Seq }) {
-		v.Snapshots = append(v.Snapshots, SnapshotView{
-			ID: snap.ID, BlockID: snap.BlockID, Description: snap.Description, SizeGB: snap.SizeGB, State: snap.State, Failure: snap.Failure,
-		})
-	}
+	s.viewStorage(&v)
 	for _, i := range sorted(s.instances.All(), func(i instance) int64 { return i.Seq }) {
 		v.Instances = append(v.Instances, InstanceView{
 			ID: i.ID, Label: i.Label, Hostname: i.Hostname, Region: i.Region, Plan: i.Plan, MainIP: i.MainIP,
@@ -143,6 +159,21 @@ func (s *Simulator) View() View {
 		v.Transitions = append(v.Transitions, TransitionView{Kind: j.Kind, Target: j.Target, Due: j.Due, Attempts: f.Attempts, Error: f.Error})
 	}
 	return v
+}
+
+func (s *Simulator) viewStorage(v *View) {
+	for _, snap := range sorted(s.snapshots.All(), func(snap blockSnapshot) int64 { return snap.Seq }) {
+		v.Snapshots = append(v.Snapshots, SnapshotView{
+			ID: snap.ID, BlockID: snap.BlockID, Description: snap.Description, SizeGB: snap.SizeGB, State: snap.State, Failure: snap.Failure,
+		})
+	}
+	for _, f := range sorted(s.fileSystems.All(), func(f fileSystem) int64 { return f.Seq }) {
+		row := FileSystemView{ID: f.ID, Label: f.Label, Region: f.Region, SizeGB: f.SizeGB, Active: f.Active, Attachments: []VFSAttachmentView{}}
+		for _, a := range f.Attachments {
+			row.Attachments = append(row.Attachments, VFSAttachmentView(a))
+		}
+		v.FileSystems = append(v.FileSystems, row)
+	}
 }
 
 func viewBlock(b block) BlockView {

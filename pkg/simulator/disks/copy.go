@@ -48,7 +48,7 @@ func (p *Plane) fillFile(ctx context.Context, part, path string, fill func(dst *
 	}
 	if err == nil {
 		p.step("part on disk")
-		err = p.gate.do(ctx, func() error { return renameNew(part, path) })
+		err = p.gate.Do(ctx, func() error { return renameNew(part, path) })
 	}
 	if err != nil {
 		return errors.Join(err, removeFile(part))

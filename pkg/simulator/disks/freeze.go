@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/mounts"
 )
 
 // The requests of ioctl_fifreeze(2): _IOWR('X', 119, int) and _IOWR('X', 120, int).
@@ -99,7 +99,7 @@ func (p *Plane) openMounts(ctx context.Context, id string) (mounted []*os.File, 
 		return nil, err
 	}
 	defer func() { _ = src.Close() }() // opened to be looked at
-	err = p.gate.do(ctx, func() error {
+	err = p.gate.Do(ctx, func() error {
 		devices, err := loopsOf(src)
 		for _, dev := range devices {
 			mounted = append(mounted, openMountsOf(dev)...)
@@ -112,16 +112,9 @@ func (p *Plane) openMounts(ctx context.Context, id string) (mounted []*os.File, 
 // openMountsOf passes over what cannot be opened: a process that just ended, a mount that another one covers.
 func openMountsOf(dev loop) []*os.File {
 	var mounted []*os.File
-	seen := map[string]bool{}
-	for _, pid := range processes() {
-		proc := filepath.Join("/proc", strconv.Itoa(pid))
-		space, err := os.Readlink(filepath.Join(proc, "ns", "mnt"))
-		if err != nil || seen[space] {
-			continue
-		}
-		seen[space] = true
-		for _, m := range mountsOf(dev, proc) {
-			f, err := os.Open(filepath.Join(proc, "root", m.target))
+	for _, space := range mounts.Namespaces() {
+		for _, m := range mountsOf(dev, space) {
+			f, err := os.Open(filepath.Join(space.Proc, "root", m.Target))
 			if err != nil {
 				continue
 			}
@@ -136,11 +129,11 @@ func openMountsOf(dev loop) []*os.File {
 }
 
 // isOn tells whether the open directory is of the file system that was mounted there, not of one that covers it.
-func isOn(f *os.File, m mount) bool {
+func isOn(f *os.File, m mounts.Mount) bool {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {
 		return false
 	}
 	// Btrfs gives its files numbers of their own.
-	return m.fsType == "btrfs" || fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)) == strings.TrimSpace(m.numbers)
+	return m.FSType == "btrfs" || fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)) == m.Numbers
 }

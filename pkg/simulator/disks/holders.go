@@ -1,7 +1,6 @@
 package disks
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/mounts"
 )
 
 // holderOf names whatever uses the device, for people.
@@ -33,21 +34,18 @@ func (u users) lasting() bool { return len(u.stacked)+len(u.mounted) > 0 }
 // ended) is passed over.
 func usersOf(dev loop, ours int) users {
 	found := users{stacked: stackedOn(dev)}
-	seen := map[string]bool{}
-	for _, pid := range processes() {
-		proc := filepath.Join("/proc", strconv.Itoa(pid))
-		if space, err := os.Readlink(filepath.Join(proc, "ns", "mnt")); err == nil && !seen[space] {
-			seen[space] = true
-			for _, m := range mountsOf(dev, proc) {
-				found.mounted = append(found.mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.target, m.fsType, describe(proc)))
-			}
+	for _, space := range mounts.Namespaces() {
+		for _, m := range mountsOf(dev, space) {
+			found.mounted = append(found.mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.Target, m.FSType, mounts.Describe(space.Proc)))
 		}
+	}
+	for _, proc := range mounts.Processes() {
 		except := -1
-		if pid == os.Getpid() {
+		if filepath.Base(proc) == strconv.Itoa(os.Getpid()) {
 			except = ours
 		}
 		if opens(dev, proc, except) {
-			found.open = append(found.open, "open in process "+describe(proc))
+			found.open = append(found.open, "open in process "+mounts.Describe(proc))
 		}
 	}
 	return found
@@ -74,63 +72,21 @@ func stackedOn(dev loop) []string {
 	return stacked
 }
 
-func processes() []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, entry := range entries {
-		if pid, err := strconv.Atoi(entry.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// mountsOf finds the device among the mounts of a process's namespace.
-func mountsOf(dev loop, proc string) []mount {
-	f, err := os.Open(filepath.Join(proc, "mountinfo"))
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }() // only read
-	var mounted []mount
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		m, ok := parseMount(lines.Text())
-		if ok && m.isOf(dev, proc) {
-			mounted = append(mounted, m)
-		}
-	}
-	return mounted
-}
-
-type mount struct {
-	numbers, target, fsType, source string
-}
-
-// parseMount reads a line of mountinfo (proc_pid_mountinfo(5)); optional fields end with a dash.
-func parseMount(line string) (mount, bool) {
-	before, after, ok := strings.Cut(line, " - ")
-	head, tail := strings.Fields(before), strings.Fields(after)
-	if !ok || len(head) < 5 || len(tail) < 2 {
-		return mount{}, false
-	}
-	return mount{numbers: head[2], target: unescape(head[4]), fsType: tail[0], source: unescape(tail[1])}, true
+// mountsOf finds the device among the mounts of a namespace.
+func mountsOf(dev loop, space mounts.Namespace) []mounts.Mount {
+	return slices.DeleteFunc(slices.Clone(space.Mounts), func(m mounts.Mount) bool { return !isOf(m, dev, space.Proc) })
 }
 
 // isOf tells whether the mount is of the device. File systems that span devices (btrfs) show numbers of their own:
 // for them the source's node says it, as the process sees it.
-func (m mount) isOf(dev loop, proc string) bool {
-	if m.numbers+"\n" == dev.numbers() {
+func isOf(m mounts.Mount, dev loop, proc string) bool {
+	if m.Numbers+"\n" == dev.numbers() {
 		return true
 	}
-	if !strings.HasPrefix(m.numbers, "0:") || !strings.HasPrefix(m.source, "/") {
+	if !strings.HasPrefix(m.Numbers, "0:") || !strings.HasPrefix(m.Source, "/") {
 		return false
 	}
-	return isNodeOf(dev, filepath.Join(proc, "root", m.source))
+	return isNodeOf(dev, filepath.Join(proc, "root", m.Source))
 }
 
 // opens tells whether the process has a descriptor of the device, other than the one excepted.
@@ -151,30 +107,4 @@ func opens(dev loop, proc string, except int) bool {
 func isNodeOf(dev loop, path string) bool {
 	var st unix.Stat_t
 	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK && st.Rdev == dev.rdev
-}
-
-// describe gives "4711 (mkfs.xfs)".
-func describe(proc string) string {
-	pid := filepath.Base(proc)
-	comm, err := os.ReadFile(filepath.Join(proc, "comm"))
-	if err != nil {
-		return pid
-	}
-	return pid + " (" + strings.TrimSpace(string(comm)) + ")"
-}
-
-// unescape undoes mountinfo's octal escapes of blanks and backslashes.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

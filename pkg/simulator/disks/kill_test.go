@@ -181,7 +181,7 @@ func TestTwoProcessesPlugAtOnce(t *testing.T) {
 func TestGateGivesUpWithItsContext(t *testing.T) {
 	p := newPlane(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	err := p.gate.do(t.Context(), func() error {
+	err := p.gate.Do(t.Context(), func() error {
 		other, err := New(p.root)
 		must(t, err)
 		cancel()

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/gate"
 )
 
 // maxSerial is what virtio-blk has room for.
@@ -22,7 +23,7 @@ const maxSerial = 20
 // goroutines and, for the same root, from several processes.
 type Plane struct {
 	root string
-	gate gate
+	gate gate.Gate
 	// step is called with the name of each step that has just been done; tests cut in there.
 	step func(name string)
 }
@@ -44,7 +45,9 @@ func New(root string) (*Plane, error) {
 			return nil, fmt.Errorf("directory of the disks: %w", err)
 		}
 	}
-	p.gate = newGate(filepath.Join(p.disksDir(), ".lock"))
+	// The lock on the control node keeps apart all planes of one machine: to look at loop devices means to open them,
+	// and a device that another plane has open for its look cannot be cleared.
+	p.gate = gate.New(filepath.Join(p.disksDir(), ".lock"), loopControl)
 	return p, nil
 }
 
@@ -53,7 +56,7 @@ func (p *Plane) Ensure(ctx context.Context, id string, sizeBytes int64) error {
 	if err := checkName("disk", id); err != nil {
 		return err
 	}
-	return p.gate.do(ctx, func() error {
+	return p.gate.Do(ctx, func() error {
 		f, err := os.OpenFile(p.image(id), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return fmt.Errorf("backing file of disk %s: %w", id, err)
@@ -83,7 +86,7 @@ func (p *Plane) Plug(ctx context.Context, id, serial, instanceID string) error {
 	if len(serial) > maxSerial {
 		return fmt.Errorf("serial %q is longer than the %d characters that virtio has room for", serial, maxSerial)
 	}
-	return p.gate.do(ctx, func() error { return p.plug(ctx, id, serial, instanceID) })
+	return p.gate.Do(ctx, func() error { return p.plug(ctx, id, serial, instanceID) })
 }
 
 func (p *Plane) plug(ctx context.Context, id, serial, instanceID string) error {
@@ -176,7 +179,7 @@ func (p *Plane) Unplug(ctx context.Context, id, instanceID string) error {
 	if err := errors.Join(checkName("disk", id), checkName("instance", instanceID)); err != nil {
 		return err
 	}
-	return p.gate.do(ctx, func() error { return p.unplug(ctx, id, instanceID) })
+	return p.gate.Do(ctx, func() error { return p.unplug(ctx, id, instanceID) })
 }
 
 func (p *Plane) unplug(ctx context.Context, id, instanceID string) error {
@@ -229,7 +232,7 @@ func (p *Plane) Refresh(ctx context.Context, id string) error {
 	if err := checkName("disk", id); err != nil {
 		return err
 	}
-	return p.gate.do(ctx, func() error {
+	return p.gate.Do(ctx, func() error {
 		rec, err := p.readRecord(id)
 		if err != nil || rec.Instance == "" {
 			return err
@@ -261,7 +264,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 	if err := checkName("disk", id); err != nil {
 		return err
 	}
-	return p.gate.do(ctx, func() error {
+	return p.gate.Do(ctx, func() error {
 		f, err := os.Open(p.image(id))
 		if errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(p.removeRecord(id), removeFile(p.image(id)+partSuffix))
@@ -291,7 +294,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 // a loop device, and those that a kill or a reboot of the machine left half way. Plug completes and Unplug ends both.
 func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
 	plugged := map[string]string{}
-	err := p.gate.do(ctx, func() error {
+	err := p.gate.Do(ctx, func() error {
 		ids, err := list(p.disksDir(), recordSuffix)
 		if err != nil {
 			return err
@@ -310,7 +313,7 @@ func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
 
 // Files lists the IDs of all backing files, plugged or not, those included that a restore has not finished.
 func (p *Plane) Files(ctx context.Context) (ids []string, err error) {
-	err = p.gate.do(ctx, func() error {
+	err = p.gate.Do(ctx, func() error {
 		ids, err = list(p.disksDir(), imageSuffix, imageSuffix+partSuffix)
 		return err
 	})
@@ -346,7 +349,7 @@ func (p *Plane) Forget(ctx context.Context, instanceID string) error {
 	if err := checkName("instance", instanceID); err != nil {
 		return err
 	}
-	return p.gate.do(ctx, func() error {
+	return p.gate.Do(ctx, func() error {
 		used, err := p.usedNames(instanceID)
 		if err != nil || len(used) > 0 {
 			return err

@@ -106,7 +106,7 @@ func (c *cut) try(ctx context.Context, dst *os.File) (quiet bool, err error) {
 // flush brings what the kernel holds back of writes to the disk's device onto the backing file.
 func (c *cut) flush(ctx context.Context) error {
 	var devices []loop
-	err := c.plane.gate.do(ctx, func() (err error) {
+	err := c.plane.gate.Do(ctx, func() (err error) {
 		devices, err = loopsOf(c.src)
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/disks"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/vfs"
 )
 
 // startDisks makes a data plane whose loop devices are gone when the test ends.
@@ -28,6 +29,27 @@ func startDisks(t testing.TB, dir string) *disks.Plane {
 			if err := plane.Unplug(ctx, id, instance); err != nil {
 				t.Errorf("unplug what the test left plugged: %v", err)
 			}
+		}
+	})
+	return plane
+}
+
+// startFileSystems makes a data plane whose mounts are gone when the test ends.
+func startFileSystems(t testing.TB, dir string) *vfs.Plane {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("real file systems need root")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plane, err := vfs.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Release(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("detach what the test left attached: %v", err)
 		}
 	})
 	return plane

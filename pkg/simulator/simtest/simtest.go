@@ -30,6 +30,8 @@ const FastTimeScale = 0.02
 type Options struct {
 	// Disks gives attached volumes real loop devices under a directory of the test; it needs root.
 	Disks bool
+	// FileSystems gives attached file systems (VFS) real directories there; it needs root.
+	FileSystems bool
 	// Bubble is for tests in a bubble of testing/synctest: the API is reached on pipes, by Cloud.Dial alone, and
 	// delays are the platform's own.
 	Bubble bool
@@ -47,7 +49,8 @@ type Cloud struct {
 	Sim *simulator.Simulator
 	// Dial connects to the API whatever the address; nil without Options.Bubble.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// DisksDir is where the disks of instances are published, "" without Options.Disks: <DisksDir>/instances/<ID>.
+	// DisksDir is where the disks and file systems of instances are published, "" without Options.Disks and
+	// Options.FileSystems: <DisksDir>/instances/<ID>.
 	DisksDir string
 
 	t testing.TB
@@ -68,9 +71,14 @@ func Start(t testing.TB, opts Options) *Cloud {
 	if cfg.Logger.GetSink() == nil {
 		cfg.Logger = klog.Background().WithName("simulator")
 	}
-	if opts.Disks {
+	if opts.Disks || opts.FileSystems {
 		cloud.DisksDir = filepath.Join(t.TempDir(), "disks")
+	}
+	if opts.Disks {
 		cfg.Disks = startDisks(t, cloud.DisksDir)
+	}
+	if opts.FileSystems {
+		cfg.FileSystems = startFileSystems(t, cloud.DisksDir)
 	}
 	sim, err := simulator.New(t.Context(), cfg)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,53 @@ func do(t *testing.T, c *simtest.Cloud, method, path, body string) (status int, 
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(raw)
+}
+
+// Two instances share a file system that is really there.
+func TestRealFileSystem(t *testing.T) {
+	c := simtest.Start(t, simtest.Options{FileSystems: true})
+	status, body := do(t, c, "POST", "/v2/vfs", `{"region":"ewr","label":"v","storage_size":{"gb":10}}`)
+	if status != http.StatusCreated {
+		t.Fatalf("%d %s", status, body)
+	}
+	eventually(t, "active", func() bool { return c.Sim.View().FileSystems[0].Active })
+	vfs := "/v2/vfs/" + c.Sim.View().FileSystems[0].ID
+	instances := []string{c.AddInstance(simulator.NewServer{Label: "a"}), c.AddInstance(simulator.NewServer{Label: "b"})}
+	for _, instance := range instances {
+		if status, body := do(t, c, "PUT", vfs+"/attachments/"+instance, ""); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	attached := func() (paths []string) {
+		for _, a := range c.Sim.View().FileSystems[0].Attachments {
+			if a.State == "ATTACHED" {
+				paths = append(paths, filepath.Join(c.DisksDir, "instances", a.Instance, "vfs", strconv.Itoa(a.MountTag)))
+			}
+		}
+		return paths
+	}
+	eventually(t, "attached", func() bool { return len(attached()) == 2 })
+	paths := attached()
+	if err := os.WriteFile(filepath.Join(paths[0], "greeting"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(paths[1], "greeting")); err != nil || info.Size() != 1<<20 {
+		t.Errorf("the other instance sees %v, %v", info, err)
+	}
+	var shown struct {
+		Used struct{ Bytes int } `json:"storage_used"`
+	}
+	eventually(t, "used", func() bool {
+		_, body := do(t, c, "GET", vfs, "")
+		return json.Unmarshal([]byte(body), &shown) == nil && shown.Used.Bytes >= 1<<20
+	})
+	if status, body := do(t, c, "DELETE", "/v2/instances/"+instances[0], ""); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	eventually(t, "detached", func() bool { return len(c.Sim.View().FileSystems[0].Attachments) == 1 })
+	if _, err := os.Stat(paths[0]); !os.IsNotExist(err) {
+		t.Errorf("the destroyed instance still sees it: %v", err)
+	}
 }
 
 // A volume's life on real loop devices, with an instance's view of it.

@@ -56,6 +56,9 @@ func busyCloud() snapshot {
 				{ID: "s-1", BlockID: "b-1", Description: "nightly", SizeGB: 10, State: "COMPLETE"},
 				{ID: "s-2", BlockID: "b-2", Description: "too-much", SizeGB: 40, State: "ERROR", Failure: "no room"},
 			},
+			FileSystems: []simulator.FileSystemView{{ID: "f-1", Label: "shared", Region: "ewr", SizeGB: 30, Active: true, Attachments: []simulator.VFSAttachmentView{
+				{Instance: "i-1", MountTag: 4711, State: "ATTACHED"}, {Instance: "i-2", MountTag: 4712, State: "DETACHING", Holder: "mounted on /data"},
+			}}},
 			LoadBalancers: []simulator.LoadBalancerView{{
 				ID: "lb-1", Label: "web", Active: true, IPv4: "198.51.100.7", Rules: []string{"tcp 80 -> tcp 31080"},
 				Backends: []simulator.BackendHealth{
@@ -91,6 +94,7 @@ func TestPageShowsTheCloud(t *testing.T) {
 		"ewr-two pvc-two 40 GB attach under way",
 		"Disks without an instance (2)", "ewr-three pvc-three 20 GB pending", "ewr-four pvc-four",
 		"Block snapshots (2)", "nightly s-1 b-1 10 GB COMPLETE", "too-much s-2 b-2 40 GB ERROR no room",
+		"File systems (1)", "shared f-1 ewr 30 GB active i-1 ATTACHED, tag 4711 i-2 DETACHING, tag 4712 held: mounted on /data",
 		"web lb-1 198.51.100.7 active tcp 80 -&gt; tcp 31080 1 of 2 healthy 192.0.2.11 healthy 3 open, i-1 192.0.2.12 not healthy: connection refused",
 		"VPCs (1)", "inner v-1 ewr 10.1.0.0/20 192.0.2.11",
 		"Firewall groups (2)", "nodes g-1 tcp 22 from 203.0.113.7/32 i-1 g-2 nothing none",
