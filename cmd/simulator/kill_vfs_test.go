@@ -33,7 +33,7 @@ func wantFileSystemsAsTheAPISays(t *testing.T, state string, view simulator.View
 	if !slices.Equal(published, attached) {
 		t.Errorf("mounts %v\nin the API: %v", published, attached)
 	}
-	if got := namesOf(t, filepath.Join(state, "filesystems", "*"), ""); !slices.Equal(got, all) {
+	if got := namesOf(t, filepath.Join(state, "filesystems", "*-*"), ""); !slices.Equal(got, all) {
 		t.Errorf("contents of %v\nin the API: %v", got, all)
 	}
 }
