@@ -260,11 +260,11 @@ func TestUsageIsRememberedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUsage()
 		u.note(shared, 7)
-		time.Sleep(usageAge - 1)
+		time.Sleep(usageAge - time.Millisecond)
 		if got, ok := u.recent(shared); !ok || got != 7 {
 			t.Errorf("a fresh answer: %d, %t", got, ok)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		if got, ok := u.recent(shared); ok {
 			t.Errorf("an old answer is used again: %d", got)
 		}
