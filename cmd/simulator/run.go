@@ -150,7 +150,10 @@ type server interface {
 // serve answers until ctx ends or a server fails.
 func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners, authority *connect.Authority) error {
 	admin := http.NewServeMux()
-	admin.Handle("GET /{$}", statuspage.New(cloud))
+	page := statuspage.New(cloud)
+	for _, path := range statuspage.Paths {
+		admin.Handle(path, page)
+	}
 	admin.Handle("/", cloud.AdminHandler())
 	var servers []server
 	failed := make(chan error, 4)
@@ -163,7 +166,11 @@ func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners, author
 		go func() { failed <- one.Serve(listener) }()
 	}
 	begin(l.api, func() server { return guard.Server(cloud) })
-	begin(l.admin, func() server { return guard.Server(admin) })
+	begin(l.admin, func() server {
+		one := guard.Server(admin)
+		one.RegisterOnShutdown(page.Close)
+		return one
+	})
 	begin(l.metadata, func() server { return guard.Server(metadata.New(cloud.MetadataByAddress, klog.FromContext(ctx))) })
 	begin(l.proxy, func() server { return connect.New(authority, cloud, klog.FromContext(ctx)) })
 	var err error

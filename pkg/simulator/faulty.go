@@ -127,6 +127,7 @@ func writeHalf(w http.ResponseWriter, ans answer) {
 
 // AddFault puts a fault in force and returns its ID.
 func (s *Simulator) AddFault(f Fault) (string, error) {
+	defer s.news.tell()
 	if f.Action == faults.Stale {
 		return s.faults.Add(f, s.frozen())
 	}

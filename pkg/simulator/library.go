@@ -45,10 +45,16 @@ type Request = reqlog.Entry
 type Counter = reqlog.Counter
 
 // RemoveFault ends a fault and lets go what it holds; false if there is none of that ID.
-func (s *Simulator) RemoveFault(id string) bool { return s.faults.Remove(id) }
+func (s *Simulator) RemoveFault(id string) bool {
+	defer s.news.tell()
+	return s.faults.Remove(id)
+}
 
 // ClearFaults removes all faults and lets go what they hold.
-func (s *Simulator) ClearFaults() { s.faults.Clear() }
+func (s *Simulator) ClearFaults() {
+	s.faults.Clear()
+	s.news.tell()
+}
 
 // ReleaseFault lets go the requests that a fault holds now; it stays in force for others.
 func (s *Simulator) ReleaseFault(id string) bool { return s.faults.Release(id) }

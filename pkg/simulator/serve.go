@@ -71,6 +71,7 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 	record := func() {
 		entry.Took = time.Since(entry.Began)
 		s.requests.Add(entry)
+		s.news.tell()
 	}
 	// The whole body first: a client that is killed while its request is held has sent it all the same.
 	body, tooLong := readBody(w, r, rt.maxBody)

@@ -47,8 +47,8 @@ type Simulator struct {
 	sources  atomic.Pointer[sourceList]
 	mux      *http.ServeMux
 
-	changeMu sync.Mutex
-	change   chan struct{} // closed and replaced after every change of the state
+	change news // of the state
+	news   news // of that and of requests
 
 	quirksOff sync.Map
 }
@@ -97,7 +97,7 @@ func newSimulator(cfg Config) *Simulator {
 		accountTables: newAccountTables(),
 		storageTables: newStorageTables(),
 		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
-		change: make(chan struct{}), stopped: make(chan struct{}),
+		stopped: make(chan struct{}),
 	}
 }
 
@@ -143,25 +143,16 @@ func (s *Simulator) update(change func(tx *store.Tx) error) error {
 	if err := s.store.Update(change); err != nil {
 		return err
 	}
-	s.changeMu.Lock()
-	close(s.change)
-	s.change = make(chan struct{})
-	s.changeMu.Unlock()
+	s.change.tell()
+	s.news.tell()
 	s.scheduler.Wake()
 	return nil
-}
-
-// changed gives a channel that is closed at the next change of the state.
-func (s *Simulator) changed() <-chan struct{} {
-	s.changeMu.Lock()
-	defer s.changeMu.Unlock()
-	return s.change
 }
 
 // waitUntil waits for done to become true after some change of the state, or for ctx.
 func (s *Simulator) waitUntil(ctx context.Context, done func() bool) bool {
 	for {
-		changed := s.changed()
+		changed := s.change.wait()
 		if done() {
 			return true
 		}

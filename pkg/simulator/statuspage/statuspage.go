@@ -4,23 +4,35 @@ package statuspage
 
 import (
 	"bytes"
-	_ "embed" // the page's template
+	"context"
+	_ "embed" // the page's template and script
 	"html/template"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/guard"
 )
 
 const (
 	// lastRequests is how many requests the page shows.
 	lastRequests = 50
-	// refresh is after how many seconds a browser asks again.
+	// refresh is after how many seconds a browser without scripts asks again.
 	refresh = 3
+	// maxRows bounds each table: a browser shows more only slowly, and /state has them all.
+	maxRows = 500
+	// calm is the least time between two events of one browser, and heartbeat the most: what a health check finds, and
+	// that time goes by, changes nothing that is stored.
+	calm      = 300 * time.Millisecond
+	heartbeat = 5 * time.Second
+	// patience is how long a browser may take for one event.
+	patience = 30 * time.Second
 )
 
 // Cloud is what the page needs to know; simulator.Simulator knows it.
@@ -28,32 +40,131 @@ type Cloud interface {
 	View() simulator.View
 	Requests(n int) []simulator.Request
 	Counters() map[string]simulator.Counter
+	// Changed gives a channel that is closed at the next change of any of these.
+	Changed() <-chan struct{}
 }
 
 //go:embed page.html
 var pageText string
 
+//go:embed live.js
+var script []byte
+
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock": func(t time.Time) string { return t.Format("15:04:05.000") },
 	"round": func(d time.Duration) string { return d.Round(time.Millisecond / 10).String() },
+	"head":  func(rows any) any { v := reflect.ValueOf(rows); return v.Slice(0, min(v.Len(), maxRows)).Interface() },
+	"rest":  func(rows any) int { return max(0, reflect.ValueOf(rows).Len()-maxRows) },
 }).Parse(pageText))
 
-// New serves the page.
-func New(cloud Cloud) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var text bytes.Buffer
-		if err := page.Execute(&text, contentOf(cloud, time.Now())); err != nil {
-			klog.FromContext(r.Context()).Error(err, "Writing the status page")
-			http.Error(w, "the status page cannot be written", http.StatusInternalServerError)
+// Page serves the page and what keeps it up to date. New makes one.
+type Page struct {
+	cloud  Cloud
+	mux    *http.ServeMux
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Paths are what a Page serves.
+var Paths = []string{"GET /{$}", "GET /live.js", "GET /events"}
+
+// New makes a page of the cloud.
+func New(cloud Cloud) *Page {
+	p := &Page{cloud: cloud, mux: http.NewServeMux(), closed: make(chan struct{})}
+	for i, handle := range []http.HandlerFunc{p.whole, p.script, p.events} {
+		p.mux.HandleFunc(Paths[i], handle)
+	}
+	return p
+}
+
+// ServeHTTP answers what is in Paths.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+
+// Close ends the answers that have no end of their own, for good.
+func (p *Page) Close() { p.once.Do(func() { close(p.closed) }) }
+
+func (p *Page) whole(w http.ResponseWriter, r *http.Request) {
+	text, err := p.render("page")
+	if err != nil {
+		klog.FromContext(r.Context()).Error(err, "Writing the status page")
+		http.Error(w, "the status page cannot be written", http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	// What names of objects contain is shown, never run.
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'")
+	_, _ = w.Write(text) // a browser that is gone
+}
+
+func (p *Page) script(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(script) // a browser that is gone
+}
+
+// events tells a browser of every change, as server-sent events, until either is gone.
+func (p *Page) events(w http.ResponseWriter, r *http.Request) {
+	guard.LimitBody(w)() // an answer without end
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	control := http.NewResponseController(w)
+	pulse := time.NewTimer(0)
+	defer pulse.Stop()
+	for {
+		changed := p.cloud.Changed()
+		text, err := p.render("cloud")
+		if err != nil {
+			klog.FromContext(r.Context()).Error(err, "Writing an event of the status page")
 			return
 		}
-		header := w.Header()
-		header.Set("Content-Type", "text/html; charset=utf-8")
-		header.Set("Cache-Control", "no-store")
-		// What names of objects contain is shown, never run.
-		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		_, _ = w.Write(text.Bytes()) // a browser that is gone
-	})
+		_ = control.SetWriteDeadline(time.Now().Add(patience)) // a test's recorder has none
+		if _, err := w.Write(event(text)); err != nil || control.Flush() != nil {
+			return // the browser is gone
+		}
+		pulse.Reset(calm)
+		if !p.wait(r.Context(), pulse.C, nil) {
+			return
+		}
+		pulse.Reset(heartbeat - calm)
+		if !p.wait(r.Context(), pulse.C, changed) {
+			return
+		}
+	}
+}
+
+// wait ends with one of the channels; false when the browser or the page is gone.
+func (p *Page) wait(ctx context.Context, timer <-chan time.Time, changed <-chan struct{}) bool {
+	select {
+	case <-timer:
+	case <-changed:
+	case <-ctx.Done():
+		return false
+	case <-p.closed:
+		return false
+	}
+	return true
+}
+
+// event is a text in the form of server-sent events.
+func event(text []byte) []byte {
+	var out bytes.Buffer
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			out.WriteString("data: ")
+			out.Write(line)
+			out.WriteByte('\n')
+		}
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
+}
+
+func (p *Page) render(name string) ([]byte, error) {
+	var text bytes.Buffer
+	err := page.ExecuteTemplate(&text, name, contentOf(p.cloud, time.Now()))
+	return text.Bytes(), err
 }
 
 // content is what the template shows.

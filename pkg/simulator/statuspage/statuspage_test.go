@@ -1,14 +1,17 @@
 package statuspage
 
 import (
+	"bufio"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +28,7 @@ type snapshot struct {
 func (s snapshot) View() simulator.View                   { return s.view }
 func (s snapshot) Requests(int) []simulator.Request       { return s.requests }
 func (s snapshot) Counters() map[string]simulator.Counter { return s.counters }
+func (s snapshot) Changed() <-chan struct{}               { return nil }
 
 func render(t *testing.T, cloud Cloud) (text, plain string, header http.Header) {
 	t.Helper()
@@ -127,6 +131,80 @@ func TestPageShowsTheCloud(t *testing.T) {
 	}
 }
 
+// changing is a cloud that changes when the test says so.
+type changing struct {
+	snapshot
+	mu      *sync.Mutex
+	changed chan struct{}
+}
+
+func (c *changing) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// TestEventsFollowTheCloud: a browser gets the cloud at once and again after a change, and is let go at the end.
+func TestEventsFollowTheCloud(t *testing.T) {
+	cloud := &changing{snapshot: busyCloud(), mu: &sync.Mutex{}, changed: make(chan struct{})}
+	page := New(cloud)
+	server := httptest.NewServer(page)
+	t.Cleanup(server.Close)
+	resp, err := http.Get(server.URL + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("headers %v", resp.Header)
+	}
+	stream := bufio.NewReader(resp.Body)
+	next := func() (data string) {
+		for {
+			line, err := stream.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line == "\n" {
+				return data
+			}
+			text, ok := strings.CutPrefix(line, "data: ")
+			if !ok {
+				t.Fatalf("line %q", line)
+			}
+			data += text
+		}
+	}
+	if data := next(); !strings.Contains(data, "worker-1") || strings.Contains(data, "<html") {
+		t.Errorf("event %q", data)
+	}
+	cloud.mu.Lock()
+	close(cloud.changed)
+	cloud.changed = make(chan struct{})
+	cloud.mu.Unlock()
+	if data := next(); !strings.Contains(data, "worker-1") {
+		t.Errorf("event %q", data)
+	}
+	page.Close()
+	if _, err := io.ReadAll(stream); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+// TestLargeClouds: a table has an end, and says so.
+func TestLargeClouds(t *testing.T) {
+	var cloud snapshot
+	for i := range maxRows + 7 {
+		cloud.view.Instances = append(cloud.view.Instances, simulator.InstanceView{Label: fmt.Sprintf("row-%d-", i)})
+		cloud.view.Blocks = append(cloud.view.Blocks, simulator.BlockView{Label: fmt.Sprintf("disk-%d-", i)})
+	}
+	text, plain, _ := render(t, cloud)
+	if strings.Count(plain, "row-") != maxRows || strings.Count(plain, "disk-") != maxRows || strings.Count(plain, "and 7 more") != 2 {
+		t.Errorf("%d instances and %d disks are shown", strings.Count(plain, "row-"), strings.Count(plain, "disk-"))
+	}
+	wellFormed(t, text)
+}
+
 func TestPageOfAnEmptyCloud(t *testing.T) {
 	text, plain, _ := render(t, snapshot{})
 	for _, part := range []string{"Instances (0) none", "Load balancers (0) none", "Last requests, newest first none"} {
@@ -160,7 +238,7 @@ func TestNamesAreTextAndNeverMarkup(t *testing.T) {
 	cloud.view.Instances[0].Label, cloud.view.Blocks[0].Label, cloud.view.LoadBalancers[0].Label = evil, evil, evil
 	cloud.view.Blocks[0].Holder, cloud.requests[0].Path, cloud.requests[0].UserAgent = evil, "/"+evil, evil
 	text, _, header := render(t, cloud)
-	if strings.Contains(text, "<script") {
+	if strings.Count(text, "<script") != 1 { // the page's own
 		t.Error("a label became markup")
 	}
 	if strings.Count(text, "&lt;script&gt;") != 6 {
