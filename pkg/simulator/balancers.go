@@ -22,6 +22,9 @@ type loadBalancer struct {
 	// ActivatingUntil is when the nodes of a changed node count are up.
 	ActivatingUntil time.Time `json:"activating_until"`
 
+	// Reverse is the names of its addresses.
+	Reverse reverseDNS `json:"reverse_dns,omitzero"`
+
 	balancerSettings
 }
 
@@ -41,6 +44,8 @@ type balancerSettings struct {
 	Firewall      []balancerFirewallRule `json:"firewall"`
 	Instances     []string               `json:"instances"`
 	Certificate   *certificate           `json:"certificate,omitempty"`
+	AutoSSL       autoSSL                `json:"auto_ssl,omitzero"`
+	Global        []globalRegion         `json:"global_regions,omitempty"`
 	// VPC is where the backends are reached, "" for their public addresses.
 	VPC string `json:"vpc,omitempty"`
 }
@@ -122,8 +127,8 @@ func (s *Simulator) showBalancer(l loadBalancer) any {
 		"health_check": l.HealthCheck, "has_ssl": l.Certificate != nil, "http2": l.HTTP2, "http3": l.HTTP3,
 		"nodes": l.Nodes, "forwarding_rules": orEmpty(l.Rules), "firewall_rules": orEmpty(l.Firewall),
 		"instances":      orEmpty(l.Instances),
-		"auto_ssl":       map[string]any{"domain_zone": "", "domain_sub": "", "domain": ""},
-		"global_regions": []string{},
+		"auto_ssl":       l.AutoSSL,
+		"global_regions": orEmpty(l.Global),
 		"node_ips":       map[string]any{"v4": v4s, "v6": v6s, "private": []string{}},
 	}
 	if !s.keeps(quirkLBObjects) {
@@ -249,7 +254,7 @@ func (s *Simulator) deleteBalancer(c *call) (int, any, error) {
 func (s *Simulator) deleteBalancerSSL(c *call) (int, any, error) {
 	err := s.changeBalancer(c.id(), func(_ *store.Tx, l *loadBalancer) error {
 		without := l.balancerSettings
-		without.Certificate = nil
+		without.Certificate, without.AutoSSL = nil, autoSSL{} // else it would be there again at the next renewal
 		if bad := s.checkSSL(without); bad != nil {
 			return bad
 		}

@@ -29,7 +29,7 @@ type balancerRequest struct {
 	SSL           *sslRequest             `json:"ssl"`
 	AutoSSL       *autoSSLRequest         `json:"auto_ssl"`
 	VPC           *string                 `json:"vpc"`
-	GlobalRegions []any                   `json:"global_regions"`
+	GlobalRegions *[]globalRegion         `json:"global_regions"`
 }
 
 type stickyRequest struct {
@@ -103,9 +103,16 @@ func (s *Simulator) applyRequest(tx *store.Tx, region string, b balancerSettings
 		if bad != nil {
 			return b, bad
 		}
-		b.Certificate = cert
+		b.Certificate, b.AutoSSL = cert, autoSSL{}
 	}
-	if bad := unsupported(req); bad != nil {
+	if req.AutoSSL != nil {
+		var bad *wire.Error
+		if b, bad = s.applyAutoSSL(tx, b, req); bad != nil {
+			return b, bad
+		}
+	}
+	set(&b.Global, req.GlobalRegions)
+	if bad := s.checkGlobal(tx, region, b.Global); bad != nil {
 		return b, bad
 	}
 	set(&b.VPC, req.VPC)
@@ -116,17 +123,6 @@ func (s *Simulator) applyRequest(tx *store.Tx, region string, b balancerSettings
 		return b, bad
 	}
 	return b, s.checkBalancer(b)
-}
-
-// unsupported refuses what this cloud has no part for, instead of ignoring it.
-func unsupported(req balancerRequest) *wire.Error {
-	switch {
-	case req.AutoSSL != nil && req.AutoSSL.Zone != "":
-		return wire.BadRequest("auto_ssl: the domain is not hosted on Vultr DNS.")
-	case len(req.GlobalRegions) > 0:
-		return wire.BadRequest("global_regions are not available.")
-	}
-	return nil
 }
 
 func (s *Simulator) applyHealth(h balancerHealth, req healthRequest) balancerHealth {

@@ -98,14 +98,23 @@ func (s *Simulator) getBalancerFirewall(c *call) (int, any, error) {
 	return http.StatusOK, map[string]any{"firewall_rule": l.Firewall[i]}, nil
 }
 
+// createBalancerFirewall takes one rule, as the API's description says, or a list, as govultr sends it.
 func (s *Simulator) createBalancerFirewall(c *call) (int, any, error) {
-	var rule balancerFirewallRule
-	if err := c.decode(&rule); err != nil {
+	var req struct {
+		balancerFirewallRule
+		Rules []balancerFirewallRule `json:"firewall_rules"`
+	}
+	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	rule = rule.withID(nil)
+	if len(req.Rules) == 0 {
+		req.Rules = []balancerFirewallRule{req.balancerFirewallRule}
+	}
+	for i := range req.Rules {
+		req.Rules[i] = req.Rules[i].withID(nil)
+	}
 	err := s.changeBalancer(c.id(), func(_ *store.Tx, l *loadBalancer) error {
-		l.Firewall = append(slices.Clone(l.Firewall), rule)
+		l.Firewall = append(slices.Clone(l.Firewall), req.Rules...)
 		if bad := s.checkBalancer(l.balancerSettings); bad != nil {
 			return bad
 		}
@@ -114,7 +123,7 @@ func (s *Simulator) createBalancerFirewall(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return s.accepted(), map[string]any{"firewall_rule": rule}, nil
+	return s.accepted(), map[string]any{"firewall_rule": req.Rules[0], "firewall_rules": req.Rules}, nil
 }
 
 func (s *Simulator) deleteBalancerFirewall(c *call) (int, any, error) {

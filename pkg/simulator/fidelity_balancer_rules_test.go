@@ -91,6 +91,10 @@ var balancerRuleTraits = []trait{
 		w.patchBalancer(id, `{"ssl_redirect":false,`+rules(fwd("http", 80, "http"))+`}`).has("load_balancer.has_ssl", true)
 		w.delete("/v2/load-balancers/" + id + "/ssl").is(204)
 		w.balancer(id).has("load_balancer.has_ssl", false)
+		w.balancerWith(400, `"auto_ssl":{"domain_zone":"example.com","domain_sub":"www"},`+rules(fwd("https", 443, "http"))).refusedSaying(400, "not hosted")
+		w.post("/v2/domains", `{"domain":"example.com"}`).is(201)
+		w.balancerWith(202, `"auto_ssl":{"domain_zone":"example.com","domain_sub":"www"},`+rules(fwd("https", 443, "http"))).
+			has("load_balancer.has_ssl", true).has("load_balancer.auto_ssl.domain", "www.example.com")
 		w.sslForms()
 	}},
 	{name: "16-http2-http3", test: func(w *world) {

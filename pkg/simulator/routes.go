@@ -37,7 +37,7 @@ var resources = []resource{
 	{"Block storage", blockRoutes},
 	{"Block snapshots", snapshotRoutes},
 	{"File systems (VFS)", fileSystemRoutes},
-	{"Load balancers", slices.Concat(balancerRoutes, balancerRuleRoutes)},
+	{"Load balancers", slices.Concat(balancerRoutes, balancerRuleRoutes, balancerExtraRoutes)},
 	{"VPCs", vpcRoutes},
 	{"Firewall groups", firewallRoutes},
 	{"Reserved IPs", reservedIPRoutes},
