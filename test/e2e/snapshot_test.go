@@ -63,13 +63,14 @@ func (s snapshot) sameAs(t *testing.T) {
 	}
 }
 
-// processes are those that have to do with the cache or live in a cluster's cgroup,
-// as all of a cluster do, containers included; the rest is no business of ours.
+// processes are those that have to do with a run's directory or live in a cluster's
+// cgroup, as all of a cluster do, containers included; the rest is no business of ours.
 func processes(s snapshot) error {
 	dir, err := cache.Dir()
 	if err != nil {
 		return err
 	}
+	dir = filepath.Join(dir, "runs") + "/"
 	pids, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return err

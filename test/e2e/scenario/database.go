@@ -130,6 +130,8 @@ func databaseMoves(ctx context.Context, w *World) (string, error) {
 	if err := w.hasRecords(ctx, pod, "first"); err != nil {
 		return "", err
 	}
+	driver, _ := w.Report.driver.life()
+	w.Report.Add("the driver's calls for both, made, attached and moved, took %.2f times the platform's %d s", driver/movedSeconds, movedSeconds)
 	return fmt.Sprintf("from %s to %s", from, pod.Spec.NodeName), w.addRecord(ctx, pod, "second")
 }
 

@@ -5,6 +5,8 @@ import "fmt"
 // Report collects the figures that steps measure, for the end of a run.
 type Report struct {
 	lines []string
+	// driver are the times of the driver's calls in what was timed.
+	driver rpcTimes
 	// serviceCalls are the calls of the web Service's life so far.
 	serviceCalls calls
 }

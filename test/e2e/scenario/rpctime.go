@@ -74,6 +74,17 @@ func (r rpcTimes) since(before rpcTimes) rpcTimes {
 	return added
 }
 
+// plus joins the times of two stretches.
+func (r rpcTimes) plus(more rpcTimes) rpcTimes {
+	sum := rpcTimes{}
+	for _, part := range []rpcTimes{r, more} {
+		for method, seconds := range part {
+			sum[method] += seconds
+		}
+	}
+	return sum
+}
+
 // life is the sum over the methods of a volume's life, and each one's share.
 func (r rpcTimes) life() (float64, string) {
 	total, parts := 0.0, []string{}

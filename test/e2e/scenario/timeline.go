@@ -72,10 +72,13 @@ func (w *World) timed(ctx context.Context, what, pod string, do func(context.Con
 		return err
 	}
 	after, err := w.rpcTimes(ctx)
-	if err == nil {
-		w.Report.Add("%s", t.text(what, after.since(before)))
+	if err != nil {
+		return err
 	}
-	return err
+	added := after.since(before)
+	w.Report.Add("%s", t.text(what, added))
+	w.Report.driver = w.Report.driver.plus(added)
+	return nil
 }
 
 // follow begins to watch.
