@@ -148,6 +148,7 @@ func delayFlags(d *simulator.Delays) []delayFlag {
 		{"start", &d.Start, "until a started instance is running"},
 		{"reboot", &d.Reboot, "until a rebooted instance is running"},
 		{"instance-details", &d.InstanceDetails, "until an active instance's backup schedule is there"},
+		{"firewall", &d.Firewall, "until changed firewall rules take effect"},
 		{"user-data", &d.UserData, "until the metadata shows changed user data"},
 		{"departure", &d.Departure, "how long what was destroyed counts against limits"},
 		{"vpc-address", &d.VPCAddress, "until a new instance's address in a VPC is visible"},

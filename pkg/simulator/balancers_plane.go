@@ -93,6 +93,7 @@ func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
 	for _, id := range l.Instances {
 		if i, ok := s.instances.Get(id); ok && i.running() && !i.Deleting && (l.VPC == "" || i.touches(l.VPC)) {
 			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: i.MainIP})
+			spec.Dropped = append(spec.Dropped, s.drops(l, i)...)
 		} else if m, ok := s.metals.Get(id); ok && m.running() && (l.VPC == "" || m.touches(l.VPC)) {
 			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: m.MainIP})
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +56,18 @@ func (m *memoryBalancers) setFail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = err
+}
+
+// dropped gives what backends' firewalls drop of a load balancer's traffic.
+func (m *memoryBalancers) dropped(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []string
+	for _, d := range m.specs[id].Dropped {
+		out = append(out, fmt.Sprint(d.Port, " ", d.UDP))
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ", ")
 }
 
 // backends gives the addresses that a load balancer sends traffic to, "gone" without a load balancer.

@@ -79,8 +79,7 @@ func (s *Simulator) newCluster(tx *store.Tx, req clusterRequest) (cluster, error
 		}
 	}
 	if req.EnableFirewall {
-		g := firewallGroup{head: s.newHead(), Description: "Cluster " + l.ID}
-		g.Modified = g.Created
+		g := s.clusterFirewall(l)
 		s.firewalls.Put(tx, g.ID, g)
 		l.FirewallGroup = g.ID
 	}
@@ -91,6 +90,19 @@ func (s *Simulator) newCluster(tx *store.Tx, req clusterRequest) (cluster, error
 		}
 	}
 	return l, nil
+}
+
+// clusterFirewall is the group of a cluster's nodes. It admits node ports; which rules the platform's has is unknown.
+func (s *Simulator) clusterFirewall(l cluster) firewallGroup {
+	g := firewallGroup{head: s.newHead(), Description: "Cluster " + l.ID}
+	g.Modified = g.Created
+	for _, protocol := range portProtocols {
+		g.LastRule++
+		g.Rules = append(g.Rules, firewallRule{
+			ID: g.LastRule, Filter: firewallSpec{IPType: "v4", Protocol: protocol, Port: "30000:32767", Subnet: noAddress},
+		})
+	}
+	return g
 }
 
 // withNewPool is the cluster with one more pool, whose nodes begin to be made.

@@ -80,6 +80,7 @@ type Delays struct {
 	Reboot        time.Duration
 
 	InstanceDetails time.Duration // until a new, active instance's backup-schedule is there
+	Firewall        time.Duration // until changed firewall rules take effect
 	UserData        time.Duration // until the metadata service shows changed user data
 	Departure       time.Duration // how long what was destroyed still counts against limits and keeps its VPCs
 	VPCAddress      time.Duration // until a new instance's address in a VPC is visible
@@ -111,6 +112,7 @@ func DefaultDelays() Delays {
 		Reboot:        2 * time.Second,
 
 		InstanceDetails: 10 * time.Second,
+		Firewall:        12 * time.Second,
 		UserData:        4 * time.Second,
 		Departure:       15 * time.Second,
 		VPCAddress:      6 * time.Second,

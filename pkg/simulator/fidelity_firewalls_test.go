@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
@@ -41,11 +42,62 @@ var firewallTraits = []trait{
 		w.get("/v2/firewalls/" + g).is(404)
 		w.instance(id).has("instance.firewall_group_id", "")
 	}},
+	{name: "18-vpc-not-filtered", config: simulator.Config{Balancers: filtered}, test: func(w *world) {
+		g, v := w.group(), w.vpc()
+		if _, dropped := w.behind(g, v, ""); dropped() != "30053 true, 31080 false" {
+			w.Errorf("through the public interface: dropped %q", dropped())
+		}
+		if _, dropped := w.behind(g, v, `,"vpc":"`+v+`"`); dropped() != "" {
+			w.Errorf("through the VPC: dropped %q", dropped())
+		}
+	}},
 	{name: "18-no-instance-count", test: func(w *world) {
 		g := w.group()
 		r := w.get("/v2/firewalls/"+g).is(200).has("firewall_group.rule_count", 0).has("firewall_group.max_rule_count", 50)
 		r.has("firewall_group.instance_count", missing)
 	}},
+}
+
+// filtered is what the firewall groups of backends drop, by the data plane.
+var filtered = &memoryBalancers{specs: map[string]simulator.BalancerSpec{}}
+
+// behind makes a load balancer before an instance in a VPC, and tells what the instance's firewall group drops.
+func (w *world) behind(group, vpc string, lbBody string) (id string, dropped func() string) {
+	w.Helper()
+	i := w.member(vpc, `,"firewall_group_id":"`+group+`"`)
+	id = w.newBalancer(`{"region":"ewr","instances":["` + i + `"],"health_check":{"protocol":"tcp","port":31080},
+		"forwarding_rules":[` + webRule + `,{"frontend_protocol":"udp","frontend_port":53,"backend_protocol":"udp","backend_port":30053}]` + lbBody + `}`)
+	w.pass(time.Second)
+	return id, func() string { return filtered.dropped(id) }
+}
+
+func TestFirewallGroupsAgainstLoadBalancers(t *testing.T) {
+	bubble(t, simulator.Config{Balancers: filtered}, func(w *world) {
+		g := w.group()
+		rules := "/v2/firewalls/" + g + "/rules"
+		id, dropped := w.behind(g, w.vpc(), "")
+		expect := func(when, want string) {
+			w.Helper()
+			w.pass(time.Minute)
+			if got := dropped(); got != want {
+				t.Errorf("%s: dropped %q, want %q", when, got, want)
+			}
+		}
+		expect("empty group", "30053 true, 31080 false")
+		w.post(rules, `{"ip_type":"v4","protocol":"tcp","port":"30000:32767","subnet":"192.0.2.0","subnet_size":24}`).is(201)
+		expect("from elsewhere", "30053 true, 31080 false")
+		n := w.post(rules, `{"ip_type":"v4","protocol":"tcp","port":"30000:32767","subnet":"127.64.0.0","subnet_size":16}`).is(201).at("firewall_rule.id")
+		w.pass(5 * time.Second)
+		if dropped() != "30053 true, 31080 false" {
+			t.Error("the rule takes effect at once")
+		}
+		expect("from the load balancer's network", "30053 true")
+		w.delete(rules + "/" + fmt.Sprint(n)).is(204)
+		w.post(rules, `{"ip_type":"v4","protocol":"udp","port":"30053","subnet":"0.0.0.0","subnet_size":0,"source":"`+id+`"}`).is(201)
+		expect("from this load balancer", "31080 false")
+		w.delete("/v2/firewalls/" + g).is(204)
+		expect("no group", "")
+	})
 }
 
 func TestFirewallGroups(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
 
-// firewallGroup is a set of rules that instances refer to. It is in the API only: what it does not admit still reaches
-// the instance.
+// firewallGroup is a set of rules that instances refer to. It holds for what comes through load balancers; what comes
+// to an instance directly is not filtered.
 type firewallGroup struct {
 	head
 	Description string         `json:"description"`
@@ -100,13 +100,13 @@ func (s *Simulator) createFirewallGroup(c *call) (int, any, error) {
 }
 
 // changeFirewallGroup runs a change of a group that exists.
-func (s *Simulator) changeFirewallGroup(id string, change func(g *firewallGroup) error) error {
+func (s *Simulator) changeFirewallGroup(id string, change func(tx *store.Tx, g *firewallGroup) error) error {
 	return s.update(func(tx *store.Tx) error {
 		g, ok := s.firewalls.GetIn(tx, id)
 		if !ok {
 			return errNoFirewallGroup
 		}
-		if err := change(&g); err != nil {
+		if err := change(tx, &g); err != nil {
 			return err
 		}
 		g.Modified = time.Now()
@@ -120,7 +120,7 @@ func (s *Simulator) updateFirewallGroup(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	err := s.changeFirewallGroup(c.id(), func(g *firewallGroup) error {
+	err := s.changeFirewallGroup(c.id(), func(_ *store.Tx, g *firewallGroup) error {
 		g.Description = s.truncated(req.Description, maxDescription)
 		return nil
 	})
@@ -142,6 +142,7 @@ func (s *Simulator) deleteFirewallGroup(c *call) (int, any, error) {
 			}
 			i.FirewallGroup = ""
 			s.instances.Put(tx, id, i)
+			s.filterAnew(tx, id)
 		}
 		s.firewalls.Delete(tx, c.id())
 		return nil
@@ -190,7 +191,7 @@ func (s *Simulator) createFirewallRule(c *call) (int, any, error) {
 		return 0, nil, bad
 	}
 	r := firewallRule{Notes: req.Notes, Filter: spec}
-	err := s.changeFirewallGroup(c.id(), func(g *firewallGroup) error {
+	err := s.changeFirewallGroup(c.id(), func(tx *store.Tx, g *firewallGroup) error {
 		same := func(o firewallRule) bool { return o.Filter == spec }
 		if slices.ContainsFunc(g.Rules, same) && s.keeps(quirkDuplicateRule) {
 			return wire.BadRequest("This rule is already defined ")
@@ -201,6 +202,7 @@ func (s *Simulator) createFirewallRule(c *call) (int, any, error) {
 		g.LastRule++
 		r.ID = g.LastRule
 		g.Rules = append(slices.Clone(g.Rules), r)
+		s.filterAnew(tx, s.guardedBy(tx, g.ID)...)
 		return nil
 	})
 	if err != nil {
@@ -210,12 +212,13 @@ func (s *Simulator) createFirewallRule(c *call) (int, any, error) {
 }
 
 func (s *Simulator) deleteFirewallRule(c *call) (int, any, error) {
-	err := s.changeFirewallGroup(c.id(), func(g *firewallGroup) error {
+	err := s.changeFirewallGroup(c.id(), func(tx *store.Tx, g *firewallGroup) error {
 		n := g.find(c.req.PathValue("rule"))
 		if n < 0 {
 			return errNoGroupRule
 		}
 		g.Rules = slices.Delete(slices.Clone(g.Rules), n, n+1)
+		s.filterAnew(tx, s.guardedBy(tx, g.ID)...)
 		return nil
 	})
 	return s.noContent(), nil, err

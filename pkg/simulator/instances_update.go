@@ -90,6 +90,7 @@ func (s *Simulator) updatedInstance(tx *store.Tx, i instance, req updateInstance
 			return i, bad
 		}
 		i.FirewallGroup = *req.Firewall
+		s.filterAnew(tx, i.ID)
 	}
 	i.Backups = i.backupsAfter(req.Backups)
 	if req.UserData != nil {

@@ -135,6 +135,15 @@ type BalancerSpec struct {
 	// rule admits nobody.
 	Firewall []BalancerFirewallRule
 	Backends []BalancerBackend
+	// Dropped is what the backends' own firewalls let vanish of the load balancer's traffic.
+	Dropped []BalancerDrop
+}
+
+// BalancerDrop is a port of a backend that its firewall lets no traffic of the load balancer reach.
+type BalancerDrop struct {
+	Address string
+	Port    int
+	UDP     bool // TCP otherwise
 }
 
 // BalancerRule is one listener and where it sends traffic: to BackendPort of every backend.

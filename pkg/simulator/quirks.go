@@ -85,6 +85,7 @@ const (
 	quirkSourceEcho      quirk = "18-source-echo"
 	quirkGroupInUse      quirk = "18-delete-in-use"
 	quirkNoInstanceCount quirk = "18-no-instance-count"
+	quirkVPCNotFiltered  quirk = "18-vpc-not-filtered"
 
 	quirkRegionCode   quirk = "19-region-code"
 	quirkInstanceV2ID quirk = "19-instance-v2-id"

@@ -58,6 +58,7 @@ const (
 	jobClusterReady = "cluster-ready"
 
 	jobDeparture  = "departure"
+	jobFirewall   = "firewall"
 	jobVPCAddress = "vpc-address"
 	jobVPCMove    = "vpc-move"
 )
@@ -102,6 +103,7 @@ var transitions = map[string]transition{
 	jobClusterReady: (*Simulator).readyCluster,
 
 	jobDeparture:  (*Simulator).finishDeparture,
+	jobFirewall:   (*Simulator).finishFirewall,
 	jobVPCAddress: (*Simulator).showVPCAddresses,
 	jobVPCMove:    (*Simulator).finishMove,
 }

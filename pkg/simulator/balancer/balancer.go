@@ -70,7 +70,7 @@ func (b *balancer) datagramsCollide(wanted *settings) bool {
 }
 
 func (b *balancer) switchTo(wanted *settings) {
-	dial := dialFrom(wanted.own)
+	dial := b.guarded(dialFrom(wanted.own))
 	options := upstreamOptions{own: wanted.own, proxyProtocol: wanted.spec.ProxyProtocol}
 	before := b.upstream.Load()
 	if before == nil || before.made != options {

@@ -24,6 +24,7 @@ type settings struct {
 	tcp, udp    map[int]simulator.BalancerRule // by frontend port
 	quic        map[int]bool                   // ports with HTTP/3
 	firewall    firewall
+	dropped     dropped
 	certificate *tls.Certificate
 	// redirectPort is the port of the first https rule, 0 for no redirect.
 	redirectPort int
@@ -58,7 +59,7 @@ func (e endpoint) all() []netip.Addr {
 // compile validates a spec and names every fault.
 func compile(spec simulator.BalancerSpec) (*settings, error) {
 	s := &settings{
-		spec: spec, timeout: spec.Timeout, firewall: newFirewall(spec.Firewall),
+		spec: spec, timeout: spec.Timeout, firewall: newFirewall(spec.Firewall), dropped: newDropped(spec.Dropped),
 		tcp: map[int]simulator.BalancerRule{}, udp: map[int]simulator.BalancerRule{}, quic: map[int]bool{},
 	}
 	if s.timeout <= 0 {

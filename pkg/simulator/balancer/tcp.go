@@ -129,7 +129,7 @@ func (f *tcpFront) forward(s *settings, rule simulator.BalancerRule, client *tra
 
 func (f *tcpFront) dial(s *settings, rule simulator.BalancerRule, one *member, client net.Conn) (*net.TCPConn, error) {
 	target := net.JoinHostPort(one.backend.Address, strconv.Itoa(rule.BackendPort))
-	conn, err := dialFrom(s.own)(f.ctx, "tcp", target)
+	conn, err := f.b.guarded(dialFrom(s.own))(f.ctx, "tcp", target)
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (f *udpFront) sessionOf(s *settings, rule simulator.BalancerRule, client ne
 
 func (f *udpFront) open(s *settings, one *member, backendPort int) (*session, error) {
 	target := hostWithPort(one.backend.Address, backendPort)
-	conn, err := dialFrom(s.own)(context.Background(), "udp", target) // sends nothing and waits for nobody
+	conn, err := f.b.guarded(dialFrom(s.own))(context.Background(), "udp", target) // sends nothing and waits for nobody
 	if err != nil {
 		return nil, err
 	}

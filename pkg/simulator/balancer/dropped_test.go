@@ -1,0 +1,39 @@
+package balancer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// A backend whose own firewall drops what comes is as one that does not answer: not healthy, and without traffic. When
+// the firewall changes, so does that, while the load balancer goes on.
+func TestBackendBehindAFirewall(t *testing.T) {
+	addresses, port := group(t, 2)
+	r := newRig(t, rule("tcp", port, port))
+	r.spec.HealthCheck = simulator.BalancerHealthCheck{
+		Protocol: "tcp", Port: port, Interval: 20 * time.Millisecond, Timeout: 2 * time.Second, UnhealthyThreshold: 1, HealthyThreshold: 1,
+	}
+	for _, address := range addresses {
+		echo(t, address, port)
+	}
+	r.backends(addresses)
+	r.spec.Dropped = []simulator.BalancerDrop{{Address: addresses[0], Port: port}}
+	r.apply()
+	r.await(1)
+	for _, b := range r.plane.Health(r.spec.ID) {
+		if b.Healthy != (b.Address == addresses[1]) {
+			t.Errorf("backend %+v", b)
+		}
+	}
+	r.spec.Dropped = nil
+	r.apply()
+	r.await(2)
+	r.spec.Dropped = []simulator.BalancerDrop{{Address: addresses[0], Port: port}, {Address: addresses[1], Port: port}}
+	r.apply()
+	r.await(0)
+	r.spec.Dropped = []simulator.BalancerDrop{{Address: addresses[0], Port: port, UDP: true}}
+	r.apply()
+	r.await(2)
+}
