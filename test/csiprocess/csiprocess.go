@@ -50,9 +50,28 @@ type Driver struct {
 	Args      []string
 }
 
+// Process is a running driver.
+type Process struct {
+	cmd    *exec.Cmd
+	killed bool
+}
+
+// PID is the process's ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the process at once, wherever it is, and returns when it is gone.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.killed = true
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait() // it says that it was killed
+}
+
 // Start starts the process and waits until it is ready. It ends with the test, which fails if the process did not end
-// well or wrote the API key into its log. It gives the process's ID.
-func Start(t testing.TB, d Driver) int {
+// well, unless it was killed, or wrote the API key into its log.
+func Start(t testing.TB, d Driver) *Process {
 	t.Helper()
 	log, err := os.Create(d.Socket + ".log")
 	if err != nil {
@@ -69,21 +88,24 @@ func Start(t testing.TB, d Driver) int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(errors.Join(err, log.Close()))
 	}
+	p := &Process{cmd: cmd}
 	t.Cleanup(func() {
-		end(t, cmd)
+		if !p.killed {
+			p.end(t)
+		}
 		_ = log.Close() // written by the driver
 		checkLog(t, d.Socket)
 	})
 	awaitReady(t, d.Socket)
-	return cmd.Process.Pid
+	return p
 }
 
-func end(t testing.TB, cmd *exec.Cmd) {
+func (p *Process) end(t testing.TB) {
 	t.Helper()
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Errorf("the driver ended early: %v", err)
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the driver did not end well: %v", err)
 	}
 }

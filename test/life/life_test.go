@@ -1,4 +1,5 @@
-// Package life measures one volume's life: how much longer the driver takes than the platform, and how many API calls.
+// Package life measures one volume's life: how much longer the driver takes than the platform, and how many API calls;
+// and what becomes of it when a controller is killed.
 //
 // The driver is the built program, as a controller and a node process; the cloud is simulated at its real pace, with
 // real disks. The calls are those of the official sidecars and the kubelet.
@@ -98,7 +99,7 @@ func newRig(b *testing.B) *rig {
 		"--mode=node", "--metadata-url=" + cloud.MetadataURL(r.instance), "--device-dir=" + filepath.Join(disks, "devices"),
 		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"), "--plugin-registration-dir=",
 	}}
-	r.nodePID = csiprocess.Start(b, node)
+	r.nodePID = csiprocess.Start(b, node).PID()
 	controller := csiprocess.Driver{
 		Binary: binary, Socket: filepath.Join(dir, "controller.sock"), Env: []string{"VULTR_API_KEY=" + cloud.Key},
 		Args: []string{"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + cloud.URL, "--region=" + region},
@@ -146,14 +147,18 @@ func (l life) String() string {
 	return b.String()
 }
 
+func writer(fsType string) *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: fsType}},
+	}
+}
+
 // live lives one volume's life.
 func (r *rig) live(b *testing.B, name string, k kind) life {
 	b.Helper()
 	var l life
-	capability := &csi.VolumeCapability{
-		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
-		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: k.fsType}},
-	}
+	capability := writer(k.fsType)
 	created := rpc(b, r, &l, r.controller.CreateVolume, &csi.CreateVolumeRequest{
 		Name: name, VolumeCapabilities: []*csi.VolumeCapability{capability}, CapacityRange: &csi.CapacityRange{RequiredBytes: 10 * gib},
 		// With WaitForFirstConsumer the provisioner names the region of the node that was chosen.
