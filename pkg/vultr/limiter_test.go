@@ -145,7 +145,7 @@ func TestPaceHalvesOnceAndRisesSlowly(t *testing.T) {
 		last, p.pressed = p.rate, true
 		now = now.Add(paceWindow)
 		p.rise(now)
-		if d := p.rate - last; d > quickRise+1e-9 || (last >= nearRefused*p.refused && d > slowRise+1e-9) {
+		if d := p.rate - last; d > mostRise+1e-9 || (last >= nearRefused*p.refused && d > slowRise/last+1e-9) {
 			t.Fatalf("from %v to %v in one step", last, p.rate)
 		}
 	}

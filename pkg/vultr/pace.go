@@ -7,16 +7,21 @@ const (
 	paceWindow = time.Second
 	minRate    = 0.5
 	// quickRise is used well below the rate that was refused last, slowRise near it: probing the limit gently keeps
-	// refusals rare where several clients share one address.
-	quickRise, slowRise = 0.5, 0.1
+	// refusals rare where several clients share one address. Both are divided by the rate: of those clients, the one
+	// that has less catches up with the one that has more.
+	quickRise, slowRise = 6, 1
+	mostRise            = 1 // request/s in one window
 	nearRefused         = 0.8
+	// refusedFades is what each refusal leaves of the memory of a higher rate. Two refusals in a row, which are bad luck
+	// more than a sign of the limit, then don't hold a client down for long.
+	refusedFades = 0.85
 )
 
 // pace is the allowed rate in requests per second: it halves when the API refuses and rises slowly while there is
 // demand. It only decides; limiter acts.
 type pace struct {
 	rate, ceiling float64
-	// refused is the rate at the last refusal, 0 before the first.
+	// refused is the highest rate that was refused lately, 0 before the first refusal.
 	refused float64
 	// fell is when that was.
 	fell time.Time
@@ -37,11 +42,11 @@ func (p *pace) rise(now time.Time) float64 {
 	}
 	p.changed = now
 	if p.pressed {
-		step := quickRise
+		rise := float64(quickRise)
 		if p.refused > 0 && p.rate >= nearRefused*p.refused {
-			step = slowRise
+			rise = slowRise
 		}
-		p.rate = min(p.rate+step, p.ceiling)
+		p.rate = min(p.rate+min(rise/p.rate, mostRise), p.ceiling)
 	}
 	p.pressed = false
 	return p.rate
@@ -53,7 +58,7 @@ func (p *pace) fall(sent, now time.Time) bool {
 	if !p.fell.IsZero() && !sent.After(p.fell) {
 		return false
 	}
-	p.refused, p.fell = p.rate, now
+	p.refused, p.fell = max(p.rate, refusedFades*p.refused), now
 	p.rate = max(p.rate/2, minRate)
 	p.changed = now
 	p.pressed = false

@@ -1,0 +1,4 @@
+package vultr
+
+// NewClientOver makes a Client over any network.
+var NewClientOver = newClient
