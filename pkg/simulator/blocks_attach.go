@@ -151,6 +151,7 @@ func (s *Simulator) aroundRestart(ctx context.Context, server instance, live boo
 func (s *Simulator) countRestart(tx *store.Tx, instanceID string, restarted bool) {
 	if restarted {
 		s.changeInstance(tx, instanceID, func(i *instance) { i.Reboots++ })
+		s.bootSeesGrowth(tx, instanceID)
 	}
 }
 

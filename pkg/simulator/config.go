@@ -26,8 +26,8 @@ type Config struct {
 	TimeScale float64
 	// Delays is how long things take; the zero value means DefaultDelays.
 	Delays Delays
-	// GrowOnReattach lets a guest see a volume's new size only when it is attached again, instead of after
-	// Delays.GuestGrowth.
+	// GrowOnReattach lets a guest see a volume's new size only when it is attached again or the guest restarts, instead
+	// of after Delays.GuestGrowth.
 	GrowOnReattach bool
 	// LegacyVPC2 answers the routes of VPC 2.0 that released clients still read with an empty list. The platform took
 	// them away.

@@ -78,6 +78,16 @@ func (s *Simulator) refreshGuest(ctx context.Context, job jobs.Job) (commit, err
 	return nil, s.cfg.Disks.Refresh(ctx, b.ID)
 }
 
+// bootSeesGrowth lets a guest that starts anew see the present sizes of its volumes, as a kernel does that looks at its
+// devices for the first time.
+func (s *Simulator) bootSeesGrowth(tx *store.Tx, instanceID string) {
+	for id, b := range s.blocks.AllIn(tx) {
+		if b.AttachedTo == instanceID {
+			s.schedule(tx, jobBlockRefresh, id, "", 0)
+		}
+	}
+}
+
 // settleDisk makes the disk of one volume be where the API says it is, and nowhere else; that of a volume that is gone
 // is removed.
 func (s *Simulator) settleDisk(ctx context.Context, job jobs.Job) (commit, error) {

@@ -29,6 +29,7 @@ func (s *Simulator) powerOn(ctx context.Context, job jobs.Job, status string) (c
 	}
 	return func(tx *store.Tx) error {
 		s.changeInstance(tx, i.ID, func(i *instance) { i.Power, i.Server = powerRunning, status })
+		s.bootSeesGrowth(tx, i.ID)
 		s.settleBalancersOf(tx, i.ID)
 		return nil
 	}, nil
@@ -140,6 +141,7 @@ func (s *Simulator) finishReboot(ctx context.Context, job jobs.Job) (commit, err
 	}
 	return func(tx *store.Tx) error {
 		s.changeInstance(tx, i.ID, func(i *instance) { i.Power, i.Reboots = powerRunning, i.Reboots+1 })
+		s.bootSeesGrowth(tx, i.ID)
 		s.settleBalancersOf(tx, i.ID)
 		return nil
 	}, nil

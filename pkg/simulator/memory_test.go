@@ -53,6 +53,8 @@ func (d *memoryDisks) Plug(_ context.Context, id, serial, instance string) error
 	return d.locked("plug", func() error {
 		if at, ok := d.plugged[id]; ok && at != instance {
 			return fmt.Errorf("disk %s has a device for %s", id, at)
+		} else if ok {
+			return nil
 		}
 		d.plugged[id], d.serials[id], d.guest[id] = instance, serial, d.files[id]
 		return nil
