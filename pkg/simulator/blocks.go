@@ -173,11 +173,7 @@ func (s *Simulator) updateBlock(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	err := s.update(func(tx *store.Tx) error {
-		old, ok := s.blocks.GetIn(tx, c.id())
-		if !ok {
-			return errNoBlock
-		}
+	return s.writeBlock(c, func(tx *store.Tx, old block) error {
 		b, bad := s.changedBlock(old, req)
 		if bad != nil {
 			return bad
@@ -188,21 +184,27 @@ func (s *Simulator) updateBlock(c *call) (int, any, error) {
 		}
 		return nil
 	})
-	return s.noContent(), nil, err
 }
 
 func (s *Simulator) deleteBlock(c *call) (int, any, error) {
-	err := s.update(func(tx *store.Tx) error {
-		b, ok := s.blocks.GetIn(tx, c.id())
-		if !ok {
-			return errNoBlock
-		}
+	return s.writeBlock(c, func(tx *store.Tx, b block) error {
 		if (b.AttachedTo != "" || b.Op != nil) && s.keeps(quirkDeleteInUse) {
 			return wire.BadRequest("Block storage must be detached from its server before it can be deleted.")
 		}
 		s.blocks.Delete(tx, b.ID)
 		s.scheduleSettle(tx, jobDiskSettle, b.ID)
 		return nil
+	})
+}
+
+// writeBlock changes the volume that the request names and answers nothing but that it was done.
+func (s *Simulator) writeBlock(c *call, change func(tx *store.Tx, b block) error) (int, any, error) {
+	err := s.update(func(tx *store.Tx) error {
+		b, ok := s.blocks.GetIn(tx, c.id())
+		if !ok {
+			return errNoBlock
+		}
+		return change(tx, b)
 	})
 	return s.noContent(), nil, err
 }

@@ -30,11 +30,7 @@ func (s *Simulator) attachBlock(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	err := s.update(func(tx *store.Tx) error {
-		b, ok := s.blocks.GetIn(tx, c.id())
-		if !ok {
-			return errNoBlock
-		}
+	return s.writeBlock(c, func(tx *store.Tx, b block) error {
 		if err := uuid.Validate(req.InstanceID); err != nil {
 			return wire.BadRequest("Invalid instance-id.")
 		}
@@ -46,7 +42,6 @@ func (s *Simulator) attachBlock(c *call) (int, any, error) {
 		s.schedule(tx, jobBlockAttach, b.ID, "", s.cfg.Delays.Attach, req.InstanceID)
 		return nil
 	})
-	return s.noContent(), nil, err
 }
 
 func (s *Simulator) attachTarget(tx *store.Tx, id string) attachTarget {
@@ -66,11 +61,7 @@ func (s *Simulator) detachBlock(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	err := s.update(func(tx *store.Tx) error {
-		b, ok := s.blocks.GetIn(tx, c.id())
-		if !ok {
-			return errNoBlock
-		}
+	return s.writeBlock(c, func(tx *store.Tx, b block) error {
 		server, _ := s.instances.GetIn(tx, b.AttachedTo)
 		if bad := s.mayDetach(b, server); bad != nil {
 			return bad
@@ -80,7 +71,6 @@ func (s *Simulator) detachBlock(c *call) (int, any, error) {
 		s.schedule(tx, jobBlockDetach, b.ID, "", s.cfg.Delays.Detach, b.AttachedTo)
 		return nil
 	})
-	return s.noContent(), nil, err
 }
 
 // finishAttach plugs the disk, restarts the guest if the attach is not live, and then shows the attachment.

@@ -4,6 +4,8 @@
 //
 //	disks/<id>.img                               the backing file, sparse
 //	disks/<id>.plug                              where the disk is plugged, written before and removed after all else
+//	snapshots/<id>.img                           a snapshot of one, sparse; never changed
+//	*.part                                       what is being copied, of either kind
 //	instances/<instance>/devices/vdb             the guest's /dev: a node with the loop device's numbers
 //	instances/<instance>/devices/disk/by-id/...  virtio-<serial>, a relative link to the node
 //	instances/<instance>/block/vdb/...           the guest's /sys/class/block: serial, dev, size

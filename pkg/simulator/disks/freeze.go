@@ -91,16 +91,11 @@ func (p *Plane) thawDisk(ctx context.Context, id string) error {
 
 // openMounts opens the places where the disk is mounted, in whatever mount namespace.
 func (p *Plane) openMounts(ctx context.Context, id string) (mounted []*os.File, err error) {
-	src, err := os.Open(p.image(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = src.Close() }() // opened to be looked at
 	err = p.gate.Do(ctx, func() error {
-		devices, err := loopsOf(src)
+		devices, err := p.devicesOf(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		for _, dev := range devices {
 			mounted = append(mounted, openMountsOf(dev)...)
 		}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -49,33 +47,6 @@ func New(root string) (*Plane, error) {
 	// and a device that another plane has open for its look cannot be cleared.
 	p.gate = gate.New(filepath.Join(p.disksDir(), ".lock"), loopControl)
 	return p, nil
-}
-
-// Ensure makes the backing file exist with at least that size. A guest sees growth only after Refresh or a new plug.
-func (p *Plane) Ensure(ctx context.Context, id string, sizeBytes int64) error {
-	if err := checkName("disk", id); err != nil {
-		return err
-	}
-	return p.gate.Do(ctx, func() error {
-		f, err := os.OpenFile(p.image(id), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
-		}
-		p.step("file created")
-		err = grow(f, sizeBytes)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
-		}
-		return nil
-	})
-}
-
-func grow(f *os.File, sizeBytes int64) error {
-	info, err := f.Stat()
-	if err != nil || info.Size() >= sizeBytes {
-		return err
-	}
-	return f.Truncate(sizeBytes)
 }
 
 // Plug gives the disk to the instance. The record comes first and says so to whoever looks after a kill.
@@ -138,12 +109,7 @@ func (p *Plane) claim(id, serial, instanceID string) (record, error) {
 // abandon ends a plug into another instance that a kill or a reboot of the machine left without a loop device. One
 // that has its loop device is in use there and stays.
 func (p *Plane) abandon(id string, rec record) error {
-	f, err := os.Open(p.image(id))
-	if err != nil {
-		return fmt.Errorf("backing file of disk %s: %w", id, err)
-	}
-	defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
-	devices, err := loopsOf(f)
+	devices, err := p.devicesOf(id)
 	if err != nil {
 		return err
 	}
@@ -203,15 +169,10 @@ func (p *Plane) unplug(ctx context.Context, id, instanceID string) error {
 
 // release clears the disk's loop device unless something holds it.
 func (p *Plane) release(ctx context.Context, id string) error {
-	f, err := os.Open(p.image(id))
+	devices, err := p.devicesOf(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("backing file of disk %s: %w", id, err)
-	}
-	defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
-	devices, err := loopsOf(f)
 	if err != nil {
 		return err
 	}
@@ -225,69 +186,6 @@ func (p *Plane) release(ctx context.Context, id string) error {
 		}
 	}
 	return nil
-}
-
-// Refresh lets the guest see the backing file's present size. A disk that is not plugged is no error.
-func (p *Plane) Refresh(ctx context.Context, id string) error {
-	if err := checkName("disk", id); err != nil {
-		return err
-	}
-	return p.gate.Do(ctx, func() error {
-		rec, err := p.readRecord(id)
-		if err != nil || rec.Instance == "" {
-			return err
-		}
-		f, err := os.Open(p.image(id))
-		if err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
-		}
-		defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
-		devices, err := loopsOf(f)
-		if err != nil {
-			return err
-		}
-		for _, dev := range devices {
-			if err := dev.setCapacity(); err != nil {
-				return err
-			}
-			p.step("capacity set")
-			if err := p.instance(rec.Instance).publishSize(rec, dev); err != nil {
-				return fmt.Errorf("publishing the size of disk %s: %w", id, err)
-			}
-		}
-		return nil
-	})
-}
-
-// Remove deletes the backing file. The error is simulator.ErrPlugged while the disk is plugged.
-func (p *Plane) Remove(ctx context.Context, id string) error {
-	if err := checkName("disk", id); err != nil {
-		return err
-	}
-	return p.gate.Do(ctx, func() error {
-		f, err := os.Open(p.image(id))
-		if errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(p.removeRecord(id), removeFile(p.image(id)+partSuffix))
-		}
-		if err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
-		}
-		defer func() { _ = f.Close() }() // opened to be looked at, nothing was written
-		devices, err := loopsOf(f)
-		if err != nil {
-			return err
-		}
-		if len(devices) > 0 {
-			return fmt.Errorf("disk %s (%s): %w", id, names(devices), simulator.ErrPlugged)
-		}
-		if rec, err := p.readRecord(id); err != nil || rec.Instance != "" {
-			return errors.Join(err, fmt.Errorf("disk %s (instance %s): %w", id, rec.Instance, simulator.ErrPlugged))
-		}
-		if err := os.Remove(f.Name()); err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
-		}
-		return nil
-	})
 }
 
 // Plugged tells which disks a plug was begun for whose unplug has not ended, and for which instance: those that have
@@ -309,15 +207,6 @@ func (p *Plane) Plugged(ctx context.Context) (map[string]string, error) {
 		return nil
 	})
 	return plugged, err
-}
-
-// Files lists the IDs of all backing files, plugged or not, those included that a restore has not finished.
-func (p *Plane) Files(ctx context.Context) (ids []string, err error) {
-	err = p.gate.Do(ctx, func() error {
-		ids, err = list(p.disksDir(), imageSuffix, imageSuffix+partSuffix)
-		return err
-	})
-	return ids, err
 }
 
 // Prepare makes the instance's directories, so that a machine can bind them before the first disk is plugged.
@@ -356,40 +245,4 @@ func (p *Plane) Forget(ctx context.Context, instanceID string) error {
 		}
 		return p.instance(instanceID).forget()
 	})
-}
-
-const (
-	imageSuffix  = ".img"
-	recordSuffix = ".plug"
-)
-
-func (p *Plane) disksDir() string        { return filepath.Join(p.root, "disks") }
-func (p *Plane) image(id string) string  { return filepath.Join(p.disksDir(), id+imageSuffix) }
-func (p *Plane) record(id string) string { return filepath.Join(p.disksDir(), id+recordSuffix) }
-
-// list gives the IDs of the directory's files with one of the suffixes.
-func list(dir string, suffixes ...string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("directory of the disks: %w", err)
-	}
-	var ids []string
-	for _, entry := range entries {
-		for _, suffix := range suffixes {
-			if id, ok := strings.CutSuffix(entry.Name(), suffix); ok && checkName("disk", id) == nil {
-				ids = append(ids, id)
-			}
-		}
-	}
-	return ids, nil
-}
-
-var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-
-// checkName refuses what would not stay inside the plane's directories.
-func checkName(what, name string) error {
-	if len(name) > 100 || !nameRE.MatchString(name) {
-		return fmt.Errorf("%s name %q: only letters, digits, dots, dashes and underscores are possible", what, name)
-	}
-	return nil
 }
