@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -15,6 +16,10 @@ import (
 // manyDisks is how many disks an instance has when a refusal without another explanation is taken for its limit.
 // The documentation says 16; the official driver was lowered to 11 after a support ticket.
 const manyDisks = 11
+
+// looksFor is how long a look at a volume is good for an order: a detach names no instance, it takes the volume from
+// whichever has it by then.
+const looksFor = time.Second
 
 // errUnderWay says that an attach was accepted before, to an instance that the platform does not show yet.
 var errUnderWay = errors.New("an attach is under way")
@@ -84,24 +89,22 @@ func (s *Store) stillThere(ctx context.Context, id, instance string) (volume.Vol
 // Detach takes the volume from the instance, "" for whichever has it, and waits until the platform shows that.
 // It is success when the volume is proven not to be attached there; it never takes it from another instance.
 func (s *Store) Detach(ctx context.Context, id, instance string) error {
-	turn, err := s.orders.Enter(ctx, instance)
+	v, err := s.whereAttached(ctx, id, instance)
+	if err != nil || !attachedTo(v, instance) {
+		return s.nothingToDetach(ctx, v, id, err)
+	}
+	looked := time.Now()
+	turn, err := s.orders.Enter(ctx, v.AttachedTo)
 	if err != nil {
-		return fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
+		return fmt.Errorf("waiting for other operations on instance %s: %w", v.AttachedTo, err)
 	}
 	defer turn.Leave()
-
-	v, err := s.whereAttached(ctx, id, instance)
-	if volume.ReasonOf(err) == volume.NotFound {
-		return nil
-	}
-	if err != nil {
-		return err
+	if time.Since(looked) > looksFor {
+		if v, err = s.Get(ctx, id); err != nil || !attachedTo(v, instance) {
+			return s.nothingToDetach(ctx, v, id, err)
+		}
 	}
 	s.placed.forget(id)
-	if v.AttachedTo == "" || (instance != "" && v.AttachedTo != instance) {
-		klog.FromContext(ctx).V(2).Info("Volume is not attached to the instance", "volumeID", id, "instanceID", instance, "attachedTo", v.AttachedTo)
-		return nil
-	}
 	err = s.order(ctx, turn, func() error { return s.api.DetachVolume(ctx, id) })
 	switch {
 	case err == nil, vultr.IsNotAttached(err), vultr.IsNotFound(err):
@@ -118,6 +121,20 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		return fmt.Errorf("waiting for volume %s to be detached from instance %s: %w", id, v.AttachedTo, err)
 	}
 	s.placed.saw(fromAPI(now))
+	return nil
+}
+
+// attachedTo tells whether the volume is attached to the instance, "" for any.
+func attachedTo(v volume.Volume, instance string) bool {
+	return v.AttachedTo != "" && (instance == "" || v.AttachedTo == instance)
+}
+
+// nothingToDetach is the end of a detach by a look that failed or did not find the volume at the instance.
+func (s *Store) nothingToDetach(ctx context.Context, v volume.Volume, id string, err error) error {
+	if err != nil && volume.ReasonOf(err) != volume.NotFound {
+		return err
+	}
+	klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", v.AttachedTo, "found", err == nil)
 	return nil
 }
 

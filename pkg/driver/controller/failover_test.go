@@ -8,6 +8,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -112,4 +113,29 @@ func TestUnpublishBelieves(t *testing.T) {
 	if err := unpublish(short, uuid.NewString()); err == nil {
 		t.Error("an instance of which nobody can tell counts as gone")
 	}
+}
+
+// TestWaitForALateAttachHoldsUpNobody: while one volume is waited for, others of the same instance come and go.
+func TestWaitForALateAttachHoldsUpNobody(t *testing.T) {
+	r := newRig(t)
+	free, other, node := r.create("pvc-1").GetVolumeId(), r.create("pvc-2").GetVolumeId(), r.instance("node-1")
+	r.restart(24 * time.Hour)
+	ctx, giveUp := context.WithCancel(t.Context())
+	looks := r.cloud.Count("get_block")
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: free, NodeId: node})
+		waiting <- err
+	}()
+	r.awaitCall("get_block", looks)
+	short, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := r.ControllerPublishVolume(short, publishRequest(other, node)); err != nil {
+		t.Errorf("publish of another volume: %v", err)
+	}
+	if _, err := r.ControllerUnpublishVolume(short, &csi.ControllerUnpublishVolumeRequest{VolumeId: other, NodeId: node}); err != nil {
+		t.Errorf("unpublish of another volume: %v", err)
+	}
+	giveUp()
+	want(t, <-waiting, codes.Canceled)
 }
