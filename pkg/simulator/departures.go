@@ -28,7 +28,7 @@ func (s *Simulator) mayAddInstance(tx *store.Tx) *wire.Error {
 	if s.cfg.MaxInstances == 0 {
 		return nil
 	}
-	count := len(s.instances.AllIn(tx))
+	count := s.instances.LenIn(tx)
 	for _, d := range s.departures.AllIn(tx) {
 		if d.Instance && s.keeps(quirkDeletedCounts) {
 			count++

@@ -3,6 +3,7 @@ package simulator
 import (
 	"cmp"
 	"context"
+	"iter"
 	"net/http"
 	"slices"
 	"time"
@@ -247,7 +248,7 @@ func (f fileSystem) without(instanceID string) fileSystem {
 }
 
 // mountTags are the mount tags that are taken, of all file systems.
-func mountTags(all map[string]fileSystem) []int {
+func mountTags(all iter.Seq2[string, fileSystem]) []int {
 	var tags []int
 	for _, f := range all {
 		for _, a := range f.Attachments {

@@ -1,7 +1,8 @@
 package simulator
 
 import (
-	"cmp"
+	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ type head struct {
 
 func (h head) header() head { return h }
 
+// Sequence orders records by their creation.
+func (h head) Sequence() int64 { return h.Seq }
+
 func (s *Simulator) newHead() head {
 	return head{ID: newID(), Seq: s.nextSeq(), Created: time.Now()}
 }
@@ -28,24 +32,16 @@ func (s *Simulator) newHead() head {
 type listed interface{ header() head }
 
 // list answers one page of the records that match, each as show gives it.
-func list[T listed](s *Simulator, c *call, name string, rows map[string]T, match func(T) bool, show func(T) any) (int, any, error) {
+func list[T listed](s *Simulator, c *call, name string, rows iter.Seq2[string, T], match func(T) bool, show func(T) any) (int, any, error) {
 	page, bad := wire.ParsePage(c.req.URL.Query())
 	if bad != nil {
 		return 0, nil, bad
 	}
-	now := time.Now()
-	visible := make([]T, 0, len(rows))
-	for _, r := range rows {
-		lagging := now.Sub(r.header().Created) < s.scaled(s.cfg.Delays.ListingLag)
-		if match(r) && (!lagging || !s.keeps(quirkListingLag)) {
-			visible = append(visible, r)
-		}
-	}
-	slices.SortFunc(visible, func(a, b T) int { return cmp.Compare(a.header().Seq, b.header().Seq) })
+	visible := s.visible(rowsMatching(rows, match))
 	if !s.keeps(quirkPageSize) {
 		page.PerPage = len(visible) + 1
 	}
-	cut, meta := wire.Cut(visible, page, func(r T) int64 { return r.header().Seq })
+	cut, meta := wire.Cut(visible, page, func(h head) int64 { return h.Seq })
 	if !s.keeps(quirkTotal) {
 		meta.Total = len(cut)
 	}
@@ -53,10 +49,54 @@ func list[T listed](s *Simulator, c *call, name string, rows map[string]T, match
 		meta.Links.Next = "https://api.vultr.com" + c.req.URL.Path + "?cursor=" + meta.Links.Next
 	}
 	items := make([]any, 0, len(cut))
-	for _, r := range cut {
-		items = append(items, show(r))
+	for id, r := range rows {
+		if len(items) == len(cut) {
+			break
+		}
+		if id == cut[len(items)].ID {
+			items = append(items, show(r))
+		}
 	}
 	return http.StatusOK, map[string]any{name: items, "meta": meta}, nil
+}
+
+// rowsMatching are the heads of the records that match. The records themselves are many and large: a list copies those
+// of its page only.
+func rowsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.Seq2[string, head] {
+	return func(yield func(string, head) bool) {
+		for id, r := range rows {
+			if match(r) && !yield(id, r.header()) {
+				return
+			}
+		}
+	}
+}
+
+// visible leaves out what is too new for lists. The rows come, and stay, in the order of their creation.
+func (s *Simulator) visible(rows iter.Seq2[string, head]) []head {
+	var out []head
+	now, lag := time.Now(), s.scaled(s.cfg.Delays.ListingLag)
+	if !s.keeps(quirkListingLag) {
+		lag = 0
+	}
+	for id, h := range rows {
+		if now.Sub(h.Created) >= lag {
+			h.ID = id
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// inOrder gives records that are in no table in the order of their creation.
+func inOrder[T listed](rows map[string]T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, r := range sorted(maps.All(rows), func(r T) int64 { return r.header().Seq }) {
+			if !yield(r.header().ID, r) {
+				return
+			}
+		}
+	}
 }
 
 func everything[T any](T) bool { return true }

@@ -3,6 +3,7 @@ package simulator
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -147,9 +148,8 @@ func (s *Simulator) scheduleSettle(tx *store.Tx, kind, target string) {
 }
 
 func (s *Simulator) openJobs() []jobs.Job {
-	all := s.jobs.All()
-	out := make([]jobs.Job, 0, len(all))
-	for _, j := range all {
+	out := make([]jobs.Job, 0, s.jobs.Len())
+	for _, j := range s.jobs.All() {
 		out = append(out, j)
 	}
 	return out
@@ -182,8 +182,8 @@ func (s *Simulator) runJob(ctx context.Context, job jobs.Job) error {
 }
 
 // sorted gives the rows of a table in the order of their creation.
-func sorted[T any](rows map[string]T, seq func(T) int64) []T {
-	out := make([]T, 0, len(rows))
+func sorted[T any](rows iter.Seq2[string, T], seq func(T) int64) []T {
+	var out []T
 	for _, r := range rows {
 		out = append(out, r)
 	}

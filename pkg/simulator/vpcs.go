@@ -184,7 +184,7 @@ func (s *Simulator) listVPCAttachments(c *call) (int, any, error) {
 	if _, ok := s.vpcs.Get(c.id()); !ok {
 		return 0, nil, errNoVPC
 	}
-	return list(s, c, "attachments", s.vpcAttachments(c.id()), everything, vpcAttachment.show)
+	return list(s, c, "attachments", inOrder(s.vpcAttachments(c.id())), everything, vpcAttachment.show)
 }
 
 // legacyVPC2 answers what released clients still ask of VPC 2.0, which the platform took away.

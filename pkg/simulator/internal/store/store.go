@@ -44,6 +44,7 @@ type Store struct {
 type Kind interface {
 	bucket() string
 	load(id string, raw []byte) error
+	loaded()
 	fill(from Kind)
 }
 
@@ -63,7 +64,11 @@ func Open(dir string, tables ...Kind) (*Store, error) {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
 	path := filepath.Join(dir, fileName)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: 2 * time.Second,
+		// What is free is found out when the file is opened, instead of being written with every change.
+		NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+	})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open the state file %s: another process uses it", path)
 	}
@@ -124,6 +129,7 @@ func (s *Store) read() error {
 			if err != nil {
 				return err
 			}
+			t.loaded()
 		}
 		return nil
 	})

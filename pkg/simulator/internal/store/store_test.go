@@ -3,8 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -31,7 +35,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 			if _, ok := rows.Get("a"); ok {
 				t.Errorf("a reader sees what is not committed")
 			}
-			if got, ok := rows.GetIn(tx, "a"); !ok || got.Name != "1" || len(rows.AllIn(tx)) != 2 {
+			if got, ok := rows.GetIn(tx, "a"); !ok || got.Name != "1" || rows.LenIn(tx) != 2 {
 				t.Errorf("a transaction does not see its own changes")
 			}
 			return nil
@@ -43,7 +47,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 		err := s.Update(func(tx *Tx) error {
 			rows.Delete(tx, "a")
 			rows.Put(tx, "b", row{"3"})
-			if _, ok := rows.GetIn(tx, "a"); ok || len(rows.AllIn(tx)) != 1 {
+			if _, ok := rows.GetIn(tx, "a"); ok || rows.LenIn(tx) != 1 {
 				t.Errorf("a transaction sees what it deleted")
 			}
 			return failed
@@ -52,7 +56,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		if got, _ := rows.Get("b"); rows.Len() != 2 || got.Name != "2" {
-			t.Errorf("a failed transaction changed something: %v", rows.All())
+			t.Errorf("a failed transaction changed something: %v", maps.Collect(rows.All()))
 		}
 	}
 }
@@ -126,5 +130,84 @@ func TestAChangeCostsTheSameInALargeState(t *testing.T) {
 	pages() // the free pages of the large change
 	if large := pages(); large > 3*small+10 {
 		t.Errorf("a change writes %d pages in a large state, %d in an empty one", large, small)
+	}
+}
+
+type numbered struct {
+	Seq  int64 `json:"seq"`
+	Name string
+}
+
+func (n numbered) Sequence() int64 { return n.Seq }
+
+// TestOrder compares a table after many random changes with one that is sorted anew, also after it was read again and
+// in a fork.
+func TestOrder(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	rows := NewTable[numbered]("rows")
+	s, err := Open(dir, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]numbered{}
+	compare := func(what string, got iter.Seq2[string, numbered], length int) {
+		t.Helper()
+		var last numbered
+		n := 0
+		for id, r := range got {
+			if r != want[id] || r.Seq < last.Seq {
+				t.Fatalf("%s: %s is %+v, want %+v, after %+v", what, id, r, want[id], last)
+			}
+			last = r
+			n++
+		}
+		if n != len(want) || length != len(want) {
+			t.Fatalf("%s: %d records, counted %d, want %d", what, n, length, len(want))
+		}
+	}
+	for range 100 {
+		err := s.Update(func(tx *Tx) error {
+			for range 1 + random.IntN(5) {
+				id := strconv.Itoa(random.IntN(40))
+				if random.IntN(3) == 0 {
+					rows.Delete(tx, id)
+					delete(want, id)
+				} else {
+					r := numbered{Seq: random.Int64N(30), Name: id}
+					rows.Put(tx, id, r)
+					want[id] = r
+				}
+			}
+			if rows.LenIn(tx) != len(want) {
+				t.Fatalf("%d records in the transaction, want %d", rows.LenIn(tx), len(want))
+			}
+			for id, r := range rows.AllIn(tx) {
+				if r != want[id] {
+					t.Fatalf("in the transaction %s is %+v, want %+v", id, r, want[id])
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare("now", rows.All(), rows.Len())
+	}
+	forked := NewTable[numbered]("rows")
+	s.Fork(forked)
+	again := NewTable[numbered]("rows")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir, again); err != nil {
+		t.Fatal(err)
+	}
+	compare("read again", again.All(), again.Len())
+	compare("forked", forked.All(), forked.Len())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,39 +1,99 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
+	"iter"
 	"maps"
+	"slices"
 )
 
 // Table is one kind of records by ID. Records are values: who changes one puts a new one, and never writes into a slice
 // or map of a record that it got.
+//
+// Records that tell their Sequence are also kept in its order, so that a list of many needs no sorting, and reading one
+// copies no record that is not looked at.
 type Table[T any] struct {
 	name  string
 	store *Store
-	rows  map[string]T
+	rows  map[string]*record[T]
+	order []*record[T]
 }
+
+// record is one of a table; it is replaced and never changed.
+type record[T any] struct {
+	id    string
+	seq   int64
+	value T
+}
+
+func newRecord[T any](id string, value T) *record[T] {
+	r := &record[T]{id: id, value: value}
+	if s, ok := any(value).(sequenced); ok {
+		r.seq = s.Sequence()
+	}
+	return r
+}
+
+// sequenced is a record with a number that orders it among others. Two may have the same.
+type sequenced interface{ Sequence() int64 }
 
 // NewTable makes an empty table; Open fills it.
 func NewTable[T any](name string) *Table[T] {
-	return &Table[T]{name: name, rows: map[string]T{}}
+	return &Table[T]{name: name, rows: map[string]*record[T]{}}
 }
 
 func (t *Table[T]) bucket() string { return t.name }
 func (t *Table[T]) bind(s *Store)  { t.store = s }
 
 func (t *Table[T]) load(id string, raw []byte) error {
-	var row T
-	if err := json.Unmarshal(raw, &row); err != nil {
+	var value T
+	if err := json.Unmarshal(raw, &value); err != nil {
 		return err
 	}
-	t.rows[id] = row
+	r := newRecord(id, value)
+	t.rows[id] = r
+	t.order = append(t.order, r)
 	return nil
 }
+
+// loaded ends loading.
+func (t *Table[T]) loaded() { slices.SortFunc(t.order, compare[T]) }
 
 // fill takes over the rows of a table of the same kind.
 func (t *Table[T]) fill(from Kind) {
 	if same, ok := from.(*Table[T]); ok {
-		t.rows = maps.Clone(same.rows)
+		t.rows, t.order = maps.Clone(same.rows), slices.Clone(same.order)
+	}
+}
+
+func compare[T any](a, b *record[T]) int {
+	return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.id, b.id))
+}
+
+func (t *Table[T]) put(r *record[T]) {
+	old := t.rows[r.id]
+	if old != nil && compare(old, r) != 0 {
+		t.drop(r.id)
+		old = nil
+	}
+	i, _ := slices.BinarySearchFunc(t.order, r, compare[T])
+	if old != nil {
+		t.order[i] = r
+	} else {
+		t.order = slices.Insert(t.order, i, r)
+	}
+	t.rows[r.id] = r
+}
+
+func (t *Table[T]) drop(id string) {
+	old := t.rows[id]
+	if old == nil {
+		return
+	}
+	delete(t.rows, id)
+	if i, ok := slices.BinarySearchFunc(t.order, old, compare[T]); ok {
+		t.order = slices.Delete(t.order, i, i+1)
 	}
 }
 
@@ -41,15 +101,29 @@ func (t *Table[T]) fill(from Kind) {
 func (t *Table[T]) Get(id string) (T, bool) {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
-	row, ok := t.rows[id]
-	return row, ok
+	if r := t.rows[id]; r != nil {
+		return r.value, true
+	}
+	var none T
+	return none, false
 }
 
-// All gives a copy of the table as of the last finished transaction.
-func (t *Table[T]) All() map[string]T {
+// All gives the records by ID, in their order, as of the last finished transaction before the call.
+func (t *Table[T]) All() iter.Seq2[string, T] {
+	rows := t.now()
+	return func(yield func(string, T) bool) {
+		for _, r := range rows {
+			if !yield(r.id, r.value) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Table[T]) now() []*record[T] {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
-	return maps.Clone(t.rows)
+	return slices.Clone(t.order)
 }
 
 // Len counts the records.
@@ -62,31 +136,50 @@ func (t *Table[T]) Len() int {
 // GetIn gives the record with the transaction's own changes.
 func (t *Table[T]) GetIn(tx *Tx, id string) (T, bool) {
 	if o, ok := tx.staged[t.name][id]; ok {
-		row, ok := o.value.(T)
-		return row, ok
+		value, ok := o.value.(T)
+		return value, ok
 	}
 	return t.Get(id)
 }
 
-// AllIn gives a copy of the table with the transaction's own changes.
-func (t *Table[T]) AllIn(tx *Tx) map[string]T {
-	rows := t.All()
-	for id, o := range tx.staged[t.name] {
-		if row, ok := o.value.(T); ok {
-			rows[id] = row
-		} else {
-			delete(rows, id)
+// AllIn gives the records by ID with the transaction's own changes; those that it added come last.
+func (t *Table[T]) AllIn(tx *Tx) iter.Seq2[string, T] {
+	rows, changes := t.now(), maps.Clone(tx.staged[t.name])
+	return func(yield func(string, T) bool) {
+		staged := maps.Clone(changes)
+		for _, r := range rows {
+			value, exists := r.value, true
+			if o, changed := staged[r.id]; changed {
+				delete(staged, r.id)
+				value, exists = o.value.(T)
+			}
+			if exists && !yield(r.id, value) {
+				return
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(staged)) {
+			if value, exists := staged[id].value.(T); exists && !yield(id, value) {
+				return
+			}
 		}
 	}
-	return rows
+}
+
+// LenIn counts the records with the transaction's own changes.
+func (t *Table[T]) LenIn(tx *Tx) int {
+	n := 0
+	for range t.AllIn(tx) {
+		n++
+	}
+	return n
 }
 
 // Put adds or replaces a record.
-func (t *Table[T]) Put(tx *Tx, id string, row T) {
-	tx.stage(op{bucket: t.name, id: id, value: row, apply: func() { t.rows[id] = row }})
+func (t *Table[T]) Put(tx *Tx, id string, value T) {
+	tx.stage(op{bucket: t.name, id: id, value: value, apply: func() { t.put(newRecord(id, value)) }})
 }
 
 // Delete removes a record; a missing one is no error.
 func (t *Table[T]) Delete(tx *Tx, id string) {
-	tx.stage(op{bucket: t.name, id: id, apply: func() { delete(t.rows, id) }})
+	tx.stage(op{bucket: t.name, id: id, apply: func() { t.drop(id) }})
 }
