@@ -241,11 +241,7 @@ func (s *Simulator) deleteBalancer(c *call) (int, any, error) {
 		if !l.settled(time.Now()) && s.keeps(quirkLBNotReady) {
 			return errBalancerNotReady
 		}
-		s.balancers.Delete(tx, l.ID)
-		if l.VPC != "" {
-			s.depart(tx, departure{head: l.head, Address: l.Address, VPCs: []string{l.VPC}})
-		}
-		s.scheduleSettle(tx, jobBalancerSettle, l.ID)
+		s.dropBalancer(tx, l)
 		return nil
 	})
 	return s.noContent(), nil, err

@@ -88,6 +88,15 @@ var clusterRoutes = []route{
 	{method: "GET", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/nodes", operation: "list_node_pool_nodes", handle: (*Simulator).listPoolNodes},
 	{method: "DELETE", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/nodes/{node}", operation: "delete_node_pool_node", handle: (*Simulator).deletePoolNode},
 	{method: "POST", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/nodes/{node}/recycle", operation: "recycle_node_pool_node", handle: (*Simulator).recyclePoolNode},
+	{method: "GET", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/labels", operation: "list_node_pool_labels", handle: (*Simulator).listPoolLabels},
+	{method: "POST", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/labels", operation: "create_node_pool_label", handle: (*Simulator).createPoolLabel},
+	{method: "GET", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/labels/{mark}", operation: "get_node_pool_label", handle: (*Simulator).getPoolLabel},
+	{method: "DELETE", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/labels/{mark}", operation: "delete_node_pool_label", handle: (*Simulator).deletePoolLabel},
+	{method: "GET", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/taints", operation: "list_node_pool_taints", handle: (*Simulator).listPoolTaints},
+	{method: "POST", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/taints", operation: "create_node_pool_taint", handle: (*Simulator).createPoolTaint},
+	{method: "GET", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/taints/{mark}", operation: "get_node_pool_taint", handle: (*Simulator).getPoolTaint},
+	{method: "DELETE", path: "/v2/kubernetes/clusters/{id}/node-pools/{pool}/taints/{mark}", operation: "delete_node_pool_taint", handle: (*Simulator).deletePoolTaint},
+	{method: "DELETE", path: "/v2/kubernetes/clusters/{id}/delete-with-linked-resources", operation: "delete_cluster_with_resources", handle: (*Simulator).deleteClusterWithResources},
 }
 
 var (

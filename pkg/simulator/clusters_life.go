@@ -253,16 +253,20 @@ func (s *Simulator) deleteCluster(c *call) (int, any, error) {
 		if !ok {
 			return errNoCluster
 		}
-		for _, id := range l.nodes() {
-			s.beginDestroy(tx, id)
-		}
-		if l.FirewallGroup != "" {
-			s.firewalls.Delete(tx, l.FirewallGroup)
-		}
-		s.clusters.Delete(tx, l.ID)
+		s.dropCluster(tx, l)
 		return nil
 	})
 	return s.noContent(), nil, err
+}
+
+func (s *Simulator) dropCluster(tx *store.Tx, l cluster) {
+	for _, id := range l.nodes() {
+		s.beginDestroy(tx, id)
+	}
+	if l.FirewallGroup != "" {
+		s.firewalls.Delete(tx, l.FirewallGroup)
+	}
+	s.clusters.Delete(tx, l.ID)
 }
 
 func (s *Simulator) upgradeCluster(c *call) (int, any, error) {

@@ -82,6 +82,58 @@ func TestKubernetesEngine(t *testing.T) {
 	})
 }
 
+func TestLabelsAndTaintsOfNodePools(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		r := w.post("/v2/kubernetes/clusters", aCluster).is(201)
+		pool, _ := r.field("vke_cluster.node_pools", 0, "id").(string)
+		path := "/v2/kubernetes/clusters/" + r.text("vke_cluster.id") + "/node-pools/" + pool
+		r = w.get(path+"/labels").is(200).hasField("labels", 0, "key", "a").hasField("labels", 0, "value", "b")
+		first, _ := r.field("labels", 0, "id").(string)
+		w.get(path+"/labels/"+first).is(200).has("label.key", "a")
+		id := w.post(path+"/labels", `{"key":"tier","value":"web"}`).is(201).has("label.value", "web").text("label.id")
+		w.get(path).has("node_pool.labels.tier", "web").has("node_pool.labels.a", "b")
+		w.delete(path + "/labels/" + id).is(204)
+		w.get(path+"/labels/"+id).refused(404, "Invalid label ID")
+		w.delete(path + "/labels/" + id).is(404)
+		w.post(path+"/labels", `{}`).is(400)
+
+		w.get(path+"/taints").is(200).has("taints", []any{})
+		id = w.post(path+"/taints", `{"key":"only","value":"db","effect":"NoSchedule"}`).is(201).has("taint.key", "only").text("taint.id")
+		w.post(path+"/taints", `{"key":"only","value":"cache","effect":"NoSchedule"}`).is(201).has("taint.id", id)
+		w.get(path+"/taints/"+id).is(200).has("taint.value", "cache").has("taint.effect", "NoSchedule")
+		w.get(path).hasField("node_pool.taints", 0, "value", "cache")
+		w.delete(path + "/taints/" + id).is(204)
+		w.get(path+"/taints/"+id).refused(404, "Invalid taint ID")
+		w.delete(path + "/taints/" + id).is(404)
+		w.post(path+"/taints", `{"key":"only","effect":"Never"}`).is(400)
+	})
+}
+
+func TestDeleteClusterWithResources(t *testing.T) {
+	bubble(t, simulator.Config{Disks: newMemoryDisks()}, func(w *world) {
+		r := w.post("/v2/kubernetes/clusters", aCluster).is(201)
+		path := "/v2/kubernetes/clusters/" + r.text("vke_cluster.id")
+		w.pass(3 * time.Minute)
+		node, _ := w.get(path).field("vke_cluster.node_pools", 0, "nodes").([]any)[0].(map[string]any)["id"].(string)
+		mine, free := w.nvme(), w.nvme()
+		w.attach(mine, node).is(204)
+		w.pass(5 * time.Second)
+		lb := w.newBalancer(`{"region":"ewr","instances":["` + node + `"]}`)
+		other := w.newBalancer(`{"region":"ewr"}`)
+		w.delete(path + "/delete-with-linked-resources").is(204)
+		w.get(path).is(404)
+		w.pass(time.Minute)
+		w.get("/v2/blocks/" + mine).is(404)
+		w.block(free)
+		w.get("/v2/load-balancers/" + lb).is(404)
+		w.balancer(other)
+		w.get("/v2/instances").has("meta.total", 0)
+		if left := w.sim.View().Transitions; len(left) != 0 {
+			t.Errorf("left: %+v", left)
+		}
+	})
+}
+
 func TestKubernetesEngineRefuses(t *testing.T) {
 	bubble(t, simulator.Config{MaxInstances: 1}, func(w *world) {
 		if len(w.get("/v2/kubernetes/versions").is(200).items("versions")) < 2 {

@@ -23,6 +23,15 @@ func (s *Simulator) depart(tx *store.Tx, d departure) {
 	s.schedule(tx, jobDeparture, d.ID, "", s.cfg.Delays.Departure)
 }
 
+// dropBalancer destroys a load balancer.
+func (s *Simulator) dropBalancer(tx *store.Tx, l loadBalancer) {
+	s.balancers.Delete(tx, l.ID)
+	if l.VPC != "" {
+		s.depart(tx, departure{head: l.head, Address: l.Address, VPCs: []string{l.VPC}})
+	}
+	s.scheduleSettle(tx, jobBalancerSettle, l.ID)
+}
+
 // mayAddInstance judges a create by the account's limit, against which instances count for a while after their end.
 func (s *Simulator) mayAddInstance(tx *store.Tx) *wire.Error {
 	if s.cfg.MaxInstances == 0 {

@@ -68,7 +68,7 @@ func TestEveryRouteGuardsItsID(t *testing.T) {
 			}
 			fill := func(id string) string {
 				return strings.NewReplacer("{id}", id, "{domain}", "nobody.example", "{ip}", "192.0.2.1", "{rule}", "1", "{pool}", nobody,
-					"{node}", nobody, "{record}", nobody, "{rid}", "0123456789abcdef").Replace(r.Path)
+					"{node}", nobody, "{record}", nobody, "{mark}", nobody, "{rid}", "0123456789abcdef").Replace(r.Path)
 			}
 			w.key = "wrong"
 			w.do(r.Method, fill("x"), "").refused(401, "Invalid API token.")

@@ -56,7 +56,8 @@ const (
 	jobMetalReady = "bare-metal-ready"
 	jobMetalPower = "bare-metal-power"
 
-	jobClusterReady = "cluster-ready"
+	jobClusterReady  = "cluster-ready"
+	jobClusterVolume = "cluster-volume"
 
 	jobDeparture  = "departure"
 	jobFirewall   = "firewall"
@@ -101,7 +102,8 @@ var transitions = map[string]transition{
 	jobMetalReady: (*Simulator).readyMetal,
 	jobMetalPower: (*Simulator).finishMetalPower,
 
-	jobClusterReady: (*Simulator).readyCluster,
+	jobClusterReady:  (*Simulator).readyCluster,
+	jobClusterVolume: (*Simulator).destroyVolume,
 
 	jobDeparture:  (*Simulator).finishDeparture,
 	jobFirewall:   (*Simulator).finishFirewall,
