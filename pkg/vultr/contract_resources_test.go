@@ -306,6 +306,13 @@ func TestContractLostCreates(t *testing.T) {
 			return len(named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.Snapshot], error) { return c.SnapshotsDescribed(ctx, "x") },
 				func(vultr.Snapshot) bool { return true }))
 		}},
+		{"create_vfs", func() error {
+			_, err := c.CreateFileSystem(ctx, vultr.FileSystemRequest{Label: "x", Region: "ewr", SizeGB: 10})
+			return err
+		}, func() int {
+			return len(named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.FileSystem], error) { return c.FileSystems(ctx, 0) },
+				func(f vultr.FileSystem) bool { return f.Label == "x" }))
+		}},
 		{"create_load_balancer", func() error {
 			_, err := c.CreateLoadBalancer(ctx, "ewr", vultr.LoadBalancerSettings{Label: &label})
 			return err

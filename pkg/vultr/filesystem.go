@@ -136,9 +136,17 @@ func (c *Client) FileSystemAttachment(ctx context.Context, id, instanceID string
 }
 
 // AttachFileSystem asks for a file system to be plugged into an instance; WaitFileSystemAttachment tells when it is. It
-// can be repeated.
+// succeeds if the instance has it already. IsNotFound can mean either of the two.
 func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
-	return c.attachment(ctx, opAttachFileSystem, id, instanceID)
+	a, err := c.attachment(ctx, opAttachFileSystem, id, instanceID)
+	if !hasStatus(err, http.StatusConflict) {
+		return a, err
+	}
+	// The platform answers so to a repetition, perhaps our own after a lost answer, but also where something is in the way.
+	if a, lookErr := c.FileSystemAttachment(ctx, id, instanceID); lookErr == nil {
+		return a, nil
+	}
+	return FileSystemAttachment{}, err
 }
 
 // DetachFileSystem asks for a file system to be unplugged from an instance; WaitFileSystemAttachment tells when it is.
