@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,6 +112,11 @@ func TestBadSurroundings(t *testing.T) {
 			write(t, filepath.Join(state, "state.db"), strings.Repeat("garbage ", 5000))
 			return nil
 		}, []string{"state"}},
+		"newer state": {newerState, []string{"written by a newer version of the simulator: it has version 99"}},
+		"not ours": {func(t *testing.T, state string) []string {
+			write(t, filepath.Join(state, "state.db"), "# a text of somebody\n")
+			return nil
+		}, []string{"state.db"}},
 		"unreadable addresses": {func(t *testing.T, state string) []string {
 			write(t, filepath.Join(state, "addresses.json"), "{")
 			return nil
@@ -136,6 +142,9 @@ func TestBadSurroundings(t *testing.T) {
 			wantLines(t, fails(t, command(t, args...)), test.want...)
 			if left := loopsOf(t, state); len(left) != 0 {
 				t.Errorf("loop devices are left: %v", left)
+			}
+			if left := mountsBelow(t, state); len(left) != 0 {
+				t.Errorf("mounts are left: %v", left)
 			}
 			listener, err := net.Listen("tcp", free)
 			if err != nil {
@@ -164,6 +173,29 @@ func write(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newerState is what a later version of the program might leave.
+func newerState(t *testing.T, state string) []string {
+	t.Helper()
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(filepath.Join(state, "state.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket([]byte("meta"))
+		if err != nil {
+			return err
+		}
+		return meta.Put([]byte("version"), []byte("99"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return nil
 }
 
 // fillDisk puts the state on a file system without room.

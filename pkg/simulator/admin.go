@@ -132,9 +132,9 @@ func addServer(w http.ResponseWriter, r *http.Request, add func(NewServer) (stri
 
 func readAdmin(w http.ResponseWriter, r *http.Request, v any) bool {
 	done := guard.LimitBody(w)
-	defer done()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, defaultMaxBody))
 	if err == nil {
+		done()
 		err = json.Unmarshal(body, v)
 	}
 	if err != nil {

@@ -184,10 +184,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		limit = defaultMaxBody
 	}
 	done := guard.LimitBody(w)
-	defer done()
 	var buf bytes.Buffer
 	_, err := io.Copy(&buf, http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
+		done()
 		return buf.Bytes(), nil
 	}
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {

@@ -27,8 +27,9 @@ func Server(handler http.Handler) *http.Server {
 	}
 }
 
-// LimitBody bounds the time in which the request's body must have come, on any server. Call done when it was read: from
-// then on the request may take as long as it likes.
+// LimitBody bounds the time in which the request's body must have come, on any server. Call done when it was read in
+// whole: from then on the request may take as long as it likes. Where it was not, the bound also holds for the rest,
+// which the server reads to get at the next request.
 func LimitBody(w http.ResponseWriter) (done func()) {
 	control := http.NewResponseController(w)
 	// A writer without a connection, such as a test's recorder, has nothing to bound.
