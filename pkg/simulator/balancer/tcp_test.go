@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"context"
 	"io"
 	"net"
 	"slices"
@@ -389,4 +390,24 @@ func askUDP(t testing.TB, conn net.Conn, text string) (backend string) {
 		t.Fatalf("asked %q, got %q", text, answer[:n])
 	}
 	return fields[0]
+}
+
+// askAgain sends a datagram until an answer to it comes.
+func askAgain(ctx context.Context, conn net.Conn, text string) (string, bool) {
+	answer := make([]byte, 2000)
+	for began := time.Now(); time.Since(began) < patience; {
+		if _, err := conn.Write([]byte(text)); err != nil {
+			return err.Error(), false
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			return err.Error(), false
+		}
+		if n, err := conn.Read(answer); err == nil {
+			return string(answer[:n]), strings.HasSuffix(string(answer[:n]), text)
+		}
+		if ctx.Err() != nil {
+			return "", true
+		}
+	}
+	return "", false
 }
