@@ -2,9 +2,13 @@ package balancer
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -109,4 +113,69 @@ func TestMuchDataBothWays(t *testing.T) {
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d of %d bytes came back, or others; %v", len(got), len(sent), err)
 	}
+}
+
+// trickle is a body, or a tunnel, of which something comes or goes every 50 seconds.
+type trickle struct{}
+
+func (trickle) Read([]byte) (int, error)    { time.Sleep(50 * time.Second); return 1, nil }
+func (trickle) Write(p []byte) (int, error) { time.Sleep(50 * time.Second); return len(p), nil }
+func (trickle) Close() error                { return nil }
+
+// TestWhateverMovesKeepsAnExchange: a request, an answer and a tunnel each keep it alive for as long as they move, and
+// no longer than the limit after that.
+func TestWhateverMovesKeepsAnExchange(t *testing.T) {
+	answer := func(body io.ReadCloser) func(*http.Request, *idleClock) io.ReadWriter {
+		return func(_ *http.Request, clock *idleClock) io.ReadWriter {
+			response := &http.Response{Body: body}
+			touching(response, clock)
+			return struct {
+				io.Reader
+				io.Writer
+			}{response.Body, writerOf(response.Body)}
+		}
+	}
+	for name, test := range map[string]struct {
+		part   func(*http.Request, *idleClock) io.ReadWriter
+		writes bool
+	}{
+		"a request": {func(r *http.Request, _ *idleClock) io.ReadWriter {
+			return struct {
+				io.Reader
+				io.Writer
+			}{r.Body, nil}
+		}, false},
+		"an answer":               {answer(io.NopCloser(io.Reader(trickle{}))), false},
+		"what a tunnel brings":    {answer(trickle{}), false},
+		"what is put in a tunnel": {answer(trickle{}), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", trickle{})
+				moving, clock, done := whileMoving(httptest.NewRecorder(), request, time.Minute, time.Second)
+				defer done()
+				part, buffer := test.part(moving, clock), make([]byte, 1)
+				for range 10 {
+					if test.writes {
+						_, _ = part.Write(buffer)
+					} else {
+						_, _ = part.Read(buffer)
+					}
+				}
+				if moving.Context().Err() != nil {
+					t.Fatal("given up although something moved all the time")
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if !errors.Is(context.Cause(moving.Context()), errIdle) {
+					t.Error("not given up although nothing moved for the limit")
+				}
+			})
+		})
+	}
+}
+
+func writerOf(body io.ReadCloser) io.Writer {
+	writer, _ := body.(io.Writer)
+	return writer
 }
