@@ -33,6 +33,7 @@ const forwarding = "left running"
 type Reachable struct {
 	ID         string
 	Kubeconfig string
+	Kubectl    string   // the cache's own program
 	Apiserver  string   // address on 127.0.0.1
 	StatusPage string   // URL
 	Balancers  []Listen // ports of load balancers
@@ -108,7 +109,7 @@ func Running(cacheDir string) ([]Reachable, error) {
 
 // Forward forwards ports of this machine to a run until it is killed with it.
 func Forward(ctx context.Context, runDir string) error {
-	r, _, err := openRun(runDir)
+	r, config, err := openRun(runDir)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func Forward(ctx context.Context, runDir string) error {
 	if err != nil {
 		return err
 	}
-	f := &forwarder{run: r, outer: box.NewClient(r.path(outerName))}
+	f := &forwarder{run: r, kubectl: config.program("kubectl"), outer: box.NewClient(r.path(outerName))}
 	c := &Cluster{run: r, outer: f.outer}
 	f.cloud = &Web{Base: CloudURL, key: strings.TrimSpace(string(key)), client: c.HTTP()}
 	return f.serve(ctx)
@@ -137,6 +138,7 @@ func Forward(ctx context.Context, runDir string) error {
 // forwarder listens on this machine for a run.
 type forwarder struct {
 	run       *Run
+	kubectl   string
 	outer     *box.Client
 	cloud     *Web
 	reachable Reachable
@@ -154,7 +156,7 @@ func (f *forwarder) serve(ctx context.Context) error {
 	}
 	f.listeners = map[string]net.Listener{}
 	f.reachable = Reachable{
-		ID: f.run.ID, Kubeconfig: f.run.path("kubeconfig"),
+		ID: f.run.ID, Kubeconfig: f.run.path("kubeconfig"), Kubectl: f.kubectl,
 		Apiserver: apiserver.Addr().String(), StatusPage: "http://" + status.Addr().String() + "/",
 	}
 	config, err := clientcmd.LoadFromFile(f.run.path("pki", "admin.kubeconfig"))
@@ -290,7 +292,8 @@ func (f *forwarder) followBalancers(ctx context.Context) (bool, error) {
 
 // Print says how to reach the cluster.
 func (r Reachable) Print(out io.Writer) {
-	_, _ = fmt.Fprintf(out, "cluster %s is running\n  export KUBECONFIG=%s\n  the simulated cloud: %s\n", r.ID, r.Kubeconfig, r.StatusPage)
+	_, _ = fmt.Fprintf(out, "cluster %s is running\n  export KUBECONFIG=%s\n  kubectl, if there is none: %s\n  the simulated cloud: %s\n",
+		r.ID, r.Kubeconfig, r.Kubectl, r.StatusPage)
 	for _, b := range r.Balancers {
 		_, _ = fmt.Fprintf(out, "  load balancer %s, %s: http://%s/\n", b.Label, b.Target, b.Local)
 	}

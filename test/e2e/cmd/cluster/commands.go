@@ -61,7 +61,7 @@ func demo(ctx context.Context) error {
 		err = errors.Join(err, c.SaveLogs())
 	}
 	if kept && err == nil {
-		printReport(w.Report)
+		printReport(w.Report, start, c)
 		return keep(ctx, c)
 	}
 	removal := time.Now()
@@ -70,8 +70,7 @@ func demo(ctx context.Context) error {
 	}
 	tell("ok", time.Since(removal), "the cluster is removed", "nothing is left of it")
 	if err == nil {
-		w.Report.Add("all of it held, in %s; at most %d MB of memory at once", time.Since(start).Round(time.Second), c.PeakMemory()>>20)
-		printReport(w.Report)
+		printReport(w.Report, start, c)
 	}
 	return err
 }
@@ -95,7 +94,8 @@ func play(ctx context.Context, w *scenario.World, steps []scenario.Step) error {
 }
 
 // printReport shows what was measured on the way.
-func printReport(r *scenario.Report) {
+func printReport(r *scenario.Report, start time.Time, c *cluster.Cluster) {
+	r.Add("all of it held, in %s; at most %d MB of memory at once", time.Since(start).Round(time.Second), c.PeakMemory()>>20)
 	fmt.Println("\nMeasured in this run:")
 	for _, line := range r.Take() {
 		fmt.Println("  " + line)
