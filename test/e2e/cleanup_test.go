@@ -173,6 +173,11 @@ func useForwarders(t *testing.T) {
 	if err != nil || len(nodes.Items) != 2 {
 		t.Errorf("nodes through the forwarder: %v, %v", nodes, err)
 	}
+	kubectl := exec.CommandContext(t.Context(), running[0].Kubectl, "get", "nodes") //nolint:gosec // G204: what the user is told to run
+	kubectl.Env = append(os.Environ(), "KUBECONFIG="+running[0].Kubeconfig)
+	if out, err := kubectl.CombinedOutput(); err != nil || !strings.Contains(string(out), "worker-1") {
+		t.Errorf("kubectl through the forwarder: %v: %s", err, out)
+	}
 	if page := fetch(t, running[0].StatusPage); !strings.Contains(page, "worker-1") {
 		t.Errorf("the status page does not name worker-1: %s", page)
 	}
