@@ -3,8 +3,11 @@ package scenario
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,20 +112,34 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 	return detail, w.hasRecords(ctx, pod, "before")
 }
 
-// refusedUntilRestart checks that users are told that the kernel refuses, and starts the pod anew.
+// growthRefused is a line of the node service's metrics: calls that it answered with what the kernel said.
+var growthRefused = regexp.MustCompile(`(?m)^csi_rpc_duration_seconds_count\{code="FailedPrecondition",method="[^"]*NodeExpandVolume"`)
+
+// refusedUntilRestart waits until the node service was refused and the claim says that it waits for a new start of the
+// pod, and starts that anew.
 func (w *World) refusedUntilRestart(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
-	const told = "the kernel refuses to grow it while it is mounted"
-	err := w.wait(ctx, "an Event says that the kernel refuses", func(ctx context.Context) error {
-		events, err := w.Kubernetes.CoreV1().Events(w.Namespace).List(ctx, metav1.ListOptions{})
+	err := w.wait(ctx, "the claim waits for its pod to start anew", func(ctx context.Context) error {
+		driver, err := w.podOn(ctx, "app=csi-vultr-node", pod.Spec.NodeName)
 		if err != nil {
 			return err
 		}
-		for i := range events.Items {
-			if strings.Contains(events.Items[i].Message, told) {
-				return nil
-			}
+		metrics, err := w.driverMetrics(ctx, driver)
+		if err != nil {
+			return err
 		}
-		return fmt.Errorf("none of %d Events says %q", len(events.Items), told)
+		if !growthRefused.MatchString(metrics) {
+			return errors.New("the node service was not refused yet")
+		}
+		claim, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, database, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(claim.Status.Conditions, func(c corev1.PersistentVolumeClaimCondition) bool {
+			return c.Type == corev1.PersistentVolumeClaimFileSystemResizePending && c.Status == corev1.ConditionTrue
+		}) {
+			return fmt.Errorf("its conditions are %+v", claim.Status.Conditions)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
