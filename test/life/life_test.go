@@ -190,6 +190,8 @@ func (r *rig) live(b *testing.B, name string, k kind) life {
 	rpc(b, r, &l, r.node.NodeUnstageVolume, &csi.NodeUnstageVolumeRequest{VolumeId: id, StagingTargetPath: staging})
 	rpc(b, r, &l, r.controller.ControllerUnpublishVolume, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: r.instance})
 	rpc(b, r, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
+	// The provisioner may ask again before it sees its own change to the PersistentVolume.
+	rpc(b, r, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
 	if left := r.cloud.Sim.View().Blocks; len(left) > 0 {
 		b.Fatalf("%d volumes are left in the account", len(left))
 	}

@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -12,7 +13,12 @@ import (
 )
 
 // Delete removes the volume. One that does not exist is success; an attached one is refused, never detached.
+// The provisioner asks twice when it has not yet seen its own change to the PersistentVolume, and the platform gives
+// an ID to one volume only: what was just deleted costs no call to delete again.
 func (s *Store) Delete(ctx context.Context, id string) error {
+	if _, gone := s.deleted.get(id, time.Now()); gone {
+		return nil
+	}
 	v, ago, free := s.placed.seenAt(id, "")
 	if !free || ago > freeWithin {
 		var err error
@@ -30,6 +36,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	err := s.api.DeleteVolume(ctx, id)
 	if err == nil || vultr.IsNotFound(err) {
 		s.recent.forget(v.Name)
+		s.deleted.put(id, v.Name, time.Now())
 		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "name", v.Name)
 		return nil
 	}

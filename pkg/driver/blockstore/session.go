@@ -50,43 +50,43 @@ func (s *Store) predecessors(ctx context.Context) time.Duration {
 	return max(0, s.placed.window-time.Since(since))
 }
 
-// recent remembers for a while which volume a name got. A list may still lack it when the same create is asked
-// for again, and the caller may have given up before it heard the ID.
+// recent remembers for a while what was done: which volume a name got, because a list may still lack it when the same
+// create is asked for again, and the caller may have given up before it heard the ID; or which volumes were deleted.
 type recent struct {
 	mu    sync.Mutex
-	names map[string]remembered
+	byKey map[string]remembered
 }
 
 type remembered struct {
-	id    string
+	value string
 	until time.Time
 }
 
 const recentFor = time.Minute
 
-func (r *recent) put(name, id string, now time.Time) {
+func (r *recent) put(key, value string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.names == nil {
-		r.names = map[string]remembered{}
+	if r.byKey == nil {
+		r.byKey = map[string]remembered{}
 	}
-	for n, m := range r.names {
+	for k, m := range r.byKey {
 		if now.After(m.until) {
-			delete(r.names, n)
+			delete(r.byKey, k)
 		}
 	}
-	r.names[name] = remembered{id: id, until: now.Add(recentFor)}
+	r.byKey[key] = remembered{value: value, until: now.Add(recentFor)}
 }
 
-func (r *recent) get(name string, now time.Time) (string, bool) {
+func (r *recent) get(key string, now time.Time) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m, ok := r.names[name]
-	return m.id, ok && now.Before(m.until)
+	m, ok := r.byKey[key]
+	return m.value, ok && now.Before(m.until)
 }
 
-func (r *recent) forget(name string) {
+func (r *recent) forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.names, name)
+	delete(r.byKey, key)
 }

@@ -36,12 +36,13 @@ type API interface {
 // Store is block storage as a place for volumes. It is safe for concurrent use, and two processes may use the
 // same account.
 type Store struct {
-	api    API
-	born   time.Time
-	guard  *vultr.SettleGuard // for the whole life of the process
-	recent recent
-	placed attachments
-	orders inflight.Queue // by instance
+	api     API
+	born    time.Time
+	guard   *vultr.SettleGuard // for the whole life of the process
+	recent  recent             // volumes by the names they got
+	deleted recent             // names by the volumes that had them
+	placed  attachments
+	orders  inflight.Queue // by instance
 
 	regions    regions
 	mistakes   mistakes

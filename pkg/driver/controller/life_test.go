@@ -31,11 +31,13 @@ func TestAPIBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	budget("delete of what was just detached: DELETE", 1, func() {
+	remove := func() {
 		if _, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id}); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
+	budget("delete of what was just detached: DELETE", 1, remove)
+	budget("delete again, as the provisioner does", 0, remove)
 }
 
 // TestMalformedIDsCostNothing: an ID that cannot be one needs no call to be judged.
