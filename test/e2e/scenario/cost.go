@@ -25,7 +25,7 @@ func Costs() []Step {
 // Aims for one life, polls and failed attempts included.
 const (
 	// Created, attached, detached, deleted: 9. A look more when the provisioner and the attacher lead in different
-	// pods, and one when the provisioner asks for the deletion again before it sees that it is done.
+	// pods, and a poll more when one comes just too early.
 	volumeCalls = 11
 	// Created, looked at until it is active and has an address, changed, deleted.
 	serviceCalls = 15
