@@ -3,10 +3,8 @@ package vultr_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -146,16 +144,7 @@ func TestContractVPCs(t *testing.T) {
 func inVPC(ctx context.Context, t *testing.T, cloud *simtest.Cloud, c *vultr.Client, vpc vultr.VPC) {
 	t.Helper()
 	id := cloud.AddInstance(simulator.NewServer{Label: "w1", Region: "ewr"})
-	body := strings.NewReader(`{"vpc_id":"` + vpc.ID + `"}`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, cloud.URL+"/v2/instances/"+id+"/vpcs/attach", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := cloud.Client().Do(req)
-	if resp = must(t, resp, err); resp.StatusCode != http.StatusNoContent {
-		t.Fatalf("attach: %s", resp.Status)
-	}
-	_ = resp.Body.Close() // it is empty
+	post(ctx, t, cloud, "/v2/instances/"+id+"/vpcs/attach", `{"vpc_id":"`+vpc.ID+`"}`)
 	for ctx.Err() == nil {
 		in, err := c.Instance(ctx, id)
 		networks, errNetworks := c.Networks(ctx, must(t, in, err))
