@@ -390,7 +390,9 @@ func TestModelOfWaitersCost(t *testing.T) {
 			for i := range waiters {
 				id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
 				asked := start.Add(random.below(5 * time.Second))
+				p.mu.Lock()
 				p.attached[id] = asked.Add(2*time.Second + random.below(lasts))
+				p.mu.Unlock()
 				wg.Go(func() {
 					time.Sleep(time.Until(asked))
 					if _, err := c.WaitVolume(t.Context(), "attach", id, attachedTo(idB)); err != nil {

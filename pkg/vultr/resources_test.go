@@ -247,8 +247,15 @@ func TestAccountAndRegions(t *testing.T) {
 			return reply(200, map[string]any{"regions": []any{map[string]any{"id": "EWR", "options": []string{"block_storage_high_perf"}}}}), nil
 		}}
 		c, ctx := net.client(t), t.Context()
+		// Everybody may list regions: that says nothing about the key.
+		if _, err := c.Regions(ctx); err != nil || !c.KeyAccepted().IsZero() {
+			t.Errorf("key accepted at %v, %v", c.KeyAccepted(), err)
+		}
 		if a, err := c.Account(ctx); err != nil || a.Name != "me" || len(a.ACLs) != 1 {
 			t.Errorf("got %+v, %v", a, err)
+		}
+		if !c.KeyAccepted().Equal(time.Now()) {
+			t.Errorf("key accepted at %v", c.KeyAccepted())
 		}
 		for range 3 {
 			regions, err := c.Regions(ctx)

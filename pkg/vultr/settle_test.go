@@ -36,6 +36,9 @@ func TestSettleGuard(t *testing.T) {
 
 		g.AttemptEnded("lost")
 		g.AttemptEnded("found")
+		if !g.Tried("lost") || g.Tried("other") {
+			t.Error("what was tried is not known")
+		}
 		absent("lost", time.Now(), settle)
 		absent("other", time.Now(), 0)
 		g.Seen("found")

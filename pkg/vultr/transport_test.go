@@ -460,7 +460,19 @@ func TestMalformedIDsAreNotSent(t *testing.T) {
 			"resize": c.ResizeVolume(ctx, id, 1), "attach": c.AttachVolume(ctx, id, idB), "detach": c.DetachVolume(ctx, id),
 			"delete": c.DeleteVolume(ctx, id), "update": c.UpdateLoadBalancer(ctx, id, LoadBalancerSettings{}),
 			"delete lb": c.DeleteLoadBalancer(ctx, id), "certificate": c.DeleteCertificate(ctx, id),
+			"relabel": c.RelabelVolume(ctx, id, "x"), "describe snapshot": c.DescribeSnapshot(ctx, id, "x"),
+			"resize file system": c.ResizeFileSystem(ctx, id, 20), "detach file system": c.DetachFileSystem(ctx, id, idB),
+			"detach from": c.DetachFileSystem(ctx, idA, id), "delete vpc": c.DeleteVPC(ctx, id),
+			"attach ip": c.AttachReservedIP(ctx, id, idB), "delete rule": c.DeleteFirewallGroupRule(ctx, id, 1),
 		}
+		_, errs["snapshot of"] = c.CreateSnapshot(ctx, id, "x")
+		_, errs["attach file system"] = c.AttachFileSystem(ctx, id, idB)
+		_, errs["attach to"] = c.AttachFileSystem(ctx, idA, id)
+		_, errs["attachments"] = c.FileSystemAttachments(ctx, id)
+		_, errs["rules"] = c.FirewallGroupRules(ctx, id)
+		_, errs["rule"] = c.CreateFirewallGroupRule(ctx, id, wantRule)
+		_, errs["networks"] = c.Networks(ctx, Instance{ID: id})
+		_, errs["wait snapshot"] = c.WaitSnapshot(ctx, id, nil)
 		_, errs["volume"] = c.Volume(ctx, id)
 		_, errs["instance"] = c.Instance(ctx, id)
 		_, errs["lb"] = c.LoadBalancer(ctx, id)
