@@ -112,7 +112,8 @@ func TestBadSurroundings(t *testing.T) {
 			write(t, filepath.Join(state, "state.db"), strings.Repeat("garbage ", 5000))
 			return nil
 		}, []string{"state"}},
-		"newer state": {newerState, []string{"written by a newer version of the simulator: it has version 99"}},
+		"damaged state": {damagedState, []string{"state.db: it is damaged"}},
+		"newer state":   {newerState, []string{"written by a newer version of the simulator: it has version 99"}},
 		"not ours": {func(t *testing.T, state string) []string {
 			write(t, filepath.Join(state, "state.db"), "# a text of somebody\n")
 			return nil
@@ -193,6 +194,20 @@ func newerState(t *testing.T, state string) []string {
 		return meta.Put([]byte("version"), []byte("99"))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return nil
+}
+
+// damagedState is cut off after the two pages that say where everything is.
+func damagedState(t *testing.T, state string) []string {
+	t.Helper()
+	p := launch(t, "--no-disks", "--balancers=off", "--state="+state)
+	p.addInstance("worker-1")
+	if code := p.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, p.out)
+	}
+	if err := os.Truncate(filepath.Join(state, "state.db"), 8192); err != nil {
 		t.Fatal(err)
 	}
 	return nil

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -64,11 +63,7 @@ func Open(dir string, tables ...Kind) (*Store, error) {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
 	path := filepath.Join(dir, fileName)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: 2 * time.Second,
-		// What is free is found out when the file is opened, instead of being written with every change.
-		NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
-	})
+	db, err := openFile(path)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open the state file %s: another process uses it", path)
 	}
@@ -76,7 +71,7 @@ func Open(dir string, tables ...Kind) (*Store, error) {
 		return nil, fmt.Errorf("open the state file %s: %w", path, err)
 	}
 	s.db = db
-	if err := s.read(); err != nil {
+	if err := guarded(s.read); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the state file %s: %w", path, err), db.Close())
 	}
 	return s, nil

@@ -105,6 +105,70 @@ func TestUnreadableState(t *testing.T) {
 	}
 }
 
+// TestDamagedState cuts the file off at every page, and overwrites every page: that is said, nothing panics, and the file
+// is not kept open.
+func TestDamagedState(t *testing.T) {
+	dir := t.TempDir()
+	s, rows := open(t, dir)
+	err := s.Update(func(tx *Tx) error {
+		for i := range 500 {
+			rows.Put(tx, strconv.Itoa(i), row{strings.Repeat("x", 100+i)})
+		}
+		rows.Put(tx, "large", row{strings.Repeat("y", 64<<10)}) // over several pages
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what string, text []byte) (damaged bool) {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, fileName), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rows := NewTable[row]("rows")
+		for range 2 { // the second would wait for a lock that the first did not give back
+			s, err := Open(dir, rows)
+			switch {
+			case err == nil:
+				if n := rows.Len(); n != 501 {
+					t.Errorf("%s: %d records and no error", what, n)
+				}
+				if err := s.Close(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				return false
+			case !strings.Contains(err.Error(), fileName) || strings.Contains(err.Error(), "another process"):
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		return true
+	}
+	const page = 4096
+	cut, overwritten := 0, 0
+	for at := page / 2; at < len(whole); at += page / 2 {
+		if try(fmt.Sprint("cut off at ", at), whole[:at]) {
+			cut++
+		}
+	}
+	for at := 2 * page; at < len(whole); at += page {
+		text := append([]byte(nil), whole...)
+		for i := at; i < at+page; i++ {
+			text[i] ^= 0x55
+		}
+		if try(fmt.Sprint("overwritten at ", at), text) {
+			overwritten++
+		}
+	}
+	if cut < 10 || overwritten < 10 {
+		t.Errorf("%d and %d damages were found", cut, overwritten)
+	}
+}
+
 // The cost of one change must not depend on how much there is: here, in bytes that are written.
 func TestAChangeCostsTheSameInALargeState(t *testing.T) {
 	dir := t.TempDir()
