@@ -4,6 +4,7 @@ package reqlog
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -41,13 +42,20 @@ type Log struct {
 	counters map[string]*Counter
 }
 
-const ringSize = 10000
+const (
+	ringSize = 10000
+	// maxText bounds what is kept of each text that the client chose, for a head may have 64 KB.
+	maxText = 512
+)
 
 // New makes an empty log.
 func New() *Log { return &Log{counters: map[string]*Counter{}} }
 
-// Add records a finished request.
+// Add records a finished request. Long texts are cut off.
 func (l *Log) Add(e Entry) {
+	for _, text := range []*string{&e.Method, &e.Path, &e.Query, &e.Error, &e.UserAgent} {
+		*text = short(*text)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq++
@@ -68,6 +76,14 @@ func (l *Log) Add(e Entry) {
 	if e.Status == 0 || e.Status >= 400 {
 		c.Failed++
 	}
+}
+
+// short gives at most maxText bytes, in memory of their own: the rest, and what else the text is a part of, is let go.
+func short(text string) string {
+	if len(text) <= maxText {
+		return strings.Clone(text)
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "..." // a new string
 }
 
 // Last gives up to n of the last requests that ended, oldest first; n <= 0 gives all that are remembered.
