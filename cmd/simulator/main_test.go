@@ -331,6 +331,25 @@ func TestEverythingIsServed(t *testing.T) {
 	p.await("the old key to be refused", func() bool { return !call(http.MethodGet, p.api+"/account", nil, nil) })
 }
 
+// TestPagesOfOthersAreRefused: what a browser sends for another page changes nothing on the operator's address.
+func TestPagesOfOthersAreRefused(t *testing.T) {
+	p := launch(t, "--no-disks", "--balancers=off", "--state="+t.TempDir())
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.adm+"faults", strings.NewReader(`{"action":"hang"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "text/plain")
+	request.Header.Set("Origin", "https://evil.example")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if faults := fetch(t, p.adm+"faults"); response.StatusCode != http.StatusForbidden || strings.TrimSpace(faults) != "[]" {
+		t.Errorf("%s, faults %s", response.Status, faults)
+	}
+}
+
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	response, err := http.Get(url)

@@ -167,7 +167,7 @@ func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners, author
 	}
 	begin(l.api, func() server { return guard.Server(cloud) })
 	begin(l.admin, func() server {
-		one := guard.Server(admin)
+		one := guard.Server(guard.Operator(admin))
 		one.RegisterOnShutdown(page.Close)
 		return one
 	})
