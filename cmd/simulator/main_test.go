@@ -67,6 +67,10 @@ func TestBadFlags(t *testing.T) {
 			[]string{"--rate-limit=-1", "--rate-limit-by=mood", "--time-scale=0", "--delay-attach=-1s", "--guest-growth=soon", "--balancers=maybe"},
 			[]string{"--balancers", "--rate-limit is -1", `"mood"`, "--time-scale", "--delay-attach", `"soon"`},
 		},
+		"no numbers": {
+			[]string{"--rate-limit=NaN", "--time-scale=NaN"}, []string{"--rate-limit is NaN", "--time-scale is NaN"},
+		},
+		"no end":  {[]string{"--rate-limit=Inf", "--time-scale=Inf"}, []string{"--rate-limit is +Inf", "--time-scale is +Inf"}},
 		"hook":    {[]string{"--machine-hook=/nonexistent/hook"}, []string{"--machine-hook"}},
 		"no key":  {[]string{"--api-key-file=" + empty}, []string{"the file has no key"}},
 		"no file": {[]string{"--api-key-file=/nonexistent/keys"}, []string{"no such file"}},

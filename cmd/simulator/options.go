@@ -264,8 +264,8 @@ func checkListen(address string) error {
 }
 
 func (o *options) validateNumbers(fault func(string, ...any)) {
-	if o.rateLimit < 0 {
-		fault("--rate-limit is %v, it must not be negative", o.rateLimit)
+	if !(o.rateLimit >= 0 && o.rateLimit <= simulator.MaxRateLimit) { // NaN too
+		fault("--rate-limit is %v, it must be from 0 to %v", o.rateLimit, float64(simulator.MaxRateLimit))
 	}
 	if by := simulator.RateLimitBy(o.rateLimitBy); by != simulator.RateLimitByIP && by != simulator.RateLimitByKey {
 		fault("--rate-limit-by is %q, it must be ip or key", o.rateLimitBy)
@@ -273,8 +273,8 @@ func (o *options) validateNumbers(fault func(string, ...any)) {
 	if o.maxInstances < 0 {
 		fault("--max-instances is %d, it must not be negative", o.maxInstances)
 	}
-	if o.timeScale <= 0 {
-		fault("--time-scale is %v, it must be above 0", o.timeScale)
+	if !(o.timeScale > 0 && o.timeScale <= simulator.MaxTimeScale) { // NaN too
+		fault("--time-scale is %v, it must be above 0 and at most %v", o.timeScale, float64(simulator.MaxTimeScale))
 	}
 	if o.machineHookTimeout <= 0 {
 		fault("--machine-hook-timeout is %s, it must be above 0", o.machineHookTimeout)

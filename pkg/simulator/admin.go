@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -45,8 +46,8 @@ func (s *Simulator) AdminHandler() http.Handler {
 	mux.HandleFunc("POST /bare-metals", func(w http.ResponseWriter, r *http.Request) { addServer(w, r, s.AddBareMetal) })
 	mux.HandleFunc("PUT /rate-limit", func(w http.ResponseWriter, r *http.Request) {
 		rps, err := strconv.ParseFloat(r.URL.Query().Get("rps"), 64)
-		if err != nil || rps < 0 {
-			adminError(w, http.StatusBadRequest, errors.New("rps must be a number that is not negative"))
+		if err != nil || !(rps >= 0 && rps <= MaxRateLimit) { // NaN too
+			adminError(w, http.StatusBadRequest, fmt.Errorf("rps must be a number from 0 to %v", float64(MaxRateLimit)))
 			return
 		}
 		s.SetRateLimit(rps)

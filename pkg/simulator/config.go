@@ -51,6 +51,12 @@ type Config struct {
 	Logger klog.Logger
 }
 
+// The largest values of Config that make sense. Infinity is none of them.
+const (
+	MaxTimeScale = 1000
+	MaxRateLimit = 1e6
+)
+
 // RateLimitBy says who shares a rate limit.
 type RateLimitBy string
 
@@ -130,11 +136,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.TimeScale == 0 {
 		c.TimeScale = 1
 	}
-	if c.TimeScale < 0 {
-		errs = append(errs, fmt.Errorf("time scale %v is negative", c.TimeScale))
+	if !(c.TimeScale > 0 && c.TimeScale <= MaxTimeScale) { // NaN too
+		errs = append(errs, fmt.Errorf("time scale %v is not above 0 and at most %v", c.TimeScale, float64(MaxTimeScale)))
 	}
-	if c.RateLimit < 0 {
-		errs = append(errs, fmt.Errorf("rate limit %v is negative", c.RateLimit))
+	if !(c.RateLimit >= 0 && c.RateLimit <= MaxRateLimit) {
+		errs = append(errs, fmt.Errorf("rate limit %v is not from 0 to %v", c.RateLimit, float64(MaxRateLimit)))
 	}
 	if c.MaxInstances < 0 {
 		errs = append(errs, fmt.Errorf("maximum of %d instances is negative", c.MaxInstances))

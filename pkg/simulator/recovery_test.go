@@ -2,7 +2,9 @@ package simulator_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -187,6 +189,12 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("error %v does not name %s", err, words)
 		}
 	}
+	for _, x := range []float64{math.NaN(), math.Inf(1)} {
+		_, err := simulator.New(t.Context(), simulator.Config{TimeScale: x, RateLimit: x})
+		if err == nil || strings.Count(err.Error(), fmt.Sprint(x)) != 2 {
+			t.Errorf("with %v: error %v", x, err)
+		}
+	}
 }
 
 func TestAdmin(t *testing.T) {
@@ -244,6 +252,8 @@ func TestAdmin(t *testing.T) {
 	do("GET", admin.URL+"/counters", "", 200, "{}")
 	do("PUT", admin.URL+"/rate-limit?rps=1", "", 204)
 	do("PUT", admin.URL+"/rate-limit?rps=x", "", 400)
+	do("PUT", admin.URL+"/rate-limit?rps=NaN", "", 400)
+	do("PUT", admin.URL+"/rate-limit?rps=Inf", "", 400)
 	do("GET", api.URL+"/v2/blocks", "", 200)
 	do("GET", api.URL+"/v2/blocks", "", 429)
 }
