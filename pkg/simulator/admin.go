@@ -155,6 +155,7 @@ func writeAdmin(w http.ResponseWriter, status int, v any) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	guard.LimitAnswer(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// Nothing is left to do for an operator who is gone.

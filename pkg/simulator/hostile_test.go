@@ -133,6 +133,27 @@ func TestHeldRequestsMayTakeLong(t *testing.T) {
 	})
 }
 
+// TestUnreadAnswersAreCutOff: who asks and does not read holds nothing for long, also after a request that was held.
+func TestUnreadAnswersAreCutOff(t *testing.T) {
+	besieged(t, func(t *testing.T, sim *simulator.Simulator, dial func() net.Conn) {
+		for _, held := range []time.Duration{0, 10 * guard.BodyTimeout} {
+			if held > 0 {
+				if _, err := sim.AddFault(simulator.Fault{Action: simulator.FaultLatency, LatencyMS: int(held.Milliseconds())}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			conn := dial()
+			if _, err := io.WriteString(conn, "GET /v2/regions HTTP/1.1\r\nHost: api\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(held + guard.AnswerTimeout + time.Second)
+			if text, _ := io.ReadAll(conn); len(text) > 0 {
+				t.Errorf("held for %v: there was still an answer of %d bytes", held, len(text))
+			}
+		}
+	})
+}
+
 func TestLargeHeadsAreRefused(t *testing.T) {
 	besieged(t, func(t *testing.T, sim *simulator.Simulator, dial func() net.Conn) {
 		for name, head := range map[string]string{

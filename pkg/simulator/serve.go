@@ -151,6 +151,7 @@ func (s *Simulator) failure(err error) answer {
 }
 
 func (s *Simulator) write(w http.ResponseWriter, ans answer) {
+	guard.LimitAnswer(w)
 	if ans.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(ans.retryAfter))
 	}
