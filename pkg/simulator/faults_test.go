@@ -139,6 +139,31 @@ func TestNthRequest(t *testing.T) {
 	})
 }
 
+// Who removes a latency, or ends the cloud, need not wait it out.
+func TestLatencyEndsWithItsFault(t *testing.T) {
+	for name, end := range map[string]func(w *world, id string){
+		"removed": func(w *world, id string) { w.sim.RemoveFault(id) },
+		"closed":  func(w *world, _ string) { _ = w.sim.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, simulator.Config{}, func(w *world) {
+				id := w.fault(simulator.Fault{Action: simulator.FaultLatency, LatencyMS: 3600_000})
+				began := time.Now()
+				ended := make(chan struct{})
+				go func() { defer close(ended); w.get("/v2/regions").is(200) }()
+				if err := w.sim.WaitHeld(w.ctx, id); err != nil {
+					t.Fatal(err)
+				}
+				end(w, id)
+				<-ended
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("answered after %v", took)
+				}
+			})
+		})
+	}
+}
+
 // A cloud that ends lets go what it holds, so that nothing waits for ever.
 func TestCloseReleasesHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

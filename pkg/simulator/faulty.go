@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
@@ -54,7 +53,7 @@ func (s *Simulator) throughFaults(ctx context.Context, hits []*faults.Hit, work 
 func (s *Simulator) before(ctx context.Context, h *faults.Hit) (answer, verdict) {
 	switch h.Rule.Action {
 	case faults.Latency:
-		time.Sleep(h.Rule.Latency())
+		h.Delay()
 	case faults.HoldBefore:
 		h.Hold()
 	case faults.Status:

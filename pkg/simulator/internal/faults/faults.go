@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -275,6 +276,13 @@ type Hit struct {
 // Hold waits until the rule is released or removed or the set is closed. The asker's going away does not end it: a
 // request that reached the cloud is worked on whether or not somebody still waits for the answer.
 func (h *Hit) Hold() { h.HoldUntil(nil) }
+
+// Delay waits as long as the rule's latency, or until the rule is removed or released or the set is closed.
+func (h *Hit) Delay() {
+	ctx, cancel := context.WithTimeout(context.Background(), h.Rule.Latency())
+	defer cancel()
+	h.HoldUntil(ctx.Done())
+}
 
 // HoldUntil is Hold that also ends when gone is closed.
 func (h *Hit) HoldUntil(gone <-chan struct{}) {
