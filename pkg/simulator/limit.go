@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -15,13 +16,17 @@ type limiter struct {
 	swept time.Time
 }
 
-type limitedUser struct {
-	bucket *rate.Limiter
-	last   time.Time
-}
+type limitedUser struct{ bucket *rate.Limiter }
 
-// limiterMemory is how long a user that sends nothing is remembered: longer than any bucket takes to fill.
-const limiterMemory = time.Minute
+const (
+	// limiterMemory is how often users are looked through for those whose buckets are full again: to forget them
+	// changes nothing.
+	limiterMemory = time.Minute
+	// limiterUsers is how many are told apart. With that many, new ones share one bucket.
+	limiterUsers = 10000
+	// limiterName is how much of a name tells users apart.
+	limiterName = 128
+)
 
 func newLimiter(perSecond float64) *limiter {
 	return &limiter{rate: perSecond, users: map[string]*limitedUser{}}
@@ -36,12 +41,12 @@ func (l *limiter) allow(user string) bool {
 	}
 	now := time.Now()
 	l.sweep(now)
+	user = l.name(user)
 	u := l.users[user]
 	if u == nil {
 		u = &limitedUser{bucket: rate.NewLimiter(rate.Limit(l.rate), max(1, int(l.rate)))}
 		l.users[user] = u
 	}
-	u.last = now
 	return u.bucket.AllowN(now, 1)
 }
 
@@ -59,8 +64,19 @@ func (l *limiter) sweep(now time.Time) {
 	}
 	l.swept = now
 	for name, u := range l.users {
-		if now.Sub(u.last) > limiterMemory {
+		if u.bucket.TokensAt(now) >= float64(u.bucket.Burst()) {
 			delete(l.users, name)
 		}
 	}
+}
+
+// name is what the user is known by: bounded, and in memory of its own.
+func (l *limiter) name(user string) string {
+	if len(user) > limiterName {
+		user = user[:limiterName]
+	}
+	if _, known := l.users[user]; !known && len(l.users) >= limiterUsers {
+		return "" // of all others
+	}
+	return strings.Clone(user)
 }
