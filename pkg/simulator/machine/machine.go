@@ -26,6 +26,8 @@ const (
 	dying = 5 * time.Second
 	// maxOutput is how much of a hook's output is kept for errors and logs.
 	maxOutput = 4 << 10
+	// maxText bounds what a hook is told of each text that a client chose; Linux takes 128 KB.
+	maxText = 4 << 10
 )
 
 // None stands behind instances that are only entries in the API. Its methods do nothing.
@@ -114,7 +116,7 @@ func (h *Hook) run(ctx context.Context, instance simulator.MachineInfo, event st
 	arguments := append([]string{event, instance.ID}, more...)
 	cmd := exec.CommandContext(ctx, h.Command, arguments...) //nolint:gosec // the operator's own command
 	cmd.Env = append(os.Environ(),
-		"INSTANCE_LABEL="+instance.Label, "INSTANCE_HOSTNAME="+instance.Hostname, "INSTANCE_REGION="+instance.Region,
+		"INSTANCE_LABEL="+bounded(instance.Label), "INSTANCE_HOSTNAME="+bounded(instance.Hostname), "INSTANCE_REGION="+instance.Region,
 		"INSTANCE_MAIN_IP="+instance.MainIP, "INSTANCE_DIR="+dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	// A worker that the hook leaves running must not keep the simulator waiting for the end of the hook's output.
@@ -135,6 +137,16 @@ func (h *Hook) run(ctx context.Context, instance simulator.MachineInfo, event st
 		log.V(2).Info("Machine hook said", "line", strings.TrimSpace(line))
 	}
 	return nil
+}
+
+// bounded is a client's text in a form that fits into an environment: a NUL, or more than the kernel takes, would keep
+// the hook from ever being run.
+func bounded(text string) string {
+	text = strings.ReplaceAll(text, "\x00", "")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "")
+	}
+	return text
 }
 
 func failure(ctx context.Context, err error, event, instance, output string) error {

@@ -52,6 +52,27 @@ func TestHookIsToldEverything(t *testing.T) {
 	}
 }
 
+// TestHookAndHostileNames: a name that does not fit into an environment does not keep the hook from being run.
+func TestHookAndHostileNames(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	hook := &Hook{Command: script(t, `echo "$INSTANCE_LABEL" >>`+log+"\n")}
+	for label, want := range map[string]string{
+		"a\x00b":                          "ab\n",
+		strings.Repeat("\u2603", 100<<10): strings.Repeat("\u2603", maxText/3) + "\n",
+	} {
+		if err := hook.Start(t.Context(), simulator.MachineInfo{ID: "i-1", Label: label, Hostname: label}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(log)
+		if err != nil || string(text) != want {
+			t.Errorf("told %.40q (%d bytes), %v", text, len(text), err)
+		}
+		if err := os.Remove(log); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestHookFailures(t *testing.T) {
 	t.Run("exit code and output", func(t *testing.T) {
 		err := (&Hook{Command: script(t, "echo no room left >&2; exit 3\n")}).Start(t.Context(), info)
