@@ -71,7 +71,7 @@ func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 		if p.disks != nil {
 			hook.Dir = p.instanceDir
 		}
-		config.Machine = hook
+		config.Machine, config.MachineTimeout = hook, o.machineHookTimeout
 	}
 	return config
 }

@@ -3,7 +3,6 @@ package simulator
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -184,6 +183,3 @@ func (s *Simulator) linger(tx *store.Tx, instanceID string) {
 		s.schedule(tx, jobBlockDetach, id, "", lag)
 	}
 }
-
-// machineTimeout bounds one call of a machine hook; it is then called again.
-const machineTimeout = time.Minute

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -46,6 +47,8 @@ type Config struct {
 	FileSystems FileSystems
 	Balancers   Balancers
 	Machine     Machine
+	// MachineTimeout bounds one call of Machine, which is then called again; 0 means DefaultMachineTimeout.
+	MachineTimeout time.Duration
 
 	// Logger is klog's when it is the zero value.
 	Logger klog.Logger
@@ -56,6 +59,9 @@ const (
 	MaxTimeScale = 1000
 	MaxRateLimit = 1e6
 )
+
+// DefaultMachineTimeout is how long a Machine may take. Killing a worker with all its containers takes seconds.
+const DefaultMachineTimeout = 2 * time.Minute
 
 // RateLimitBy says who shares a rate limit.
 type RateLimitBy string
@@ -145,6 +151,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxInstances < 0 {
 		errs = append(errs, fmt.Errorf("maximum of %d instances is negative", c.MaxInstances))
 	}
+	if c.MachineTimeout < 0 {
+		errs = append(errs, fmt.Errorf("machine timeout %s is negative", c.MachineTimeout))
+	}
+	c.MachineTimeout = cmp.Or(c.MachineTimeout, DefaultMachineTimeout)
 	if c.RateLimitBy == "" {
 		c.RateLimitBy = RateLimitByIP
 	}

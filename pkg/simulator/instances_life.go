@@ -225,7 +225,7 @@ func (s *Simulator) withMachine(ctx context.Context, what string, i instance, do
 	if s.cfg.Machine == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.MachineTimeout)
 	defer cancel()
 	if err := do(ctx, s.cfg.Machine); err != nil {
 		return &machineError{what: what, instance: i.ID, err: err}

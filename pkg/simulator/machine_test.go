@@ -65,6 +65,51 @@ func (r *recorder) DiskUnplugged(_ context.Context, i simulator.MachineInfo, d s
 	return r.call("unplugged "+d.Serial, i)
 }
 
+// slow is a Machine whose starts and kills take their time.
+type slow struct {
+	recorder
+	takes time.Duration
+}
+
+func (s *slow) wait(ctx context.Context) error {
+	select {
+	case <-time.After(s.takes):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *slow) Start(ctx context.Context, i simulator.MachineInfo) error {
+	return errors.Join(s.wait(ctx), s.call("start", i))
+}
+
+func (s *slow) Kill(ctx context.Context, i simulator.MachineInfo) error {
+	return errors.Join(s.wait(ctx), s.call("kill", i))
+}
+
+// TestSlowMachines get the time that they were promised, also in a transition that calls them twice.
+func TestSlowMachines(t *testing.T) {
+	for allowed, takes := range map[time.Duration]time.Duration{
+		0: simulator.DefaultMachineTimeout - time.Second, time.Hour: time.Hour - time.Second,
+	} {
+		m := &slow{takes: takes}
+		bubble(t, simulator.Config{Machine: m, MachineTimeout: allowed, Disks: newMemoryDisks()}, func(w *world) {
+			id := w.post("/v2/instances", anInstance).is(202).text("instance.id")
+			w.pass(time.Minute + takes)
+			b := w.nvme()
+			w.attach(b, id).is(204)
+			w.pass(time.Minute)
+			w.post("/v2/blocks/"+b+"/detach", `{}`).is(204)
+			w.pass(time.Minute + 2*takes)
+			if got := m.take(); strings.Count(got, "start") != 2 || strings.Count(got, "kill") != 1 {
+				w.Errorf("with %v for each call of %v the machine was told %q", allowed, takes, got)
+			}
+			w.block(b).has("block.attached_to_instance", "")
+		})
+	}
+}
+
 func TestMachineIsTold(t *testing.T) {
 	m := &recorder{}
 	bubble(t, simulator.Config{Machine: m, Disks: newMemoryDisks()}, func(w *world) {

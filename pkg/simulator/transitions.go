@@ -112,18 +112,18 @@ var transitions = map[string]transition{
 }
 
 const (
-	// transitionTimeout bounds one try of a transition; it is then tried again.
+	// transitionTimeout bounds one try of a transition, without what its machine takes; it is then tried again.
 	transitionTimeout = 2 * time.Minute
 	// copyTimeout bounds one that copies a disk.
 	copyTimeout = 2 * time.Hour
 )
 
 // timeoutOf bounds one try of a transition.
-func timeoutOf(kind string) time.Duration {
+func (s *Simulator) timeoutOf(kind string) time.Duration {
 	if kind == jobSnapshotCut || kind == jobBlockActivate {
 		return copyTimeout
 	}
-	return transitionTimeout
+	return transitionTimeout + 2*s.cfg.MachineTimeout // one that kills a machine and starts it again calls it twice
 }
 
 // schedule makes a transition of target due after the delay, before scaling. Transitions that share the target or one
@@ -162,7 +162,7 @@ func (s *Simulator) runJob(ctx context.Context, job jobs.Job) error {
 	if !ok {
 		return fmt.Errorf("unknown transition %q", job.Kind)
 	}
-	runCtx, cancel := context.WithTimeout(ctx, timeoutOf(job.Kind))
+	runCtx, cancel := context.WithTimeout(ctx, s.timeoutOf(job.Kind))
 	defer cancel()
 	finish, err := run(s, runCtx, job)
 	if err != nil {

@@ -19,9 +19,8 @@ import (
 )
 
 const (
-	// DefaultTimeout is how long a hook may take when nothing else is said. Killing a worker with all its containers
-	// takes seconds; a hook that takes minutes hangs.
-	DefaultTimeout = 2 * time.Minute
+	// DefaultTimeout is how long a hook may take when nothing else is said.
+	DefaultTimeout = simulator.DefaultMachineTimeout
 	// dying is how long a hook has between SIGTERM and SIGKILL, and its children to let go of its output.
 	dying = 5 * time.Second
 	// maxOutput is how much of a hook's output is kept for errors and logs.
@@ -67,7 +66,7 @@ func (None) DiskUnplugged(context.Context, simulator.MachineInfo, simulator.Mach
 type Hook struct {
 	// Command is the program; it is run as it is, without a shell.
 	Command string
-	// Timeout bounds one run; 0 means DefaultTimeout.
+	// Timeout bounds one run; 0 means DefaultTimeout. A longer one must be the simulator's MachineTimeout too.
 	Timeout time.Duration
 	// Dir gives an instance's directory, in which its disks appear; nil for none. It makes sure that it exists.
 	Dir func(instanceID string) (string, error)
