@@ -138,10 +138,25 @@ func DefaultDelays() Delays {
 
 // withDefaults fills in what was left out and refuses what cannot be.
 func (c Config) withDefaults() (Config, error) {
-	var errs []error
-	if c.TimeScale == 0 {
-		c.TimeScale = 1
+	c.TimeScale = cmp.Or(c.TimeScale, 1)
+	c.RateLimitBy = cmp.Or(c.RateLimitBy, RateLimitByIP)
+	c.MachineTimeout = cmp.Or(c.MachineTimeout, DefaultMachineTimeout)
+	if c.Delays == (Delays{}) {
+		c.Delays = DefaultDelays()
 	}
+	if !c.InstanceRange.IsValid() {
+		c.InstanceRange = netip.MustParsePrefix("198.18.0.0/16")
+	}
+	c.InstanceRange = c.InstanceRange.Masked()
+	if c.Logger.GetSink() == nil {
+		c.Logger = klog.Background()
+	}
+	return c, c.validate()
+}
+
+// validate lists everything that cannot be.
+func (c Config) validate() error {
+	var errs []error
 	if !(c.TimeScale > 0 && c.TimeScale <= MaxTimeScale) { // NaN too
 		errs = append(errs, fmt.Errorf("time scale %v is not above 0 and at most %v", c.TimeScale, float64(MaxTimeScale)))
 	}
@@ -154,25 +169,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MachineTimeout < 0 {
 		errs = append(errs, fmt.Errorf("machine timeout %s is negative", c.MachineTimeout))
 	}
-	c.MachineTimeout = cmp.Or(c.MachineTimeout, DefaultMachineTimeout)
-	if c.RateLimitBy == "" {
-		c.RateLimitBy = RateLimitByIP
-	}
 	if c.RateLimitBy != RateLimitByIP && c.RateLimitBy != RateLimitByKey {
 		errs = append(errs, fmt.Errorf("rate limit by %q is neither %q nor %q", c.RateLimitBy, RateLimitByIP, RateLimitByKey))
 	}
-	if c.Delays == (Delays{}) {
-		c.Delays = DefaultDelays()
-	}
-	if !c.InstanceRange.IsValid() {
-		c.InstanceRange = netip.MustParsePrefix("198.18.0.0/16")
-	}
-	c.InstanceRange = c.InstanceRange.Masked()
 	if !c.InstanceRange.Addr().Is4() || c.InstanceRange.Bits() > 28 {
 		errs = append(errs, fmt.Errorf("instance range %s is no IPv4 range of at least 16 addresses", c.InstanceRange))
 	}
-	if c.Logger.GetSink() == nil {
-		c.Logger = klog.Background()
-	}
-	return c, errors.Join(errs...)
+	return errors.Join(errs...)
 }
