@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // process is one run of the program.
 type process struct {
-	t        *testing.T
+	t        testing.TB
 	cmd      *exec.Cmd
 	out      *buffer
 	ended    chan struct{}
@@ -61,7 +61,7 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
-func command(t *testing.T, args ...string) *exec.Cmd {
+func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), childMark+"=1")
@@ -69,7 +69,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // begin starts the program.
-func begin(t *testing.T, args ...string) *process {
+func begin(t testing.TB, args ...string) *process {
 	t.Helper()
 	args = append([]string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--rate-limit=0"}, args...)
 	p := &process{t: t, cmd: command(t, args...), out: &buffer{}, ended: make(chan struct{})}
@@ -86,7 +86,7 @@ func begin(t *testing.T, args ...string) *process {
 }
 
 // launch starts the program and waits until it says that it is ready.
-func launch(t *testing.T, args ...string) *process {
+func launch(t testing.TB, args ...string) *process {
 	t.Helper()
 	p := begin(t, args...)
 	p.await("the simulator to be ready", func() bool { return strings.Contains(p.out.String(), "\nready\n") })
