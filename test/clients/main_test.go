@@ -57,6 +57,8 @@ type cloud struct {
 	*testing.T
 	out                       *buffer
 	api, admin, proxy, caFile string
+	// stop ends the simulator in order; the end of the test does too.
+	stop func()
 }
 
 // buffer is what a process said, readable while it speaks.
@@ -96,9 +98,12 @@ func start(t *testing.T, args ...string) *cloud {
 		_ = cmd.Wait() // its state tells
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	c.stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // or it has been told already
 		<-ended
+	}
+	t.Cleanup(func() {
+		c.stop()
 		if code := cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("the simulator ended with %d:\n%s", code, c.out)
 		}

@@ -55,7 +55,7 @@ func awaitText(t *testing.T, page context.Context, part string, shown bool) {
 	})
 }
 
-// TestPageIsLive watches a cloud in a browser: what happens is seen, over one connection, and survives a reconnection.
+// TestPageIsLive watches a cloud in a browser: what happens is seen, over one connection.
 func TestPageIsLive(t *testing.T) {
 	c := start(t)
 	page := browser(t, c.admin)
