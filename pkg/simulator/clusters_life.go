@@ -61,7 +61,7 @@ func (s *Simulator) newCluster(tx *store.Tx, req clusterRequest) (cluster, error
 	l := cluster{head: s.newHead(), Label: req.Label, Region: req.Region, Version: req.Version, HA: req.HA, VPC: req.VPC}
 	set(&l.OIDC, req.OIDC)
 	if _, ok := findRegion(req.Region); !ok {
-		return l, wire.BadRequest("Invalid region.")
+		return l, ours("Invalid region.")
 	}
 	if !slices.Contains(clusterVersions, req.Version) {
 		return l, ours("Invalid version.")
@@ -108,7 +108,7 @@ func (s *Simulator) clusterFirewall(l cluster) firewallGroup {
 // withNewPool is the cluster with one more pool, whose nodes begin to be made.
 func (s *Simulator) withNewPool(tx *store.Tx, l cluster, req poolRequest) (cluster, error) {
 	if p, ok := findPlan(req.Plan); !ok || !p.soldIn(l.Region) {
-		return l, wire.BadRequest("Invalid plan.")
+		return l, ours("Invalid plan.")
 	}
 	if req.Label == "" {
 		return l, ours("Invalid label.")

@@ -219,7 +219,7 @@ func TestBareMetals(t *testing.T) {
 		w.get("/v2/bare-metals?label=other").is(200).has("meta.total", 1)
 		w.get("/v2/bare-metals/"+id).is(200).has("bare_metal.ram", "32768 MB").has("bare_metal.main_ip", "198.18.0.11").has("bare_metal.server_status", missing)
 		w.get("/v2/instances/" + id).is(404)
-		w.get("/v2/bare-metals/"+nobody).refused(404, "Invalid server.")
+		w.get("/v2/bare-metals/"+nobody).refused(404, "Invalid server")
 		lb := w.newBalancer(`{"region":"ewr","instances":["` + id + `"]}`)
 		if err := w.sim.RemoveBareMetal(id); err != nil {
 			t.Fatal(err)

@@ -88,9 +88,9 @@ func checkNewInstance(req createInstanceRequest) *wire.Error {
 	_, regionExists := findRegion(req.Region)
 	switch {
 	case !regionExists:
-		return wire.BadRequest("Invalid region.")
+		return ours("Invalid region.")
 	case !planExists || !p.soldIn(req.Region):
-		return wire.BadRequest("Invalid plan.")
+		return ours("Invalid plan.")
 	case req.VPCOnly && !req.EnableVPC && len(req.AttachVPC) == 0:
 		return ours("vpc_only requires a VPC network.")
 	case req.NoPublicIPv4 && !req.EnableIPv6 && !req.VPCOnly:

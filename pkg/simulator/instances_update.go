@@ -7,7 +7,6 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/jobs"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
 
 // updateInstanceRequest is the body of an update. What is left out or null keeps its value.
@@ -98,7 +97,7 @@ func (s *Simulator) updatedInstance(tx *store.Tx, i instance, req updateInstance
 	}
 	if req.Plan != nil && *req.Plan != i.Plan {
 		if !slices.Contains(upgradePlans(i.Plan, i.Region), *req.Plan) {
-			return i, wire.BadRequest("Invalid plan.")
+			return i, ours("Invalid plan.")
 		}
 		i.Status, i.Server = statusResizing, serverLocked
 		s.schedule(tx, jobInstanceResize, i.ID, *req.Plan, s.cfg.Delays.InstanceReady)

@@ -60,7 +60,7 @@ var metalRoutes = []route{
 	{method: "POST", path: "/v2/bare-metals/{id}/vpcs/detach", operation: "detach_bare_metal_vpc", handle: (*Simulator).detachMetalVPC},
 }
 
-var errNoMetal = wire.NotFound("Invalid server.")
+var errNoMetal = wire.NotFound("Invalid server")
 
 // running tells whether the server can take traffic.
 func (m bareMetal) running() bool { return !m.Pending && m.Power == powerRunning && m.MainIP != "" }

@@ -56,10 +56,10 @@ func (s *Simulator) createMetal(c *call) (int, any, error) {
 
 func (s *Simulator) newMetal(tx *store.Tx, req createMetalRequest) (bareMetal, *wire.Error) {
 	if _, ok := findRegion(req.Region); !ok {
-		return bareMetal{}, wire.BadRequest("Invalid region.")
+		return bareMetal{}, ours("Invalid region.")
 	}
 	if _, ok := findMetalPlan(req.Plan); !ok {
-		return bareMetal{}, wire.BadRequest("Invalid plan.")
+		return bareMetal{}, ours("Invalid plan.")
 	}
 	if bad := checkServerTexts(req.Tags, req.UserData, req.UserScheme, ""); bad != nil {
 		return bareMetal{}, bad

@@ -38,7 +38,7 @@ func TestBareMetalLife(t *testing.T) {
 		w.post("/v2/bare-metals/start", `{"baremetal_ids":["`+id+`"]}`).is(204)
 		w.pass(time.Minute)
 		w.metal(id).has("bare_metal.power_status", "running")
-		w.post("/v2/bare-metals/halt", `{"baremetal_ids":["`+nobody+`"]}`).refused(404, "Invalid server.")
+		w.post("/v2/bare-metals/halt", `{"baremetal_ids":["`+nobody+`"]}`).refused(404, "Invalid server")
 		w.post("/v2/bare-metals/reboot", `{}`).is(400)
 
 		w.patch(path, `{"label":"renamed","tags":["x"]}`).is(202).has("bare_metal.label", "renamed").has("bare_metal.tags", []any{"x"})
@@ -53,10 +53,10 @@ func TestBareMetalLife(t *testing.T) {
 		w.get(path + "/bandwidth").is(200)
 		w.get(path+"/vpc2").refused(404, "Not found.")
 		w.delete(path).is(204)
-		w.get(path).refused(404, "Invalid server.")
-		w.delete(path).refused(404, "Invalid server.")
+		w.get(path).refused(404, "Invalid server")
+		w.delete(path).refused(404, "Invalid server")
 		for _, part := range []string{"ipv4", "ipv6", "user-data", "upgrades", "vnc", "bandwidth", "vpcs"} {
-			w.get(path+"/"+part).refused(404, "Invalid server.")
+			w.get(path+"/"+part).refused(404, "Invalid server")
 		}
 		for _, bad := range []string{`{}`, `{"region":"ewr"}`, `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136}`, `{"region":"ewr","plan":"vbm-4c-32gb"}`} {
 			w.post("/v2/bare-metals", bad).is(400)

@@ -126,6 +126,7 @@ func fixedList[T any](c *call, name string, rows []T) (int, any, error) {
 
 func (s *Simulator) regionAvailability(c *call) (int, any, error) {
 	if _, ok := findRegion(c.id()); !ok {
+		// Seen here; what other requests are told of a bad region is unknown.
 		return 0, nil, wire.BadRequest("Invalid region.")
 	}
 	available, bad := availablePlans(c.id(), c.req.URL.Query().Get("type"))

@@ -77,7 +77,7 @@ func (s *Simulator) createReservedIP(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	if _, ok := findRegion(req.Region); !ok {
-		return 0, nil, wire.BadRequest("Invalid region.")
+		return 0, nil, ours("Invalid region.")
 	}
 	if req.Type != "v4" && req.Type != "v6" {
 		return 0, nil, ours("Invalid ip_type.")

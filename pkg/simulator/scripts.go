@@ -27,6 +27,7 @@ var scriptRoutes = []route{
 	{method: "DELETE", path: "/v2/startup-scripts/{id}", operation: "delete_startup_script", handle: (*Simulator).deleteScript},
 }
 
+// errNoScript has the text that creates of instances were seen to be refused with; that of this 404 is unknown.
 var errNoScript = wire.NotFound("Invalid startup script ID")
 
 func showScript(r startupScript) any {

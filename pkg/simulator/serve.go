@@ -136,7 +136,8 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 	return answer{status: status, body: raw}
 }
 
-// failure puts an error in the platform's form. What is no answer of the platform is an internal error.
+// failure puts an error in the platform's form. What is no answer of the platform is an internal error; what the platform
+// says of its own is unknown.
 func (s *Simulator) failure(err error) answer {
 	e, ok := errors.AsType[*wire.Error](err)
 	if !ok {
@@ -175,11 +176,12 @@ func (s *Simulator) write(w http.ResponseWriter, ans answer) {
 
 func (s *Simulator) notFound(*call) (int, any, error) {
 	if !s.keeps(quirkUnknownRoute) {
-		return 0, nil, wire.NotFound("404 page not found")
+		return 0, nil, wire.NotFound("404 page not found") // Go's own, unknown to the platform
 	}
 	return 0, nil, wire.NotFound("Not found.")
 }
 
+// readBody reads a request to its end, within bounds. The platform's texts for what is beyond them are unknown.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if limit == 0 {
 		limit = defaultMaxBody

@@ -100,7 +100,7 @@ func (s *Simulator) createVPC(c *call) (int, any, error) {
 // newVPC judges a create.
 func (s *Simulator) newVPC(tx *store.Tx, req vpcRequest) (vpc, *wire.Error) {
 	if _, ok := findRegion(req.Region); !ok {
-		return vpc{}, wire.BadRequest("Invalid region.")
+		return vpc{}, ours("Invalid region.")
 	}
 	taken := map[netip.Prefix]bool{}
 	count := 0

@@ -393,7 +393,7 @@ func (s *Simulator) checkVPCIn(tx *store.Tx, region, id string) *wire.Error {
 		return nil
 	}
 	if v, ok := s.vpcs.GetIn(tx, id); !ok || v.Region != region {
-		return wire.BadRequest("Invalid VPC ID.")
+		return ours("Invalid VPC ID.")
 	}
 	return nil
 }

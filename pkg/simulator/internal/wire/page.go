@@ -37,7 +37,7 @@ const (
 	prevPrefix = "prev__"
 )
 
-// ParsePage reads per_page and cursor.
+// ParsePage reads per_page and cursor. What the platform says of bad ones is unknown; the texts are ours.
 func ParsePage(q url.Values) (Page, *Error) {
 	page := Page{PerPage: DefaultPerPage}
 	if raw := q.Get("per_page"); raw != "" {

@@ -52,7 +52,8 @@ const maxDepth = 32
 
 var errTooDeep = errors.New("nested too deeply")
 
-// Decode reads a JSON object into v; unknown fields are ignored, as the platform does.
+// Decode reads a JSON object into v; unknown fields are ignored, as the platform does. What it says of a body that it
+// can not read is unknown; the texts are ours.
 func Decode(body []byte, v any) *Error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
