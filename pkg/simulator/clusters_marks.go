@@ -87,10 +87,10 @@ func (s *Simulator) createPoolLabel(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	if req.Key == "" {
-		return 0, nil, ours("Invalid key.")
-	}
 	p, err := s.changePool(c, func(_ *store.Tx, _ cluster, p nodePool) (nodePool, error) {
+		if req.Key == "" {
+			return p, ours("Invalid key.")
+		}
 		p.Labels = maps.Clone(p.Labels)
 		if p.Labels == nil {
 			p.Labels = map[string]string{}
@@ -138,10 +138,10 @@ func (s *Simulator) createPoolTaint(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	if req.Key == "" || !slices.Contains([]string{"NoSchedule", "PreferNoSchedule", "NoExecute"}, req.Effect) {
-		return 0, nil, ours("Invalid taint.")
-	}
 	p, err := s.changePool(c, func(_ *store.Tx, _ cluster, p nodePool) (nodePool, error) {
+		if req.Key == "" || !slices.Contains([]string{"NoSchedule", "PreferNoSchedule", "NoExecute"}, req.Effect) {
+			return p, ours("Invalid taint.")
+		}
 		p.Taints = slices.DeleteFunc(slices.Clone(p.Taints), func(t nodeTaint) bool { return t.Key == req.Key && t.Effect == req.Effect })
 		p.Taints = append(p.Taints, req)
 		return p, nil

@@ -183,16 +183,16 @@ func (s *Simulator) createFirewallRule(c *call) (int, any, error) {
 	if err := c.decode(&req); err != nil {
 		return 0, nil, err
 	}
-	spec, bad := req.spec()
-	if bad != nil {
-		return 0, nil, bad
-	}
-	if bad := s.checkFirewallSource(spec.Source); bad != nil {
-		return 0, nil, bad
-	}
-	r := firewallRule{Notes: req.Notes, Filter: spec}
+	r := firewallRule{Notes: req.Notes}
 	err := s.changeFirewallGroup(c.id(), func(tx *store.Tx, g *firewallGroup) error {
-		same := func(o firewallRule) bool { return o.Filter == spec }
+		var bad *wire.Error
+		if r.Filter, bad = req.spec(); bad != nil {
+			return bad
+		}
+		if bad := s.checkFirewallSource(tx, r.Filter.Source); bad != nil {
+			return bad
+		}
+		same := func(o firewallRule) bool { return o.Filter == r.Filter }
 		if slices.ContainsFunc(g.Rules, same) && s.keeps(quirkDuplicateRule) {
 			return wire.BadRequest("This rule is already defined ")
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
 
@@ -68,8 +69,8 @@ func validPortRange(text string) bool {
 	return err == nil && validPort(last) && first <= last
 }
 
-func (s *Simulator) checkFirewallSource(source string) *wire.Error {
-	if _, isBalancer := s.balancers.Get(source); source == "" || source == sourceCloudflare || isBalancer {
+func (s *Simulator) checkFirewallSource(tx *store.Tx, source string) *wire.Error {
+	if _, isBalancer := s.balancers.GetIn(tx, source); source == "" || source == sourceCloudflare || isBalancer {
 		return nil
 	}
 	return ours("Invalid source.")

@@ -59,27 +59,65 @@ func TestOperationsAreNamedOnce(t *testing.T) {
 	}
 }
 
-// Every route with an ID demands a key before it says anything of the ID, then a UUID, then that it exists.
+// uuidParts are the parts of paths that are UUIDs.
+var uuidParts = []string{"{id}", "{instance}", "{pool}", "{node}", "{record}", "{mark}"}
+
+// pathOf fills in the path of a route: nobody for UUIDs, except x for one of them.
+func pathOf(path, malformed string) string {
+	fill := []string{"{domain}", "nobody.example", "{ip}", "192.0.2.1", "{rule}", "1"}
+	for _, part := range uuidParts {
+		id := nobody
+		if part == malformed {
+			id = "x"
+		}
+		fill = append(fill, part, id)
+	}
+	return strings.NewReplacer(fill...).Replace(path)
+}
+
+// Every route with an ID demands a key before it says anything of the ID, then UUIDs, then that they exist, and only then
+// a body that makes sense.
 func TestEveryRouteGuardsItsID(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {
 		for _, r := range simulator.Routes() {
 			if r.Open || !strings.Contains(r.Path, "{") {
 				continue
 			}
-			fill := func(id string) string {
-				return strings.NewReplacer("{id}", id, "{domain}", "nobody.example", "{ip}", "192.0.2.1", "{rule}", "1", "{pool}", nobody,
-					"{node}", nobody, "{record}", nobody, "{mark}", nobody, "{rid}", "0123456789abcdef").Replace(r.Path)
-			}
 			w.key = "wrong"
-			w.do(r.Method, fill("x"), "").refused(401, "Invalid API token.")
+			w.do(r.Method, pathOf(r.Path, "{id}"), "").refused(401, "Invalid API token.")
 			w.key = testKey
-			if strings.Contains(r.Path, "{id}") {
-				w.do(r.Method, fill("x"), "").refused(400, "Invalid UUID format.")
+			for _, part := range uuidParts {
+				if strings.Contains(r.Path, part) {
+					w.do(r.Method, pathOf(r.Path, part), "").refused(400, "Invalid UUID format.")
+				}
 			}
-			if got := w.do(r.Method, fill(nobody), `{"type":"daily","backup":"x"}`); got.status != 404 && got.status != 400 {
-				t.Errorf("%s of nobody: %d %s", got.what, got.status, got.raw)
-			} else if _, ok := got.at("error").(string); !ok {
-				t.Errorf("%s: %s is no error of the platform", got.what, got.raw)
+			got := w.do(r.Method, pathOf(r.Path, ""), `{}`).is(404)
+			if text, _ := got.at("error").(string); text == "" || text == "Not found." {
+				t.Errorf("%s: %s does not say what is missing", got.what, got.raw)
+			}
+		}
+	})
+}
+
+// A method that no route has is answered as a path that no route has.
+func TestOtherMethodsAreUnknownRoutes(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		known := map[string]bool{}
+		for _, r := range simulator.Routes() {
+			known[r.Method+" "+pathOf(r.Path, "")] = true
+		}
+		for _, r := range simulator.Routes() {
+			for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
+				path := pathOf(r.Path, "")
+				if known[method+" "+path] {
+					continue
+				}
+				// Where another route takes anything in that place, the last word is a bad one of those.
+				parent := method + " " + path[:strings.LastIndex(path, "/")+1]
+				if known[parent+nobody] || known[parent+"192.0.2.1"] {
+					continue
+				}
+				w.do(method, path, "").refused(404, "Not found.")
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,10 +116,8 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 			return s.failure(err)
 		}
 	}
-	if id := r.PathValue("id"); id != "" && !rt.anyID && s.keeps(quirkUUID) {
-		if err := uuid.Validate(id); err != nil || len(id) != 36 {
-			return s.failure(wire.BadRequest("Invalid UUID format."))
-		}
+	if !rt.anyID && s.keeps(quirkUUID) && !namesUUIDs(r) {
+		return s.failure(wire.BadRequest("Invalid UUID format."))
 	}
 	// What the platform began it finishes, whether or not the client still waits.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
@@ -134,6 +133,17 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 		return s.failure(err)
 	}
 	return answer{status: status, body: raw}
+}
+
+// uuidsInPaths are what routes call those parts of their paths that are UUIDs. Rules have IDs of another form.
+var uuidsInPaths = []string{"id", "instance", "pool", "node", "mark", "record"}
+
+// namesUUIDs tells whether all UUIDs in the path of a request are some.
+func namesUUIDs(r *http.Request) bool {
+	return !slices.ContainsFunc(uuidsInPaths, func(name string) bool {
+		id := r.PathValue(name)
+		return id != "" && (len(id) != 36 || uuid.Validate(id) != nil)
+	})
 }
 
 // failure puts an error in the platform's form. What is no answer of the platform is an internal error; what the platform
