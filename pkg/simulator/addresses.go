@@ -19,13 +19,13 @@ const firstHost = 11
 func (s *Simulator) freeAddress(tx *store.Tx) (string, error) {
 	used := map[string]bool{}
 	for _, i := range s.instances.AllIn(tx) {
-		used[i.MainIP] = true
+		used[i.MainIP], used[i.Reserved] = true, true
 		for _, extra := range i.Extra {
 			used[extra] = true
 		}
 	}
 	for _, m := range s.metals.AllIn(tx) {
-		used[m.MainIP] = true
+		used[m.MainIP], used[m.Reserved] = true, true
 	}
 	for _, r := range s.reservedIPs.AllIn(tx) {
 		used[r.Subnet] = true

@@ -88,6 +88,35 @@ func TestReservedIPs(t *testing.T) {
 	})
 }
 
+// A reserved address that a new server waits for is nobody else's, whatever becomes of the reservation meanwhile.
+func TestReservedIPOfNewServers(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v2/instances":   `{"region":"ewr","plan":"vc2-1c-2gb","os_id":2136,"reserved_ipv4":"198.18.0.11"}`,
+		"/v2/bare-metals": `{"region":"ewr","plan":"vbm-4c-32gb","os_id":2136,"reserved_ipv4":"198.18.0.11"}`,
+	} {
+		t.Run(path[4:], func(t *testing.T) {
+			bubble(t, simulator.Config{}, func(w *world) {
+				ip := "/v2/reserved-ips/" + w.post("/v2/reserved-ips", `{"region":"ewr","ip_type":"v4"}`).is(201).has("reserved_ip.subnet", "198.18.0.11").text("reserved_ip.id")
+				w.post(path, body).is(202)
+				w.post(ip+"/detach", "").refusedSaying(400, "main ip")
+				w.pass(5 * time.Minute)
+				w.guestView("198.18.0.11").is(200)
+				w.post(ip+"/detach", "").refusedSaying(400, "main ip")
+				w.post("/v2/reserved-ips/convert", `{"ip_address":"198.18.0.11"}`).is(400)
+			})
+			bubble(t, simulator.Config{}, func(w *world) {
+				ip := "/v2/reserved-ips/" + w.post("/v2/reserved-ips", `{"region":"ewr","ip_type":"v4"}`).is(201).text("reserved_ip.id")
+				w.post(path, body).is(202)
+				w.delete(ip).is(204)
+				other := w.server(simulator.NewServer{Label: "other"})
+				w.pass(5 * time.Minute)
+				w.guestView("198.18.0.11").is(200)
+				w.instance(other).has("instance.main_ip", "198.18.0.12")
+			})
+		})
+	}
+}
+
 func TestUpdateInstance(t *testing.T) {
 	m := &recorder{}
 	bubble(t, simulator.Config{Machine: m}, func(w *world) {

@@ -205,17 +205,23 @@ func (s *Simulator) giveReservedIP(tx *store.Tx, r reservedIP, serverID string) 
 
 func (s *Simulator) detachReservedIP(c *call) (int, any, error) {
 	err := s.changeReservedIP(c.id(), func(tx *store.Tx, r reservedIP) (reservedIP, error) {
-		i, _ := s.instances.GetIn(tx, r.Server)
 		switch {
 		case r.Server == "":
 			return r, ours("Reserved IP is not attached to a server.")
-		case i.MainIP == r.Subnet:
+		case s.isMainIP(tx, r):
 			return r, ours("Reserved IP is the main IP of its server.")
 		}
 		r.Server = ""
 		return r, nil
 	})
 	return s.noContent(), nil, err
+}
+
+// isMainIP tells whether the server that has the address has it as its main one, or will when it boots.
+func (s *Simulator) isMainIP(tx *store.Tx, r reservedIP) bool {
+	i, _ := s.instances.GetIn(tx, r.Server)
+	m, _ := s.metals.GetIn(tx, r.Server)
+	return slices.Contains([]string{i.MainIP, i.Reserved, m.MainIP, m.Reserved}, r.Subnet)
 }
 
 // freeReservedIPs takes the reserved addresses from a server that is being destroyed.
