@@ -274,7 +274,10 @@ func (s *Simulator) listPoolNodes(c *call) (int, any, error) {
 		for _, id := range p.Nodes {
 			rows = append(rows, s.showNode(id))
 		}
-		return fixedList(c, "worker_nodes", rows)
+		return orderedList(c, "worker_nodes", rows, func(n int) int64 {
+			i, _ := s.instances.Get(p.Nodes[n])
+			return i.Seq
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -17,7 +18,13 @@ type domain struct {
 	DNSSEC  string         `json:"dnssec"` // enabled, disabled
 	Primary string         `json:"primary"`
 	Email   string         `json:"email"`
-	Records []domainRecord `json:"records"`
+	Records []storedRecord `json:"records"`
+}
+
+// storedRecord is a record with the number that orders it among the others.
+type storedRecord struct {
+	Seq int64 `json:"seq"`
+	domainRecord
 }
 
 // domainRecord is one record, in the API's own form.
@@ -124,7 +131,7 @@ func (s *Simulator) newDomain(req domainRequest) (domain, *wire.Error) {
 		return d, bad
 	}
 	for _, server := range []string{"ns1.vultr.com", "ns2.vultr.com"} {
-		d.Records = append(d.Records, domainRecord{ID: newID(), Type: "NS", Data: server, TTL: defaultTTL})
+		d.Records = append(d.Records, s.stored(domainRecord{ID: newID(), Type: "NS", Data: server, TTL: defaultTTL}))
 	}
 	if req.IP == "" {
 		return d, nil
@@ -136,10 +143,14 @@ func (s *Simulator) newDomain(req domainRequest) (domain, *wire.Error) {
 		kind = "AAAA"
 	}
 	d.Records = append(d.Records,
-		domainRecord{ID: newID(), Type: kind, Data: req.IP, TTL: defaultTTL},
-		domainRecord{ID: newID(), Type: "CNAME", Name: "*", Data: name, TTL: defaultTTL},
-		domainRecord{ID: newID(), Type: "MX", Data: name, Priority: 10, TTL: defaultTTL})
+		s.stored(domainRecord{ID: newID(), Type: kind, Data: req.IP, TTL: defaultTTL}),
+		s.stored(domainRecord{ID: newID(), Type: "CNAME", Name: "*", Data: name, TTL: defaultTTL}),
+		s.stored(domainRecord{ID: newID(), Type: "MX", Data: name, Priority: 10, TTL: defaultTTL}))
 	return d, nil
+}
+
+func (s *Simulator) stored(r domainRecord) storedRecord {
+	return storedRecord{Seq: s.nextSeq(), domainRecord: r}
 }
 
 var errNoDomainName = ours("Invalid domain name.")
@@ -221,11 +232,18 @@ func (s *Simulator) getDNSSEC(c *call) (int, any, error) {
 }
 
 func (s *Simulator) listRecords(c *call) (int, any, error) {
-	return s.withDomain(c, func(d domain) (int, any, error) { return fixedList(c, "records", orEmpty(d.Records)) })
+	return s.withDomain(c, func(d domain) (int, any, error) {
+		rows := []domainRecord{}
+		for _, r := range d.Records {
+			rows = append(rows, r.domainRecord)
+		}
+		// State files that are older than the number have records without.
+		return orderedList(c, "records", rows, func(n int) int64 { return cmp.Or(d.Records[n].Seq, int64(n)+1) })
+	})
 }
 
 func (d domain) find(record string) int {
-	return slices.IndexFunc(d.Records, func(r domainRecord) bool { return r.ID == record })
+	return slices.IndexFunc(d.Records, func(r storedRecord) bool { return r.ID == record })
 }
 
 func (s *Simulator) getRecord(c *call) (int, any, error) {
@@ -234,7 +252,7 @@ func (s *Simulator) getRecord(c *call) (int, any, error) {
 		if n < 0 {
 			return 0, nil, errNoRecord
 		}
-		return http.StatusOK, map[string]any{"record": d.Records[n]}, nil
+		return http.StatusOK, map[string]any{"record": d.Records[n].domainRecord}, nil
 	})
 }
 
@@ -279,7 +297,7 @@ func (s *Simulator) createRecord(c *call) (int, any, error) {
 		if r, bad = (domainRecord{ID: newID(), TTL: defaultTTL}).with(req); bad != nil {
 			return bad
 		}
-		d.Records = append(slices.Clone(d.Records), r)
+		d.Records = append(slices.Clone(d.Records), s.stored(r))
 		return nil
 	})
 	if err != nil {
@@ -303,7 +321,7 @@ func (s *Simulator) updateRecord(c *call) (int, any, error) {
 			return bad
 		}
 		d.Records = slices.Clone(d.Records)
-		d.Records[n] = r
+		d.Records[n].domainRecord = r
 		return nil
 	})
 	return s.noContent(), nil, err

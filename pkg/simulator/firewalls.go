@@ -159,7 +159,7 @@ func (s *Simulator) listFirewallRules(c *call) (int, any, error) {
 	for _, r := range g.Rules {
 		rows = append(rows, s.showFirewallRule(r))
 	}
-	return fixedList(c, "firewall_rules", rows)
+	return orderedList(c, "firewall_rules", rows, func(n int) int64 { return int64(g.Rules[n].ID) })
 }
 
 func (s *Simulator) getFirewallRule(c *call) (int, any, error) {

@@ -60,6 +60,30 @@ func list[T listed](s *Simulator, c *call, name string, rows iter.Seq2[string, T
 	return http.StatusOK, map[string]any{name: items, "meta": meta}, nil
 }
 
+// fixedList pages through a table that never changes, or is so short that nobody pages; positions stand for sequence
+// numbers.
+func fixedList[T any](c *call, name string, rows []T) (int, any, error) {
+	return orderedList(c, name, rows, func(n int) int64 { return int64(n) + 1 })
+}
+
+// orderedList pages through rows of which the nth has a sequence number that it keeps whatever becomes of the others.
+func orderedList[T any](c *call, name string, rows []T, seq func(n int) int64) (int, any, error) {
+	page, bad := wire.ParsePage(c.req.URL.Query())
+	if bad != nil {
+		return 0, nil, bad
+	}
+	places := make([]int, len(rows))
+	for n := range places {
+		places[n] = n
+	}
+	cut, meta := wire.Cut(places, page, seq)
+	items := make([]T, 0, len(cut))
+	for _, n := range cut {
+		items = append(items, rows[n])
+	}
+	return http.StatusOK, map[string]any{name: items, "meta": meta}, nil
+}
+
 // rowsMatching are the heads of the records that match. The records themselves are many and large: a list copies those
 // of its page only.
 func rowsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.Seq2[string, head] {

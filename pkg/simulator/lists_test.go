@@ -120,6 +120,65 @@ func TestListsInPages(t *testing.T) {
 	}
 }
 
+// What goes away between two pages makes nothing else appear twice or not at all, in lists inside of something too.
+func TestListsThatShrinkBetweenPages(t *testing.T) {
+	for _, lc := range []listCase{
+		{name: "firewall_rules", path: "/v2/firewalls/{group}/rules", add: posting("/v2/firewalls/{group}/rules", `{"ip_type":"v4","protocol":"tcp","port":"1#","subnet":"0.0.0.0","subnet_size":0}`)},
+		{name: "records", path: "/v2/domains/{domain}/records", add: posting("/v2/domains/{domain}/records", `{"type":"TXT","data":"#"}`)},
+		{name: "worker_nodes", path: "/v2/kubernetes/clusters/{cluster}/node-pools/{pool}/nodes", add: func(w *world, n int) {
+			w.patch("/v2/kubernetes/clusters/{cluster}/node-pools/{pool}", fmt.Sprintf(`{"node_quantity":%d}`, 3+n)).is(202)
+		}},
+	} {
+		t.Run(lc.name, func(t *testing.T) {
+			bubble(t, simulator.Config{}, func(w *world) {
+				w.makeParents()
+				r := w.post("/v2/kubernetes/clusters", aCluster).is(201)
+				w.made["cluster"] = r.text("vke_cluster.id")
+				w.made["pool"], _ = r.field("vke_cluster.node_pools", 0, "id").(string)
+				for n := range 5 {
+					lc.add(w, n)
+				}
+				w.pass(time.Minute)
+				id := func(item any) string { m, _ := item.(map[string]any); return fmt.Sprint(m["id"]) }
+				var want, got []string
+				for _, item := range w.get(lc.path).is(200).items(lc.name) {
+					want = append(want, id(item))
+				}
+				for cursor := "-"; cursor != ""; {
+					r := w.get(lc.path + "?per_page=2&cursor=" + strings.Trim(cursor, "-")).is(200)
+					for _, item := range r.items(lc.name) {
+						got = append(got, id(item))
+						w.delete(lc.path + "/" + id(item)) // the last node of a pool stays
+					}
+					cursor = r.text("meta.links.next")
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%v came in pages, %v at once", got, want)
+				}
+			})
+		})
+	}
+}
+
+// A record that is added after a restart is the last of its list.
+func TestRecordsKeepTheirOrder(t *testing.T) {
+	const path = "/v2/domains/example.com/records"
+	add := func(w *world, data string) {
+		w.Helper()
+		w.post(path, `{"type":"TXT","data":"`+data+`"}`).is(201).has("record.seq", missing)
+	}
+	worlds(t, simulator.Config{}, func(w *world) {
+		w.post("/v2/domains", `{"domain":"example.com"}`).is(201)
+		for n := range 5 {
+			add(w, fmt.Sprint(n))
+		}
+	}, func(w *world) {
+		add(w, "last")
+		r := w.get(path+"?per_page=7").is(200).has("meta.total", 8).hasField("records", 6, "data", "4")
+		w.get(path+"?cursor="+r.text("meta.links.next")).is(200).hasField("records", 0, "data", "last")
+	})
+}
+
 // Filters are only where the platform has them, and combine.
 func TestFilters(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {

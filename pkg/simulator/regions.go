@@ -106,24 +106,6 @@ func (s *Simulator) listRegions(c *call) (int, any, error) {
 	return fixedList(c, "regions", allRegions)
 }
 
-// fixedList pages through a table that never changes; positions stand for sequence numbers.
-func fixedList[T any](c *call, name string, rows []T) (int, any, error) {
-	page, bad := wire.ParsePage(c.req.URL.Query())
-	if bad != nil {
-		return 0, nil, bad
-	}
-	positions := make([]int64, len(rows))
-	for i := range positions {
-		positions[i] = int64(i) + 1
-	}
-	cut, meta := wire.Cut(positions, page, func(p int64) int64 { return p })
-	items := make([]T, 0, len(cut))
-	for _, p := range cut {
-		items = append(items, rows[p-1])
-	}
-	return http.StatusOK, map[string]any{name: items, "meta": meta}, nil
-}
-
 func (s *Simulator) regionAvailability(c *call) (int, any, error) {
 	if _, ok := findRegion(c.id()); !ok {
 		// Seen here; what other requests are told of a bad region is unknown.

@@ -43,8 +43,14 @@ func (t accountTables) kinds() []store.Kind {
 
 // highestSeq is the highest sequence number of these tables.
 func (t accountTables) highestSeq() int64 {
-	return max(highest(t.vpcs), highest(t.departures), highest(t.firewalls), highest(t.reservedIPs), highest(t.sshKeys),
+	high := max(highest(t.vpcs), highest(t.departures), highest(t.firewalls), highest(t.reservedIPs), highest(t.sshKeys),
 		highest(t.scripts), highest(t.domains), highest(t.clusters))
+	for _, d := range t.domains.All() {
+		for _, r := range d.Records {
+			high = max(high, r.Seq)
+		}
+	}
+	return high
 }
 
 func highest[T listed](rows *store.Table[T]) int64 {
