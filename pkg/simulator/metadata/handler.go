@@ -58,7 +58,11 @@ func answer(w http.ResponseWriter, path string, doc simulator.MetadataDoc, log k
 	_, _ = w.Write([]byte(body)) // an asker that hung up
 }
 
-// lookupPath finds the text of a path below /v1/, /latest/ and the other names that boot programs ask for.
+// resolverV6 is the platform's name server for guests with IPv6.
+const resolverV6 = "2001:19f0:300:1704::6"
+
+// lookupPath finds the text of a path below /v1/, /latest/ and the other names that boot programs ask for. What the
+// platform has below /v1/internal/ is unknown. So is whether it answers 404 for what a guest does not have.
 func lookupPath(path string, text []byte, doc simulator.MetadataDoc) (string, bool) {
 	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
 		var tree any
@@ -70,12 +74,16 @@ func lookupPath(path string, text []byte, doc simulator.MetadataDoc) (string, bo
 	switch path {
 	case "/latest/user-data", "/user-data/user-data":
 		return doc.UserData, doc.UserData != ""
+	case "/latest/startup-script":
+		return doc.StartupScript, doc.StartupScript != ""
 	case "/latest/meta-data/hostname":
 		return doc.Hostname, true
 	case "/current/ssh-keys":
 		return strings.Join(doc.SSHKeys, "\n"), true
 	case "/current/meta-data/ipv6-addr":
 		return doc.MainIPv6, doc.MainIPv6 != ""
+	case "/current/ipv6-dns1":
+		return resolverV6, doc.MainIPv6 != ""
 	}
 	return "", false
 }

@@ -128,6 +128,9 @@ func TestPaths(t *testing.T) {
 		"/latest/meta-data/hostname":             {200, "worker-1"},
 		"/current/ssh-keys":                      {200, strings.Join(worker.SSHKeys, "\n")},
 		"/current/meta-data/ipv6-addr":           {404, "Not Found\n"},
+		"/current/ipv6-dns1":                     {404, "Not Found\n"},
+		"/latest/startup-script":                 {404, "Not Found\n"},
+		"/v1/internal/":                          {404, "Not Found\n"},
 	}
 	for path, want := range tests {
 		if status, body, _ := ask(t, worker.MainIP, http.MethodGet, url+path); status != want.status || body != want.body {
@@ -139,6 +142,24 @@ func TestPaths(t *testing.T) {
 	}
 	if status, _, header := ask(t, worker.MainIP, http.MethodPut, url+"/v1.json"); status != http.StatusMethodNotAllowed || header.Get("Allow") == "" {
 		t.Errorf("PUT: %d", status)
+	}
+}
+
+// What only some guests have is there when they have it.
+func TestPathsOfWhatAGuestMayHave(t *testing.T) {
+	log, _ := ktesting.NewTestContext(t)
+	guest := worker
+	guest.MainIPv6, guest.NetworkV6, guest.StartupScript = "2001:19f0:5:6::7", "2001:19f0:5:6::", "#!/bin/sh\n"
+	server := httptest.NewServer(New(func(netip.Addr) (simulator.MetadataDoc, bool) { return guest, true }, log))
+	t.Cleanup(server.Close)
+	for path, want := range map[string]string{
+		"/latest/startup-script": guest.StartupScript, "/v1/startup-script": guest.StartupScript,
+		"/current/meta-data/ipv6-addr": guest.MainIPv6, "/current/ipv6-dns1": "2001:19f0:300:1704::6",
+		"/v1/interfaces/0/ipv6/network": guest.NetworkV6, "/v1/interfaces/0/ipv6/prefix": "64",
+	} {
+		if status, body, _ := ask(t, worker.MainIP, http.MethodGet, server.URL+path); status != http.StatusOK || body != want {
+			t.Errorf("%s: %d %q, want %q", path, status, body, want)
+		}
 	}
 }
 
