@@ -253,6 +253,29 @@ func TestServersInVPCs(t *testing.T) {
 	})
 }
 
+// A VPC that is full refuses a server at once: nothing is restarted in vain.
+func TestFullVPC(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		v := w.post("/v2/vpcs", `{"region":"ewr","v4_subnet":"10.99.0.0","v4_subnet_mask":29}`).is(201).text("vpc.id")
+		body := `{"region":"ewr","plan":"vc2-1c-2gb","os_id":2136,"attach_vpc":["` + v + `"]}`
+		for range 3 { // .3, .4, .5
+			w.post("/v2/instances", body).is(202)
+		}
+		i, j := w.server(simulator.NewServer{Label: "i"}), w.server(simulator.NewServer{Label: "j"})
+		w.post("/v2/instances/"+i+"/vpcs/attach", `{"vpc_id":"`+v+`"}`).is(204) // will have .6
+		w.post("/v2/instances/"+j+"/vpcs/attach", `{"vpc_id":"`+v+`"}`).refusedSaying(400, "no address")
+		w.post("/v2/instances", body).refusedSaying(400, "no address")
+		w.pass(time.Minute)
+		w.get("/v2/instances/"+i+"/vpcs").hasField("vpcs", 0, "ip_address", "10.99.0.6")
+		if got := w.reboots(j); got != 0 {
+			t.Errorf("%d restarts", got)
+		}
+		w.post("/v2/instances/"+i+"/vpcs/detach", `{"vpc_id":"`+v+`"}`).is(204)
+		w.pass(time.Minute)
+		w.post("/v2/instances/"+j+"/vpcs/attach", `{"vpc_id":"`+v+`"}`).is(204)
+	})
+}
+
 func TestEnableVPC(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {
 		body := `{"region":"ewr","plan":"vc2-1c-2gb","os_id":2136,"enable_vpc":true}`

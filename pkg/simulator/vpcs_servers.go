@@ -94,7 +94,7 @@ func (s *Simulator) join(tx *store.Tx, serverID string, n interfaces, vpcID stri
 		address = address.Next()
 	}
 	if !v.prefix().Contains(address.Next()) { // the last one is the broadcast address
-		return n, ours("No address is left in this VPC network.")
+		return n, errVPCFull
 	}
 	macs := map[string]bool{}
 	for _, i := range n.NICs {
@@ -130,8 +130,29 @@ func (s *Simulator) mayMove(tx *store.Tx, region string, n interfaces, m vpcMove
 		return ours("VPC network is not attached to this server.")
 	case !m.Leave && inside:
 		return ours("VPC network is already attached to this server.")
+	case !m.Leave && s.isFull(tx, v):
+		return errVPCFull
 	}
 	return nil
+}
+
+var errVPCFull = ours("No address is left in this VPC network.")
+
+// isFull tells whether no address would be left for one more server, after those that are on their way into the VPC.
+func (s *Simulator) isFull(tx *store.Tx, v vpc) bool {
+	count := 0
+	add := func(n interfaces) {
+		if n.touches(v.ID) {
+			count++
+		}
+	}
+	for _, i := range s.instances.AllIn(tx) {
+		add(i.interfaces)
+	}
+	for _, m := range s.metals.AllIn(tx) {
+		add(m.interfaces)
+	}
+	return count >= 1<<(32-v.Mask)-firstVPCHost-1 // the last one is the broadcast address
 }
 
 // defaultVPC gives the VPC that enable_vpc means: the region's oldest one, or a new one.
