@@ -143,7 +143,7 @@ func (s *Simulator) showPool(p nodePool) any {
 	nodes, status := []any{}, statusActive
 	for _, id := range p.Nodes {
 		i, _ := s.instances.Get(id)
-		if !i.running() {
+		if !i.ready() {
 			status = statusPending
 		}
 		nodes = append(nodes, s.showNode(id))
@@ -163,7 +163,7 @@ func (s *Simulator) showPool(p nodePool) any {
 func (s *Simulator) showNode(id string) any {
 	i, _ := s.instances.Get(id)
 	status := statusPending
-	if i.running() && !i.locked() {
+	if i.ready() {
 		status = statusActive
 	}
 	return map[string]any{

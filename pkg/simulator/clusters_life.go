@@ -264,7 +264,7 @@ func (s *Simulator) dropCluster(tx *store.Tx, l cluster) {
 		s.beginDestroy(tx, id)
 	}
 	if l.FirewallGroup != "" {
-		s.firewalls.Delete(tx, l.FirewallGroup)
+		s.dropFirewallGroup(tx, l.FirewallGroup)
 	}
 	s.clusters.Delete(tx, l.ID)
 }

@@ -82,6 +82,29 @@ func TestKubernetesEngine(t *testing.T) {
 	})
 }
 
+func TestNodesWithoutPublicAddress(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		r := w.post("/v2/kubernetes/clusters", strings.Replace(aCluster, `"tag"`, `"vpc_only":true,"tag"`, 1)).is(201)
+		path := "/v2/kubernetes/clusters/" + r.text("vke_cluster.id")
+		w.pass(3 * time.Minute)
+		r = w.get(path).is(200).hasField("vke_cluster.node_pools", 0, "status", "active")
+		pool, _ := r.field("vke_cluster.node_pools", 0, "id").(string)
+		w.get(path+"/node-pools/"+pool+"/nodes").hasField("worker_nodes", 0, "status", "active").hasField("worker_nodes", 0, "ip", "0.0.0.0").
+			hasField("worker_nodes", 0, "private_ip", "10.1.0.3")
+	})
+}
+
+// The firewall group of a cluster goes with it, also for others that have it.
+func TestFirewallGroupOfCluster(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		r := w.post("/v2/kubernetes/clusters", aCluster).is(201)
+		other := w.server(simulator.NewServer{Label: "other"})
+		w.patch("/v2/instances/"+other, `{"firewall_group_id":"`+r.text("vke_cluster.firewall_group_id")+`"}`).is(202)
+		w.delete("/v2/kubernetes/clusters/" + r.text("vke_cluster.id")).is(204)
+		w.instance(other).has("instance.firewall_group_id", "")
+	})
+}
+
 func TestLabelsAndTaintsOfNodePools(t *testing.T) {
 	bubble(t, simulator.Config{}, func(w *world) {
 		r := w.post("/v2/kubernetes/clusters", aCluster).is(201)

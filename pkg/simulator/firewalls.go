@@ -133,21 +133,21 @@ func (s *Simulator) deleteFirewallGroup(c *call) (int, any, error) {
 		if _, ok := s.firewalls.GetIn(tx, c.id()); !ok {
 			return errNoFirewallGroup
 		}
-		for id, i := range s.instances.AllIn(tx) {
-			if i.FirewallGroup != c.id() {
-				continue
-			}
-			if !s.keeps(quirkGroupInUse) {
-				return ours("The firewall group is in use.")
-			}
-			i.FirewallGroup = ""
-			s.instances.Put(tx, id, i)
-			s.filterAnew(tx, id)
+		if len(s.guardedBy(tx, c.id())) > 0 && !s.keeps(quirkGroupInUse) {
+			return ours("The firewall group is in use.")
 		}
-		s.firewalls.Delete(tx, c.id())
+		s.dropFirewallGroup(tx, c.id())
 		return nil
 	})
 	return s.noContent(), nil, err
+}
+
+func (s *Simulator) dropFirewallGroup(tx *store.Tx, group string) {
+	for _, id := range s.guardedBy(tx, group) {
+		s.changeInstance(tx, id, func(i *instance) { i.FirewallGroup = "" })
+		s.filterAnew(tx, id)
+	}
+	s.firewalls.Delete(tx, group)
 }
 
 func (s *Simulator) listFirewallRules(c *call) (int, any, error) {

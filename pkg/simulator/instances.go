@@ -98,6 +98,9 @@ func (i instance) running() bool {
 	return i.Status == statusActive && i.Power == powerRunning && i.MainIP != ""
 }
 
+// ready tells whether the guest runs and nothing is being done to it. It may have no public address.
+func (i instance) ready() bool { return i.ID != "" && i.Power == powerRunning && !i.locked() }
+
 func (i instance) machineInfo() MachineInfo {
 	return MachineInfo{ID: i.ID, Label: i.Label, Hostname: i.Hostname, Region: i.Region, MainIP: i.MainIP}
 }
