@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"net"
 	"net/http"
@@ -80,11 +81,12 @@ func (s *Simulator) allowsSource(address string) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
-// limitUser says whose limit a request takes from.
+// limitUser says whose limit a request takes from. Of a key, which may be as long as a request's head, it has the hash.
 func (s *Simulator) limitUser(r *http.Request) string {
 	if s.cfg.RateLimitBy == RateLimitByKey {
 		if token := bearer(r); token != "" {
-			return "key " + token
+			sum := sha256.Sum256([]byte(token))
+			return "key " + string(sum[:])
 		}
 	}
 	return "ip " + source(r)

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -24,8 +23,6 @@ const (
 	limiterMemory = time.Minute
 	// limiterUsers is how many are told apart. With that many, new ones share one bucket.
 	limiterUsers = 10000
-	// limiterName is how much of a name tells users apart.
-	limiterName = 128
 )
 
 func newLimiter(perSecond float64) *limiter {
@@ -70,13 +67,10 @@ func (l *limiter) sweep(now time.Time) {
 	}
 }
 
-// name is what the user is known by: bounded, and in memory of its own.
+// name is what the user is known by.
 func (l *limiter) name(user string) string {
-	if len(user) > limiterName {
-		user = user[:limiterName]
-	}
 	if _, known := l.users[user]; !known && len(l.users) >= limiterUsers {
 		return "" // of all others
 	}
-	return strings.Clone(user)
+	return user
 }

@@ -2,6 +2,8 @@ package simulator
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,19 +16,14 @@ func TestLimiterIsBounded(t *testing.T) {
 		l := newLimiter(1)
 		admitted := 0
 		for i := range 3 * limiterUsers {
-			if l.allow(fmt.Sprint("key ", i, strings.Repeat("x", 1<<10))) {
+			if l.allow(fmt.Sprint("key ", i)) {
 				admitted++
 			}
 		}
 		if len(l.users) > limiterUsers+1 || admitted != limiterUsers+1 {
 			t.Errorf("%d are known, %d admitted", len(l.users), admitted)
 		}
-		for name := range l.users {
-			if len(name) > limiterName {
-				t.Fatalf("a name of %d bytes is kept", len(name))
-			}
-		}
-		if l.allow("key " + "0" + strings.Repeat("x", 1<<10)) {
+		if l.allow("key 0") {
 			t.Error("who was there before is not known any more")
 		}
 		time.Sleep(2 * limiterMemory)
@@ -47,4 +44,22 @@ func TestSlowLimit(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 	})
+}
+
+// What the limiter remembers of a client is small, whatever the client sends.
+func TestLimitUserIsShort(t *testing.T) {
+	s := &Simulator{cfg: Config{RateLimitBy: RateLimitByKey}}
+	users := map[string]bool{}
+	for _, key := range []string{"a", "b", strings.Repeat("k", 60<<10), strings.Repeat("k", 60<<10) + "2", ""} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/account", http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+key)
+		user := s.limitUser(r)
+		if len(user) > 100 {
+			t.Errorf("a key of %d bytes is remembered by %d", len(key), len(user))
+		}
+		users[user] = true
+	}
+	if len(users) != 5 {
+		t.Errorf("five clients have %d limits", len(users))
+	}
 }
