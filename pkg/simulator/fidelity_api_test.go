@@ -53,6 +53,11 @@ var apiTraits = []trait{
 		w.get("/v2/blocks").refused(401, "Unauthorized IP address: "+testSource)
 		w.sim.SetAllowedSources([]netip.Prefix{netip.MustParsePrefix(testSource + "/32")})
 		w.get("/v2/blocks").is(200)
+		w.from("2001:db8::9").get("/v2/blocks").refused(401, "Unauthorized IP address: 2001:db8::9")
+		w.sim.SetAllowedSources([]netip.Prefix{netip.MustParsePrefix("2001:db8::/64")})
+		w.from("2001:db8::9").get("/v2/blocks").is(200)
+		w.key = "wrong" // is told before the address is judged
+		w.get("/v2/blocks").refused(401, "Invalid API token.")
 	}},
 	{name: "01-unknown-route", test: func(w *world) {
 		for _, path := range []string{"/v2/vpc2", "/", "/v2", "/v2/blocks/", "/v2//blocks", "/v1/account", "/v2/blocks/" + nobody + "/nothing"} {
@@ -111,13 +116,29 @@ var apiTraits = []trait{
 		w.get("/v2/instances/"+i+"/vpcs").is(200).has("vpcs", []any{})
 		w.pass(5 * time.Second)
 		w.get("/v2/instances/"+i+"/vpcs").is(200).hasField("vpcs", 0, "id", v)
+		lb := w.post("/v2/load-balancers", `{"region":"ewr"}`).is(202).has("load_balancer.status", "pending").text("load_balancer.id")
+		j := w.post("/v2/instances", `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"attach_vpc":["`+v+`"]}`).is(202).text("instance.id")
+		w.pass(5 * time.Second)
+		w.get("/v2/instances/"+j+"/vpcs").is(200).has("vpcs", []any{})
+		w.pass(time.Second)
+		w.get("/v2/instances/"+j+"/vpcs").is(200).hasField("vpcs", 0, "ip_address", "10.1.0.4")
+		w.pass(13 * time.Second)
+		w.balancer(lb).has("load_balancer.status", "pending")
+		w.pass(time.Second)
+		w.balancer(lb).has("load_balancer.status", "active")
 	}},
 	{name: "12-labels-not-unique", test: func(w *world) {
-		body := `{"region":"ewr","size_gb":10,"label":"twin"}`
-		first := w.post("/v2/blocks", body).is(202).text("block.id")
-		second := w.post("/v2/blocks", body).is(202).text("block.id")
-		if first == second {
-			w.Errorf("two creates made one volume")
+		for path, body := range map[string]string{
+			"/v2/blocks": `{"region":"ewr","size_gb":10,"label":"twin"}`, "/v2/instances": anInstance, "/v2/bare-metals": aMetal,
+			"/v2/load-balancers": `{"region":"ewr","label":"twin"}`, "/v2/vfs": `{"region":"ewr","label":"twin","storage_size":{"gb":10}}`,
+			"/v2/reserved-ips": `{"region":"ewr","ip_type":"v4","label":"twin"}`, "/v2/vpcs": `{"region":"ewr","description":"twin"}`,
+			"/v2/firewalls": `{"description":"twin"}`, "/v2/ssh-keys": `{"name":"twin","ssh_key":"` + aKey + `"}`,
+			"/v2/startup-scripts": `{"name":"twin","script":"aGk="}`, "/v2/kubernetes/clusters": aCluster,
+		} {
+			first, second := w.post(path, body), w.post(path, body)
+			if first.status/100 != 2 || first.status != second.status || idOf(first.object()) == "" || idOf(first.object()) == idOf(second.object()) {
+				w.Errorf("%s twice: %d %s, then %d %s", path, first.status, first.raw, second.status, second.raw)
+			}
 		}
 	}},
 	{name: "12-lost-answer", test: func(w *world) {
@@ -148,6 +169,8 @@ var apiTraits = []trait{
 		if got := r.header.Get("Retry-After"); got != "1" {
 			w.Errorf("Retry-After is %q", got)
 		}
+		w.get("/v2/nothing").is(429)                     // whatever it asks for
+		w.from("203.0.113.10").get("/v2/blocks").is(200) // others have a limit of their own
 		w.pass(time.Second)
 		for range 30 {
 			w.get("/v2/regions").is(200)
@@ -161,6 +184,7 @@ var apiTraits = []trait{
 		for _, f := range []simulator.Fault{
 			{Path: "^/v2/blocks$", Method: "GET", Nth: 2, Times: 1, Action: simulator.FaultStatus, Status: 503, RetryAfter: 7},
 			{Operation: "list_instances", Times: 1, Action: simulator.FaultStatus, Status: 502, Body: `<html>`},
+			{Operation: "list_vpcs", Times: 1, Action: simulator.FaultStatus, Status: 429, Body: `{"status": 429,"error": "rate limit exceeded"}`, RetryAfter: 3},
 		} {
 			if _, err := w.sim.AddFault(f); err != nil {
 				w.Fatalf("%v", err)
@@ -175,6 +199,11 @@ var apiTraits = []trait{
 		w.get("/v2/blocks").is(200)
 		if got := w.get("/v2/instances").is(502).raw; got != `<html>` {
 			w.Errorf("body %q", got)
+		}
+		r = w.get("/v2/vpcs")
+		r.refused(429, "rate limit exceeded")
+		if got := r.header.Get("Retry-After"); got != "3" {
+			w.Errorf("Retry-After is %q", got)
 		}
 	}},
 }

@@ -14,9 +14,15 @@ var consistencyTraits = []trait{
 		v.has("vpc.description", long[:2*255])
 		w.do("PUT", "/v2/vpcs/"+v.text("vpc.id"), `{"description":"`+long+`"}`).is(204)
 		w.get("/v2/vpcs/"+v.text("vpc.id")).has("vpc.description", long[:2*255])
-		w.post("/v2/firewalls", `{"description":"`+long+`"}`).is(201).has("firewall_group.description", long[:2*255])
+		g := w.post("/v2/firewalls", `{"description":"`+long+`"}`).is(201).has("firewall_group.description", long[:2*255])
+		w.do("PUT", "/v2/firewalls/"+g.text("firewall_group.id"), `{"description":"x`+long+`"}`).is(204)
+		w.get("/v2/firewalls/"+g.text("firewall_group.id")).has("firewall_group.description", "x"+long[:2*254])
 		key := w.post("/v2/ssh-keys", `{"name":"`+long+`","ssh_key":"`+aKey+`"}`).is(201).has("ssh_key.name", long[:2*128])
-		w.get("/v2/ssh-keys/"+key.text("ssh_key.id")).has("ssh_key.name", long[:2*128])
+		w.patch("/v2/ssh-keys/"+key.text("ssh_key.id"), `{"name":"x`+long+`"}`).is(204)
+		w.get("/v2/ssh-keys/"+key.text("ssh_key.id")).has("ssh_key.name", "x"+long[:2*127])
+		for _, fits := range []int{255, 1} { // as long as it may be, it is kept
+			w.post("/v2/vpcs", `{"region":"lax","description":"`+long[:2*fits]+`"}`).is(201).has("vpc.description", long[:2*fits])
+		}
 	}},
 	{name: "20-late-details", test: func(w *world) {
 		id := w.post("/v2/instances", anInstance).is(202).text("instance.id")

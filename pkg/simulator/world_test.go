@@ -70,6 +70,16 @@ func (w *world) clientAt(t *testing.T, address string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
+// from gives a client of the same cloud at another address.
+func (w *world) from(address string) *world {
+	other := *w
+	other.client = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return w.listener.dial(address) },
+	}}
+	return &other
+}
+
 // pass lets time go by, and what is due then happen.
 func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
@@ -197,6 +207,12 @@ func (r reply) text(path string) string {
 		r.w.Fatalf("%s: %s is %v, want a string (%s)", r.what, path, r.at(path), r.raw)
 	}
 	return s
+}
+
+// object gives the whole answer.
+func (r reply) object() map[string]any {
+	m, _ := r.body.(map[string]any)
+	return m
 }
 
 // items gives a list of the answer.
