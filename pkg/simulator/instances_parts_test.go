@@ -1,6 +1,9 @@
 package simulator_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,6 +255,40 @@ func TestPartsOfInstances(t *testing.T) {
 		w.get(path+"/iso").is(200).has("iso_status.state", "ready")
 		for _, part := range []string{"user-data", "backup-schedule", "upgrades", "bandwidth", "neighbors", "iso", "ipv4", "ipv6", "ipv6/reverse", "vpcs"} {
 			w.get("/v2/instances/"+nobody+"/"+part).refused(404, "Invalid instance-id.")
+		}
+	})
+}
+
+// What is large but was seen to be accepted is accepted, and kept as it came.
+func TestLargeInstances(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		tags := func(n int) string {
+			return `"tags":["` + strings.Join(slices.Repeat([]string{strings.Repeat("\u00e4", 512)}, n), `","`) + `"]`
+		}
+		data := func(n int) string { return `"user_data":"` + strings.Repeat("aGk=", n/4) + `"` }
+		const body = `{"region":"ewr","plan":"vc2-1c-2gb","os_id":2136,`
+		id := w.post("/v2/instances", body+tags(50)+"}").is(202).text("instance.id")
+		if n := len(w.instance(id).items("instance.tags")); n != 50 {
+			t.Errorf("%d tags came back", n)
+		}
+		w.post("/v2/instances", body+tags(100)+"}").is(400)
+		w.patch("/v2/instances/"+id, "{"+tags(100)+"}").is(400)
+		// Megabytes are slow on the test's network.
+		direct := func(method, path, body string) (status, length int) {
+			request := httptest.NewRequestWithContext(w.ctx, method, path, strings.NewReader(body))
+			request.Header.Set("Authorization", "Bearer "+testKey)
+			answer := httptest.NewRecorder()
+			w.sim.ServeHTTP(answer, request)
+			return answer.Code, answer.Body.Len()
+		}
+		if status, _ := direct("PATCH", "/v2/instances/"+id, "{"+data(4<<20)+"}"); status != http.StatusAccepted {
+			t.Errorf("4 MiB of user data: %d", status)
+		}
+		if status, n := direct("GET", "/v2/instances/"+id+"/user-data", ""); status != http.StatusOK || n < 4<<20 {
+			t.Errorf("%d with %d bytes of user data came back", status, n)
+		}
+		if status, _ := direct("POST", "/v2/instances", body+data(4<<20+4)+"}"); status != http.StatusBadRequest {
+			t.Errorf("more than 4 MiB of user data: %d", status)
 		}
 	})
 }

@@ -62,7 +62,11 @@ func Decode(body []byte, v any) *Error {
 		return BadRequest("Invalid JSON: %v", err)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+		switch {
+		case ok && wrong.Field == "":
+			return BadRequest("Invalid JSON: it must be an object.")
+		case ok:
 			return BadRequest("Invalid value for %s.", wrong.Field)
 		}
 		return BadRequest("Invalid JSON: %v", err)

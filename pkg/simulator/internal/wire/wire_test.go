@@ -20,6 +20,8 @@ func TestDecode(t *testing.T) {
 		`{"size":3.5}`:               "Invalid value for size.",
 		`{"size":3`:                  "Invalid JSON",
 		`{"size":3}{}`:               "Invalid JSON",
+		`[]`:                         "must be an object",
+		`"size"`:                     "must be an object",
 		strings.Repeat("[", 1000):    "nested too deeply",
 		`{"a":"` + `[[\"[[` + `"}`:   "0",
 		`{"a":[[],[],[]],"size":44}`: "44",
