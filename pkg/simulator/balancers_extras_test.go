@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"crypto/tls"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
@@ -16,6 +17,7 @@ func TestBalancerAutoSSL(t *testing.T) {
 		lb := "/v2/load-balancers/" + id
 		shown := func() string {
 			w.Helper()
+			synctest.Wait() // until the plane has been told
 			cert := plane.specs[id].Certificate
 			if cert == nil {
 				return "none"
