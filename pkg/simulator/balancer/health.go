@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -134,8 +135,8 @@ func checkHTTP(scheme, target, path string, dial dialFunc) func(context.Context)
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	if path == "" {
-		path = "/"
+	if !strings.HasPrefix(path, "/") { // else it would continue the target's name
+		path = "/" + path
 	}
 	return func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+target+path, nil)
