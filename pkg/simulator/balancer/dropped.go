@@ -32,8 +32,9 @@ func (b *balancer) guarded(dial dialFunc) dialFunc {
 		if s := b.settings.Load(); s == nil || !s.dropped[network+" "+address] {
 			return dial(ctx, network, address)
 		}
-		if network == "udp" { // nobody learns that a datagram is lost
-			return nil, os.ErrDeadlineExceeded
+		lost := &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded} // as the kernel's own would be
+		if network == "udp" {                                                       // nobody learns that a datagram is lost
+			return nil, lost
 		}
 		timer := time.NewTimer(dialTimeout)
 		defer timer.Stop()
@@ -41,7 +42,7 @@ func (b *balancer) guarded(dial dialFunc) dialFunc {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-timer.C:
-			return nil, os.ErrDeadlineExceeded
+			return nil, lost
 		}
 	}
 }

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -36,4 +37,18 @@ func TestBackendBehindAFirewall(t *testing.T) {
 	r.spec.Dropped = []simulator.BalancerDrop{{Address: addresses[0], Port: port, UDP: true}}
 	r.apply()
 	r.await(2)
+}
+
+// TestLostPackets: who dials a place that no packet reaches learns the same as from the kernel, so that a request, too,
+// goes to another backend.
+func TestLostPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &balancer{}
+		b.settings.Store(&settings{dropped: newDropped([]simulator.BalancerDrop{{Address: "192.0.2.1", Port: 80}})})
+		began := time.Now()
+		_, err := b.guarded(nil)(t.Context(), "tcp", "192.0.2.1:80")
+		if !isDialError(err) || reasonOf(err) != "no answer in time" || time.Since(began) != dialTimeout {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
 }
