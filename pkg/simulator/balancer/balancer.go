@@ -11,13 +11,14 @@ import (
 
 // balancer is one load balancer. apply and close are never called at once.
 type balancer struct {
-	log      klog.Logger
-	limits   limits
-	members  *members
-	budget   *budget
-	settings atomic.Pointer[settings]
-	upstream atomic.Pointer[upstream]
-	proxy    *httputil.ReverseProxy
+	log     klog.Logger
+	limits  limits
+	members *members
+	// budget is of clients' connections, exchanges of HTTP requests: one connection can carry many at once.
+	budget, exchanges *budget
+	settings          atomic.Pointer[settings]
+	upstream          atomic.Pointer[upstream]
+	proxy             *httputil.ReverseProxy
 
 	fronts fronts
 }
@@ -29,8 +30,10 @@ type upstream struct {
 }
 
 func newBalancer(log klog.Logger, limits limits) *balancer {
+	most := int64(limits.connections)
 	b := &balancer{
-		log: log, limits: limits, members: newMembers(log), budget: &budget{limit: int64(limits.connections)}, fronts: newFronts(),
+		log: log, limits: limits, members: newMembers(log),
+		budget: &budget{limit: most}, exchanges: &budget{limit: most}, fronts: newFronts(),
 	}
 	b.proxy = newProxy(b)
 	return b

@@ -1,9 +1,12 @@
 package balancer
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // conns are the open connections of one listener: bounded, and closed together.
@@ -15,7 +18,7 @@ type conns struct {
 	budget *budget
 }
 
-// budget bounds the connections of a load balancer.
+// budget bounds what a load balancer has of something.
 type budget struct {
 	limit int64
 	used  atomic.Int64
@@ -34,8 +37,9 @@ func (b *budget) giveBack() { b.used.Add(-1) }
 // tracked is an accepted connection that leaves its set when it is closed.
 type tracked struct {
 	*net.TCPConn
-	once   sync.Once
-	onDone func()
+	once    sync.Once
+	onDone  func()
+	leaving atomic.Bool
 }
 
 // Close closes the connection; again is no error.
@@ -46,6 +50,37 @@ func (t *tracked) Close() error {
 		t.onDone()
 	})
 	return err
+}
+
+// leave lets the connection read until then and no longer, whatever deadline it is given after that: Go's HTTP server
+// takes deadlines away when a handler returns, and then reads what is left of the request.
+func (t *tracked) leave(by time.Time) {
+	t.leaving.Store(true)
+	_ = t.TCPConn.SetReadDeadline(by) // fails only where the connection is closed already
+}
+
+// SetReadDeadline sets the deadline unless the connection is leaving.
+func (t *tracked) SetReadDeadline(by time.Time) error {
+	if t.leaving.Load() {
+		return nil
+	}
+	return t.TCPConn.SetReadDeadline(by)
+}
+
+type trackedKey struct{}
+
+// withTracked is for http.Server's ConnContext.
+func withTracked(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return context.WithValue(ctx, trackedKey{}, conn)
+}
+
+// trackedOf is the connection that a request came over; those of HTTP/3 are none.
+func trackedOf(ctx context.Context) (*tracked, bool) {
+	conn, ok := ctx.Value(trackedKey{}).(*tracked)
+	return conn, ok
 }
 
 // track takes the connection in, or tells that there is no room or the listener has ended.

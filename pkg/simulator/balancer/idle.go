@@ -58,18 +58,26 @@ func (w *idleWatch) look() {
 // quietest tells how long ago any of the connections carried data, or atMost if that was longer ago.
 func quietest(conns []*net.TCPConn, atMost time.Duration) time.Duration {
 	for _, conn := range conns {
-		raw, err := conn.SyscallConn()
-		if err != nil {
-			continue
+		if info := tcpInfo(conn); info != nil { // a closed connection carries nothing
+			atMost = min(atMost, time.Duration(min(info.Last_data_sent, info.Last_data_recv))*time.Millisecond)
 		}
-		_ = raw.Control(func(fd uintptr) { // a closed connection carries nothing
-			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-			if err == nil {
-				atMost = min(atMost, time.Duration(min(info.Last_data_sent, info.Last_data_recv))*time.Millisecond)
-			}
-		})
 	}
 	return atMost
+}
+
+// tcpInfo is what the kernel knows of the connection, nil when it was closed here.
+func tcpInfo(conn *net.TCPConn) *unix.TCPInfo {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var info *unix.TCPInfo
+	if err := raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}); err != nil {
+		return nil
+	}
+	return info
 }
 
 // idleClock knows when something moved last.
@@ -86,7 +94,8 @@ func (c *idleClock) quiet() time.Duration { return time.Since(time.Unix(0, c.las
 var errIdle = errors.New("nothing moved for too long")
 
 // whileMoving lets a request go on as long as a part of it, of its answer, or of what the two became moves now and
-// then. When nothing does, the client gets the grace to take the last words. done must be called before the handler returns.
+// then. When nothing does, the client gets the grace to take the last words. done must be called before the handler
+// returns; what Go's server does after that is bounded as well.
 func whileMoving(out http.ResponseWriter, r *http.Request, limit, grace time.Duration) (moving *http.Request, clock *idleClock, done func()) {
 	clock = &idleClock{limit: limit}
 	clock.touch()
@@ -100,9 +109,38 @@ func whileMoving(out http.ResponseWriter, r *http.Request, limit, grace time.Dur
 	})
 	moving = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
-		moving.Body = touchingBody{r.Body, clock}
+		moving.Body = &requestBody{touchingBody: touchingBody{r.Body, clock}}
 	}
-	return moving, clock, func() { watch.stop(); cancel(nil) }
+	return moving, clock, func() {
+		watch.stop()
+		cancel(nil)
+		_ = control.SetWriteDeadline(time.Now().Add(limit)) // fails only where the connection is gone already
+		if conn, ok := trackedOf(ctx); ok && unfinished(moving) {
+			conn.leave(time.Now().Add(grace))
+		}
+	}
+}
+
+// requestBody is what a client sends.
+type requestBody struct {
+	touchingBody
+	ended atomic.Bool
+}
+
+// Read notes the end as well.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.touchingBody.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// unfinished tells of a request over HTTP/1 whether the client has not said all of it yet, as far as it was read. The
+// connection must end with the answer then: the rest could be taken for another request.
+func unfinished(moving *http.Request) bool {
+	body, ok := moving.Body.(*requestBody)
+	return ok && moving.ProtoMajor == 1 && !body.ended.Load()
 }
 
 // touchingBody notes that something moves.
@@ -135,6 +173,15 @@ func (t touchingTunnel) Write(p []byte) (int, error) {
 		t.clock.touch()
 	}
 	return n, err
+}
+
+// CloseWrite passes on that the client has said everything, while the answer may still come.
+func (t touchingTunnel) CloseWrite() error {
+	half, ok := t.ReadWriteCloser.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // touching makes a response's body note what moves.

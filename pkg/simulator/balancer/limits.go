@@ -10,7 +10,7 @@ const maxStreams = 100
 
 // limits bound what strangers can make a load balancer hold, and for how long.
 type limits struct {
-	// connections are the open ones of the whole load balancer.
+	// connections are the open ones of the whole load balancer, and as many HTTP requests may be under way at once.
 	connections int
 	// sessions are the clients of one port for datagrams.
 	sessions int

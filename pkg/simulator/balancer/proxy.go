@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +22,8 @@ type exchange struct {
 	settings *settings
 	rule     simulator.BalancerRule
 	clock    *idleClock
+	out      http.ResponseWriter
+	request  *http.Request // the client's
 	client   net.Addr
 	frontend net.Addr
 	one      *member // the backend that is asked now
@@ -33,9 +36,26 @@ func exchangeOf(ctx context.Context) (*exchange, bool) {
 	return e, ok
 }
 
+// prepare says in the answer's header what is the load balancer's own to say. It comes last before the answer, as
+// interim answers (103) empty the header.
+func (e *exchange) prepare() {
+	if e.settings.quic[e.rule.FrontendPort] && e.request.ProtoMajor < 3 {
+		e.out.Header().Set("Alt-Svc", fmt.Sprintf(`h3=":%d"; ma=%d`, e.rule.FrontendPort, altSvcAge))
+	}
+	// A backend may answer while the request still comes. Unless the connection ends with the answer, Go's server would
+	// hold the answer back and take the rest of the request away from the backend.
+	if unfinished(e.request) {
+		e.out.Header().Set("Connection", "close")
+	}
+}
+
 // passOn answers a request with what a backend answers.
-func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings, rule simulator.BalancerRule) {
-	e := &exchange{settings: s, rule: rule}
+func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, e *exchange) {
+	if !b.exchanges.take() {
+		goAway(out, r, http.StatusServiceUnavailable)
+		return
+	}
+	defer b.exchanges.giveBack()
 	e.client = asTCP(r.RemoteAddr)
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		e.frontend = asTCP(local.String())
@@ -46,10 +66,8 @@ func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, s *settings,
 			b.members.release(e.one)
 		}
 	}()
-	r, clock, done := whileMoving(out, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)), s.timeout, b.limits.grace)
-	defer done()
-	e.clock = clock
-	b.proxy.ServeHTTP(out, r)
+	e.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
+	b.proxy.ServeHTTP(out, e.request)
 }
 
 // asTCP gives an address in the form in which PROXY headers tell of it, also when datagrams (HTTP/3) came from there;
@@ -110,6 +128,9 @@ func rewrite(r *httputil.ProxyRequest) {
 
 // failed answers as the platform's proxy does: 503 without a backend, 504 when it is silent, 502 for the rest.
 func failed(out http.ResponseWriter, r *http.Request, err error) {
+	if e, ok := exchangeOf(r.Context()); ok {
+		e.prepare()
+	}
 	status := http.StatusBadGateway
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
@@ -145,6 +166,9 @@ func (t selector) RoundTrip(r *http.Request) (*http.Response, error) {
 		e.one = one
 		response, err := t.b.upstream.Load().transport.RoundTrip(outgoing(r, one, e.rule.BackendPort))
 		if err == nil {
+			if response.StatusCode != http.StatusSwitchingProtocols {
+				e.prepare()
+			}
 			stick(response, e.settings.spec.StickyCookie, cookie, one.token)
 			touching(response, e.clock)
 			return response, nil
@@ -225,7 +249,9 @@ func newTransport(options upstreamOptions, limits limits, dial dialFunc) *http.T
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		TLSHandshakeTimeout:    limits.header,
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see the function's comment
+		// A client that asks before it sends a body (Expect) is answered by the backend, if that speaks in time.
+		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see the function's comment
 	}
 }
 

@@ -226,6 +226,7 @@ var smuggled = map[string]struct {
 	"body of a GET":                    {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: " + strconv.Itoa(len(hidden)) + "\r\n\r\n" + hidden, 200},
 	"expectation":                      {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", 0},
 	"HTTP/1.0 with chunks":             {"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden, 0},
+	"options of the whole server":      {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 200},
 	"HTTP/0.9":                         {"GET /\r\n\r\n", 400},
 	"HTTP/2 by prior knowledge":        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0},
 	"method with a line":               {"GET\r\nX: /\r\n\r\n", 400},

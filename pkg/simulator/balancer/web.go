@@ -3,7 +3,6 @@ package balancer
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -41,6 +40,9 @@ func newWebServer(f *tcpFront, withTLS bool) *webServer {
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          quietLog(f.b.log),
+		ConnContext:       withTracked,
+		// OPTIONS * is a request like others: Go's server would answer it by itself.
+		DisableGeneralOptionsHandler: true,
 	}
 	if withTLS {
 		w.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: f.b.tlsConfig}
@@ -104,6 +106,8 @@ const altSvcAge = 60
 func (h webHandler) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	s := h.b.settings.Load()
 	rule, ok := s.tcp[h.port]
+	r, clock, done := whileMoving(out, r, s.timeout, h.b.limits.grace)
+	defer done()
 	source, err := netip.ParseAddrPort(r.RemoteAddr)
 	switch {
 	case !ok || rule.FrontendProtocol != h.scheme:
@@ -119,10 +123,7 @@ func (h webHandler) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		redirect(out, r, s.redirectPort)
 		return
 	}
-	if s.quic[h.port] && r.ProtoMajor < 3 {
-		out.Header().Set("Alt-Svc", fmt.Sprintf(`h3=":%d"; ma=%d`, h.port, altSvcAge))
-	}
-	h.b.passOn(out, r, s, rule)
+	h.b.passOn(out, r, &exchange{settings: s, rule: rule, clock: clock, out: out})
 }
 
 func goAway(out http.ResponseWriter, r *http.Request, status int) {
@@ -140,6 +141,9 @@ func redirect(out http.ResponseWriter, r *http.Request, port int) {
 	}
 	if port != 443 {
 		host = hostWithPort(host, port)
+	}
+	if unfinished(r) {
+		out.Header().Set("Connection", "close")
 	}
 	target := *r.URL
 	target.Scheme, target.Host = "https", host
