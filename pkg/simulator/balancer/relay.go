@@ -26,16 +26,38 @@ func relay(a, b *net.TCPConn, idle time.Duration) {
 	both.Wait()
 }
 
-// pump copies one direction. When it fails it ends the other direction too, by closing both connections.
+// pump copies one direction.
 func pump(to, from *net.TCPConn) {
 	err := copyAll(to, from)
-	if err == nil {
-		err = to.CloseWrite()
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		_ = to.CloseWrite() // where it has ended meanwhile the other direction learns that as well
+	case broken(from):
+		abort(to)
+		_ = from.Close() // the other direction may have closed it already
+	case broken(to):
+		// What its other end said before may still wait here: the other direction brings it, and then ends too.
+	default:
 		_ = to.Close()   // the other direction may have closed it already
 		_ = from.Close() // the same
 	}
+}
+
+// tcpClosed is the kernel's state of a connection that was reset, or given up because nobody answers.
+const tcpClosed = 7
+
+func broken(conn *net.TCPConn) bool {
+	info := tcpInfo(conn)
+	return info != nil && info.State == tcpClosed
+}
+
+// abort resets the connection, so that its other end does not take a piece for the whole. Data that is still on its way
+// there would be lost by that: then the connection only ends.
+func abort(conn *net.TCPConn) {
+	if info := tcpInfo(conn); info != nil && info.Unacked == 0 && info.Notsent_bytes == 0 {
+		_ = conn.SetLinger(0) // the close is what counts
+	}
+	_ = conn.Close() // the other direction may have closed it already
 }
 
 // copyAll copies to the end of input: a little through memory, and what is more by splice(2), which is what io.Copy
