@@ -22,7 +22,9 @@ func (s *Simulator) activateBalancer(ctx context.Context, job jobs.Job) (commit,
 		if l.Address, l.AddressV6, err = s.cfg.Balancers.Addresses(ctx, l.ID); err != nil {
 			return nil, fmt.Errorf("reserve an address: %w", err)
 		}
-		if err := s.cfg.Balancers.Apply(ctx, s.balancerSpec(l)); err != nil {
+		// A listener that cannot be opened, as somebody else has the port, does not keep it pending: then it could be
+		// neither changed nor deleted. Settling it tries again, and says what is wrong.
+		if err := s.cfg.Balancers.Apply(ctx, s.balancerSpec(l)); err != nil && ctx.Err() != nil {
 			return nil, err
 		}
 	}

@@ -125,6 +125,34 @@ func TestBalancersFollowTheirInstances(t *testing.T) {
 	})
 }
 
+// A load balancer whose listeners cannot be opened can be changed and deleted all the same.
+func TestBalancerThatCannotListen(t *testing.T) {
+	plane := &memoryBalancers{specs: map[string]simulator.BalancerSpec{}}
+	bubble(t, simulator.Config{Balancers: plane}, func(w *world) {
+		plane.setFail(errors.New("port taken"))
+		id := w.newBalancer(`{"region":"ewr",` + rules(webRule) + `}`)
+		w.balancer(id).has("load_balancer.status", "active").has("load_balancer.ipv4", "127.64.0.1")
+		failures := 0
+		for _, job := range w.sim.View().Transitions {
+			if job.Target == id && job.Error == "port taken" {
+				failures++
+			}
+		}
+		if failures != 1 {
+			w.Errorf("the fault is not shown: %+v", w.sim.View().Transitions)
+		}
+		w.patch("/v2/load-balancers/"+id, `{"label":"x"}`).is(204)
+		plane.setFail(nil)
+		w.pass(time.Minute)
+		if got := plane.backends(id); got != "[]" {
+			w.Errorf("after the fault: %s", got)
+		}
+		plane.setFail(errors.New("port taken"))
+		other := w.newBalancer(`{"region":"ewr"}`)
+		w.delete("/v2/load-balancers/" + other).is(204)
+	})
+}
+
 // A change that comes while an earlier one is put on the data plane gets there too.
 func TestChangeDuringChange(t *testing.T) {
 	plane := &memoryBalancers{specs: map[string]simulator.BalancerSpec{}}
