@@ -2,6 +2,9 @@ package simulator_test
 
 import (
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"testing"
 	"testing/synctest"
 
@@ -91,6 +94,46 @@ func TestBalancerFirewallList(t *testing.T) {
 		w.post(lb+"/firewall-rules", `{"firewall_rules":[{"port":80,"source":"10.0.0.0/8","ip_type":"v4"},{"port":0,"source":"10.0.0.0/8","ip_type":"v4"}]}`).is(400)
 		if got := w.get(lb).items("load_balancer.firewall_rules"); len(got) != 2 {
 			w.Errorf("firewall rules %v", got)
+		}
+	})
+}
+
+// The chain follows the certificate, in both forms of a request, and is what the data plane gets.
+func TestBalancerChain(t *testing.T) {
+	plane := &memoryBalancers{specs: map[string]simulator.BalancerSpec{}}
+	bubble(t, simulator.Config{Balancers: plane}, func(w *world) {
+		cert, key := tlsPair()
+		chain, _ := tlsPair()
+		b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+		for name, ssl := range map[string]map[string]string{
+			"plain":  {"private_key": key, "certificate": cert, "chain": chain},
+			"base64": {"private_key_b64": b64(key), "certificate_b64": b64(cert), "chain_b64": b64(chain)},
+		} {
+			raw, err := json.Marshal(ssl)
+			if err != nil {
+				w.Fatalf("%v", err)
+			}
+			id := w.newBalancer(`{"region":"ewr","ssl":` + string(raw) + `,` + rules(fwd("https", 443, "http")) + `}`)
+			given := plane.specs[id].Certificate
+			pair, err := tls.X509KeyPair(given.CertificatePEM, given.PrivateKeyPEM)
+			if err != nil {
+				w.Fatalf("%s: %v", name, err)
+			}
+			var got string
+			for _, der := range pair.Certificate {
+				got += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+			}
+			if got != cert+chain {
+				w.Errorf("%s: %d certificates, or others than were sent", name, len(pair.Certificate))
+			}
+		}
+		id := w.newBalancer(`{"region":"ewr"}`)
+		for _, bad := range []string{"no PEM", cert + "rubbish", key, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"} {
+			raw, err := json.Marshal(map[string]string{"private_key": key, "certificate": cert, "chain": bad})
+			if err != nil {
+				w.Fatalf("%v", err)
+			}
+			w.patch("/v2/load-balancers/"+id, `{"ssl":`+string(raw)+`}`).refusedSaying(400, "chain")
 		}
 	})
 }

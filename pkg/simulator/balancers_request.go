@@ -239,6 +239,9 @@ func (r sslRequest) parse() (*certificate, *wire.Error) {
 	}
 	cert := &certificate{Key: fields[0], Cert: fields[1]}
 	if fields[2] != "" {
+		if !isChain(fields[2]) {
+			return nil, ours("SSL: invalid chain.")
+		}
 		cert.Cert += "\n" + fields[2]
 	}
 	return cert, cert.check()

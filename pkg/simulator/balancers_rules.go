@@ -1,7 +1,10 @@
 package simulator
 
 import (
+	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"net/netip"
 	"slices"
 
@@ -183,4 +186,19 @@ func (c *certificate) check() *wire.Error {
 		return wire.BadRequest("SSL: invalid certificate or private key.")
 	}
 	return nil
+}
+
+// isChain tells whether a text is certificates and nothing else, for whoever is shown it refuses what it cannot read.
+func isChain(text string) bool {
+	rest := []byte(text)
+	for len(bytes.TrimSpace(rest)) > 0 {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
+			return false
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return false
+		}
+	}
+	return true
 }
