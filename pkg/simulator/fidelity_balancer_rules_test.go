@@ -109,8 +109,9 @@ var balancerRuleTraits = []trait{
 		for pair, status := range map[[2]string]int{
 			{"tcp", "tcp"}: 202, {"udp", "udp"}: 202, {"http", "http"}: 202, {"http", "https"}: 202,
 			{"tcp", "http"}: 400, {"tcp", "udp"}: 400, {"udp", "tcp"}: 400, {"http", "tcp"}: 400, {"sctp", "sctp"}: 400, {"TCP", "TCP"}: 400,
+			{"https", "http"}: 202, {"https", "https"}: 202, {"https", "tcp"}: 400, {"https", "udp"}: 400, {"tcp", "https"}: 400,
 		} {
-			w.balancerWith(status, rules(fwd(pair[0], 80, pair[1])))
+			w.balancerWith(status, ssl()+","+rules(fwd(pair[0], 80, pair[1])))
 		}
 	}},
 	{name: "16-sources", test: func(w *world) {

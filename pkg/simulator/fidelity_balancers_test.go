@@ -1,7 +1,9 @@
 package simulator_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -62,14 +64,21 @@ var balancerTraits = []trait{
 	}},
 	{name: "15-omitted-keeps", test: func(w *world) {
 		i := w.server(simulator.NewServer{Label: "i"})
+		vpc := w.post("/v2/vpcs", `{"region":"ewr"}`).is(201).text("vpc.id")
 		id := w.newBalancer(`{"region":"ewr","label":"lb","nodes":3,"balancing_algorithm":"leastconn","timeout":60,"proxy_protocol":true,
 			"sticky_session":{"cookie_name":"c"},"health_check":{"protocol":"tcp","port":31080,"check_interval":7},
-			"forwarding_rules":[` + webRule + `],"firewall_rules":[{"port":80,"source":"10.0.0.0/8","ip_type":"v4"}],"instances":["` + i + `"]}`)
+			"http2":true,"http3":true,"ssl_redirect":true,"vpc":"` + vpc + `","global_regions":[{"region_id":"fra"}],` + ssl() + `,
+			"forwarding_rules":[` + webRule + `,` + fwd("https", 443, "http") + `],"firewall_rules":[{"port":80,"source":"10.0.0.0/8","ip_type":"v4"}],
+			"instances":["` + i + `"]}`)
 		before := w.balancer(id)
+		before.has("load_balancer.generic_info.vpc", vpc).has("load_balancer.has_ssl", true)
 		for _, body := range []string{`{"label":"other"}`, `{}`, `{"instances":null,"forwarding_rules":null,"health_check":null}`, `{"health_check":{}}`} {
 			after := w.patchBalancer(id, body)
-			for _, name := range []string{"nodes", "generic_info", "health_check", "forwarding_rules", "firewall_rules", "instances"} {
-				after.has("load_balancer."+name, before.at("load_balancer."+name))
+			all, _ := before.at("load_balancer").(map[string]any)
+			for name, value := range all {
+				if name != "label" {
+					after.has("load_balancer."+name, value)
+				}
 			}
 		}
 		w.balancer(id).has("load_balancer.label", "other").has("load_balancer.generic_info.timeout", 60)
@@ -97,13 +106,33 @@ var balancerTraits = []trait{
 		w.patchBalancer(id, `{"sticky_session":{"cookie_name":""}}`).has("load_balancer.generic_info.sticky_sessions.cookie_name", "")
 	}},
 	{name: "15-objects-present", test: func(w *world) {
-		r := w.balancer(w.newBalancer(`{"region":"ewr"}`))
-		r.has("load_balancer.auto_ssl", map[string]any{"domain_zone": "", "domain_sub": "", "domain": ""})
-		r.has("load_balancer.generic_info.sticky_sessions", map[string]any{"cookie_name": ""})
-		r.has("load_balancer.health_check.check_interval", 15).has("load_balancer.health_check.healthy_threshold", 5)
-		for _, name := range []string{"instances", "forwarding_rules", "firewall_rules"} {
-			r.has("load_balancer."+name, []any{})
+		const empty = `{"region":"ewr","label":"","global_cname":"","has_ssl":false,"http2":false,"http3":false,"nodes":1,
+			"generic_info":{"balancing_algorithm":"roundrobin","timeout":600,"ssl_redirect":false,"sticky_sessions":{"cookie_name":""},
+				"proxy_protocol":false,"private_network":"","vpc":""},
+			"health_check":{"protocol":"http","port":80,"path":"/","check_interval":15,"response_timeout":5,"unhealthy_threshold":5,"healthy_threshold":5},
+			"forwarding_rules":[],"firewall_rules":[],"instances":[],"auto_ssl":{"domain_zone":"","domain_sub":"","domain":""},"global_regions":[]`
+		expect := func(r reply, life string) {
+			w.Helper()
+			var want map[string]any
+			if err := json.Unmarshal([]byte(empty+life), &want); err != nil {
+				w.Fatalf("%v", err)
+			}
+			got, _ := r.at("load_balancer").(map[string]any)
+			for _, own := range []string{"id", "date_created", "cname"} {
+				if text, _ := got[own].(string); text == "" {
+					w.Errorf("%s is %v", own, got[own])
+				}
+				delete(got, own)
+			}
+			if !reflect.DeepEqual(got, want) {
+				w.Errorf("it has %v, want %v", got, want)
+			}
 		}
+		r := w.post("/v2/load-balancers", `{"region":"ewr"}`).is(202)
+		id := r.text("load_balancer.id")
+		expect(r, `,"status":"pending","ipv4":"","ipv6":"","node_ips":{"v4":[],"v6":[],"private":[]}}`)
+		w.pass(30 * time.Second)
+		expect(w.balancer(id), `,"status":"active","ipv4":"198.19.0.1","ipv6":"","node_ips":{"v4":["198.19.0.1"],"v6":[],"private":[]}}`)
 	}},
 	{name: "15-instances-sorted", test: func(w *world) {
 		var ids []string
