@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // TestSessionTable leads a table through a long random life beside a plain list that begins with the latest client.
@@ -72,4 +73,41 @@ func TestFloodOfDatagrams(t *testing.T) {
 	askUDP(t, clients[0], "again")
 	askUDP(t, clients[99], "again")
 	await(t, "the displaced session to end", func() bool { return r.connections() == 8 })
+}
+
+// TestBigDatagrams: one as big as UDP allows gets through, both ways.
+func TestBigDatagrams(t *testing.T) {
+	addresses, port := group(t, 1)
+	echo(t, addresses[0], port) // for the health check
+	backend, err := net.ListenPacket("udp", hostWithPort(addresses[0], port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = backend.Close() })
+	go func() {
+		text := make([]byte, bufferSize)
+		for {
+			n, from, err := backend.ReadFrom(text)
+			if err != nil {
+				return
+			}
+			_, _ = backend.WriteTo(text[:n], from)
+		}
+	}()
+	r := newRig(t, rule("udp", 5353, port))
+	r.backends(addresses)
+	r.apply()
+	r.await(1)
+	conn := dialUDP(t, r.at(5353))
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{65_507, 0, 1, 9_000} {
+		if _, err := conn.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, bufferSize)); err != nil || n != size {
+			t.Errorf("of %d bytes %d came back, %v", size, n, err)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -366,24 +365,29 @@ func TestHTTPProxyProtocol(t *testing.T) {
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
-	r := newRig(t, rule("http", 8080, port))
-	r.spec.ProxyProtocol = true
+	https := rule("https", 8443, port)
+	https.BackendProtocol = "http"
+	r := newRig(t, rule("http", 8080, port), https)
+	r.spec.ProxyProtocol, r.spec.Certificate, r.spec.HTTP2 = true, certificate(t, "x.example"), true
 	r.backends(addresses)
 	r.apply()
 	r.await(1)
 	for _, source := range []string{"127.0.0.5", "127.0.0.6"} {
 		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-		client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
-		}}}
-		response, err := client.Get("http://" + r.at(8080) + "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if err != nil || !strings.HasPrefix(string(body), source+":") {
-			t.Errorf("the backend saw %q, want %s", body, source)
+		client := &http.Client{Transport: &http.Transport{
+			DialContext:     dialer.DialContext,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
+		}}
+		for _, url := range []string{"http://" + r.at(8080) + "/", "https://" + r.at(8443) + "/"} {
+			response, err := client.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			if err != nil || !strings.HasPrefix(string(body), source+":") {
+				t.Errorf("%s: the backend saw %q, want %s", url, body, source)
+			}
 		}
 		client.CloseIdleConnections()
 	}
