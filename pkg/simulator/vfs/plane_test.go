@@ -286,6 +286,16 @@ func TestAfterAReboot(t *testing.T) {
 	must(t, p.Forget(ctx, alpha))
 }
 
+// TestContentRemovedByHand: a file system whose directory somebody has removed is still known by its name, and goes.
+func TestContentRemovedByHand(t *testing.T) {
+	p, ctx := newPlane(t), t.Context()
+	must(t, p.Attach(ctx, shared, tagA, alpha))
+	must(t, os.RemoveAll(p.content(shared)))
+	wantAttached(t, p, simulator.FileSystemAttachment{ID: shared, InstanceID: alpha, MountTag: tagA})
+	must(t, p.Detach(ctx, shared, tagA, alpha))
+	wantAttached(t, p)
+}
+
 func TestBadNames(t *testing.T) {
 	p, ctx := newPlane(t), t.Context()
 	for name, err := range map[string]error{

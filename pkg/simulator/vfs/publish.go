@@ -53,7 +53,7 @@ func (p *Plane) attached() ([]simulator.FileSystemAttachment, error) {
 			continue
 		}
 		// A directory that was removed in spite of its mount is marked so in its path.
-		id := strings.TrimSuffix(filepath.Base(m.Root), "//deleted")
+		id := filepath.Base(strings.TrimSuffix(m.Root, "//deleted"))
 		all = append(all, simulator.FileSystemAttachment{ID: id, InstanceID: parts[0], MountTag: tag})
 	}
 	return all, nil
