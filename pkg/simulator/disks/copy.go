@@ -127,8 +127,8 @@ func clone(dst, src *os.File) (bool, error) {
 }
 
 // duplicate copies a file that nobody writes.
-func duplicate(ctx context.Context, dst, src *os.File) error {
-	if done, err := clone(dst, src); done || err != nil {
+func (p *Plane) duplicate(ctx context.Context, dst, src *os.File) error {
+	if done, err := p.share(dst, src); done || err != nil {
 		return err
 	}
 	return mirror(ctx, dst, src)

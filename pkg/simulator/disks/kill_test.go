@@ -43,6 +43,7 @@ func childLife(root, step string) error {
 	if err != nil {
 		return err
 	}
+	p.share = cannotShare
 	done := 0
 	p.step = func(string) {
 		if done++; done == last {

@@ -19,6 +19,8 @@ const (
 	sysBlock    = "/sys/block"
 	// loopMajor is the kernel's fixed number for loop devices (Documentation/admin-guide/devices.txt).
 	loopMajor = 7
+	// sector is the size of a disk's blocks, whatever the backing file is on.
+	sector = 512
 	// settle is how long a device may be in use because somebody just looks at it: blkid and others open every block
 	// device for a moment. No disk of this plane can be changed meanwhile, so it is short.
 	settle = 300 * time.Millisecond
@@ -171,7 +173,12 @@ func configureNumber(number int, backing *os.File) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	// Direct I/O spares the machine a second copy of every page; the kernel falls back where the file system cannot.
-	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}} //nolint:gosec // descriptors are small
+	// Left to itself the kernel would choose the blocks by what direct I/O wants, which on XFS changes with the first
+	// snapshot: what was written in blocks of 512 bytes could not be mounted any more.
+	config := unix.LoopConfig{
+		Fd: uint32(backing.Fd()), Size: sector, //nolint:gosec // descriptors are small
+		Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO},
+	}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
 	return unix.IoctlLoopConfigure(int(f.Fd()), &config)
 }

@@ -24,6 +24,8 @@ type Plane struct {
 	gate gate.Gate
 	// step is called with the name of each step that has just been done; tests cut in there.
 	step func(name string)
+	// share makes one file share another's blocks, where it can; tests take the other way on any machine.
+	share func(dst, src *os.File) (bool, error)
 }
 
 var _ simulator.Disks = (*Plane)(nil)
@@ -37,7 +39,7 @@ func New(root string) (*Plane, error) {
 	if err := proveLoops(); err != nil {
 		return nil, err
 	}
-	p := &Plane{root: root, step: func(string) {}}
+	p := &Plane{root: root, step: func(string) {}, share: clone}
 	for _, dir := range []string{p.disksDir(), p.snapshotsDir(), filepath.Join(root, "instances")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("directory of the disks: %w", err)

@@ -25,7 +25,8 @@ const (
 	beta   = "bbbbbbbb-0000-4000-8000-000000000002"
 )
 
-// newPlane makes a plane that leaves no loop device behind, however the test ends.
+// newPlane makes a plane that copies, whatever file system tests run on, and leaves no loop device behind, however the
+// test ends.
 func newPlane(t *testing.T) *Plane {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -39,6 +40,15 @@ func newPlane(t *testing.T) *Plane {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.share = cannotShare
+	clearAtTheEnd(t, root)
+	return p
+}
+
+func cannotShare(*os.File, *os.File) (bool, error) { return false, nil }
+
+func clearAtTheEnd(t *testing.T, root string) {
+	t.Helper()
 	t.Cleanup(func() {
 		for _, dev := range loopsUnder(t, root) {
 			if held, err := dev.clear(context.WithoutCancel(t.Context())); held || err != nil {
@@ -46,6 +56,21 @@ func newPlane(t *testing.T) *Plane {
 			}
 		}
 	})
+}
+
+// newPlaneOn makes a plane on a file system of its own, which is made of a plugged disk and does what it can.
+func newPlaneOn(t *testing.T, kind string) *Plane {
+	t.Helper()
+	ctx, outer := t.Context(), newPlane(t)
+	must(t, outer.Ensure(ctx, "host", 512*mib))
+	must(t, outer.Plug(ctx, "host", "ewr-host", alpha))
+	node, root := outer.instance(alpha).path("devices", "vdb"), t.TempDir()
+	run(t, "mkfs."+kind, "-q", node)
+	must(t, unix.Mount(node, root, kind, 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(root, 0)) })
+	p, err := New(root)
+	must(t, err)
+	clearAtTheEnd(t, root)
 	return p
 }
 
@@ -408,6 +433,15 @@ func TestRecordWithoutDevice(t *testing.T) {
 		must(t, p.Unplug(ctx, disk, instance))
 		wantNothingPlugged(t, p)
 	}
+}
+
+// TestDiskTooLarge: ext4 bounds the size of a file to less than what the platform sells.
+func TestDiskTooLarge(t *testing.T) {
+	p, ctx := newPlaneOn(t, "ext4"), t.Context()
+	if err := p.Ensure(ctx, disk, 40000<<30); !errors.Is(err, simulator.ErrNoSpace) {
+		t.Errorf("a disk of 40 TB: %v", err)
+	}
+	must(t, p.Remove(ctx, disk))
 }
 
 func TestBadNames(t *testing.T) {

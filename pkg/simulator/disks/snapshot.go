@@ -64,7 +64,7 @@ func (c *cut) take(ctx context.Context, dst *os.File) error {
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
-	if done, err := clone(dst, c.src); done || err != nil {
+	if done, err := c.plane.share(dst, c.src); done || err != nil {
 		return err
 	}
 	for c.tries < quietTries {
@@ -161,7 +161,7 @@ func (p *Plane) Restore(ctx context.Context, id, snapshotID string) error {
 		return fmt.Errorf("snapshot %s: %w", snapshotID, err)
 	}
 	defer func() { _ = src.Close() }() // opened to be read
-	fill := func(dst *os.File) error { return duplicate(ctx, dst, src) }
+	fill := func(dst *os.File) error { return p.duplicate(ctx, dst, src) }
 	if err := p.fillFile(ctx, p.image(id)+partSuffix, p.image(id), fill); err != nil {
 		return fmt.Errorf("disk %s from snapshot %s: %w", id, snapshotID, err)
 	}

@@ -118,7 +118,15 @@ func TestNothingToCopyFrom(t *testing.T) {
 // TestSnapshotOfABusyFileSystem takes snapshots while a program writes records to two files in turn, each flushed
 // before the next. Of one moment are only those in which the second file is never ahead of the first.
 func TestSnapshotOfABusyFileSystem(t *testing.T) {
-	p, ctx := newPlane(t), t.Context()
+	t.Run("copied", func(t *testing.T) { snapshotWhileBusy(t, newPlane(t)) })
+	for _, kind := range []string{"xfs", "btrfs"} {
+		t.Run("shared on "+kind, func(t *testing.T) { snapshotWhileBusy(t, newPlaneOn(t, kind)) })
+	}
+}
+
+func snapshotWhileBusy(t *testing.T, p *Plane) {
+	t.Helper()
+	ctx := t.Context()
 	must(t, p.Ensure(ctx, disk, 128*mib))
 	must(t, p.Plug(ctx, disk, serial, alpha))
 	node, target := p.instance(alpha).path("devices", "vdb"), t.TempDir()
@@ -131,6 +139,7 @@ func TestSnapshotOfABusyFileSystem(t *testing.T) {
 	var writer sync.WaitGroup
 	writer.Go(func() { writeInTurn(t, target, stop) })
 	for i := range 3 {
+		awaitRecords(t, filepath.Join(target, "turn1"))
 		must(t, p.Snapshot(ctx, fmt.Sprintf("s%d", i), disk))
 	}
 	close(stop)
@@ -142,6 +151,24 @@ func TestSnapshotOfABusyFileSystem(t *testing.T) {
 		id := fmt.Sprintf("clone%d", i)
 		must(t, p.Restore(ctx, id, fmt.Sprintf("s%d", i)))
 		wantConsistent(t, p, id, target)
+	}
+}
+
+// awaitRecords waits until more has been written.
+func awaitRecords(t *testing.T, path string) {
+	t.Helper()
+	size := func() int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	deadline := time.Now().Add(time.Minute)
+	for before := size(); size() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is written")
+		}
 	}
 }
 
@@ -332,26 +359,19 @@ func wantThawed(t *testing.T, target string) {
 
 // TestSharedBlocks takes the other way: a file system that gives the moment itself.
 func TestSharedBlocks(t *testing.T) {
-	newPlane(t) // skips where planes are impossible
 	for _, kind := range []string{"xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			ctx, root := t.Context(), t.TempDir()
-			outer := newPlane(t)
-			must(t, outer.Ensure(ctx, "host", 512*mib))
-			must(t, outer.Plug(ctx, "host", "ewr-host", alpha))
-			node := outer.instance(alpha).path("devices", "vdb")
-			run(t, "mkfs."+kind, node)
-			must(t, unix.Mount(node, root, kind, 0, ""))
-			t.Cleanup(func() { must(t, unix.Unmount(root, 0)) })
-			p, err := New(root)
-			must(t, err)
+			p, ctx := newPlaneOn(t, kind), t.Context()
 			must(t, p.Ensure(ctx, disk, 256*mib))
 			must(t, p.Plug(ctx, disk, serial, alpha))
 			onDevice(t, p, noise(64*mib), 0)
-			p.step = func(name string) {
-				if name == "copied" {
-					t.Error("blocks were copied that could be shared")
+			share := p.share
+			p.share = func(dst, src *os.File) (bool, error) {
+				done, err := share(dst, src)
+				if !done {
+					t.Errorf("blocks of %s are not shared: %v", src.Name(), err)
 				}
+				return done, err
 			}
 			want := fileBytes(t, p.image(disk))
 			must(t, p.Snapshot(ctx, snap, disk))
@@ -361,6 +381,14 @@ func TestSharedBlocks(t *testing.T) {
 				t.Error("the restored disk is not what was on the disk")
 			}
 			must(t, p.Unplug(ctx, disk, alpha))
+			for _, id := range []string{disk, copied} {
+				must(t, p.Plug(ctx, id, serial, alpha))
+				dev := loopsUnder(t, p.root)[0]
+				if got := read(t, filepath.Join(sysBlock, dev.name(), "queue", "logical_block_size")); got != "512\n" {
+					t.Errorf("disk %s has blocks of %s bytes", id, got)
+				}
+				must(t, p.Unplug(ctx, id, alpha))
+			}
 		})
 	}
 }
