@@ -34,7 +34,8 @@ func (e *BusyError) Error() string {
 // Every method is idempotent, and a process killed in the middle of any of them leaves a state from which the same
 // call, made by the next process, succeeds.
 type Disks interface {
-	// Ensure makes the backing file exist with at least that size. It grows, never shrinks.
+	// Ensure makes the backing file exist with at least that size. It grows, never shrinks. The error is ErrNoSpace when
+	// there is no room for it.
 	Ensure(ctx context.Context, id string, sizeBytes int64) error
 	// Plug gives the disk to the instance: at most one live loop device for the backing file, published in the
 	// instance's directories under the serial. Plugging what is plugged there already is no change.

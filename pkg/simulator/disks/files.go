@@ -13,7 +13,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// Ensure makes the backing file exist with at least that size. A guest sees growth only after Refresh or a new plug.
+// Ensure makes the backing file exist with at least that size. A guest sees growth only after Refresh or a new plug. The
+// error is simulator.ErrNoSpace where the file system has no room for it, or none for a file of that size.
 func (p *Plane) Ensure(ctx context.Context, id string, sizeBytes int64) error {
 	if err := checkName("disk", id); err != nil {
 		return err
@@ -26,7 +27,7 @@ func (p *Plane) Ensure(ctx context.Context, id string, sizeBytes int64) error {
 		p.step("file created")
 		err = grow(f, sizeBytes)
 		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("backing file of disk %s: %w", id, err)
+			return fmt.Errorf("backing file of disk %s: %w", id, noSpace(err))
 		}
 		return nil
 	})
