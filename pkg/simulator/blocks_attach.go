@@ -83,6 +83,7 @@ func (s *Simulator) finishAttach(ctx context.Context, job jobs.Job) (commit, err
 		return func(tx *store.Tx) error {
 			s.changeBlock(tx, b.ID, func(b *block) { b.Op = nil })
 			s.scheduleSettle(tx, jobDiskSettle, b.ID)
+			s.scheduleSettle(tx, jobInstanceForget, b.Op.Instance)
 			return nil
 		}, nil
 	}
@@ -117,6 +118,8 @@ func (s *Simulator) finishDetach(ctx context.Context, job jobs.Job) (commit, err
 		s.countRestart(tx, server.ID, restarted)
 		if exists {
 			s.schedule(tx, jobDiskUnplugged, b.ID, server.ID, 0, server.ID)
+		} else {
+			s.scheduleSettle(tx, jobInstanceForget, b.Op.Instance)
 		}
 		return nil
 	}, nil

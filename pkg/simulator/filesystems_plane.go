@@ -71,6 +71,9 @@ func (s *Simulator) finishVFSDetach(ctx context.Context, job jobs.Job) (commit, 
 	}
 	return func(tx *store.Tx) error {
 		s.changeVFS(tx, f.ID, func(f fileSystem) fileSystem { return f.without(job.Arg) })
+		if _, exists := s.instances.GetIn(tx, job.Arg); !exists {
+			s.scheduleSettle(tx, jobInstanceForget, job.Arg)
+		}
 		return nil
 	}, nil
 }

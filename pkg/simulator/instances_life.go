@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -201,8 +202,42 @@ func (s *Simulator) destroyInstance(ctx context.Context, job jobs.Job) (commit, 
 		s.freeReservedIPs(tx, i.ID)
 		s.forgetNode(tx, i.ID)
 		s.depart(tx, departure{head: now.head, Instance: true, Address: now.MainIP, VPCs: now.vpcIDs()})
+		s.scheduleSettle(tx, jobInstanceForget, i.ID)
 		return nil
 	}, nil
+}
+
+// forgetInstance removes the directories of an instance that is gone, once nothing is attached to it any more.
+func (s *Simulator) forgetInstance(ctx context.Context, job jobs.Job) (commit, error) {
+	if _, exists := s.instances.Get(job.Target); exists || s.hasStorage(job.Target) {
+		return nil, nil // the end of the last attachment asks again
+	}
+	var faults []error
+	if s.cfg.FileSystems != nil { // first: what is theirs is within what is the disks'
+		faults = append(faults, s.cfg.FileSystems.Forget(ctx, job.Target))
+	}
+	if s.cfg.Disks != nil {
+		faults = append(faults, s.cfg.Disks.Forget(ctx, job.Target))
+	}
+	if err := errors.Join(faults...); err != nil { // somebody keeps files of his own there
+		s.log.Error(err, "The directory of a destroyed instance is left", "instance", job.Target)
+	}
+	return nil, nil
+}
+
+// hasStorage tells whether something is attached to the instance or about to be.
+func (s *Simulator) hasStorage(instanceID string) bool {
+	for _, b := range s.blocks.All() {
+		if b.AttachedTo == instanceID || b.goingTo(instanceID) {
+			return true
+		}
+	}
+	for _, f := range s.fileSystems.All() {
+		if f.at(instanceID) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Simulator) changeInstance(tx *store.Tx, id string, change func(i *instance)) {

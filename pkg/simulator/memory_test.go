@@ -97,6 +97,8 @@ func (d *memoryDisks) Files(context.Context) ([]string, error) {
 	return slices.Collect(maps.Keys(d.files)), nil
 }
 
+func (d *memoryDisks) Forget(context.Context, string) error { return nil }
+
 func (d *memoryDisks) guestSize(id string) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

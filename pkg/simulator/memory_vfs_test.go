@@ -79,6 +79,8 @@ func (m *memoryVFS) List(context.Context) (ids []string, err error) {
 	return ids, err
 }
 
+func (m *memoryVFS) Forget(context.Context, string) error { return nil }
+
 // fill says how much of the file system is in use.
 func (m *memoryVFS) fill(id string, bytes int64) {
 	_ = m.locked(func() error { m.dirs[id] = bytes; return nil })

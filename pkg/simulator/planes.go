@@ -62,6 +62,9 @@ type Disks interface {
 	RemoveSnapshot(ctx context.Context, snapshotID string) error
 	// Snapshots lists the IDs of all snapshots, those that are not finished included.
 	Snapshots(ctx context.Context) ([]string, error)
+
+	// Forget removes what there is for an instance that is no more, unless a disk is plugged into it.
+	Forget(ctx context.Context, instanceID string) error
 }
 
 // FileSystems is the data plane of file systems (VFS).
@@ -85,6 +88,8 @@ type FileSystems interface {
 	Attached(ctx context.Context) ([]FileSystemAttachment, error)
 	// List names all file systems that have content.
 	List(ctx context.Context) ([]string, error)
+	// Forget removes what there is for an instance that is no more, unless it has a file system.
+	Forget(ctx context.Context, instanceID string) error
 }
 
 // FileSystemAttachment is a file system that an instance sees.

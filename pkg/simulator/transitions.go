@@ -43,6 +43,7 @@ const (
 	jobInstanceStart   = "instance-start"
 	jobInstanceReboot  = "instance-reboot"
 	jobInstanceDestroy = "instance-destroy"
+	jobInstanceForget  = "instance-forget"
 
 	jobBalancerActivate = "balancer-activate"
 	jobBalancerAddress  = "balancer-address"
@@ -89,6 +90,7 @@ var transitions = map[string]transition{
 	jobInstanceStart:   (*Simulator).finishStart,
 	jobInstanceReboot:  (*Simulator).finishReboot,
 	jobInstanceDestroy: (*Simulator).destroyInstance,
+	jobInstanceForget:  (*Simulator).forgetInstance,
 
 	jobBalancerActivate: (*Simulator).activateBalancer,
 	jobBalancerAddress:  (*Simulator).showBalancerAddress,
