@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,8 @@ const (
 )
 
 // TestKilledWhileBusy kills the program again and again, in the middle of much work or of its start. Nothing that it
-// acknowledged is lost, no file ever has two loop devices, and in the end exactly what the API says is on the machine.
+// acknowledged is lost, no file ever has two loop devices, each start leaves nothing on the machine that the API does not
+// speak of, and whenever all has settled exactly what the API says is on the machine, with the data that was written.
 func TestKilledWhileBusy(t *testing.T) {
 	needsRoot(t)
 	seed := rand.Uint64()
@@ -41,11 +43,19 @@ func TestKilledWhileBusy(t *testing.T) {
 	for i := range busyClients {
 		clients = append(clients, newBusyClient(seed, uint64(i+1), servers, &answers))
 	}
-	for kill := 0; kill < kills && !t.Failed(); kill++ {
-		if kill%settledEvery == settledEvery-1 {
-			p.await("everything to settle", func() bool { return len(p.view().Transitions) == 0 })
-			wantAsTheAPISays(t, state, p.view())
-			wantAsAcknowledged(t, p, clients, servers, true)
+	startUp := 150 * time.Millisecond // how long the last one took
+	data := newContents(state, random)
+	settled := func() {
+		p.await("everything to settle", func() bool { return len(p.view().Transitions) == 0 })
+		wantAsTheAPISays(t, state, p.view())
+		wantAsAcknowledged(t, p, clients, servers, true)
+		data.compare(t, p.view())
+	}
+	for kill, last := 0, 0; kill < kills && !t.Failed(); kill++ {
+		if kill-last >= settledEvery {
+			last = kill
+			settled()
+			data.write(t, p.view())
 		}
 		enough := answers.Load() + random.Int64N(20)
 		live(p, clients, func() {
@@ -55,18 +65,27 @@ func TestKilledWhileBusy(t *testing.T) {
 		wantSingleLoops(t, state)
 		for ; random.IntN(4) == 0; kill++ { // the next one does not even come up
 			dead := begin(t, args...)
-			pause(random, 150*time.Millisecond)
+			pause(random, startUp)
 			dead.stop(syscall.SIGKILL)
 			wantSingleLoops(t, state)
 		}
+		began := time.Now()
 		p = launch(t, args...)
-		wantSingleLoops(t, state)
+		startUp = max(time.Since(began), time.Millisecond)
+		wantNothingForeign(t, state, p.view())
 		wantAsAcknowledged(t, p, clients, servers, false)
 	}
 	t.Logf("%d kills, %d answers", kills, answers.Load())
-	p.await("everything to settle", func() bool { return len(p.view().Transitions) == 0 })
-	wantAsAcknowledged(t, p, clients, servers, true)
-	wantAsTheAPISays(t, state, p.view())
+	settled()
+	endInOrder(t, p, state)
+	p = launch(t, args...) // a clean end loses nothing either
+	settled()
+	endInOrder(t, p, state)
+}
+
+// endInOrder demands that nothing is left on the machine.
+func endInOrder(t *testing.T, p *process, state string) {
+	t.Helper()
 	if code := p.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, p.out)
 	}
@@ -137,6 +156,31 @@ func wantSingleLoops(t *testing.T, state string) {
 	files := loopsOf(t, state)
 	if single := slices.Compact(slices.Clone(files)); len(single) != len(files) {
 		t.Fatalf("a backing file has two loop devices: %v", files)
+	}
+}
+
+// wantNothingForeign looks, when nobody has asked for anything yet, for loop devices and mounts of what the API does not
+// have attached or on its way.
+func wantNothingForeign(t *testing.T, state string, view simulator.View) {
+	t.Helper()
+	wantSingleLoops(t, state)
+	known := map[string]bool{}
+	for _, b := range view.Blocks {
+		known[b.ID] = b.AttachedTo != "" || b.Pending != ""
+	}
+	for _, f := range view.FileSystems {
+		for _, a := range f.Attachments {
+			known[filepath.Join(state, "instances", a.Instance, "vfs", strconv.Itoa(a.MountTag))] = true
+			known[filepath.Join(state, "instances", a.Instance, "vfs")] = true
+		}
+	}
+	for _, i := range view.Instances {
+		known[filepath.Join(state, "instances", i.ID, "vfs")] = true
+	}
+	for _, there := range append(loopsOf(t, state), mountsBelow(t, state)...) {
+		if !known[there] {
+			t.Errorf("after a start there is %s, of which the API knows nothing", there)
+		}
 	}
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,113 +17,18 @@ import (
 	"time"
 )
 
-// resource is one kind of objects that a busy client makes, changes and destroys.
-type resource struct {
-	path string // of the list
-	list string // name of the list in its answer
-	one  string // name of the object in its answer; "" = not wrapped
-	// name is a field of free text, and change the method that changes it.
-	name, change string
-	// create gives the body that makes one; false when the client has not what it takes.
-	create func(c *busyClient) (map[string]any, bool)
-	// others are further things to do with an object, each answered with success or refused without effect.
-	others []operation
-	// lateGone objects can be seen for a while after they were destroyed.
-	lateGone bool
-}
-
-// operation is a request about an object, and the field that it changes.
-type operation struct {
-	path  string // below the object's, "" for a change of the object itself
-	field string
-	// method and server are of requests to a path that ends with a server's ID. No field of the object shows them.
-	method string
-	server bool
-	// late fields show what was asked for only when everything has settled.
-	late bool
-	// request gives the body and the field's value once it was accepted.
-	request func(c *busyClient) (body map[string]any, value any)
-}
-
-// resources is what the busy clients use. A new kind of object gets a line here.
-var resources = []*resource{
-	{
-		path: "/v2/blocks", list: "blocks", one: "block", name: "label", change: http.MethodPatch,
-		create: func(c *busyClient) (map[string]any, bool) {
-			body := map[string]any{"region": "ewr", "size_gb": 10, "block_type": "high_perf"}
-			if of := c.any("/v2/blocks/snapshots"); of != "" && c.random.IntN(3) == 0 {
-				body["snapshot_id"] = of
-			}
-			return body, true
-		},
-		others: []operation{
-			{field: "size_gb", request: func(c *busyClient) (map[string]any, any) {
-				size := 10 + c.random.IntN(30)
-				return map[string]any{"size_gb": size}, float64(size)
-			}},
-			{path: "/attach", field: "attached_to_instance", late: true, request: func(c *busyClient) (map[string]any, any) {
-				at := c.servers[c.random.IntN(len(c.servers))]
-				return map[string]any{"instance_id": at, "live": true}, at
-			}},
-			{path: "/detach", field: "attached_to_instance", late: true, request: func(*busyClient) (map[string]any, any) {
-				return map[string]any{"live": true}, ""
-			}},
-		},
-	},
-	{
-		path: "/v2/blocks/snapshots", list: "snapshots", name: "description", change: http.MethodPut,
-		create: func(c *busyClient) (map[string]any, bool) {
-			of := c.any("/v2/blocks")
-			return map[string]any{"block_id": of}, of != ""
-		},
-	},
-	{
-		path: "/v2/vfs", list: "vfs", name: "label", change: http.MethodPut,
-		create: always(map[string]any{"region": "ewr", "storage_size": map[string]int{"gb": 10}}),
-		others: []operation{
-			{path: "/attachments/", method: http.MethodPut, server: true},
-			{path: "/attachments/", method: http.MethodDelete, server: true},
-			{path: "/attachments/", method: http.MethodDelete, server: true}, // what is attached cannot be destroyed
-		},
-	},
-	{
-		path: "/v2/load-balancers", list: "load_balancers", one: "load_balancer", name: "label", change: http.MethodPatch,
-		create: func(c *busyClient) (map[string]any, bool) {
-			return map[string]any{"region": "ewr", "instances": c.servers, "forwarding_rules": []map[string]any{
-				{"frontend_protocol": "tcp", "frontend_port": 8080, "backend_protocol": "tcp", "backend_port": 30080},
-			}}, true
-		},
-	},
-	{
-		path: "/v2/instances", list: "instances", one: "instance", name: "label", change: http.MethodPatch, lateGone: true,
-		create: always(map[string]any{"region": "ewr", "plan": "vc2-1c-1gb", "os_id": 2136}),
-	},
-	{path: "/v2/vpcs", list: "vpcs", one: "vpc", name: "description", change: http.MethodPut, create: always(map[string]any{"region": "ewr"})},
-	{path: "/v2/firewalls", list: "firewall_groups", one: "firewall_group", name: "description", change: http.MethodPut, create: always(nil)},
-	{path: "/v2/reserved-ips", list: "reserved_ips", one: "reserved_ip", name: "label", change: http.MethodPatch, create: always(map[string]any{"region": "ewr", "ip_type": "v4"}), others: []operation{
-		{path: "/attach", field: "instance_id", request: func(c *busyClient) (map[string]any, any) {
-			at := c.servers[c.random.IntN(len(c.servers))]
-			return map[string]any{"instance_id": at}, at
-		}},
-		{path: "/detach", field: "instance_id", request: func(*busyClient) (map[string]any, any) { return nil, "" }},
-	}},
-	{path: "/v2/bare-metals", list: "bare_metals", one: "bare_metal", name: "label", change: http.MethodPatch, create: always(map[string]any{"region": "ewr", "plan": "vbm-4c-32gb", "os_id": 2136})},
-	{path: "/v2/ssh-keys", list: "ssh_keys", one: "ssh_key", name: "name", change: http.MethodPatch, create: always(map[string]any{"ssh_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0"})},
-	{path: "/v2/startup-scripts", list: "startup_scripts", one: "startup_script", name: "name", change: http.MethodPatch, create: always(map[string]any{"type": "boot", "script": "aGk="})},
-}
-
-func always(body map[string]any) func(*busyClient) (map[string]any, bool) {
-	return func(*busyClient) (map[string]any, bool) { return body, true }
-}
-
 // object is what a client may say of one that it made: what it was told, and what may have happened unseen.
 type object struct {
 	kind *resource
 	id   string
 	// gone: it was told that it is destroyed. doubtful: it asked for that and got no answer.
 	gone, doubtful bool
+	// told is what the answer to the create said.
+	told map[string]any
 	// allowed are the values of each field that what it was told leaves open.
 	allowed map[string][]any
+	// late fields are compared only when everything has settled.
+	late map[string]bool
 }
 
 // busyClient makes and destroys objects of its own. It is never in doubt of what others did.
@@ -132,6 +39,10 @@ type busyClient struct {
 	servers []string // instances that stay
 	objects []*object
 	answers *atomic.Int64 // how many all clients got
+	// buried are the paths of objects that were destroyed and seen to be gone.
+	buried map[string]bool
+	// wrong is an answer that nobody should get.
+	wrong error
 }
 
 func (c *busyClient) any(path string) string {
@@ -141,6 +52,17 @@ func (c *busyClient) any(path string) string {
 		}
 	}
 	return ""
+}
+
+// server picks an instance to attach something to: one that stays, or one of its own that may go.
+func (c *busyClient) server() string {
+	all := slices.Clone(c.servers)
+	for _, o := range c.objects {
+		if o.kind.path == instances && !o.gone && !o.doubtful {
+			all = append(all, o.id)
+		}
+	}
+	return all[c.random.IntN(len(all))]
 }
 
 // ask sends a request. No answer is an error; a refusal is none, and changed nothing.
@@ -164,7 +86,8 @@ func (c *busyClient) ask(method, path string, body any) (accepted bool, answer m
 		return false, nil, err
 	}
 	if response.StatusCode >= 500 {
-		return false, nil, fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, raw)
+		c.wrong = fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, raw)
+		return false, nil, c.wrong
 	}
 	c.answers.Add(1)
 	if len(raw) > 0 {
@@ -212,17 +135,45 @@ func (c *busyClient) make(kind *resource) error {
 	if !ok {
 		return fmt.Errorf("%s: no ID in %v", kind.path, answer)
 	}
-	c.objects = append(c.objects, &object{kind: kind, id: id, allowed: map[string][]any{kind.name: {name}}})
+	c.objects = append(c.objects, &object{kind: kind, id: id, told: answer, allowed: map[string][]any{kind.name: {name}}, late: map[string]bool{}})
 	return nil
 }
 
 func (c *busyClient) destroy(o *object) error {
 	o.doubtful = true
-	accepted, _, err := c.ask(http.MethodDelete, o.kind.path+"/"+o.id, nil)
-	if err == nil {
-		o.gone, o.doubtful = accepted, false
+	if o.kind.path == instances {
+		c.mayLose(o.id, false)
 	}
-	return err
+	accepted, _, err := c.ask(http.MethodDelete, o.kind.path+"/"+o.id, nil)
+	if err != nil {
+		return err
+	}
+	o.gone, o.doubtful = accepted, false
+	if accepted && o.kind.path == instances {
+		c.mayLose(o.id, true)
+	}
+	return nil
+}
+
+// mayLose notes that an instance takes its attachments along, for sure or perhaps.
+func (c *busyClient) mayLose(instance string, sure bool) {
+	for _, o := range c.objects {
+		for field, values := range o.allowed {
+			var without any
+			switch {
+			case field == attachedTo && slices.Contains(values, any(instance)):
+				without = ""
+			case field != attachments+instance:
+				continue
+			}
+			if sure && field == attachedTo {
+				values = slices.DeleteFunc(slices.Clone(values), func(v any) bool { return v == instance })
+			} else if sure {
+				values = nil
+			}
+			o.allowed[field] = append(slices.Clone(values), without)
+		}
+	}
 }
 
 func (c *busyClient) alter(o *object) error {
@@ -235,18 +186,19 @@ func (c *busyClient) alter(o *object) error {
 		op = o.kind.others[n-1]
 	}
 	if op.server {
-		_, _, err := c.ask(op.method, o.kind.path+"/"+o.id+op.path+c.servers[c.random.IntN(len(c.servers))], nil)
-		return err
+		at := c.server()
+		op.path, op.field = op.path+at, op.field+at
 	}
 	body, value := op.request(c)
-	method := http.MethodPost
+	method := cmp.Or(op.method, http.MethodPost)
 	if op.path == "" {
 		method = o.kind.change
 	}
 	before := o.allowed[op.field]
 	if before == nil {
-		before = []any{c.initial(o, op.field)}
+		before = []any{o.told[op.field]}
 	}
+	o.late[op.field] = op.late
 	o.allowed[op.field] = append(slices.Clone(before), value) // until there is an answer
 	accepted, _, err := c.ask(method, o.kind.path+"/"+o.id+op.path, body)
 	switch {
@@ -259,20 +211,13 @@ func (c *busyClient) alter(o *object) error {
 	return err
 }
 
-// initial is a field of an object that nothing was asked of yet.
-func (c *busyClient) initial(o *object, field string) any {
-	if body, ok := o.kind.create(c); ok {
-		if n, ok := body[field].(int); ok {
-			return float64(n)
-		}
-	}
-	return ""
-}
-
 // compare demands that everything is as the client was told, and forgets what it was in doubt of: it has seen it now.
 // Fields that settle late are compared when everything has.
 func (c *busyClient) compare(t *testing.T, there map[string]map[string]any, settled bool) {
 	t.Helper()
+	if c.wrong != nil {
+		t.Error(c.wrong)
+	}
 	kept := c.objects[:0]
 	for _, o := range c.objects {
 		now, exists := there[o.kind.path+"/"+o.id]
@@ -287,22 +232,25 @@ func (c *busyClient) compare(t *testing.T, there map[string]map[string]any, sett
 			kept = append(kept, o)
 		case !o.gone && !o.doubtful:
 			t.Errorf("%s/%s is lost, though it was made", o.kind.path, o.id)
+		default:
+			c.buried[o.kind.path+"/"+o.id] = true
 		}
 	}
 	c.objects = kept
+	for path := range c.buried {
+		if _, exists := there[path]; exists {
+			t.Errorf("%s is back, though it was destroyed and gone", path)
+		}
+	}
 }
 
 func (o *object) compare(t *testing.T, now map[string]any, settled bool) {
 	t.Helper()
-	late := map[string]bool{}
-	for _, op := range o.kind.others {
-		late[op.field] = op.late
-	}
 	for field, values := range o.allowed {
-		if late[field] && !settled {
+		if o.late[field] && !settled {
 			continue
 		}
-		if !slices.Contains(values, now[field]) {
+		if !slices.ContainsFunc(values, func(v any) bool { return reflect.DeepEqual(v, now[field]) }) {
 			t.Errorf("%s/%s: %s is %v, acknowledged was %v", o.kind.path, o.id, field, now[field], values)
 		}
 		o.allowed[field] = []any{now[field]}
@@ -335,7 +283,29 @@ func (c *busyClient) everything(t *testing.T) map[string]map[string]any {
 			}
 		}
 	}
+	c.addAttachments(t, there)
 	return there
+}
+
+// addAttachments gives file systems fields that say to which instances they are attached.
+func (c *busyClient) addAttachments(t *testing.T, there map[string]map[string]any) {
+	t.Helper()
+	for path, fields := range there {
+		if !strings.HasPrefix(path, fileSystems+"/") {
+			continue
+		}
+		_, answer, err := c.ask(http.MethodGet, path+"/attachments", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items, ok := answer["attachments"].([]any)
+		if !ok {
+			t.Fatalf("%s: %v", path, answer)
+		}
+		for _, item := range items {
+			fields[attachments+item.(map[string]any)["target_id"].(string)] = true
+		}
+	}
 }
 
 // sweep destroys what is there and nobody's: made by a request without an answer. It keeps the cloud small.
@@ -349,7 +319,7 @@ func (c *busyClient) sweep(there map[string]map[string]any, known map[string]boo
 
 func newBusyClient(seed, stream uint64, servers []string, answers *atomic.Int64) *busyClient {
 	return &busyClient{
-		random: rand.New(rand.NewPCG(seed, stream)), servers: servers, answers: answers,
+		random: rand.New(rand.NewPCG(seed, stream)), servers: servers, answers: answers, buried: map[string]bool{},
 		http: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
 	}
 }
