@@ -64,8 +64,8 @@ func TestBadFlags(t *testing.T) {
 		"overlap":   {[]string{"--instance-range=10.0.0.0/16", "--balancer-range=10.0.1.0/24"}, []string{"overlap"}},
 		"bridge":    {[]string{"--balancer-bridge=nosuch0"}, []string{"loopback addresses", "no such network interface"}},
 		"numbers": {
-			[]string{"--rate-limit=-1", "--rate-limit-by=mood", "--time-scale=0", "--delay-attach=-1s", "--guest-growth=soon", "--balancers=maybe"},
-			[]string{"--balancers", "--rate-limit is -1", `"mood"`, "--time-scale", "--delay-attach", `"soon"`},
+			[]string{"--rate-limit=-1", "--rate-limit-by=mood", "--min-high-perf=0", "--time-scale=0", "--delay-attach=-1s", "--guest-growth=soon", "--balancers=maybe"},
+			[]string{"--balancers", "--rate-limit is -1", `"mood"`, "--min-high-perf", "--time-scale", "--delay-attach", `"soon"`},
 		},
 		"no numbers": {
 			[]string{"--rate-limit=NaN", "--time-scale=NaN"}, []string{"--rate-limit is NaN", "--time-scale is NaN"},

@@ -45,6 +45,7 @@ type options struct {
 	delays      simulator.Delays
 	guestGrowth string
 
+	minHighPerf   int
 	wrapSnapshots bool
 	faultsFile    string
 
@@ -78,6 +79,7 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	f.BoolVar(&o.keepDisk, "keep-disks", false, "leave disks and file systems attached when the simulator ends; it finds them again")
 	f.StringVar(&o.guestGrowth, "guest-growth", o.delays.GuestGrowth.String(), "when a guest sees that a volume grew: after a time, or \"reattach\"")
 
+	f.IntVar(&o.minHighPerf, "min-high-perf", 10, "smallest high_perf volume in GB: 10 as the API says, or 1 as the product's pages do")
 	f.BoolVar(&o.wrapSnapshots, "wrap-snapshots", false, "answer single block snapshots inside an object, as the official specification has it, instead of bare")
 
 	f.StringVar(&o.balancers, "balancers", "on", "on: load balancers forward traffic; off: they are in the API only")
@@ -272,6 +274,9 @@ func (o *options) validateNumbers(fault func(string, ...any)) {
 	}
 	if o.maxInstances < 0 {
 		fault("--max-instances is %d, it must not be negative", o.maxInstances)
+	}
+	if o.minHighPerf < 1 || o.minHighPerf > 10000 {
+		fault("--min-high-perf is %d, it must be between 1 and 10000", o.minHighPerf)
 	}
 	if !(o.timeScale > 0 && o.timeScale <= simulator.MaxTimeScale) { // NaN too
 		fault("--time-scale is %v, it must be above 0 and at most %v", o.timeScale, float64(simulator.MaxTimeScale))

@@ -58,7 +58,7 @@ func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 		StateDir: o.state, Keys: o.keys, RateLimit: o.rateLimit, RateLimitBy: simulator.RateLimitBy(o.rateLimitBy),
 		TimeScale: o.timeScale, Delays: o.delays, GrowOnReattach: o.growOnReattach, InstanceRange: o.vmIPs, Logger: log,
 		LegacyVPC2: o.legacyVPC2, MaxInstances: o.maxInstances,
-		WrapSnapshots: o.wrapSnapshots,
+		WrapSnapshots: o.wrapSnapshots, MinHighPerfGB: o.minHighPerf,
 	}
 	if p.disks != nil {
 		config.Disks, config.FileSystems = p.disks, p.fileSystems

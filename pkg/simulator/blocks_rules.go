@@ -20,8 +20,22 @@ type updateBlockRequest struct {
 	SizeGB *int    `json:"size_gb"`
 }
 
+const (
+	minHighPerf = 10
+	maxHighPerf = 10000
+)
+
 // blockSizes are the smallest and the largest size in GB of each type.
-var blockSizes = map[string][2]int{highPerf: {10, 10000}, storageOpt: {40, 40000}}
+var blockSizes = map[string][2]int{highPerf: {minHighPerf, maxHighPerf}, storageOpt: {40, 40000}}
+
+// sizesOf are those of one type in this cloud; false for an unknown type.
+func (s *Simulator) sizesOf(blockType string) ([2]int, bool) {
+	bounds, ok := blockSizes[blockType]
+	if blockType == highPerf {
+		bounds[0] = s.cfg.MinHighPerfGB
+	}
+	return bounds, ok
+}
 
 // blockOptions are the region options that sell each type.
 var blockOptions = map[string]string{highPerf: optionHighPerf, storageOpt: optionStorageOpt}
@@ -30,7 +44,7 @@ func (s *Simulator) newBlock(req createBlockRequest) (block, *wire.Error) {
 	if req.BlockType == "" {
 		req.BlockType = highPerf
 	}
-	bounds, ok := blockSizes[req.BlockType]
+	bounds, ok := s.sizesOf(req.BlockType)
 	if !ok {
 		return block{}, wire.BadRequest("Invalid block_type.")
 	}

@@ -35,6 +35,8 @@ type Config struct {
 	LegacyVPC2 bool
 	// MaxInstances is how many instances the account may have; 0 is no limit.
 	MaxInstances int
+	// MinHighPerfGB is the smallest size of a high_perf volume; 0 means 10, as the API says. The product's own pages say 1.
+	MinHighPerfGB int
 	// WrapSnapshots answers single block snapshots inside an object, as the official specification has it; the live
 	// platform was seen to answer them bare.
 	WrapSnapshots bool
@@ -141,6 +143,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.TimeScale = cmp.Or(c.TimeScale, 1)
 	c.RateLimitBy = cmp.Or(c.RateLimitBy, RateLimitByIP)
 	c.MachineTimeout = cmp.Or(c.MachineTimeout, DefaultMachineTimeout)
+	c.MinHighPerfGB = cmp.Or(c.MinHighPerfGB, minHighPerf)
 	if c.Delays == (Delays{}) {
 		c.Delays = DefaultDelays()
 	}
@@ -165,6 +168,9 @@ func (c Config) validate() error {
 	}
 	if c.MaxInstances < 0 {
 		errs = append(errs, fmt.Errorf("maximum of %d instances is negative", c.MaxInstances))
+	}
+	if c.MinHighPerfGB < 1 || c.MinHighPerfGB > maxHighPerf {
+		errs = append(errs, fmt.Errorf("smallest high_perf volume of %d GB is not between 1 and %d", c.MinHighPerfGB, maxHighPerf))
 	}
 	if c.MachineTimeout < 0 {
 		errs = append(errs, fmt.Errorf("machine timeout %s is negative", c.MachineTimeout))

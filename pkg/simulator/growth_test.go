@@ -15,6 +15,15 @@ func (w *world) wantGuestSize(disks *memoryDisks, block string, gb int64, when s
 	}
 }
 
+// The API's smallest volume has 10 GB, that of the product's pages 1 GB.
+func TestSmallestVolume(t *testing.T) {
+	bubble(t, simulator.Config{MinHighPerfGB: 1}, func(w *world) {
+		w.post("/v2/blocks", `{"region":"ewr","size_gb":1}`).is(202)
+		w.post("/v2/blocks", `{"region":"ewr","size_gb":0}`).refusedSaying(400, "between 1 and 10000")
+		w.post("/v2/blocks", `{"region":"ewr","size_gb":39,"block_type":"storage_opt"}`).is(400)
+	})
+}
+
 // A guest sees growth after a time, or only when its kernel looks at the device anew.
 func TestWhenGuestsSeeGrowth(t *testing.T) {
 	looks := map[string]func(w *world, block, instance string){

@@ -183,8 +183,8 @@ func TestTwoProcessesDoNotShareAState(t *testing.T) {
 }
 
 func TestBadConfig(t *testing.T) {
-	_, err := simulator.New(t.Context(), simulator.Config{TimeScale: -1, RateLimit: -1, RateLimitBy: "moon"})
-	for _, words := range []string{"time scale", "rate limit -1", `rate limit by "moon"`} {
+	_, err := simulator.New(t.Context(), simulator.Config{TimeScale: -1, RateLimit: -1, RateLimitBy: "moon", MinHighPerfGB: -1})
+	for _, words := range []string{"smallest high_perf volume", "time scale", "rate limit -1", `rate limit by "moon"`} {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("error %v does not name %s", err, words)
 		}
