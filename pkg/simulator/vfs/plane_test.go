@@ -256,6 +256,25 @@ func TestUsed(t *testing.T) {
 	}
 }
 
+// TestDeepDirectories: a guest can make paths that are longer than the kernel takes.
+func TestDeepDirectories(t *testing.T) {
+	p, ctx := newPlane(t), t.Context()
+	name := strings.Repeat("d", 250)
+	at, err := unix.Open(p.content(shared), unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	for range 20 {
+		must(t, unix.Mkdirat(at, name, 0o755))
+		deeper, err := unix.Openat(at, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, errors.Join(err, unix.Close(at)))
+		at = deeper
+	}
+	must(t, unix.Close(at))
+	if used, err := p.Used(ctx, shared); err != nil || used == 0 {
+		t.Errorf("%d bytes in use, %v", used, err)
+	}
+	must(t, p.Remove(ctx, shared))
+}
+
 func TestUsageIsRememberedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUsage()

@@ -63,8 +63,7 @@ func (p *Plane) Used(ctx context.Context, id string) (int64, error) {
 	return bytes, nil
 }
 
-// diskUsage adds up the blocks of everything below the directory, a file with several names once. What vanishes while
-// it is looked at is passed over.
+// diskUsage adds up the blocks of everything below the directory, a file with several names once.
 func diskUsage(ctx context.Context, dir string) (int64, error) {
 	var sum int64
 	linked := map[uint64]bool{}
@@ -88,9 +87,13 @@ func diskUsage(ctx context.Context, dir string) (int64, error) {
 	return sum, err
 }
 
+// passOver makes nothing of what vanished or changed while it was looked at, and of what a guest has put deeper than any
+// path can reach: that must not keep others from seeing their file systems.
 func passOver(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for _, harmless := range []error{fs.ErrNotExist, unix.ENOTDIR, unix.ENAMETOOLONG} {
+		if errors.Is(err, harmless) {
+			return nil
+		}
 	}
 	return err
 }
