@@ -3,7 +3,6 @@ package vultr
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -168,9 +167,7 @@ func (l *limiter) refused(sent time.Time, retryAfter time.Duration) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.pace.fall(sent, now)
-	wait := min(orDefault(retryAfter, defaultPause), maxRetryAfter)
-	// Several clients behind one address are refused together; they must not come back together.
-	until := now.Add(wait + rand.N(wait/4+1)) //nolint:gosec // spreading load needs no secrecy
+	until := now.Add(spread(min(orDefault(retryAfter, defaultPause), maxRetryAfter)))
 	if until.After(l.stopped) {
 		l.stopped = until
 		// Nothing saved up during the pause: the calls after it come at the new rate.

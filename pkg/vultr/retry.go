@@ -14,7 +14,8 @@ const (
 	maxRetryAfter = 30 * time.Second
 )
 
-// nextAttempt decides whether attempt n is followed by another one, and after how long.
+// nextAttempt decides whether attempt n is followed by another one, and after how long. The wait is never
+// shorter than what the answer asked for, within bounds.
 //
 // A POST makes something new each time, so it is only repeated after a 429, which is a refusal before any work.
 // Everything else is idempotent and is also repeated after a 5xx and when no answer came.
@@ -28,9 +29,9 @@ func nextAttempt(method string, out outcome, n int) (time.Duration, bool) {
 	case method == http.MethodPost:
 		return 0, false
 	case status >= 500:
-		return max(backoff(n), min(out.err.RetryAfter, maxRetryAfter)), true
+		return max(jitter(backoff(n)), spread(min(out.err.RetryAfter, maxRetryAfter))), true
 	case status == 0:
-		return backoff(n), true
+		return jitter(backoff(n)), true
 	default:
 		return 0, false
 	}
@@ -47,6 +48,11 @@ func jitter(d time.Duration) time.Duration {
 		return 0
 	}
 	return d/2 + rand.N(d/2+1) //nolint:gosec // spreading load needs no secrecy
+}
+
+// spread lengthens a wait by up to a quarter: clients that were told to wait come back not sooner, nor all together.
+func spread(d time.Duration) time.Duration {
+	return d + rand.N(d/4+1) //nolint:gosec // spreading load needs no secrecy
 }
 
 // isUncertain tells that the attempt may have changed something although it failed.

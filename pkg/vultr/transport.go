@@ -75,7 +75,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !again {
 			break
 		}
-		if !pause(req.Context(), jitter(wait)) {
+		if !pause(req.Context(), wait) {
 			last.err = withCause(last.err, req.Context().Err())
 			break
 		}

@@ -304,6 +304,31 @@ func TestRetryAfterStopsEveryCall(t *testing.T) {
 	})
 }
 
+// A server that is down says when it will be back, within bounds: nobody asks it sooner.
+func TestRetryAfterOfAServerThatIsDown(t *testing.T) {
+	for asked, want := range map[string]time.Duration{"": 0, "0": 0, "1": time.Second, "7": 7 * time.Second, "3600": maxRetryAfter} {
+		for range 20 { // chance is in it
+			synctest.Test(t, func(t *testing.T) {
+				net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+					resp := refusal(503, "down")
+					resp.Header.Set("Retry-After", asked)
+					return resp, nil
+				}}
+				if _, err := net.client(t).Volume(t.Context(), idA); !hasStatus(err, 503) {
+					t.Errorf("got %v", err)
+				}
+				sent := net.requests()
+				for n := 1; n < len(sent); n++ {
+					least := max(want, backoff(n)/2)
+					if took := sent[n].at.Sub(sent[n-1].at); took < least || took > max(want*5/4, backoff(n))+time.Millisecond {
+						t.Errorf("asked for %q, attempt %d came after %v", asked, n+1, took)
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestRetryAfterBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
