@@ -2,8 +2,11 @@ package vultr_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -45,35 +48,7 @@ func TestContractLoadBalancerSettings(t *testing.T) {
 	if base.AutoSSL.Domain != "www.example.com" || !base.HasSSL {
 		t.Errorf("created with %+v", base)
 	}
-	type settings = vultr.LoadBalancerSettings
-	tests := []struct {
-		name       string
-		set, clear settings
-		shown      func(vultr.LoadBalancer) any
-	}{
-		{"instances", settings{Instances: &[]string{vm}}, settings{Instances: &[]string{}}, func(l vultr.LoadBalancer) any { return l.Instances }},
-		{
-			"firewall",
-			settings{Firewall: &[]vultr.FirewallRule{{Port: 443, Source: "10.0.0.0/8", IPType: "v4"}}},
-			settings{Firewall: &[]vultr.FirewallRule{}},
-			func(l vultr.LoadBalancer) any { return l.Firewall },
-		},
-		{
-			"regions",
-			settings{GlobalRegions: &[]vultr.GlobalRegion{{Region: "fra"}}},
-			settings{GlobalRegions: &[]vultr.GlobalRegion{}},
-			func(l vultr.LoadBalancer) any { return l.GlobalRegions },
-		},
-		{"vpc", settings{VPC: &vpc.ID}, settings{VPC: new(string)}, func(l vultr.LoadBalancer) any { return l.VPC }},
-		{"cookie", settings{StickyCookie: &label}, settings{StickyCookie: new(string)}, func(l vultr.LoadBalancer) any { return l.StickyCookie }},
-		{"proxy protocol", settings{ProxyProtocol: new(true)}, settings{ProxyProtocol: new(false)}, func(l vultr.LoadBalancer) any { return l.ProxyProtocol }},
-		{"http2", settings{HTTP2: new(true)}, settings{HTTP2: new(false)}, func(l vultr.LoadBalancer) any { return l.HTTP2 }},
-		{"redirect", settings{SSLRedirect: new(true)}, settings{SSLRedirect: new(false)}, func(l vultr.LoadBalancer) any { return l.SSLRedirect }},
-		{"nodes", settings{Nodes: new(3)}, settings{Nodes: new(1)}, func(l vultr.LoadBalancer) any { return l.Nodes }},
-		{"algorithm", settings{Algorithm: new("leastconn")}, settings{Algorithm: new("roundrobin")}, func(l vultr.LoadBalancer) any { return l.Algorithm }},
-		{"timeout", settings{Timeout: new(30)}, settings{Timeout: &base.Timeout}, func(l vultr.LoadBalancer) any { return l.Timeout }},
-	}
-	for _, test := range tests {
+	for _, test := range balancerSettings(base, vm, vpc.ID) {
 		var set string
 		for range 2 {
 			was := change(ctx, t, c, lb.ID, test.set)
@@ -98,6 +73,102 @@ func TestContractLoadBalancerSettings(t *testing.T) {
 	}
 	if now := settled(ctx, t, c, lb.ID); now.HasSSL || len(now.Rules) != 0 {
 		t.Errorf("without a certificate: %+v", now)
+	}
+}
+
+type settings = vultr.LoadBalancerSettings
+
+// balancerSetting is one setting of a load balancer, made and taken away.
+type balancerSetting struct {
+	name       string
+	set, clear settings
+	shown      func(vultr.LoadBalancer) any
+}
+
+// balancerSettings are all of them but the certificates. What clears one gives what base has.
+func balancerSettings(base vultr.LoadBalancer, vm, vpc string) []balancerSetting {
+	label, rules := base.Label, base.Rules
+	byHTTP, noPath := base.HealthCheck, base.HealthCheck
+	byHTTP.Protocol, byHTTP.Path, byHTTP.CheckInterval, noPath.Path = "http", "/x", 20, ""
+	return []balancerSetting{
+		{"instances", settings{Instances: &[]string{vm}}, settings{Instances: &[]string{}}, func(l vultr.LoadBalancer) any { return l.Instances }},
+		{
+			"firewall",
+			settings{Firewall: &[]vultr.FirewallRule{{Port: 443, Source: "10.0.0.0/8", IPType: "v4"}}},
+			settings{Firewall: &[]vultr.FirewallRule{}},
+			func(l vultr.LoadBalancer) any { return l.Firewall },
+		},
+		{
+			"regions",
+			settings{GlobalRegions: &[]vultr.GlobalRegion{{Region: "fra"}}},
+			settings{GlobalRegions: &[]vultr.GlobalRegion{}},
+			func(l vultr.LoadBalancer) any { return l.GlobalRegions },
+		},
+		{"vpc", settings{VPC: &vpc}, settings{VPC: new(string)}, func(l vultr.LoadBalancer) any { return l.VPC }},
+		{"label", settings{Label: new("a2")}, settings{Label: &label}, func(l vultr.LoadBalancer) any { return l.Label }},
+		{"health check", settings{HealthCheck: &byHTTP}, settings{HealthCheck: &base.HealthCheck}, func(l vultr.LoadBalancer) any { return l.HealthCheck }},
+		{"health path", settings{HealthCheck: &byHTTP}, settings{HealthCheck: &noPath}, func(l vultr.LoadBalancer) any { return l.HealthCheck.Path }},
+		{
+			"rules",
+			settings{Rules: &[]vultr.ForwardingRule{rules[0], {FrontendProtocol: "udp", FrontendPort: 53, BackendProtocol: "udp", BackendPort: 31053}}},
+			settings{Rules: &rules},
+			func(l vultr.LoadBalancer) any { return l.Rules },
+		},
+		{"cookie", settings{StickyCookie: &label}, settings{StickyCookie: new(string)}, func(l vultr.LoadBalancer) any { return l.StickyCookie }},
+		{"proxy protocol", settings{ProxyProtocol: new(true)}, settings{ProxyProtocol: new(false)}, func(l vultr.LoadBalancer) any { return l.ProxyProtocol }},
+		{"http2", settings{HTTP2: new(true)}, settings{HTTP2: new(false)}, func(l vultr.LoadBalancer) any { return l.HTTP2 }},
+		{
+			"http3",
+			settings{HTTP2: new(true), HTTP3: new(true)},
+			settings{HTTP2: new(false), HTTP3: new(false)},
+			func(l vultr.LoadBalancer) any { return l.HTTP3 },
+		},
+		{"redirect", settings{SSLRedirect: new(true)}, settings{SSLRedirect: new(false)}, func(l vultr.LoadBalancer) any { return l.SSLRedirect }},
+		{"nodes", settings{Nodes: new(3)}, settings{Nodes: new(1)}, func(l vultr.LoadBalancer) any { return l.Nodes }},
+		{"algorithm", settings{Algorithm: new("leastconn")}, settings{Algorithm: new("roundrobin")}, func(l vultr.LoadBalancer) any { return l.Algorithm }},
+		{"timeout", settings{Timeout: new(30)}, settings{Timeout: &base.Timeout}, func(l vultr.LoadBalancer) any { return l.Timeout }},
+	}
+}
+
+// A certificate can be given, replaced and taken away. Its key is nowhere in what a refusal says.
+func TestContractLoadBalancerCertificate(t *testing.T) {
+	_, c := start(t, simtest.Options{})
+	ctx := testContext(t)
+	cert := certificate(t)
+	https := []vultr.ForwardingRule{{FrontendProtocol: "https", FrontendPort: 443, BackendProtocol: "http", BackendPort: 31080}}
+	lb, err := c.CreateLoadBalancer(ctx, "ewr", settings{Rules: &https, Certificate: &cert})
+	lb = must(t, lb, err)
+	if now := settled(ctx, t, c, lb.ID); !now.HasSSL || now.AutoSSL != (vultr.AutoSSL{}) {
+		t.Errorf("created with %+v", now)
+	}
+	chained := cert
+	chained.Chain = cert.Certificate
+	change(ctx, t, c, lb.ID, settings{Certificate: &chained})
+	wrong := cert
+	wrong.PrivateKey = strings.Replace(cert.PrivateKey, "M", "N", 1)
+	if err := c.UpdateLoadBalancer(ctx, lb.ID, settings{Certificate: &wrong}); !vultr.IsInvalid(err) || strings.Contains(err.Error(), "PRIVATE KEY") {
+		t.Errorf("a key of another certificate: %v", err)
+	}
+	change(ctx, t, c, lb.ID, settings{Rules: &[]vultr.ForwardingRule{}})
+	if err := c.DeleteCertificate(ctx, lb.ID); err != nil {
+		t.Error(err)
+	}
+	if now := settled(ctx, t, c, lb.ID); now.HasSSL {
+		t.Errorf("without a certificate: %+v", now)
+	}
+}
+
+// certificate is that of a test server.
+func certificate(t *testing.T) vultr.Certificate {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	key = must(t, key, err)
+	return vultr.Certificate{
+		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		PrivateKey:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
 	}
 }
 

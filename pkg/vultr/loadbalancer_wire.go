@@ -149,6 +149,10 @@ func requestOf(s LoadBalancerSettings) loadBalancerRequest {
 	}
 	if s.HealthCheck != nil {
 		check := healthCheck(*s.HealthCheck)
+		if check.Path == "" && check.Protocol != "tcp" {
+			// What is not sent stays as it is: the last path could never be taken away.
+			check.Path = "/"
+		}
 		r.HealthCheck = &check
 	}
 	if s.Certificate != nil {

@@ -246,6 +246,9 @@ func TestTrapOmittedEmptyValues(t *testing.T) {
 		`{"description":""}`:                    func() error { return c.DescribeSnapshot(ctx, idA, "") },
 		` {"description":""}`:                   func() error { return c.DescribeVPC(ctx, idA, "") },
 		`  {"description":""}`:                  func() error { return c.DescribeFirewallGroup(ctx, idA, "") },
+
+		`{"health_check":{"protocol":"http","port":80,"path":"/"}}`: balancer(LoadBalancerSettings{HealthCheck: &HealthCheck{Protocol: "http", Port: 80}}),
+		`{"health_check":{"protocol":"tcp","port":80}}`:             balancer(LoadBalancerSettings{HealthCheck: &HealthCheck{Protocol: "tcp", Port: 80}}),
 	} {
 		if err := send(); err != nil || !sameJSON(t, body, want) {
 			t.Errorf("sent %s, want %s (%v)", body, want, err)

@@ -105,7 +105,7 @@ type FirewallRule struct {
 type HealthCheck struct {
 	Protocol           string // tcp, http, https
 	Port               int
-	Path               string // "" for tcp
+	Path               string // "" for tcp; in a request by http or https it stands for "/"
 	CheckInterval      int    // seconds
 	ResponseTimeout    int    // seconds
 	UnhealthyThreshold int
