@@ -341,3 +341,47 @@ func TestContractLostCreates(t *testing.T) {
 		}
 	}
 }
+
+// What changes something and is no create is looked at when its answer is lost, and then shows whether it was done.
+func TestContractLostChanges(t *testing.T) {
+	cloud, c := start(t, simtest.Options{})
+	ctx := testContext(t)
+	instance := cloud.AddInstance(simulator.NewServer{Label: "w1", Region: "ewr"})
+	ip, err := c.CreateReservedIP(ctx, "ewr", "v4", "x")
+	ip = must(t, ip, err)
+	group, err := c.CreateFirewallGroup(ctx, "x")
+	group = must(t, group, err)
+	has := func() string {
+		got, err := c.ReservedIP(ctx, ip.ID)
+		return must(t, got, err).InstanceID
+	}
+	rules := func() string {
+		got, err := c.FirewallGroupRules(ctx, group.ID)
+		return fmt.Sprint(len(must(t, got, err)))
+	}
+	rule := vultr.GroupRule{Protocol: "tcp", Port: "22", Subnet: netip.MustParsePrefix("203.0.113.0/24")}
+	for _, change := range []struct {
+		operation     string
+		do            func() error
+		look          func() string
+		before, after string
+	}{
+		{"attach_reserved_ip", func() error { return c.AttachReservedIP(ctx, ip.ID, instance) }, has, "", instance},
+		{"detach_reserved_ip", func() error { return c.DetachReservedIP(ctx, ip.ID) }, has, instance, ""},
+		{"create_firewall_rule", func() error { _, err := c.CreateFirewallGroupRule(ctx, group.ID, rule); return err }, rules, "0", "1"},
+	} {
+		for _, lost := range []simulator.FaultAction{simulator.FaultResetBefore, simulator.FaultResetAfter} {
+			want := change.before
+			if lost == simulator.FaultResetAfter {
+				want = change.after
+			}
+			cloud.Fault(simulator.Fault{Operation: change.operation, Action: lost, Times: 1})
+			if err := change.do(); !vultr.IsOutcomeUnknown(err) {
+				t.Errorf("%s, %s: %v", change.operation, lost, err)
+			}
+			if got := change.look(); got != want {
+				t.Errorf("%s, %s: got %q, want %q", change.operation, lost, got, want)
+			}
+		}
+	}
+}
