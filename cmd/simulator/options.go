@@ -167,6 +167,7 @@ func (o *options) validate() error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	o.validateAddresses(fault)
 	o.validateNumbers(fault)
+	o.validateTimes(fault)
 	if o.state == "" {
 		fault("--state is empty: it must name a directory")
 	}
@@ -284,6 +285,10 @@ func (o *options) validateNumbers(fault func(string, ...any)) {
 	if o.machineHookTimeout <= 0 {
 		fault("--machine-hook-timeout is %s, it must be above 0", o.machineHookTimeout)
 	}
+}
+
+// validateTimes judges the delays and turns --guest-growth into one or into the other way that guests see growth.
+func (o *options) validateTimes(fault func(string, ...any)) {
 	for _, d := range delayFlags(&o.delays) {
 		if *d.value < 0 {
 			fault("--delay-%s is %s, it must not be negative", d.name, *d.value)
