@@ -88,7 +88,8 @@ var balancerRoutes = []route{
 }
 
 var (
-	errNoBalancer         = wire.NotFound("Invalid load balancer ID.")
+	errNoBalancer = wire.NotFound("Invalid load balancer ID.") // text unknown
+	// errBalancerActivating has the words by which the official cloud controller manager knows it; the rest is unknown.
 	errBalancerActivating = wire.BadRequest("Load balancer is still activating.")
 	errBalancerNotReady   = wire.BadRequest("Load balancer is not ready.")
 )

@@ -80,7 +80,7 @@ func (s *Simulator) applyAutoSSL(tx *store.Tx, b balancerSettings, req balancerR
 	}
 	cert, err := selfSigned(wanted.Domain)
 	if err != nil {
-		return b, wire.BadRequest("auto_ssl: %v", err)
+		return b, ours("auto_ssl: %v", err)
 	}
 	b.AutoSSL, b.Certificate = wanted, cert
 	return b, nil

@@ -225,14 +225,14 @@ func (r sslRequest) parse() (*certificate, *wire.Error) {
 	plain := r.PrivateKey != "" || r.Certificate != "" || r.Chain != ""
 	encoded := r.PrivateKeyB64 != "" || r.CertificateB64 != "" || r.ChainB64 != ""
 	if plain && encoded {
-		return nil, wire.BadRequest("SSL: plain and base64 fields can not be mixed.")
+		return nil, ours("SSL: plain and base64 fields can not be mixed.")
 	}
 	fields := []string{r.PrivateKey, r.Certificate, r.Chain}
 	if encoded {
 		for i, text := range []string{r.PrivateKeyB64, r.CertificateB64, r.ChainB64} {
 			raw, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				return nil, wire.BadRequest("SSL: invalid base64.")
+				return nil, ours("SSL: invalid base64.")
 			}
 			fields[i] = string(raw)
 		}

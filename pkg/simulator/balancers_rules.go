@@ -28,10 +28,10 @@ var backendProtocols = map[string][]string{
 func (s *Simulator) mayBalanceIn(regionID string) *wire.Error {
 	r, ok := findRegion(regionID)
 	if !ok {
-		return wire.BadRequest("Invalid region.")
+		return ours("Invalid region.")
 	}
 	if !r.sells(optionLoadBalancers) && s.keeps(quirkLBRegions) {
-		return wire.BadRequest("Load balancers are not available in this region.")
+		return ours("Load balancers are not available in this region.")
 	}
 	return nil
 }
@@ -46,10 +46,10 @@ func (s *Simulator) checkBackends(tx *store.Tx, region string, servers []string)
 			at = m.Region
 		}
 		if at == "" {
-			return wire.BadRequest("Invalid instance-id: %s", id)
+			return ours("Invalid instance-id: %s", id)
 		}
 		if at != region && s.keeps(quirkLBBackends) {
-			return wire.BadRequest("Instance %s is not in the load balancer's region.", id)
+			return ours("Instance %s is not in the load balancer's region.", id)
 		}
 	}
 	return nil
@@ -58,13 +58,13 @@ func (s *Simulator) checkBackends(tx *store.Tx, region string, servers []string)
 // checkBalancer judges settings as a whole, whatever request led to them.
 func (s *Simulator) checkBalancer(b balancerSettings) *wire.Error {
 	if (b.Nodes < 1 || b.Nodes > maxBalancerNodes || b.Nodes%2 == 0) && s.keeps(quirkLBNodes) {
-		return wire.BadRequest("Invalid nodes: must be an odd number from 1 to %d.", maxBalancerNodes)
+		return ours("Invalid nodes: must be an odd number from 1 to %d.", maxBalancerNodes)
 	}
 	if !slices.Contains([]string{"roundrobin", "leastconn"}, b.Algorithm) {
-		return wire.BadRequest("Invalid balancing_algorithm.")
+		return ours("Invalid balancing_algorithm.")
 	}
 	if b.Timeout < 1 {
-		return wire.BadRequest("Invalid timeout.")
+		return ours("Invalid timeout.")
 	}
 	for _, check := range []func(balancerSettings) *wire.Error{s.checkRules, s.checkFirewall, checkHealth, s.checkSSL} {
 		if bad := check(b); bad != nil {
@@ -76,7 +76,7 @@ func (s *Simulator) checkBalancer(b balancerSettings) *wire.Error {
 
 func (s *Simulator) checkRules(b balancerSettings) *wire.Error {
 	if len(b.Rules) > maxForwardingRules && s.keeps(quirkLBRules) {
-		return wire.BadRequest("A load balancer can have at most %d forwarding rules.", maxForwardingRules)
+		return ours("A load balancer can have at most %d forwarding rules.", maxForwardingRules)
 	}
 	type listener struct {
 		port int
@@ -93,7 +93,7 @@ func (s *Simulator) checkRules(b balancerSettings) *wire.Error {
 		}
 		for _, l := range taken {
 			if seen[l] && s.keeps(quirkLBRules) {
-				return wire.BadRequest("Duplicate frontend port %d.", r.FrontendPort) // the platform's text is unknown
+				return ours("Duplicate frontend port %d.", r.FrontendPort)
 			}
 			seen[l] = true
 		}
@@ -103,13 +103,13 @@ func (s *Simulator) checkRules(b balancerSettings) *wire.Error {
 
 func (s *Simulator) checkRule(r forwardingRule) *wire.Error {
 	if !slices.Contains(backendProtocols[r.FrontendProtocol], r.BackendProtocol) && s.keeps(quirkLBProtocols) {
-		return wire.BadRequest("Invalid forwarding rule: protocol %s to %s.", r.FrontendProtocol, r.BackendProtocol)
+		return ours("Invalid forwarding rule: protocol %s to %s.", r.FrontendProtocol, r.BackendProtocol)
 	}
 	if !validPort(r.FrontendPort) || !validPort(r.BackendPort) {
-		return wire.BadRequest("Invalid forwarding rule: port.")
+		return ours("Invalid forwarding rule: port.")
 	}
 	if r.FrontendPort >= reservedPortsFrom && r.FrontendPort <= reservedPortsTo && s.keeps(quirkLBReserved) {
-		return wire.BadRequest("Ports %d-%d are reserved.", reservedPortsFrom, reservedPortsTo)
+		return ours("Ports %d-%d are reserved.", reservedPortsFrom, reservedPortsTo)
 	}
 	return nil
 }
@@ -119,13 +119,13 @@ func validPort(p int) bool { return p >= 1 && p <= 65535 }
 func (s *Simulator) checkFirewall(b balancerSettings) *wire.Error {
 	for _, r := range b.Firewall {
 		if !validPort(r.Port) {
-			return wire.BadRequest("Invalid firewall rule: port.")
+			return ours("Invalid firewall rule: port.")
 		}
 		if r.IPType != "v4" && r.IPType != "v6" {
-			return wire.BadRequest("Invalid firewall rule: ip_type.")
+			return ours("Invalid firewall rule: ip_type.")
 		}
 		if !validSource(r) && s.keeps(quirkLBSources) {
-			return wire.BadRequest("Invalid firewall rule: source.")
+			return ours("Invalid firewall rule: source.")
 		}
 	}
 	return nil
@@ -146,14 +146,14 @@ func validSource(r balancerFirewallRule) bool {
 func checkHealth(b balancerSettings) *wire.Error {
 	h := b.HealthCheck
 	if !slices.Contains([]string{"tcp", "http", "https"}, h.Protocol) {
-		return wire.BadRequest("Invalid health check: protocol.")
+		return ours("Invalid health check: protocol.")
 	}
 	if !validPort(h.Port) {
-		return wire.BadRequest("Invalid health check: port.")
+		return ours("Invalid health check: port.")
 	}
 	for _, n := range []int{h.CheckInterval, h.ResponseTimeout, h.UnhealthyThreshold, h.HealthyThreshold} {
 		if n < 1 || n > maxHealthSeconds {
-			return wire.BadRequest("Invalid health check: intervals and thresholds must be from 1 to %d.", maxHealthSeconds)
+			return ours("Invalid health check: intervals and thresholds must be from 1 to %d.", maxHealthSeconds)
 		}
 	}
 	return nil
@@ -163,18 +163,18 @@ func (s *Simulator) checkSSL(b balancerSettings) *wire.Error {
 	https := slices.ContainsFunc(b.Rules, func(r forwardingRule) bool { return r.FrontendProtocol == "https" })
 	if s.keeps(quirkLBSSL) {
 		if https && b.Certificate == nil {
-			return wire.BadRequest("A certificate is required for HTTPS forwarding rules.")
+			return ours("A certificate is required for HTTPS forwarding rules.")
 		}
 		if b.SSLRedirect && !https {
-			return wire.BadRequest("ssl_redirect requires an HTTPS forwarding rule and a certificate.")
+			return ours("ssl_redirect requires an HTTPS forwarding rule and a certificate.")
 		}
 	}
 	if s.keeps(quirkLBHTTP) {
 		if b.HTTP2 && !https {
-			return wire.BadRequest("http2 requires an HTTPS forwarding rule.")
+			return ours("http2 requires an HTTPS forwarding rule.")
 		}
 		if b.HTTP3 && !b.HTTP2 {
-			return wire.BadRequest("http3 requires http2.")
+			return ours("http3 requires http2.")
 		}
 	}
 	return nil
@@ -183,7 +183,7 @@ func (s *Simulator) checkSSL(b balancerSettings) *wire.Error {
 // check demands a key that fits the certificate. The key never appears in the answer.
 func (c *certificate) check() *wire.Error {
 	if _, err := tls.X509KeyPair([]byte(c.Cert), []byte(c.Key)); err != nil {
-		return wire.BadRequest("SSL: invalid certificate or private key.")
+		return ours("SSL: invalid certificate or private key.")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ var balancerRuleRoutes = []route{
 }
 
 var (
-	errNoForwardingRule = wire.NotFound("Invalid forwarding rule ID.")
+	errNoForwardingRule = wire.NotFound("Invalid forwarding rule ID.") // text unknown
 	errNoFirewallRule   = wire.NotFound("Firewall rule ID not found")
 )
 

@@ -148,7 +148,7 @@ func (s *Simulator) createBlock(c *call) (int, any, error) {
 		if !s.keeps(quirkSameLabels) {
 			for _, other := range s.blocks.AllIn(tx) {
 				if other.Label == b.Label {
-					return wire.BadRequest("Label is already in use.")
+					return ours("Label is already in use.")
 				}
 			}
 		}
@@ -189,7 +189,7 @@ func (s *Simulator) updateBlock(c *call) (int, any, error) {
 func (s *Simulator) deleteBlock(c *call) (int, any, error) {
 	return s.writeBlock(c, func(tx *store.Tx, b block) error {
 		if (b.AttachedTo != "" || b.Op != nil) && s.keeps(quirkDeleteInUse) {
-			return wire.BadRequest("Block storage must be detached from its server before it can be deleted.")
+			return ours("Block storage must be detached from its server before it can be deleted.")
 		}
 		s.blocks.Delete(tx, b.ID)
 		s.scheduleSettle(tx, jobDiskSettle, b.ID)

@@ -46,17 +46,17 @@ func (s *Simulator) newBlock(req createBlockRequest) (block, *wire.Error) {
 	}
 	bounds, ok := s.sizesOf(req.BlockType)
 	if !ok {
-		return block{}, wire.BadRequest("Invalid block_type.")
+		return block{}, ours("Invalid block_type.")
 	}
 	r, ok := findRegion(req.Region)
 	if !ok {
-		return block{}, wire.BadRequest("Invalid region.")
+		return block{}, ours("Invalid region.")
 	}
 	if !r.sells(blockOptions[req.BlockType]) && s.keeps(quirkRegionOptions) {
-		return block{}, wire.BadRequest("Block storage of type %s is not available in this region.", req.BlockType)
+		return block{}, ours("Block storage of type %s is not available in this region.", req.BlockType)
 	}
 	if (req.SizeGB < bounds[0] || req.SizeGB > bounds[1]) && s.keeps(quirkSizeBounds) {
-		return block{}, wire.BadRequest("Invalid size_gb: must be between %d and %d.", bounds[0], bounds[1])
+		return block{}, ours("Invalid size_gb: must be between %d and %d.", bounds[0], bounds[1])
 	}
 	b := block{
 		head: s.newHead(), Label: req.Label, Region: req.Region, SizeGB: req.SizeGB, Type: req.BlockType,
@@ -81,10 +81,10 @@ func (s *Simulator) changedBlock(b block, req updateBlockRequest) (block, *wire.
 		return b, wire.BadRequest("Nothing to change")
 	}
 	if b.SizeGB < old.SizeGB && s.keeps(quirkGrowOnly) {
-		return b, wire.BadRequest("Block storage can not be made smaller.")
+		return b, ours("Block storage can not be made smaller.")
 	}
 	if b.SizeGB > blockSizes[b.Type][1] && s.keeps(quirkSizeBounds) {
-		return b, wire.BadRequest("Invalid size_gb: must be between %d and %d.", blockSizes[b.Type][0], blockSizes[b.Type][1])
+		return b, ours("Invalid size_gb: must be between %d and %d.", blockSizes[b.Type][0], blockSizes[b.Type][1])
 	}
 	return b, nil
 }
@@ -109,7 +109,7 @@ func (s *Simulator) mayAttach(b block, t attachTarget) *wire.Error {
 	case (b.AttachedTo != "" || b.Op != nil) && s.keeps(quirkSingleAttach):
 		return wire.BadRequest("Block storage volume is already attached to a server")
 	case !b.Active:
-		return wire.BadRequest("Block storage volume is currently locked")
+		return ours("Block storage volume is currently locked")
 	}
 	return s.takesVolume(b, t)
 }
@@ -118,17 +118,17 @@ func (s *Simulator) mayAttach(b block, t attachTarget) *wire.Error {
 func (s *Simulator) takesVolume(b block, t attachTarget) *wire.Error {
 	switch {
 	case t.isMetal && s.keeps(quirkNoBareMetal):
-		return wire.BadRequest("Block storage can not be attached to a bare metal server.")
+		return ours("Block storage can not be attached to a bare metal server.")
 	case !t.exists && !t.isMetal:
 		return wire.NotFound("Invalid instance-id.")
 	case t.server.Deleting:
 		return wire.BadRequest("Server is pending destruction")
 	case t.exists && t.server.Region != b.Region && s.keeps(quirkSameRegion):
-		return wire.BadRequest("Block storage and server must be in the same region.")
+		return ours("Block storage and server must be in the same region.")
 	case t.server.locked() && s.keeps(quirkLockedWindow):
 		return wire.BadRequest("Server is currently locked")
 	case t.volumes >= maxVolumes && s.keeps(quirkSixteen):
-		return wire.BadRequest("Server has the maximum number of block storage volumes attached.")
+		return ours("Server has the maximum number of block storage volumes attached.")
 	}
 	return nil
 }

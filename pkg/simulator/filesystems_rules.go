@@ -46,7 +46,7 @@ func (s *Simulator) invalid(bad *wire.Error) *wire.Error {
 	if s.keeps(quirkVFSValidation) {
 		return bad
 	}
-	return wire.BadRequest("%s", bad.Text)
+	return wire.BadRequest("%s", bad.Text) // what is unknown of the text is marked where it is made
 }
 
 func (s *Simulator) newFileSystem(req createFileSystemRequest) (fileSystem, *wire.Error) {

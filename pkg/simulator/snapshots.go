@@ -141,17 +141,17 @@ func (s *Simulator) createSnapshot(c *call) (int, any, error) {
 // maySnapshot judges the request for a snapshot. Its texts are unknown.
 func (s *Simulator) maySnapshot(tx *store.Tx, req snapshotRequest) (block, *wire.Error) {
 	if err := uuid.Validate(req.BlockID); err != nil {
-		return block{}, wire.BadRequest("Invalid block_id.")
+		return block{}, ours("Invalid block_id.")
 	}
 	if req.Description == "" {
-		return block{}, wire.BadRequest("Invalid description: it must not be empty.")
+		return block{}, ours("Invalid description: it must not be empty.")
 	}
 	b, ok := s.blocks.GetIn(tx, req.BlockID)
 	switch {
 	case !ok:
 		return block{}, errNoBlock
 	case !b.Active:
-		return block{}, wire.BadRequest("Block storage volume is currently locked")
+		return block{}, ours("Block storage volume is currently locked")
 	}
 	return b, nil
 }
@@ -167,7 +167,7 @@ func (s *Simulator) updateSnapshot(c *call) (int, any, error) {
 		case !ok:
 			return errNoSnapshot
 		case req.Description == "":
-			return wire.BadRequest("Invalid description: it must not be empty.") // text unknown
+			return ours("Invalid description: it must not be empty.")
 		}
 		snap.Description, snap.Updated = req.Description, time.Now()
 		s.snapshots.Put(tx, snap.ID, snap)
@@ -203,16 +203,16 @@ func (s *Simulator) mayRestore(tx *store.Tx, b block) *wire.Error {
 	snap, ok := s.snapshots.GetIn(tx, b.SnapshotID)
 	switch {
 	case !ok:
-		return wire.BadRequest("Invalid snapshot ID.") // text unknown
+		return ours("Invalid snapshot ID.")
 	case !s.keeps(quirkSnapRestore):
 		return nil
 	case snap.State != snapshotComplete:
 		// What the platform says of an instance's snapshot.
-		return wire.BadRequest("Snapshot cannot be used at this time")
+		return ours("Snapshot cannot be used at this time")
 	case b.Type != highPerf:
-		return wire.BadRequest("Block storage of type %s can not be made from a snapshot.", b.Type) // text unknown
+		return ours("Block storage of type %s can not be made from a snapshot.", b.Type)
 	case b.SizeGB < snap.SizeGB:
-		return wire.BadRequest("Invalid size_gb: must be at least %d, the size of the snapshot.", snap.SizeGB) // text unknown
+		return ours("Invalid size_gb: must be at least %d, the size of the snapshot.", snap.SizeGB)
 	}
 	return nil
 }
