@@ -22,7 +22,8 @@ var seenTexts = []string{
 	"Firewall rule ID not found", "Invalid block storage ID.", "Nothing to change",
 	"Block storage volume is already attached to a server", "Block storage volume is not currently attached to a server",
 	"Unable to detach block storage", "Subscription ID Not Found", "Attachment Not Found",
-	"Can not delete this subscription until it is detatched from all machines", "Load balancer is not ready.", "Invalid resource ID", "Invalid NodePool ID", "Invalid domain",
+	"Can not delete this subscription until it is detatched from all machines", //nolint:misspell // the platform's
+	"Load balancer is not ready.", "Invalid resource ID", "Invalid NodePool ID", "Invalid domain",
 }
 
 // Every text of an error is the platform's, is made by ours, or has a comment that says that the platform's is unknown.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 )
 
 // Intent records that a device is about to be formatted. As long as it exists and matches, what is found on the
@@ -119,7 +121,7 @@ func (s *Store) write(kind, volumeID string, record any) error {
 		err = os.Rename(file.Name(), path)
 	}
 	if err == nil {
-		err = syncDir(s.dir)
+		err = durable.SyncDir(s.dir)
 	}
 	if err != nil {
 		_ = os.Remove(file.Name()) // the record was not made, a leftover would only confuse
@@ -157,15 +159,7 @@ func (s *Store) remove(kind, volumeID string) error {
 		}
 		return fmt.Errorf("forgetting the %s of volume %s: %w", kind, volumeID, err)
 	}
-	return syncDir(s.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own directory
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(s.dir)
 }
 
 // BootID is the kernel's name for the time since the machine started.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 )
 
 // addresses remembers which load balancer has which address of the range.
@@ -136,7 +138,7 @@ func (a *addresses) adopt(next map[string]netip.Addr) error {
 	return nil
 }
 
-// save writes by way of a temporary file: a kill leaves the old text or the new.
+// save makes the reservations durable.
 func (a *addresses) save(next map[string]netip.Addr) error {
 	if a.file == "" {
 		return nil
@@ -145,11 +147,7 @@ func (a *addresses) save(next map[string]netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	temporary := a.file + ".new"
-	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, a.file)
+	return durable.Replace(a.file+".new", a.file, append(text, '\n'), 0o600)
 }
 
 func (a *addresses) of(id string) (netip.Addr, bool) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -54,7 +55,7 @@ func (p *Plane) fillFile(ctx context.Context, part, path string, fill func(dst *
 		return errors.Join(err, removeFile(part))
 	}
 	p.step("part renamed")
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // lockPart keeps other processes from filling the same file. Closing unlocks, so a kill does too.
@@ -91,14 +92,6 @@ func removeFile(path string) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // noSpace marks errors that say that there is no room.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 )
 
 // instanceDir is what one instance sees of its disks.
@@ -142,7 +144,7 @@ func (d instanceDir) publishSize(rec record, dev loop) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(d.staging(), rec.Name+".size"), filepath.Join(d.sys(rec), "size"),
+	return durable.Replace(filepath.Join(d.staging(), rec.Name+".size"), filepath.Join(d.sys(rec), "size"),
 		[]byte(strconv.FormatInt(sectors, 10)+"\n"), 0o444)
 }
 

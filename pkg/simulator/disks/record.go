@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 )
 
 // record says where a disk is plugged. It exists from before the loop device is made until after it is cleared.
@@ -40,7 +42,7 @@ func (p *Plane) writeRecord(id string, rec record) error {
 	if err != nil {
 		return fmt.Errorf("record of disk %s: %w", id, err)
 	}
-	if err := replaceFile(filepath.Join(p.disksDir(), ".new"), p.record(id), append(text, '\n'), 0o600); err != nil {
+	if err := durable.Replace(filepath.Join(p.disksDir(), ".new"), p.record(id), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("record of disk %s: %w", id, err)
 	}
 	return nil
@@ -84,16 +86,4 @@ func (p *Plane) freeName(instanceID string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("instance %s has no device name left", instanceID)
-}
-
-// replaceFile writes by way of a temporary file, so that a reader (or whoever comes after a kill) finds the old
-// text or the new, never a part. The caller holds the gate: one temporary name is enough, and none piles up.
-func replaceFile(temporary, path string, text []byte, mode fs.FileMode) error {
-	if err := os.WriteFile(temporary, text, mode); err != nil {
-		return errors.Join(err, os.RemoveAll(temporary))
-	}
-	if err := os.Chmod(temporary, mode); err != nil { // whatever the umask, or the mode of a file left by a kill
-		return err
-	}
-	return os.Rename(temporary, path)
 }
