@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +112,54 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 }
 
 // TestHeldRequestsMayTakeLong: who has sent everything in time is not cut off, however long the answer takes.
+// TestManyLargeBodies: strangers who begin any number of large bodies get a bounded amount of memory for a bounded time,
+// and hold up no ordinary request.
+func TestManyLargeBodies(t *testing.T) {
+	besieged(t, func(t *testing.T, _ *simulator.Simulator, dial func() net.Conn) {
+		const strangers, size = 50, 6 << 20
+		var taken atomic.Int64
+		var answers sync.WaitGroup
+		for range strangers {
+			conn := dial()
+			go func() {
+				_, err := fmt.Fprintf(conn, "POST /v2/instances HTTP/1.1\r\nHost: api\r\nContent-Length: %d\r\n\r\n", size+1)
+				for sent := 0; err == nil && sent < size; sent += 1 << 10 { // all but the last byte
+					if _, err = conn.Write(make([]byte, 1<<10)); err == nil {
+						taken.Add(1 << 10)
+					}
+				}
+			}()
+			answers.Go(func() {
+				answer, _ := bufio.NewReader(conn).ReadString('\n')
+				if !strings.Contains(answer, " 408 ") && !strings.Contains(answer, " 503 ") {
+					t.Errorf("answered %q", answer)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := taken.Load(); got < 8*size || got > 64<<20+strangers*(72<<10) {
+			t.Errorf("%d MB of large bodies are in memory", got>>20)
+		}
+		began := time.Now()
+		conn := dial()
+		_, _ = io.WriteString(conn, "POST /v2/ssh-keys HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer any\r\nContent-Length: 2\r\n\r\n{}")
+		if answer, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(answer, " 400 ") || time.Since(began) > 0 {
+			t.Errorf("an ordinary request: %q after %v", answer, time.Since(began))
+		}
+		answers.Wait()
+		if took := time.Since(began); took > 2*guard.BodyTimeout+time.Second {
+			t.Errorf("they were there for %v", took)
+		}
+		conn = dial()
+		go func() {
+			_, _ = fmt.Fprintf(conn, "POST /v2/instances HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer any\r\nContent-Length: %d\r\n\r\n{%s}", size, strings.Repeat(" ", size-2))
+		}()
+		if answer, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(answer, " 400 Bad") {
+			t.Errorf("a large request after them: %q", answer)
+		}
+	})
+}
+
 func TestHeldRequestsMayTakeLong(t *testing.T) {
 	besieged(t, func(t *testing.T, sim *simulator.Simulator, dial func() net.Conn) {
 		id, err := sim.AddFault(simulator.Fault{Action: simulator.FaultHoldBefore})

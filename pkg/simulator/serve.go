@@ -1,15 +1,12 @@
 package simulator
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -21,9 +18,6 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/reqlog"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
 )
-
-// defaultMaxBody is far above any real request: a load balancer with fifteen rules and a certificate.
-const defaultMaxBody = 1 << 20
 
 // call is one request that passed the gate.
 type call struct {
@@ -75,11 +69,12 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 		s.news.tell()
 	}
 	// The whole body first: a client that is killed while its request is held has sent it all the same.
-	body, tooLong := readBody(w, r, rt.maxBody)
+	body, release, unread := s.readBody(w, r, rt.maxBody)
+	defer release()
 	var ans answer
 	switch {
-	case tooLong != nil:
-		ans = s.failure(tooLong)
+	case unread != nil:
+		ans = s.failure(unread)
 	case s.keeps(quirkRateLimit) && !s.limits.allow(s.limitUser(r)):
 		ans = s.failure(&wire.Error{Status: http.StatusTooManyRequests, Text: "rate limit exceeded", RetryAfter: 1})
 	default:
@@ -189,27 +184,6 @@ func (s *Simulator) notFound(*call) (int, any, error) {
 		return 0, nil, wire.NotFound("404 page not found") // Go's own, unknown to the platform
 	}
 	return 0, nil, wire.NotFound("Not found.")
-}
-
-// readBody reads a request to its end, within bounds. The platform's texts for what is beyond them are unknown.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if limit == 0 {
-		limit = defaultMaxBody
-	}
-	done := guard.LimitBody(w)
-	var buf bytes.Buffer
-	_, err := io.Copy(&buf, http.MaxBytesReader(w, r.Body, limit))
-	if err == nil {
-		done()
-		return buf.Bytes(), nil
-	}
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "Request entity too large.")
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, wire.Errorf(http.StatusRequestTimeout, "Request timeout.")
-	}
-	return nil, wire.BadRequest("Invalid request body.")
 }
 
 // reset ends the connection without an answer, by a TCP reset where there is a connection.

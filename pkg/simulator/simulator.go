@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/faults"
@@ -43,6 +44,7 @@ type Simulator struct {
 	faults   *faults.Set
 	requests *reqlog.Log
 	limits   *limiter
+	bodies   *semaphore.Weighted // bytes of large ones
 	keys     atomic.Pointer[[]string]
 	sources  atomic.Pointer[sourceList]
 	mux      *http.ServeMux
@@ -97,6 +99,7 @@ func newSimulator(cfg Config) *Simulator {
 		accountTables: newAccountTables(),
 		storageTables: newStorageTables(),
 		faults:        faults.New(), requests: reqlog.New(), limits: newLimiter(cfg.RateLimit),
+		bodies:  semaphore.NewWeighted(largeBodies),
 		stopped: make(chan struct{}),
 	}
 }
