@@ -113,28 +113,29 @@ func TestLimiterForgetsThoseWhoLeft(t *testing.T) {
 	})
 }
 
-func TestPaceHalvesOnceAndRisesSlowly(t *testing.T) {
+func TestPaceFallsOnceAndRisesSlowly(t *testing.T) {
 	now := time.Now()
 	p := newPace(10, 20, now)
 	sent := now.Add(-time.Millisecond)
 	now = now.Add(100 * time.Millisecond)
-	if !p.fall(sent, now) || p.rate != 5 {
+	once := p.rate * falls
+	if !p.fall(sent, now) || p.rate != once {
 		t.Fatalf("the first refusal: rate %v", p.rate)
 	}
 	for range 20 { // calls that were under way
 		now = now.Add(10 * time.Millisecond)
-		if p.fall(sent, now) || p.rate != 5 {
+		if p.fall(sent, now) || p.rate != once {
 			t.Fatalf("another refusal of the same moment: rate %v", p.rate)
 		}
 	}
-	if !p.fall(now, now.Add(time.Millisecond)) || p.rate != 2.5 {
+	if !p.fall(now, now.Add(time.Millisecond)) || p.rate != once*falls {
 		t.Fatalf("a refusal of the lower rate: %v", p.rate)
 	}
 	for range 10 {
 		now = now.Add(paceWindow + time.Millisecond)
 		p.rise(now)
 	}
-	if p.rate != 2.5 {
+	if p.rate != once*falls {
 		t.Errorf("the rate rose to %v although nobody needed it", p.rate)
 	}
 	steps := 0
@@ -145,7 +146,7 @@ func TestPaceHalvesOnceAndRisesSlowly(t *testing.T) {
 		last, p.pressed = p.rate, true
 		now = now.Add(paceWindow)
 		p.rise(now)
-		if d := p.rate - last; d > mostRise+1e-9 || (last >= nearRefused*p.refused && d > slowRise/last+1e-9) {
+		if d := p.rate - last; d > mostRise+1e-9 || (last >= nearRefused*p.refused && d > min(slowRise/(last*last*last), mostSlowRise*last)+1e-9) {
 			t.Fatalf("from %v to %v in one step", last, p.rate)
 		}
 	}
