@@ -3,6 +3,7 @@ package simulator
 import (
 	"iter"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,11 +38,10 @@ func list[T listed](s *Simulator, c *call, name string, rows iter.Seq2[string, T
 	if bad != nil {
 		return 0, nil, bad
 	}
-	visible := s.visible(rowsMatching(rows, match))
 	if !s.keeps(quirkPageSize) {
-		page.PerPage = len(visible) + 1
+		page.PerPage = math.MaxInt
 	}
-	cut, meta := wire.Cut(visible, page, func(h head) int64 { return h.Seq })
+	cut, meta := wire.Cut(s.visible(rowsMatching(rows, match)), page, func(h head) int64 { return h.Seq })
 	if !s.keeps(quirkTotal) {
 		meta.Total = len(cut)
 	}
@@ -72,9 +72,12 @@ func orderedList[T any](c *call, name string, rows []T, seq func(n int) int64) (
 	if bad != nil {
 		return 0, nil, bad
 	}
-	places := make([]int, len(rows))
-	for n := range places {
-		places[n] = n
+	places := func(yield func(int) bool) {
+		for n := range rows {
+			if !yield(n) {
+				return
+			}
+		}
 	}
 	cut, meta := wire.Cut(places, page, seq)
 	items := make([]T, 0, len(cut))
@@ -97,19 +100,21 @@ func rowsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.
 }
 
 // visible leaves out what is too new for lists. The rows come, and stay, in the order of their creation.
-func (s *Simulator) visible(rows iter.Seq2[string, head]) []head {
-	var out []head
+func (s *Simulator) visible(rows iter.Seq2[string, head]) iter.Seq[head] {
 	now, lag := time.Now(), s.scaled(s.cfg.Delays.ListingLag)
 	if !s.keeps(quirkListingLag) {
 		lag = 0
 	}
-	for id, h := range rows {
-		if now.Sub(h.Created) >= lag {
-			h.ID = id
-			out = append(out, h)
+	return func(yield func(head) bool) {
+		for id, h := range rows {
+			if now.Sub(h.Created) < lag {
+				continue
+			}
+			if h.ID = id; !yield(h) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // inOrder gives records that are in no table in the order of their creation.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/base64"
+	"iter"
 	"net/url"
 	"strconv"
 	"strings"
@@ -68,30 +69,34 @@ func ParsePage(q url.Values) (Page, *Error) {
 	return page, nil
 }
 
-// Cut gives the page of items, which are sorted by seq, with the cursors around it. Cursors are positions, not offsets:
-// what is deleted between two pages makes no item appear twice or not at all.
-func Cut[T any](items []T, page Page, seq func(T) int64) ([]T, Meta) {
-	from, to := 0, 0
-	switch {
-	case page.Before > 0:
-		for to < len(items) && seq(items[to]) < page.Before {
-			to++
+// Cut gives the page of items, which come sorted by seq, with the cursors around it. Cursors are positions, not offsets:
+// what is deleted between two pages makes no item appear twice or not at all. Only the page is kept of the items.
+func Cut[T any](items iter.Seq[T], page Page, seq func(T) int64) ([]T, Meta) {
+	var meta Meta
+	var earlier, later bool // there is something before the page, or behind it
+	cut := make([]T, 0, min(page.PerPage, MaxPerPage))
+	for item := range items {
+		meta.Total++
+		switch at := seq(item); {
+		case page.Before > 0 && at >= page.Before:
+			later = true
+		case page.Before > 0 && len(cut) == page.PerPage:
+			cut, earlier = append(cut[1:], item), true
+		case page.Before == 0 && at <= page.After:
+			earlier = true
+		case page.Before == 0 && len(cut) == page.PerPage:
+			later = true
+		default:
+			cut = append(cut, item)
 		}
-		from = max(0, to-page.PerPage)
-	default:
-		for from < len(items) && seq(items[from]) <= page.After {
-			from++
-		}
-		to = min(len(items), from+page.PerPage)
 	}
-	meta := Meta{Total: len(items)}
-	if to < len(items) && to > from {
-		meta.Links.Next = cursor(nextPrefix, seq(items[to-1]))
+	if later && len(cut) > 0 {
+		meta.Links.Next = cursor(nextPrefix, seq(cut[len(cut)-1]))
 	}
-	if from > 0 && to > from {
-		meta.Links.Prev = cursor(prevPrefix, seq(items[from]))
+	if earlier && len(cut) > 0 {
+		meta.Links.Prev = cursor(prevPrefix, seq(cut[0]))
 	}
-	return items[from:to], meta
+	return cut, meta
 }
 
 func cursor(prefix string, seq int64) string {

@@ -66,7 +66,7 @@ func TestPagesWhileItemsGoAway(t *testing.T) {
 		if bad != nil {
 			t.Fatal(bad)
 		}
-		cut, meta := Cut(items, page, self)
+		cut, meta := Cut(slices.Values(items), page, self)
 		seen = append(seen, cut...)
 		if meta.Links.Next == "" {
 			break
@@ -90,7 +90,7 @@ func TestBadPages(t *testing.T) {
 			t.Errorf("%s: %v", q, bad)
 		}
 	}
-	if cut, meta := Cut([]int{}, Page{PerPage: 5}, func(int) int64 { return 0 }); len(cut) != 0 || meta != (Meta{}) {
+	if cut, meta := Cut(slices.Values([]int{}), Page{PerPage: 5}, func(int) int64 { return 0 }); len(cut) != 0 || meta != (Meta{}) {
 		t.Errorf("an empty list gives %v %v", cut, meta)
 	}
 }
