@@ -61,8 +61,10 @@ func ended(t *testing.T, in io.Reader) {
 	}
 }
 
-// TestSmuggledOverHTTP2: what is harmless in a field of HTTP/2 is a line of its own when it is written as HTTP/1.
-func TestSmuggledOverHTTP2(t *testing.T) {
+// strictRig is a load balancer for HTTP/2 with a strict backend. Each test has its own: a request whose client was refused
+// half-way may come to its backend after the client's next one was answered.
+func strictRig(t *testing.T) (*rig, *strictBackend) {
+	t.Helper()
 	addresses, port := group(t, 1)
 	backend := serveStrictly(t, addresses[0], port, 8443)
 	https := rule("https", 8443, port)
@@ -74,6 +76,11 @@ func TestSmuggledOverHTTP2(t *testing.T) {
 	r.backends(addresses)
 	r.apply()
 	r.await(1)
+	return r, backend
+}
+
+// TestSmuggledOverHTTP2: what is harmless in a field of HTTP/2 is a line of its own when it is written as HTTP/1.
+func TestSmuggledOverHTTP2(t *testing.T) {
 	get := []field{{":method", "GET"}, {":scheme", "https"}, {":authority", "x"}, {":path", "/"}}
 	with := func(at int, value string) []field {
 		out := append([]field(nil), get...)
@@ -117,6 +124,7 @@ func TestSmuggledOverHTTP2(t *testing.T) {
 		"a body with its right length": {and("content-length", "33"), hidden, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			r, backend := strictRig(t)
 			c, err := tls.Dial("tcp", r.at(8443), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 			if err != nil {
 				t.Fatal(err)
