@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -84,12 +85,12 @@ func start(t *testing.T, args ...string) *cloud {
 	t.Helper()
 	state := t.TempDir()
 	c := &cloud{T: t, out: &buffer{}, caFile: filepath.Join(state, "trust", "ca.pem")}
-	cmd := exec.CommandContext(t.Context(), program, append([]string{
+	// Ended by stop alone: a second signal, at the end of the test's context, would end it at once.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, append([]string{
 		"--state=" + state, "--no-disks", "--balancers=off", "--time-scale=0.01",
 		"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--proxy-listen=127.0.0.1:0", "--proxy-ca=" + c.caFile,
 	}, args...)...)
 	cmd.Stdout, cmd.Stderr = c.out, c.out
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func start(t *testing.T, args ...string) *cloud {
 		close(ended)
 	}()
 	c.stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // or it has been told already
+		_ = cmd.Process.Signal(syscall.SIGTERM) // fails only where it has ended already
 		<-ended
 	}
 	t.Cleanup(func() {
