@@ -82,6 +82,8 @@ type Client struct {
 	// born is the zero of the grid on which waiters poll.
 	born    time.Time
 	waiting atomic.Int64
+	// volumeReaders are the reads of single volumes under way.
+	volumeReaders atomic.Int64
 	// accepted is when the API last accepted the key.
 	accepted atomic.Pointer[time.Time]
 }

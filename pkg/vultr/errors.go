@@ -41,6 +41,8 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": the Vultr API answered %d: %s", e.Status, e.Message)
 	case e.Status != 0:
 		fmt.Fprintf(&b, ": the Vultr API answered %d %s", e.Status, http.StatusText(e.Status))
+	case isUnsent(e.Err):
+		fmt.Fprintf(&b, ": %v", e.Err)
 	case e.Err != nil:
 		fmt.Fprintf(&b, ": no answer from the Vultr API: %v", e.Err)
 	}
@@ -48,6 +50,11 @@ func (e *Error) Error() string {
 		b.WriteString(" (the outcome is unknown)")
 	}
 	return b.String()
+}
+
+func isUnsent(err error) bool {
+	_, ok := errors.AsType[*unsentError](err)
+	return ok
 }
 
 // Unwrap gives the cause.
@@ -103,6 +110,10 @@ func IsInUse(err error) bool {
 	return says(err, platformSpelling) || says(err, "detached from all") ||
 		says(err, "attached to this vpc") || says(err, "vpc is attached to")
 }
+
+// IsLimit reports whether the API refused the call because something has reached its number. The text for volumes of an
+// instance is unknown; that for instances of an account speaks of the "maximum number" (terraform-provider-vultr).
+func IsLimit(err error) bool { return says(err, "maximum number") || says(err, "limit") && !IsRateLimited(err) }
 
 // IsDuplicateRule tells that a firewall group has the rule already (ingvarch/tent).
 func IsDuplicateRule(err error) bool { return says(err, "already defined") }

@@ -3,6 +3,7 @@ package vultr
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -99,14 +100,25 @@ func (c *Client) CreateFileSystem(ctx context.Context, r FileSystemRequest) (Fil
 	})
 }
 
+// errLargeEnough says that a file system has the size already.
+var errLargeEnough = errors.New("the file system is large enough")
+
 // ResizeFileSystem grows a file system. It succeeds if the file system has at least that size already. The platform
-// would also make it smaller, so the size is read first; two calls for one file system must not run at once.
+// would also make it smaller, so the size is read before each attempt: an earlier one may have been overtaken by
+// somebody else's growth.
 func (c *Client) ResizeFileSystem(ctx context.Context, id string, sizeGB int) error {
-	f, err := c.FileSystem(ctx, id)
-	if err != nil || f.SizeGB >= sizeGB {
+	smaller := func(ctx context.Context) error {
+		f, err := c.FileSystem(ctx, id)
+		if err == nil && f.SizeGB >= sizeGB {
+			err = errLargeEnough
+		}
 		return err
 	}
-	return fileSystems.change(ctx, c, opResizeFileSystem, id, "", map[string]any{"storage_size": map[string]int{"gb": sizeGB}})
+	err := fileSystems.change(ctx, c, opResizeFileSystem, id, "", map[string]any{"storage_size": map[string]int{"gb": sizeGB}}, smaller)
+	if errors.Is(err, errLargeEnough) {
+		return nil
+	}
+	return preconditionsOwn(err)
 }
 
 // RelabelFileSystem gives a file system another label. Its size is not sent: what is not sent stays as it is.

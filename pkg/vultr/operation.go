@@ -28,6 +28,8 @@ type record struct {
 	resource string
 	// wantsBody is set when the answer will be decoded.
 	wantsBody bool
+	// precondition is asked before each attempt; nil if there is none.
+	precondition Precondition
 	// err is the call's failure, after all attempts.
 	err *Error
 	// done is set when the API said that the call succeeded; data is what it said.
@@ -54,7 +56,12 @@ func recordFrom(ctx context.Context) *record {
 
 // do makes one call and decodes its answer into out, if out is not nil. Every error is an *Error.
 func (c *Client) do(ctx context.Context, op operation, resource, path string, body, out any) error {
-	rec := &record{op: op, resource: resource, wantsBody: out != nil}
+	return c.doIf(ctx, nil, op, resource, path, body, out)
+}
+
+// doIf is do with a precondition.
+func (c *Client) doIf(ctx context.Context, precondition Precondition, op operation, resource, path string, body, out any) error {
+	rec := &record{op: op, resource: resource, wantsBody: out != nil, precondition: precondition}
 	ctx = withRecord(ctx, rec)
 	req, err := c.api.NewRequest(ctx, op.method, path, body)
 	if err != nil {

@@ -79,16 +79,16 @@ func (r resource[W, D]) ask(ctx context.Context, c *Client, op operation, name, 
 }
 
 // change sends what answers with nothing: sub is "", or what follows the ID in the path.
-func (r resource[W, D]) change(ctx context.Context, c *Client, op operation, id, sub string, body any) error {
+func (r resource[W, D]) change(ctx context.Context, c *Client, op operation, id, sub string, body any, preconditions ...Precondition) error {
 	if err := checkID(op, id); err != nil {
 		return err
 	}
-	return c.do(ctx, op, id, r.path+"/"+id+sub, body, nil)
+	return c.doIf(ctx, all(preconditions), op, id, r.path+"/"+id+sub, body, nil)
 }
 
 // remove deletes one object. IsNotFound means that it was gone before.
-func (r resource[W, D]) remove(ctx context.Context, c *Client, id string) error {
-	return r.change(ctx, c, r.ops.remove, id, "", nil)
+func (r resource[W, D]) remove(ctx context.Context, c *Client, id string, preconditions ...Precondition) error {
+	return r.change(ctx, c, r.ops.remove, id, "", nil, preconditions...)
 }
 
 // everyOne is the list of all objects of a kind.

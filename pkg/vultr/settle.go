@@ -44,6 +44,12 @@ func NewSettleGuard(settle time.Duration) *SettleGuard {
 	return &SettleGuard{settle: settle, born: time.Now(), attempts: map[string]time.Time{}}
 }
 
+// NewAttemptGuard makes a guard that knows of attempts only, and doubts nothing else: for callers who can tell by other
+// means whether somebody else created the name before them.
+func NewAttemptGuard(settle time.Duration) *SettleGuard {
+	return &SettleGuard{settle: settle, attempts: map[string]time.Time{}}
+}
+
 // AttemptEnded tells that a create for name ended just now with an unknown outcome.
 func (g *SettleGuard) AttemptEnded(name string) {
 	g.mu.Lock()
@@ -78,7 +84,10 @@ func (g *SettleGuard) Seen(name string) {
 func (g *SettleGuard) Absent(name string, listBegan time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	proves := g.born.Add(g.settle)
+	var proves time.Time
+	if !g.born.IsZero() {
+		proves = g.born.Add(g.settle)
+	}
 	if ended, ok := g.attempts[name]; ok {
 		proves = later(proves, ended.Add(g.settle))
 	}

@@ -30,6 +30,7 @@ type flight[T any] struct {
 	cancel  context.CancelFunc // ends fetch
 	readers int
 	began   time.Time
+	sent    *sent
 	done    chan struct{}
 	list    List[T]
 	err     error
@@ -85,8 +86,10 @@ func (s *shared[T]) joinNext(ctx context.Context) *flight[T] {
 	s.count("started")
 	// The first reader's values (its logger) serve the flight, its end does not: others may still wait.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // run or leave calls it
+	first := &sent{}
+	ctx = context.WithValue(ctx, sentKey{}, first)
 	s.next = &flight[T]{
-		fetch: func() ([]T, error) { return s.fetch(ctx) }, cancel: cancel, readers: 1, done: make(chan struct{}),
+		fetch: func() ([]T, error) { return s.fetch(ctx) }, cancel: cancel, readers: 1, sent: first, done: make(chan struct{}),
 	}
 	s.begin()
 	return s.next
@@ -121,6 +124,9 @@ func (s *shared[T]) run(f *flight[T]) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if left := f.sent.time(); !left.IsZero() {
+		f.began = left // it had to wait for its turn
+	}
 	f.land(items, err)
 	if f.err == nil && f.list.short == nil {
 		s.last = &f.list

@@ -94,11 +94,15 @@ func (t *transport) attempt(req *http.Request, body []byte, rec *record) outcome
 	if err != nil {
 		return outcome{err: rec.fail(0, "", err)}
 	}
+	if err := rec.holds(req.Context()); err != nil {
+		return outcome{err: err}
+	}
 	key, err := t.keys.get()
 	if err != nil {
 		return outcome{err: rec.fail(0, "", err)}
 	}
 	began := time.Now()
+	noteSent(req.Context(), began)
 	out := t.send(req, body, rec, key)
 	code := "none"
 	if out.resp != nil {

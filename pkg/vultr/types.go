@@ -6,7 +6,7 @@ import "time"
 // own count, is an error and never a List.
 type List[T any] struct {
 	Items []T
-	// Began is when the first page was asked for: the list says nothing of what happened after it.
+	// Began is when the request for the first page left: the list says nothing of what happened after it.
 	Began time.Time
 	// short is set when the API counts more objects than it lists. Such a list never leaves this package.
 	short *ShortListError

@@ -80,15 +80,16 @@ func (c *Client) AttachVolume(ctx context.Context, id, instanceID string) error 
 	return volumes.change(ctx, c, opAttachBlock, id, "/attach", body)
 }
 
-// DetachVolume asks for a volume to be unplugged from its running instance; WaitVolume tells when it is. The request is
-// sent once: with IsOutcomeUnknown look at the volume.
-func (c *Client) DetachVolume(ctx context.Context, id string) error {
-	return volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true})
+// DetachVolume asks for a volume to be unplugged from its running instance; WaitVolume tells when it is. The request
+// names no instance: it takes the volume from whichever has it by then, which is what a precondition is for. It is sent
+// once, and again only after a refusal for its rate: with IsOutcomeUnknown look at the volume.
+func (c *Client) DetachVolume(ctx context.Context, id string, preconditions ...Precondition) error {
+	return volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true}, preconditions...)
 }
 
 // DeleteVolume deletes a volume and its data. IsNotFound means that it was gone before.
-func (c *Client) DeleteVolume(ctx context.Context, id string) error {
-	return volumes.remove(ctx, c, id)
+func (c *Client) DeleteVolume(ctx context.Context, id string, preconditions ...Precondition) error {
+	return volumes.remove(ctx, c, id, preconditions...)
 }
 
 func volumeOf(b govultr.BlockStorage) Volume {

@@ -36,10 +36,58 @@ type wait[T any] struct {
 // op names what is waited for ("create", "attach", "detach", "resize"). The first look comes when that op is usually
 // finished, as learned from earlier waits.
 func (c *Client) WaitVolume(ctx context.Context, op, id string, done func(Volume) (bool, error)) (Volume, error) {
-	return await(ctx, c, wait[Volume]{
-		op: opWaitBlock, resource: id, lesson: op, done: done, look: lookFor(c, volumes, c.volumes, id),
-	})
+	v, _, err := c.WaitVolumeAsOf(ctx, op, id, done)
+	return v, err
 }
+
+// WaitVolumeAsOf is WaitVolume that also returns the time as of which the volume was as wished.
+func (c *Client) WaitVolumeAsOf(ctx context.Context, op, id string, done func(Volume) (bool, error)) (Volume, time.Time, error) {
+	var asOf time.Time
+	look := lookFor(c, volumes, c.volumes, id)
+	v, err := await(ctx, c, wait[Volume]{
+		op: opWaitBlock, resource: id, lesson: op, done: done,
+		look: func(ctx context.Context, notBefore time.Time) (v Volume, began time.Time, err error) {
+			v, began, err = look(ctx, notBefore)
+			asOf = began
+			return v, began, err
+		},
+	})
+	return v, asOf, err
+}
+
+// WaitListed waits until a list shows the volume and done returns true for it, and returns the volume with that list.
+// By then the list shows everything that the platform made before this volume, too, however late its reads are. A
+// volume that no list shows is not taken for gone, whatever a direct read says, until missing has passed.
+func (c *Client) WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(Volume) (bool, error)) (Volume, List[Volume], error) {
+	var shown List[Volume]
+	began := time.Now()
+	v, err := await(ctx, c, wait[Volume]{
+		op: opWaitBlock, resource: id, lesson: op, done: done,
+		look: func(ctx context.Context, notBefore time.Time) (Volume, time.Time, error) {
+			list, err := c.volumes.since(ctx, notBefore)
+			if err != nil {
+				return Volume{}, time.Time{}, ended(volumes.ops.list, err)
+			}
+			for _, v := range list.Items {
+				if v.ID == id {
+					shown = list
+					return v, list.Began, nil
+				}
+			}
+			if time.Since(began) < missing {
+				return Volume{}, time.Time{}, errUnlisted
+			}
+			if v, err := volumes.read(ctx, c, id); err != nil {
+				return v, time.Time{}, err
+			}
+			return Volume{}, time.Time{}, errUnlisted
+		},
+	})
+	return v, shown, err
+}
+
+// errUnlisted says that lists lack what was made.
+var errUnlisted = errors.New("the list does not show it yet")
 
 // WaitSnapshot waits for a block snapshot as WaitVolume does for a volume.
 func (c *Client) WaitSnapshot(ctx context.Context, id string, done func(Snapshot) (bool, error)) (Snapshot, error) {

@@ -1,0 +1,69 @@
+package vultr
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// manyReaders is how many reads of single objects must be under way for one list to serve them all, for each page that
+// the list has.
+const manyReaders = 3
+
+// sent notes when the first request of a read left: what it answers was true then or later. Waiting for a turn before
+// that can take seconds, and does not make the answer older.
+type sent struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+type sentKey struct{}
+
+// noteSent tells the reader that its request leaves now.
+func noteSent(ctx context.Context, now time.Time) {
+	s, ok := ctx.Value(sentKey{}).(*sent)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at.IsZero() {
+		s.at = now
+	}
+}
+
+func (s *sent) time() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
+// VolumeNow reads one volume as it is after the call, and returns the time as of which the answer holds. Many callers
+// at once share lists; a volume that a list lacks is read directly. Only IsNotFound proves that it does not exist.
+func (c *Client) VolumeNow(ctx context.Context, id string) (Volume, time.Time, error) {
+	n := c.volumeReaders.Add(1)
+	defer c.volumeReaders.Add(-1)
+	if n >= manyReaders*c.volumes.pages() {
+		// A list that fails or lacks the volume says nothing; the direct read below does.
+		if list, err := c.volumes.fresh(ctx); err == nil {
+			for _, v := range list.Items {
+				if v.ID == id {
+					return v, list.Began, nil
+				}
+			}
+		}
+	}
+	s := &sent{}
+	v, err := volumes.read(context.WithValue(ctx, sentKey{}, s), c, id)
+	return v, s.time(), err
+}
+
+// pages is how many pages the list had lately, 1 before the first.
+func (s *shared[T]) pages() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		return 1
+	}
+	return int64(1 + len(s.last.Items)/pageSize)
+}

@@ -1,0 +1,184 @@
+package vultr
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var errNo = errors.New("it moved")
+
+// TestPreconditionBeforeEachAttempt: whatever makes a write be sent again, what must hold is asked again first.
+func TestPreconditionBeforeEachAttempt(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []*http.Response
+		call    func(ctx context.Context, c *Client, p Precondition) error
+	}{
+		"a detach refused for its rate": {
+			[]*http.Response{refusal(429, "rate limit exceeded"), refusal(429, "rate limit exceeded"), reply(204, nil)},
+			func(ctx context.Context, c *Client, p Precondition) error { return c.DetachVolume(ctx, idA, p) },
+		},
+		"a delete after a server error": {
+			[]*http.Response{refusal(500, "oops"), refusal(503, "oops"), reply(204, nil)},
+			func(ctx context.Context, c *Client, p Precondition) error { return c.DeleteVolume(ctx, idA, p) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for holdsFor := range 4 {
+				synctest.Test(t, func(t *testing.T) {
+					sent, asked := 0, 0
+					net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+						sent++
+						if sent != asked {
+							t.Errorf("attempt %d was sent after the precondition was asked %d times", sent, asked)
+						}
+						return c.answers[sent-1], nil
+					}}
+					err := c.call(t.Context(), net.client(t), func(context.Context) error {
+						if asked++; asked > holdsFor {
+							return errNo
+						}
+						return nil
+					})
+					if holdsFor == 3 && (err != nil || sent != 3) {
+						t.Errorf("%d requests, %v", sent, err)
+					}
+					if holdsFor < 3 && (!errors.Is(err, errNo) || sent != holdsFor) {
+						t.Errorf("it held for %d attempts: %d requests, %v", holdsFor, sent, err)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestFailedPreconditionSays: a call that was not sent is no call without an answer, and one that may have taken effect
+// before stays one of unknown outcome.
+func TestFailedPreconditionSays(t *testing.T) {
+	net := &cloud{answer: func(*http.Request) (*http.Response, error) { return refusal(500, "oops"), nil }}
+	no := func(context.Context) error { return errNo }
+	err := net.client(t).DetachVolume(t.Context(), idA, no)
+	if want := "detach block storage " + idA + ": not sent: it moved"; err == nil || err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if IsOutcomeUnknown(err) || IsNotFound(err) {
+		t.Errorf("%v: unknown %t, not found %t", err, IsOutcomeUnknown(err), IsNotFound(err))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		once := func(context.Context) error {
+			if asked++; asked > 1 {
+				return errNo
+			}
+			return nil
+		}
+		err := net.client(t).DeleteVolume(t.Context(), idA, once)
+		if !errors.Is(err, errNo) || !IsOutcomeUnknown(err) || !strings.Contains(err.Error(), "500") {
+			t.Errorf("after an attempt that may have worked: %v", err)
+		}
+	})
+}
+
+// TestResizeNeverShrinks: somebody else grows the file system while our request waits to be repeated.
+func TestResizeNeverShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		size := 10
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPut {
+				size = 50 // by somebody else
+				return refusal(503, "oops"), nil
+			}
+			return reply(200, map[string]any{"id": idA, "storage_size": map[string]int{"gb": size}}), nil
+		}}
+		if err := net.client(t).ResizeFileSystem(t.Context(), idA, 20); err != nil {
+			t.Error(err)
+		}
+		if n := net.count(http.MethodPut, "/v2/vfs/"+idA); n != 1 {
+			t.Errorf("%d changes were sent, the second one would shrink it", n)
+		}
+	})
+}
+
+// TestVolumeNow: a lone reader asks for the one volume, many share lists, and what a list lacks is read directly.
+func TestVolumeNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second) // of the fake clock: how long an answer takes
+			if r.URL.Path == blocksPath {
+				return reply(200, map[string]any{"blocks": []any{map[string]any{"id": idA}}}), nil
+			}
+			return reply(200, map[string]any{"block": map[string]any{"id": strings.TrimPrefix(r.URL.Path, blocksPath+"/")}}), nil
+		}}
+		c := net.client(t)
+		began := time.Now()
+		if v, at, err := c.VolumeNow(t.Context(), idA); err != nil || v.ID != idA || at.Before(began) {
+			t.Errorf("got %+v as of %s, %v", v, at, err)
+		}
+		if n := net.count(http.MethodGet, blocksPath); n != 0 {
+			t.Errorf("a lone reader took %d lists", n)
+		}
+		const readers = 50
+		done := make(chan error, readers)
+		began = time.Now()
+		for i := range readers {
+			id := idA
+			if i == 0 {
+				id = idB
+			}
+			go func() {
+				v, at, err := c.VolumeNow(t.Context(), id)
+				if v.ID != id || at.Before(began) {
+					t.Errorf("asked for %s, got %+v as of %s", id, v, at)
+				}
+				done <- err
+			}()
+			synctest.Wait()
+		}
+		for range readers {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if lists, all := net.count(http.MethodGet, blocksPath), len(net.requests())-1; lists == 0 || all > manyReaders+1 {
+			t.Errorf("%d readers took %d requests, %d of them lists", readers, all, lists)
+		}
+	})
+}
+
+// TestWaitListed: only a list that shows the volume ends the wait, and a direct 404 only after the time in which reads
+// may lack it.
+func TestWaitListed(t *testing.T) {
+	for name, c := range map[string]struct {
+		shownAfter time.Duration
+		gone       bool
+	}{"shown late": {20 * time.Second, false}, "gone": {time.Hour, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path != blocksPath {
+						return refusal(404, "Invalid block storage ID."), nil
+					}
+					blocks := []any{}
+					if time.Since(began) >= c.shownAfter {
+						blocks = append(blocks, map[string]any{"id": idA, "status": "active"}, map[string]any{"id": idB})
+					}
+					return reply(200, map[string]any{"blocks": blocks}), nil
+				}}
+				const missing = time.Minute
+				v, list, err := net.client(t).WaitListed(t.Context(), "create", idA, missing, func(v Volume) (bool, error) { return v.Active(), nil })
+				took := time.Since(began)
+				switch {
+				case c.gone && (!IsNotFound(err) || took < missing):
+					t.Errorf("after %s: %v", took, err)
+				case !c.gone && (err != nil || v.ID != idA || len(list.Items) != 2 || took < c.shownAfter):
+					t.Errorf("after %s: %+v, a list of %d, %v", took, v, len(list.Items), err)
+				}
+			})
+		})
+	}
+}
