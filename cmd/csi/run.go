@@ -23,9 +23,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -36,8 +39,13 @@ const (
 	maxRate   = 20
 )
 
-// attachWindow is how long an attach that the platform accepted may take to become visible, on the platform's clock.
-const attachWindow = 30 * time.Second
+// How far reads of the platform can be behind, on the platform's clock.
+const (
+	// attachWindow is how long an attach or a detach that the platform accepted may take to show.
+	attachWindow = 30 * time.Second
+	// unseen is how long reads may lack what was created.
+	unseen = 2 * time.Minute
+)
 
 // process is what runs together.
 type process struct {
@@ -99,10 +107,10 @@ func (p *process) addController() error {
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)
 	}
-	store := blockstore.New(api, blockstore.Options{
-		AttachWindow: time.Duration(float64(attachWindow) * p.cfg.TimeScale), Registerer: p.registry,
-	})
-	p.services.Controller = controller.New(store, p.self.region)
+	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
+	disks := blockstore.New(api, blockstore.Options{AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), Registerer: p.registry})
+	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
+	p.services.Controller = controller.New(volumes, p.self.region)
 	p.checks = append(p.checks, identity.NewAPICheck(api).Check)
 	return nil
 }
@@ -155,7 +163,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), ConnContext: blockstore.WithSession})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry)})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if health != nil {
 		prober, err := server.NewProber(socket)

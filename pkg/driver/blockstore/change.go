@@ -2,12 +2,11 @@ package blockstore
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"errors"
 
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -16,61 +15,47 @@ import (
 // The provisioner asks twice when it has not yet seen its own change to the PersistentVolume, and the platform gives
 // an ID to one volume only: what was just deleted costs no call to delete again.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	if _, gone := s.deleted.get(id, time.Now()); gone {
+	if s.ledger.isGone(id) {
 		return nil
 	}
-	v, ago, free := s.placed.seenAt(id, "")
-	if !free || ago > freeWithin {
-		var err error
-		v, err = s.Get(ctx, id)
-		if volume.ReasonOf(err) == volume.NotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	if left := s.ledger.attachUnderWay(id, ""); left > 0 {
+		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
-	if v.AttachedTo != "" {
-		return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and is not deleted before it is detached", id, v.AttachedTo)
-	}
-	err := s.api.DeleteVolume(ctx, id)
+	err := s.api.DeleteVolume(ctx, id, s.free(id))
 	if err == nil || vultr.IsNotFound(err) {
-		s.recent.forget(v.Name)
-		s.deleted.put(id, v.Name, time.Now())
-		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "name", v.Name)
+		s.ledger.gone(id)
+		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id)
 		return nil
 	}
-	return refused(err, "deleting volume %s", id)
+	if e, ok := errors.AsType[*volume.Error](err); ok { // the precondition's
+		return e
+	}
+	return refusal.OfChange(err, "deleting volume %s", id)
 }
 
-// Expand grows the volume into the range and waits until the platform shows the new size. When it is large
-// enough nothing is changed.
-func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (volume.Volume, error) {
-	v, err := s.Get(ctx, id)
+// Expand grows the volume into the range and waits until the platform shows the new size. When it is large enough
+// nothing is changed. The node always has to look as well: the guest may see the new size late, and only the node can
+// tell that it does.
+func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
+	d, err := s.look(ctx, id)
 	if err != nil {
-		return volume.Volume{}, err
+		return volume.Volume{}, false, err
 	}
-	size, err := params.Grow(v.Type, v.SizeGiB, c)
+	size, err := grow(d.Type, d.SizeGiB, c)
 	if err != nil {
-		return volume.Volume{}, err
+		return volume.Volume{}, false, err
 	}
-	if size <= v.SizeGiB {
-		return v, nil
+	if size <= d.SizeGiB {
+		return d.Volume, true, nil
 	}
 	err = s.api.ResizeVolume(ctx, id, int(size))
 	if err != nil && !vultr.IsNothingToChange(err) {
-		if vultr.IsNotFound(err) {
-			return volume.Volume{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
-		}
-		return volume.Volume{}, refused(err, "growing volume %s from %d to %d GiB", id, v.SizeGiB, size)
+		return volume.Volume{}, false, refusal.OfChange(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
 	}
-	grown, err := s.api.WaitVolume(ctx, "resize", id, func(v vultr.Volume) (bool, error) { return int64(v.SizeGB) >= size, nil })
-	if vultr.IsNotFound(err) {
-		return volume.Volume{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
-	}
+	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) { return d.SizeGiB >= size, nil })
 	if err != nil {
-		return volume.Volume{}, fmt.Errorf("waiting for volume %s to have %d GiB: %w", id, size, err)
+		return volume.Volume{}, false, refusal.OfRead(err, "waiting for volume %s to have %d GiB", id, size)
 	}
-	klog.FromContext(ctx).Info("Grew volume", "volumeID", id, "fromGiB", v.SizeGiB, "toGiB", size)
-	return fromAPI(grown), nil
+	klog.FromContext(ctx).Info("Grew volume", "volumeID", id, "fromGiB", d.SizeGiB, "toGiB", size)
+	return now.Volume, true, nil
 }

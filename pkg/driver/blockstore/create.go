@@ -1,7 +1,6 @@
 package blockstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,114 +9,154 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// Create makes the volume that the spec describes, or finds it, and waits until it can be used. It sends at most
-// one create, and only when it is proven that no volume of the name exists.
+// absentFor is how old a list may be that shows that nobody had a name. What this process created since is known by
+// its name, and what another one created since shows beside the new volume, before that is answered.
+const absentFor = 30 * time.Second
+
+// Create makes the volume that the spec describes, or finds it, and waits until it can be used. It answers only when a
+// list shows the volume: by then whatever was made before it under the same name shows as well, by another controller,
+// by a predecessor that was killed, or by a network that delivered a request twice. Of several the oldest is the
+// volume of that name, and what this call made is deleted again.
 func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
-	if err := s.earlierMistake(ctx, spec); err != nil {
-		return volume.Volume{}, err
+	if m, ok := s.names.get(spec.Name); ok {
+		v, done, err := s.resume(ctx, m, spec)
+		if done || err != nil {
+			return v, err
+		}
 	}
-	found, err := s.look(ctx, spec.Name)
+	found, err := s.find(ctx, spec.Name)
 	if err != nil {
 		return volume.Volume{}, err
 	}
 	if found != nil {
 		return s.adopt(ctx, *found, spec)
 	}
-	region, err := s.place(ctx, spec)
+	region, err := s.region(ctx, spec)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
+	created, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
 		Label: spec.Name, Region: region, SizeGB: int(spec.SizeGiB), Type: blockType(spec.Type),
 	})
 	if vultr.IsOutcomeUnknown(err) {
 		return s.afterUnknownCreate(ctx, spec, err)
 	}
 	if err != nil {
-		return volume.Volume{}, s.explainRefusal(ctx, spec, region, err)
+		return volume.Volume{}, s.explainCreate(ctx, spec, region, err)
 	}
-	s.guard.Seen(spec.Name)
-	if wrong := mistakeIn(made, spec); wrong != nil {
-		return volume.Volume{}, s.takeBack(ctx, spec.Name, *wrong)
-	}
-	s.recent.put(spec.Name, made.ID, time.Now())
-	klog.FromContext(ctx).Info("Created volume", "volumeID", made.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
-	return s.adopt(ctx, fromAPI(made), spec)
+	s.names.guard.Seen(spec.Name)
+	s.ledger.made(created.ID)
+	s.names.put(spec.Name, made{id: created.ID, at: time.Now()})
+	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
+	return s.finish(ctx, created.ID, spec)
 }
 
-// look finds the volume of a name; nil without an error is the proof that there is none. While a list cannot
-// prove it yet, look waits and looks again, until the caller's time is up. Of a name that nobody tried here it is
-// likely that there is none, so then it waits first: a look that cannot prove that would be for nothing.
-func (s *Store) look(ctx context.Context, name string) (*volume.Volume, error) {
-	if id, ok := s.recent.get(name, time.Now()); ok {
-		v, err := s.Get(ctx, id)
-		if err == nil {
-			return &v, nil
-		}
-		if volume.ReasonOf(err) != volume.NotFound {
-			return nil, err
-		}
-		s.recent.forget(name)
+// resume goes on with a name that this process created. done is false when the name is free again.
+func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.Volume, done bool, err error) {
+	switch {
+	case m.wrong != nil && m.deleted.IsZero():
+		return v, true, s.takeBack(ctx, spec.Name, m)
+	case m.wrong != nil && time.Since(m.deleted) < mistakeFor:
+		return v, true, fmt.Errorf("%w; it was deleted again, and the next try is in %s", m.wrong, (mistakeFor - time.Since(m.deleted)).Round(time.Second))
+	case m.wrong != nil, s.ledger.isGone(m.id):
+		return v, false, nil
+	case !m.answered:
+		v, err = s.finish(ctx, m.id, spec)
+		return v, true, err
 	}
-	if unproven := s.absent(ctx, name, time.Now()); unproven != nil && !s.guard.Tried(name) {
-		if err := vultr.Settle(ctx, unproven); err != nil {
-			klog.FromContext(ctx).V(2).Info("Too little time to prove that there is no such volume, looking for it all the same", "name", name)
+	d, err := s.look(ctx, m.id)
+	if volume.ReasonOf(err) == volume.NotFound {
+		s.names.forget(spec.Name)
+		return v, false, nil
+	}
+	if err != nil {
+		return v, true, err
+	}
+	v, err = s.adopt(ctx, d, spec)
+	return v, true, err
+}
+
+// finish waits until a list shows what was created, and settles which volume the name means.
+func (s *Store) finish(ctx context.Context, id string, spec volume.Spec) (volume.Volume, error) {
+	v, list, err := s.api.WaitListed(ctx, "create", id, s.opts.Unseen, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
+	if vultr.IsNotFound(err) {
+		s.names.forget(spec.Name)
+		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", id)
+	}
+	if err != nil {
+		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", id)
+	}
+	d := fromAPI(v)
+	s.ledger.saw(d, list.Began)
+	s.places.learn(id, d.Region)
+	if wrong := mistakeIn(d, spec); wrong != nil {
+		return volume.Volume{}, s.takeBack(ctx, spec.Name, made{id: id, at: time.Now(), wrong: wrong})
+	}
+	all := s.named(list.Items, spec.Name)
+	if oldest := all[0]; oldest.ID != id {
+		klog.FromContext(ctx).Info("Somebody else created the name a moment before, giving up what was just created",
+			"name", spec.Name, "volumeID", oldest.ID, "duplicateID", id)
+		s.report(ctx, oldest, d)
+		s.removeTwin(ctx, oldest, d)
+		d = oldest
+	}
+	s.names.put(spec.Name, made{id: d.ID, at: time.Now(), answered: true})
+	s.checkLater(ctx, d)
+	return s.adopt(ctx, d, spec)
+}
+
+// find looks for the volume of a name; nil without an error is the proof that there is none that anybody was told of.
+// After a create without an answer only a new list proves that, and not before the settle time is over: find waits.
+func (s *Store) find(ctx context.Context, name string) (*disk, error) {
+	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
+	if !s.names.guard.Tried(name) {
+		if list, err := s.api.Volumes(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
+			return nil, nil //nolint:nilnil // nil is documented
 		}
 	}
 	found, err := vultr.Search[vultr.Volume]{
 		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.api.Volumes(ctx, 0) },
-		Match:  func(v vultr.Volume) bool { return v.Label == name },
-		Absent: func(listBegan time.Time) error { return s.absent(ctx, name, listBegan) },
+		Match:  named,
+		Absent: func(listBegan time.Time) error { return s.names.guard.Absent(name, listBegan) },
 	}.Run(ctx)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	if err != nil {
+		return nil, refusal.OfRead(err, "looking for the volume of the name %q", name)
 	}
-	s.guard.Seen(name)
-	return s.oldest(ctx, found, name), nil
-}
-
-// oldest picks the volume that a name means: of several the one that was there first.
-func (s *Store) oldest(ctx context.Context, named []vultr.Volume, name string) *volume.Volume {
-	matches := make([]volume.Volume, 0, len(named))
-	for _, v := range named {
-		matches = append(matches, fromAPI(v))
+	if len(found) == 0 {
+		return nil, nil //nolint:nilnil // nil is documented
 	}
-	slices.SortFunc(matches, func(a, b volume.Volume) int {
-		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
-	})
-	for _, extra := range matches[1:] {
-		if !s.duplicates.add(extra.ID) {
-			continue
-		}
-		klog.FromContext(ctx).Info("Found another volume of the same name, the older one is kept",
-			"name", name, "volumeID", matches[0].ID, "duplicateID", extra.ID, "duplicateCreated", extra.Created)
+	s.names.guard.Seen(name)
+	all := s.named(found, name)
+	for _, younger := range all[1:] {
+		s.report(ctx, all[0], younger)
+		s.removeTwin(ctx, all[0], younger)
 	}
-	return &matches[0]
+	return &all[0], nil
 }
 
 // adopt checks that the volume is what was asked for and waits until it is usable.
-func (s *Store) adopt(ctx context.Context, v volume.Volume, spec volume.Spec) (volume.Volume, error) {
-	if differences := compare(v, spec); len(differences) > 0 {
+func (s *Store) adopt(ctx context.Context, d disk, spec volume.Spec) (volume.Volume, error) {
+	if differences := compare(d.Volume, spec); len(differences) > 0 {
 		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %s has the name %q but differs: %s",
-			v.ID, spec.Name, strings.Join(differences, "; "))
+			d.ID, spec.Name, strings.Join(differences, "; "))
 	}
-	s.regions.learn(v.ID, v.Region)
-	if v.Ready {
-		return v, nil
+	s.places.learn(d.ID, d.Region)
+	if d.Ready {
+		return d.Volume, nil
 	}
-	ready, err := s.api.WaitVolume(ctx, "create", v.ID, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
+	v, _, err := s.api.WaitListed(ctx, "create", d.ID, s.opts.Unseen, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
 	if vultr.IsNotFound(err) {
-		s.recent.forget(spec.Name)
-		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", v.ID)
+		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", d.ID)
 	}
 	if err != nil {
-		return volume.Volume{}, fmt.Errorf("waiting for volume %s to become active: %w", v.ID, err)
+		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", d.ID)
 	}
-	return fromAPI(ready), nil
+	return fromAPI(v).Volume, nil
 }
 
 // compare lists in words where the volume is not what the spec asks for.
@@ -133,8 +172,8 @@ func compare(v volume.Volume, spec volume.Spec) []string {
 	if !slices.Contains(spec.Regions, v.Region) {
 		differ("it is in region %s, asked for is %s", v.Region, strings.Join(spec.Regions, " or "))
 	}
-	if v.Source != "" {
-		differ("it was made from snapshot %s, asked for is an empty volume", v.Source)
+	if v.Source != spec.Source {
+		differ("its content is from %s, asked for is %s", orEmpty(v.Source), orEmpty(spec.Source))
 	}
 	return differences
 }
@@ -146,67 +185,25 @@ func orAny(limit int64) string {
 	return fmt.Sprintf("%d", limit)
 }
 
-// place chooses the first of the wished regions that sells the type. Of a single one the platform itself is the judge.
-func (s *Store) place(ctx context.Context, spec volume.Spec) (string, error) {
-	if len(spec.Regions) == 1 {
-		return spec.Regions[0], nil
+func orEmpty(source volume.Source) string {
+	if source.IsZero() {
+		return "nowhere (an empty volume)"
 	}
-	selling, err := s.selling(ctx, spec.Type)
-	if err != nil {
-		// The list only serves to choose and to explain; the create itself is judged by the platform.
-		klog.FromContext(ctx).Info("Could not read the list of regions, taking the first one wished", "region", spec.Regions[0], "err", err)
-		return spec.Regions[0], nil
-	}
-	for _, wished := range spec.Regions {
-		if slices.Contains(selling, wished) {
-			return wished, nil
-		}
-	}
-	return "", notSold(spec, selling)
-}
-
-// selling lists the regions that sell the type.
-func (s *Store) selling(ctx context.Context, t volume.DiskType) ([]string, error) {
-	regions, err := s.api.Regions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var selling []string
-	for _, r := range regions {
-		if r.Sells("block_storage_" + string(blockType(t))) {
-			selling = append(selling, strings.ToLower(r.ID))
-		}
-	}
-	slices.Sort(selling)
-	return selling, nil
-}
-
-func notSold(spec volume.Spec, selling []string) error {
-	return volume.Errorf(volume.Exhausted, "region %s does not sell %s block storage; regions that do: %s",
-		strings.Join(spec.Regions, ", "), spec.Type, strings.Join(selling, ", "))
-}
-
-// explainRefusal says why the platform refused a create: it names no region in its own words.
-func (s *Store) explainRefusal(ctx context.Context, spec volume.Spec, region string, cause error) error {
-	if vultr.IsInvalid(cause) {
-		if selling, err := s.selling(ctx, spec.Type); err == nil && !slices.Contains(selling, region) {
-			return notSold(spec, selling)
-		}
-	}
-	return fmt.Errorf("creating a %s volume of %d GiB in region %s: %w", spec.Type, spec.SizeGiB, region, cause)
+	return source.String()
 }
 
 // afterUnknownCreate looks for the volume of a create that got no answer. Should it prove that nothing was made,
 // the next call may create; this one has had its attempt.
 func (s *Store) afterUnknownCreate(ctx context.Context, spec volume.Spec, cause error) (volume.Volume, error) {
-	s.guard.AttemptEnded(spec.Name)
+	s.names.guard.AttemptEnded(spec.Name)
 	klog.FromContext(ctx).Info("The outcome of a create is unknown, looking for the volume", "name", spec.Name, "err", cause)
-	found, err := s.look(ctx, spec.Name)
+	found, err := s.find(ctx, spec.Name)
 	switch {
 	case err != nil:
 		return volume.Volume{}, volume.Errorf(volume.Busy, "%w; whether it made the volume is not known yet: %w", cause, err)
 	case found == nil:
 		return volume.Volume{}, volume.Errorf(volume.Busy, "%w; it made nothing and can be repeated", cause)
 	}
-	return s.adopt(ctx, *found, spec)
+	s.names.put(spec.Name, made{id: found.ID, at: time.Now()})
+	return s.finish(ctx, found.ID, spec)
 }

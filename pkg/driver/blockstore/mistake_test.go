@@ -12,13 +12,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // unlike is a platform that makes something else of each create, as long as change is set.
@@ -79,7 +75,9 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 				t.Errorf("after %d creates the account has %+v", n, left)
 			}
 			change.Store(nil)
-			r.mistakes.byName["pvc-1"] = mistake{deleted: r.mistakes.byName["pvc-1"].deleted.Add(-mistakeFor)}
+			m, _ := r.names.get("pvc-1")
+			m.deleted = m.deleted.Add(-mistakeFor)
+			r.names.put("pvc-1", m)
 			if _, err := r.Create(t.Context(), spec); err != nil {
 				t.Errorf("when the platform does it right: %v", err)
 			}
@@ -108,53 +106,5 @@ func TestTakingBackIsRepeated(t *testing.T) {
 	}
 	if left := r.cloud.Sim.View().Blocks; len(left) != 0 {
 		t.Errorf("the account has %+v", left)
-	}
-}
-
-// TestDuplicates: the oldest volume of a name is kept, and the others are counted once each, however often one looks.
-func TestDuplicates(t *testing.T) {
-	cloud := simtest.Start(t, simtest.Options{})
-	registry := prometheus.NewRegistry()
-	r := newRigOn(t, cloud, cloud.URL)
-	r.Store = New(r.api, Options{Registerer: registry})
-	for range 3 {
-		if _, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first := r.create("pvc-1")
-	for range 3 {
-		if again := r.create("pvc-1"); again.ID != first.ID {
-			t.Errorf("got %s and %s", first.ID, again.ID)
-		}
-	}
-	const counted = `
-# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
-# TYPE csi_duplicate_volumes_total counter
-csi_duplicate_volumes_total 2
-`
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total"); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestOldest: the date decides, and among volumes of one second the ID, so that every process picks the same.
-func TestOldest(t *testing.T) {
-	at := func(id, created string) vultr.Volume {
-		v := vultr.Volume{ID: id, Label: "pvc-1"}
-		if err := v.Created.UnmarshalText([]byte(created)); err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	early, late := "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
-	for want, all := range map[string][]vultr.Volume{
-		"c": {at("a", late), at("c", early), at("b", late)},
-		"a": {at("b", early), at("a", early)},
-	} {
-		s := &Store{}
-		if got := s.oldest(t.Context(), all, "pvc-1"); got == nil || got.ID != want {
-			t.Errorf("got %+v, want %s", got, want)
-		}
 	}
 }

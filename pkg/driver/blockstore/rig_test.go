@@ -2,17 +2,27 @@ package blockstore
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
+// patience bounds waits of tests on a busy machine.
+const patience = time.Minute
+
+// testOptions are those of a platform that is fifty times as fast.
+var testOptions = Options{AttachWindow: 600 * time.Millisecond, TwinCheck: 50 * time.Millisecond}
+
 // rig is a store on a simulated cloud.
 type rig struct {
 	*Store
+
+	api   *vultr.Client
 	cloud *simtest.Cloud
 	t     *testing.T
 }
@@ -32,7 +42,7 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, url string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{Store: New(api, Options{}), cloud: cloud, t: t}
+	return &rig{Store: New(api, testOptions), api: api, cloud: cloud, t: t}
 }
 
 func specOf(name string) volume.Spec {
@@ -48,29 +58,61 @@ func (r *rig) create(name string) volume.Volume {
 	return v
 }
 
-func (r *rig) attach(id, instance string) {
+func (r *rig) instance(label string) string {
+	r.t.Helper()
+	return r.cloud.AddInstance(simulator.NewServer{Label: label, Region: "ewr"})
+}
+
+func (r *rig) mustAttach(id, instance string) {
 	r.t.Helper()
 	if _, err := r.Attach(r.t.Context(), id, instance); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// age makes what is known of a volume older.
-func (r *rig) age(id string, by time.Duration) {
-	r.placed.mu.Lock()
-	defer r.placed.mu.Unlock()
-	e := r.placed.byID[id]
-	e.at = e.at.Add(-by)
-	r.placed.byID[id] = e
+// attachedTo is where the volume is in truth.
+func (r *rig) attachedTo(id string) string {
+	r.t.Helper()
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.ID == id {
+			return b.AttachedTo
+		}
+	}
+	return "nowhere: it does not exist"
 }
 
-// byAnother changes a volume as somebody else would.
-func (r *rig) byAnother(change func(ctx context.Context, api API) error, until func(v vultr.Volume) bool, id string) {
+// named are the IDs of the volumes of a name, in truth.
+func (r *rig) named(name string) []string {
+	var ids []string
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.Label == name {
+			ids = append(ids, b.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// await waits until the simulated cloud is as wished.
+func (r *rig) await(what string, is func() bool) {
 	r.t.Helper()
-	if err := change(r.t.Context(), r.api); err != nil {
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) { // a look at the simulator's own state
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+// age makes what was seen of a volume older.
+func (r *rig) age(id string, by time.Duration) {
+	r.ledger.with(id, func(e *entry, _ time.Time) { e.at = e.at.Add(-by) })
+}
+
+// byAnother changes where a volume is as somebody else would, and waits until that has happened.
+func (r *rig) byAnother(id, instance string, change func(ctx context.Context) error) {
+	r.t.Helper()
+	if err := change(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := r.api.WaitVolume(r.t.Context(), "attach", id, func(v vultr.Volume) (bool, error) { return until(v), nil }); err != nil {
-		r.t.Fatal(err)
-	}
+	r.await("the change by somebody else", func() bool { return r.attachedTo(id) == instance })
 }

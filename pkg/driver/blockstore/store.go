@@ -1,7 +1,11 @@
 // Package blockstore keeps volumes as block storage of the platform: disks that one instance at a time can have.
 //
 // Everything here can be cut off at any point and called again. What a cut-off call did is found out by looking,
-// never by assuming.
+// never by assuming, and a look may be old: reads of the platform lag behind its writes.
+//
+// What the process remembers has three homes, each with one rule: names (what creates came to), ledger (what was seen
+// of volumes and ordered since) and places (in which region things are). None is needed for a right answer; a process
+// that was just started has to look or to wait instead.
 package blockstore
 
 import (
@@ -14,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -21,57 +26,57 @@ import (
 // API is what the store needs of the platform.
 type API interface {
 	Regions(ctx context.Context) ([]vultr.Region, error)
-	Volume(ctx context.Context, id string) (vultr.Volume, error)
+	VolumeNow(ctx context.Context, id string) (vultr.Volume, time.Time, error)
 	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
-	WaitVolume(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, error)
+	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
+	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
 	AttachVolume(ctx context.Context, id, instanceID string) error
-	DetachVolume(ctx context.Context, id string) error
-	DeleteVolume(ctx context.Context, id string) error
+	DetachVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
+	DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
 	SettleTime() time.Duration
 }
 
-// Store is block storage as a place for volumes. It is safe for concurrent use, and two processes may use the
-// same account.
+// Store is block storage as a kind of volumes. It implements volume.Backend, is safe for concurrent use, and any
+// number of processes may use the same account.
 type Store struct {
-	api     API
-	born    time.Time
-	guard   *vultr.SettleGuard // for the whole life of the process
-	recent  recent             // volumes by the names they got
-	deleted recent             // names by the volumes that had them
-	placed  attachments
-	orders  inflight.Queue // by instance
-
-	regions    regions
-	mistakes   mistakes
-	duplicates duplicates
+	api    API
+	opts   Options
+	names  *names
+	ledger ledger
+	places places
+	orders inflight.Queue // by instance
+	twins  *twins
 }
+
+var _ volume.Backend = (*Store)(nil)
 
 // Options are what can be set. The zero value is right for the real platform.
 type Options struct {
-	// AttachWindow is how long an attach that was ordered may take to become visible; 0 is 30 s. It usually takes four.
+	// AttachWindow is how long an attach or detach that was ordered may take to show; 0 is 30 s. It usually takes four.
 	AttachWindow time.Duration
+	// Unseen is how long reads may lack what was created; 0 is two minutes. It is usually less than one second.
+	Unseen time.Duration
+	// TwinCheck is how long after the settle time a created volume's name is looked at again, so that a list which
+	// somebody reads meanwhile does for it; 0 is 10 s.
+	TwinCheck time.Duration
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }
 
-const defaultAttachWindow = 30 * time.Second
-
 // New makes a store.
 func New(api API, opts Options) *Store {
+	opts.AttachWindow = cmp.Or(opts.AttachWindow, 30*time.Second)
+	opts.Unseen = cmp.Or(opts.Unseen, 2*time.Minute)
+	opts.TwinCheck = cmp.Or(opts.TwinCheck, 10*time.Second)
 	s := &Store{
-		api:    api,
-		born:   time.Now(),
-		guard:  vultr.NewSettleGuard(api.SettleTime()),
-		placed: attachments{window: cmp.Or(opts.AttachWindow, defaultAttachWindow)},
+		api: api, opts: opts, names: newNames(api.SettleTime()),
+		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(),
 	}
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "csi_duplicate_volumes_total",
-			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
-		}, s.duplicates.count), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "csi_instance_queue_length",
 			Help: "Attach and detach operations under way or waiting for their instance.",
 		}, func() float64 { return float64(s.orders.Waiting()) }))
@@ -79,44 +84,103 @@ func New(api API, opts Options) *Store {
 	return s
 }
 
-// Get reads one volume.
-func (s *Store) Get(ctx context.Context, id string) (volume.Volume, error) {
-	v, err := s.api.Volume(ctx, id)
-	if vultr.IsNotFound(err) {
-		return volume.Volume{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+// Kind is volume.Block.
+func (s *Store) Kind() volume.Kind { return volume.Block }
+
+// knownFor is how old a list may be that shows that an ID is a disk: the platform gives an ID to one object only.
+const knownFor = 10 * time.Minute
+
+// Has reports whether the ID is a disk.
+func (s *Store) Has(ctx context.Context, id string) (bool, error) {
+	if s.ledger.isGone(id) {
+		return true, nil
 	}
-	if err != nil {
-		return volume.Volume{}, err
+	if list, err := s.api.Volumes(ctx, knownFor); err == nil { // one list for all who ask after a start
+		if slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
+			return true, nil
+		}
 	}
-	s.regions.learn(id, v.Region)
-	return fromAPI(v), nil
+	_, err := s.look(ctx, id)
+	if volume.ReasonOf(err) == volume.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
-// List reads all volumes, ordered by ID. maxAge says how old the answer may be.
+// disk is a volume with the serial by which the guest finds it.
+type disk struct {
+	volume.Volume
+
+	serial string
+}
+
+// Read returns one volume as it is now.
+func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
+	d, err := s.look(ctx, id)
+	return d.Volume, err
+}
+
+// look reads the disk and notes what it saw. A 404 shortly after this process created it is Busy: reads may lack it.
+func (s *Store) look(ctx context.Context, id string) (disk, error) {
+	v, at, err := s.api.VolumeNow(ctx, id)
+	if vultr.IsNotFound(err) {
+		return disk{}, s.missing(id)
+	}
+	if err != nil {
+		return disk{}, refusal.OfRead(err, "reading volume %s", id)
+	}
+	d := fromAPI(v)
+	s.places.learn(id, d.Region)
+	s.ledger.saw(d, at)
+	return d, nil
+}
+
+// missing is the error for a volume of which a read says that it does not exist.
+func (s *Store) missing(id string) error {
+	if left := s.ledger.young(id); left > 0 {
+		return volume.Errorf(volume.Busy, "volume %s was created a moment ago and the platform does not show it; that proves nothing for another %s",
+			id, left.Round(time.Second))
+	}
+	return volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+}
+
+// lookedAt returns the disk from memory if that is fresh enough for an order, else by a look.
+func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
+	if d, ok := s.ledger.lately(id, looksFor); ok {
+		return d, nil
+	}
+	return s.look(ctx, id)
+}
+
+// List reads all disks. maxAge says how old the answer may be.
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
 	list, err := s.api.Volumes(ctx, maxAge)
 	if err != nil {
-		return nil, err
+		return nil, refusal.OfRead(err, "listing block storage")
 	}
 	volumes := make([]volume.Volume, 0, len(list.Items))
 	for _, v := range list.Items {
-		volumes = append(volumes, fromAPI(v))
+		volumes = append(volumes, fromAPI(v).Volume)
 	}
-	slices.SortFunc(volumes, func(a, b volume.Volume) int { return strings.Compare(a.ID, b.ID) })
 	return volumes, nil
 }
 
 // fromAPI translates a volume into the driver's terms.
-func fromAPI(v vultr.Volume) volume.Volume {
-	t := volume.NVMe
+func fromAPI(v vultr.Volume) disk {
+	d := disk{
+		Volume: volume.Volume{
+			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
+			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
+		},
+		serial: v.MountID,
+	}
 	if v.Type == vultr.StorageOpt {
-		t = volume.HDD
+		d.Type = volume.HDD
 	}
-	return volume.Volume{
-		ID: v.ID, Name: v.Label, Kind: volume.Block, Type: t, Region: strings.ToLower(v.Region),
-		SizeGiB: int64(v.SizeGB), Ready: v.Active(), AttachedTo: v.AttachedTo, Serial: v.MountID,
-		Source: v.SnapshotID, Created: v.Created,
+	if v.AttachedTo != "" {
+		d.AttachedTo = []string{v.AttachedTo}
 	}
+	return d
 }
 
 // blockType translates a disk type into the API's terms.

@@ -1,5 +1,5 @@
-// Package controller is the CSI controller service: it judges requests, keeps operations on one volume apart and
-// hands the work to a store. It does not know what volumes are made of.
+// Package controller is the CSI controller service: it translates requests, keeps operations on one volume apart, and
+// hands the work to the backend that has the volume. It does not know what volumes are made of.
 package controller
 
 import (
@@ -12,36 +12,37 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// Store is where volumes are kept. Its operations may be cut off and repeated at any point; its errors carry the
-// reasons of package volume or are those of the platform's API.
-type Store interface {
-	Create(ctx context.Context, spec volume.Spec) (volume.Volume, error)
-	Delete(ctx context.Context, id string) error
-	Attach(ctx context.Context, id, instance string) (volume.Volume, error)
-	Detach(ctx context.Context, id, instance string) error
-	Expand(ctx context.Context, id string, c volume.Capacity) (volume.Volume, error)
-	Get(ctx context.Context, id string) (volume.Volume, error)
+// Volumes finds the backend of a volume.
+type Volumes interface {
+	// For returns the backend of a kind, for a volume that does not exist yet. Of returns the backend that has the
+	// volume; NotFound is proof that none has it.
+	For(kind volume.Kind) (volume.Backend, error)
+	Of(ctx context.Context, id string) (volume.Backend, error)
+	// Made notes the kind of a volume that a backend made or found.
+	Made(v volume.Volume)
+	// List returns the volumes of all kinds, ordered by ID.
 	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
 }
 
-// RegionSource gives the region of volumes for which nobody names one. It fails while that is not known.
+// RegionSource returns the region of volumes for which nobody names one. It fails while that is not known.
 type RegionSource func(ctx context.Context) (string, error)
 
 // Service implements csi.ControllerServer. It is safe for concurrent use.
 type Service struct {
 	csi.UnimplementedControllerServer
 
-	store         Store
+	volumes       Volumes
 	defaultRegion RegionSource
 	busy          inflight.Set
 }
 
 // New makes the service.
-func New(store Store, defaultRegion RegionSource) *Service {
-	return &Service{store: store, defaultRegion: defaultRegion}
+func New(volumes Volumes, defaultRegion RegionSource) *Service {
+	return &Service{volumes: volumes, defaultRegion: defaultRegion}
 }
 
 // Capabilities are what the service announces.
@@ -69,6 +70,9 @@ func (s *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetC
 // platformID writes an ID as the platform does. People write UUIDs in PersistentVolumes and flags, and some of them in
 // capitals.
 func platformID(id string) string { return strings.ToLower(id) }
+
+// asStatus gives an error its gRPC code.
+func asStatus(err error) error { return rpcerr.Status(err) }
 
 // begin claims the volume for an operation.
 func (s *Service) begin(key, operation string) (end func(), err error) {

@@ -17,7 +17,7 @@ const maxName = 128
 
 // CreateVolume makes a volume of the name, or finds the one that has it.
 func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	spec, err := s.specFor(ctx, req)
+	backend, spec, err := s.plan(ctx, req)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -26,42 +26,80 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 		return nil, err
 	}
 	defer end()
-	v, err := s.store.Create(ctx, spec)
+	v, err := backend.Create(ctx, spec)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	return &csi.CreateVolumeResponse{Volume: toCSI(v)}, nil
+	s.volumes.Made(v)
+	made := toCSI(v)
+	made.ContentSource = req.GetVolumeContentSource()
+	return &csi.CreateVolumeResponse{Volume: made}, nil
 }
 
-// specFor turns a request into what should exist, or says why it can't.
-func (s *Service) specFor(ctx context.Context, req *csi.CreateVolumeRequest) (volume.Spec, error) {
-	switch {
-	case req.GetName() == "":
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "name is missing")
-	case len(req.GetName()) > maxName:
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "the name has %d bytes, %d are possible", len(req.GetName()), maxName)
-	case req.GetVolumeContentSource() != nil:
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "a volume from a snapshot or another volume is not supported")
-	case len(req.GetMutableParameters()) > 0:
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "mutable parameters (VolumeAttributesClass) are not supported")
-	}
-	if err := checkCapabilities(req.GetVolumeCapabilities()); err != nil {
-		return volume.Spec{}, err
+// plan finds the backend for a request and has it decide what should exist, or says why it can't.
+func (s *Service) plan(ctx context.Context, req *csi.CreateVolumeRequest) (volume.Backend, volume.Spec, error) {
+	r, err := requestOf(req)
+	if err != nil {
+		return nil, volume.Spec{}, err
 	}
 	p, err := params.Parse(req.GetParameters())
 	if err != nil {
-		return volume.Spec{}, err
+		return nil, volume.Spec{}, err
 	}
-	capacity := capacityOf(req.GetCapacityRange())
-	size, err := params.RoundUp(p.Type, capacity)
+	backend, err := s.volumes.For(p.Kind)
 	if err != nil {
-		return volume.Spec{}, err
+		return nil, volume.Spec{}, err
 	}
-	regions, err := s.regionsFor(ctx, req.GetAccessibilityRequirements())
+	if err := checkOptional(backend, req); err != nil {
+		return nil, volume.Spec{}, err
+	}
+	r.Type = p.Type
+	if r.Regions, err = s.regionsFor(ctx, req.GetAccessibilityRequirements()); err != nil {
+		return nil, volume.Spec{}, err
+	}
+	spec, err := backend.Plan(r)
+	return backend, spec, err
+}
+
+// requestOf translates what a request says of the volume itself.
+func requestOf(req *csi.CreateVolumeRequest) (volume.Request, error) {
+	switch {
+	case req.GetName() == "":
+		return volume.Request{}, volume.Errorf(volume.Invalid, "name is missing")
+	case len(req.GetName()) > maxName:
+		return volume.Request{}, volume.Errorf(volume.Invalid, "the name has %d bytes, %d are possible", len(req.GetName()), maxName)
+	}
+	accesses, err := accessesOf(req.GetVolumeCapabilities())
 	if err != nil {
-		return volume.Spec{}, err
+		return volume.Request{}, err
 	}
-	return volume.Spec{Name: req.GetName(), Type: p.Type, Capacity: capacity, SizeGiB: size, Regions: regions}, nil
+	source := volume.Source{
+		Snapshot: platformID(req.GetVolumeContentSource().GetSnapshot().GetSnapshotId()),
+		Volume:   platformID(req.GetVolumeContentSource().GetVolume().GetVolumeId()),
+	}
+	if req.GetVolumeContentSource() != nil && source.IsZero() {
+		return volume.Request{}, volume.Errorf(volume.Invalid, "volume_content_source names neither a snapshot nor a volume")
+	}
+	return volume.Request{Name: req.GetName(), Capacity: capacityOf(req.GetCapacityRange()), Accesses: accesses, Source: source}, nil
+}
+
+// checkOptional judges what only some kinds of storage can do.
+func checkOptional(backend volume.Backend, req *csi.CreateVolumeRequest) error {
+	source := req.GetVolumeContentSource()
+	if _, ok := backend.(volume.Snapshotter); !ok && source.GetSnapshot() != nil {
+		return volume.Errorf(volume.Invalid, "a volume of storage type %q cannot be made from a snapshot by this version", backend.Kind())
+	}
+	if _, ok := backend.(volume.Cloner); !ok && source.GetVolume() != nil {
+		return volume.Errorf(volume.Invalid, "a volume of storage type %q cannot be made from another volume by this version", backend.Kind())
+	}
+	if len(req.GetMutableParameters()) == 0 {
+		return nil
+	}
+	modifier, ok := backend.(volume.Modifier)
+	if !ok {
+		return volume.Errorf(volume.Invalid, "mutable parameters (VolumeAttributesClass) are not supported for storage type %q by this version", backend.Kind())
+	}
+	return modifier.CheckModify(req.GetMutableParameters())
 }
 
 func (s *Service) regionsFor(ctx context.Context, req *csi.TopologyRequirement) ([]string, error) {
@@ -90,14 +128,18 @@ func capacityOf(r *csi.CapacityRange) volume.Capacity {
 
 // toCSI shows a volume to the caller; every service answer about a volume is made here, so that they agree.
 func toCSI(v volume.Volume) *csi.Volume {
-	return &csi.Volume{
+	out := &csi.Volume{
 		VolumeId:           v.ID,
 		CapacityBytes:      v.Bytes(),
 		AccessibleTopology: []*csi.Topology{{Segments: topology.Segments(v.Region)}},
 	}
+	if !v.Source.IsZero() {
+		out.VolumeContext = map[string]string{volume.ContextContentSource: v.Source.String()}
+	}
+	return out
 }
 
-// DeleteVolume removes a volume. One that cannot exist or does not exist is success.
+// DeleteVolume removes a volume. One that cannot exist or is proven not to exist is success.
 func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	id := platformID(req.GetVolumeId())
 	if id == "" {
@@ -111,7 +153,11 @@ func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest
 		return nil, err
 	}
 	defer end()
-	if err := s.store.Delete(ctx, id); err != nil {
+	backend, err := s.volumes.Of(ctx, id)
+	if err == nil {
+		err = backend.Delete(ctx, id)
+	}
+	if err != nil && volume.ReasonOf(err) != volume.NotFound {
 		return nil, asStatus(err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil

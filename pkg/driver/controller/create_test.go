@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -10,9 +11,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -180,17 +179,49 @@ func TestCreateWithLostAnswer(t *testing.T) {
 // proven that nothing was made, and then by the next call.
 func TestCreateThatMadeNothing(t *testing.T) {
 	r := newRig(t)
-	r.create("warm-up") // the first create of a process waits out the settle time anyway
+	r.create("warm-up") // a list that lacks the name is known from here on
 	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetBefore, Times: 1})
-	began := time.Now()
 	_, err := r.CreateVolume(t.Context(), createRequest("pvc-1", 10))
 	want(t, err, codes.Unavailable, "made nothing")
-	if took := time.Since(began); took < settle {
-		t.Errorf("absence was believed after %s", took)
+	var lost, proof time.Time
+	for _, q := range r.cloud.Requests() {
+		switch q.Operation {
+		case "create_block":
+			lost = q.Began
+		case "list_blocks":
+			proof = q.Began
+		}
+	}
+	if after := proof.Sub(lost); after < settle {
+		t.Errorf("absence was believed by a list that began %s after the create, the settle time is %s", after, settle)
+	}
+	if n := r.cloud.Count("create_block"); n != 2 {
+		t.Errorf("%d creates were sent, the warm-up and the lost one are two", n)
 	}
 	r.create("pvc-1")
 	if blocks := r.cloud.Sim.View().Blocks; len(blocks) != 2 {
 		t.Errorf("the account has %+v", blocks)
+	}
+}
+
+// TestCreateGivenUpIsNotRepeated is the caller whose time ends before it is proven that nothing was made.
+func TestCreateGivenUpIsNotRepeated(t *testing.T) {
+	r := newRig(t)
+	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetAfter, Times: 1})
+	hidden := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+	ctx, cancel := context.WithTimeout(t.Context(), settle/2)
+	defer cancel()
+	if _, err := r.CreateVolume(ctx, createRequest("pvc-1", 10)); err == nil {
+		t.Fatal("a create that nobody can see succeeded")
+	}
+	r.cloud.Sim.RemoveFault(hidden)
+	short, cancelShort := context.WithTimeout(t.Context(), patience)
+	defer cancelShort()
+	if _, err := r.CreateVolume(short, createRequest("pvc-1", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.cloud.Count("create_block"); n != 1 {
+		t.Errorf("%d creates were sent", n)
 	}
 }
 
@@ -212,43 +243,33 @@ func TestNewLeaderDoesNotRepeatACreate(t *testing.T) {
 	if err := <-died; err == nil {
 		t.Fatal("the cut-off create succeeded")
 	}
-	resp, err := second.CreateVolume(blockstore.WithSession(t.Context()), createRequest("pvc-1", 10))
+	resp, err := second.CreateVolume(t.Context(), createRequest("pvc-1", 10))
 	if err != nil {
 		t.Fatal(err)
 	}
 	hold.Release()
-	n := 0
-	for _, b := range r.cloud.Sim.View().Blocks {
-		if b.Label == "pvc-1" {
-			n++
-		}
-	}
-	if n != 1 || resp.GetVolume().GetVolumeId() == "" {
-		t.Errorf("there are %d volumes of the name", n)
-	}
+	r.awaitOne("pvc-1", resp.GetVolume().GetVolumeId())
 }
 
-// TestNewSessionWaits proves that the first create over a connection believes no list before the settle time.
-func TestNewSessionWaits(t *testing.T) {
-	r := newRig(t)
-	r.create("warm-up")
-	ctx := blockstore.WithSession(t.Context())
-	began := time.Now()
-	if _, err := r.CreateVolume(ctx, createRequest("pvc-1", 10)); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took < settle {
-		t.Errorf("the first create of a session took %s only", took)
-	}
-	// A caller whose time does not reach that far hears so at once.
-	short, cancel := context.WithTimeout(blockstore.WithSession(t.Context()), settle/2)
-	defer cancel()
-	_, err := r.CreateVolume(short, createRequest("pvc-2", 10))
-	if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
-		t.Errorf("got %v, want what is retried", err)
-	}
-	if n := r.cloud.Count("create_block"); n != 2 {
-		t.Errorf("%d creates were sent", n)
+// awaitOne waits until the account has one volume of a name, the one with the ID.
+func (r *rig) awaitOne(name, id string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // a look at the simulator's own state
+		var named []string
+		for _, b := range r.cloud.Sim.View().Blocks {
+			if b.Label == name {
+				named = append(named, b.ID)
+			}
+		}
+		if len(named) == 1 {
+			if named[0] != id {
+				r.t.Fatalf("left is volume %s, the caller was told %s", named[0], id)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the name has volumes %v", named)
+		}
 	}
 }
 

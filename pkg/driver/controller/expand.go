@@ -8,10 +8,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// ControllerExpandVolume grows a volume. The node always has to look as well: the guest may see the new size late,
-// and only the node can tell that it does.
+// ControllerExpandVolume grows a volume.
 func (s *Service) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
 	if req.GetVolumeId() != "" && req.GetCapacityRange() == nil {
 		return nil, status.Error(codes.InvalidArgument, "capacity_range is missing")
@@ -19,20 +19,32 @@ func (s *Service) ControllerExpandVolume(ctx context.Context, req *csi.Controlle
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	if c := req.GetVolumeCapability(); c != nil {
-		if err := checkCapabilities([]*csi.VolumeCapability{c}); err != nil {
-			return nil, asStatus(err)
-		}
-	}
 	id := platformID(req.GetVolumeId())
 	end, err := s.begin(id, "ControllerExpandVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	v, err := s.store.Expand(ctx, id, capacityOf(req.GetCapacityRange()))
+	v, nodeStep, err := s.expand(ctx, id, req)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	return &csi.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes(), NodeExpansionRequired: true}, nil
+	return &csi.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes(), NodeExpansionRequired: nodeStep}, nil
+}
+
+func (s *Service) expand(ctx context.Context, id string, req *csi.ControllerExpandVolumeRequest) (volume.Volume, bool, error) {
+	backend, err := s.volumes.Of(ctx, id)
+	if err != nil {
+		return volume.Volume{}, false, err
+	}
+	if c := req.GetVolumeCapability(); c != nil {
+		accesses, err := accessesOf([]*csi.VolumeCapability{c})
+		if err == nil {
+			err = backend.CheckAccess(accesses)
+		}
+		if err != nil {
+			return volume.Volume{}, false, err
+		}
+	}
+	return backend.Expand(ctx, id, capacityOf(req.GetCapacityRange()))
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
@@ -55,7 +54,7 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 			looks := cloud.Count("get_block")
 			detached := make(chan error, 1)
 			go func() {
-				_, err := second.ControllerUnpublishVolume(blockstore.WithSession(t.Context()), &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+				_, err := second.ControllerUnpublishVolume(t.Context(), &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
 				detached <- err
 			}()
 			second.awaitCall("get_block", looks) // it has seen that nothing is attached
@@ -75,12 +74,13 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 	}
 }
 
-// TestUnpublishBelieves: whoever has been called for long enough, and whoever is asked about an instance that is gone,
+// TestUnpublishBelieves: whoever has known the volume for long enough, and whoever is asked about an instance that is gone,
 // believes at once that a volume is free.
 func TestUnpublishBelieves(t *testing.T) {
 	r := newRig(t)
 	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
-	session := blockstore.WithSession(t.Context())
+	r.restart(attachWindow)
+	session := t.Context()
 	unpublish := func(ctx context.Context, node string) error {
 		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
 		return err
@@ -96,12 +96,12 @@ func TestUnpublishBelieves(t *testing.T) {
 	if err := unpublish(session, node); err != nil {
 		t.Fatal(err)
 	}
-	if n := r.calls() - before; n != 1 {
+	if n := r.calls() - before; n > 1 {
 		t.Errorf("it took %d calls, one look is enough", n)
 	}
 
 	r.restart(24 * time.Hour)
-	ctx, cancel := context.WithTimeout(blockstore.WithSession(t.Context()), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := unpublish(ctx, uuid.NewString()); err != nil {
 		t.Errorf("from an instance that is gone: %v", err)

@@ -13,7 +13,8 @@ import (
 
 // ControllerPublishVolume attaches a volume to an instance.
 func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
-	if err := checkPublish(req); err != nil {
+	accesses, err := checkPublish(req)
+	if err != nil {
 		return nil, asStatus(err)
 	}
 	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
@@ -22,35 +23,52 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, err
 	}
 	defer end()
-	v, err := s.store.Attach(ctx, id, node)
+	backend, err := s.volumes.Of(ctx, id)
+	if err == nil {
+		err = backend.CheckAccess(accesses)
+	}
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	return &csi.ControllerPublishVolumeResponse{PublishContext: map[string]string{
-		volume.ContextSerial:      v.Serial,
-		volume.ContextStorageType: string(v.Kind),
-	}}, nil
+	a, err := backend.Attach(ctx, id, node)
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a)}, nil
+}
+
+// publishContext is what the node needs to know to find the volume and to handle it right.
+func publishContext(a volume.Attachment) map[string]string {
+	about := map[string]string{
+		volume.ContextSerial:      a.Serial,
+		volume.ContextStorageType: string(a.Volume.Kind),
+	}
+	if !a.Volume.Source.IsZero() {
+		about[volume.ContextContentSource] = a.Volume.Source.String()
+	}
+	return about
 }
 
 // checkPublish judges the request: what is missing first, then what names nothing that can exist.
-func checkPublish(req *csi.ControllerPublishVolumeRequest) error {
+func checkPublish(req *csi.ControllerPublishVolumeRequest) ([]volume.Access, error) {
 	switch {
 	case req.GetVolumeId() == "":
-		return volume.Errorf(volume.Invalid, "volume_id is missing")
+		return nil, volume.Errorf(volume.Invalid, "volume_id is missing")
 	case req.GetNodeId() == "":
-		return volume.Errorf(volume.Invalid, "node_id is missing")
+		return nil, volume.Errorf(volume.Invalid, "node_id is missing")
 	case req.GetVolumeCapability() == nil:
-		return volume.Errorf(volume.Invalid, "volume_capability is missing")
+		return nil, volume.Errorf(volume.Invalid, "volume_capability is missing")
 	case req.GetReadonly():
-		return volume.Errorf(volume.Invalid, "an instance cannot have a volume read-only; it can be published read-only to a pod")
+		return nil, volume.Errorf(volume.Invalid, "an instance cannot have a volume read-only; it can be published read-only to a pod")
 	}
-	if err := checkCapabilities([]*csi.VolumeCapability{req.GetVolumeCapability()}); err != nil {
-		return err
+	accesses, err := accessesOf([]*csi.VolumeCapability{req.GetVolumeCapability()})
+	if err != nil {
+		return nil, err
 	}
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
-		return err
+		return nil, err
 	}
-	return checkNodeID(req.GetNodeId())
+	return accesses, checkNodeID(req.GetNodeId())
 }
 
 func checkNodeID(id string) error {
@@ -65,9 +83,9 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	if req.GetVolumeId() == "" {
 		return nil, status.Error(codes.InvalidArgument, "volume_id is missing")
 	}
-	// What is no volume is attached to nothing, and nothing is attached to what is no instance. Another answer than
-	// success, NotFound included, would be repeated by the attacher for ever, and the finalizers that it removes only
-	// after a success would keep a PersistentVolume with a mistyped handle from ever being deleted.
+	// A malformed volume or instance ID names nothing, so there is nothing to detach. Another answer than success,
+	// NotFound included, would be repeated by the attacher for ever, and the finalizers that it removes only after a
+	// success would keep a PersistentVolume with a mistyped handle from ever being deleted.
 	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
 	if !volume.ValidID(id) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
@@ -77,7 +95,11 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 		return nil, err
 	}
 	defer end()
-	if err := s.store.Detach(ctx, id, node); err != nil {
+	backend, err := s.volumes.Of(ctx, id)
+	if err == nil {
+		err = backend.Detach(ctx, id, node)
+	}
+	if err != nil && volume.ReasonOf(err) != volume.NotFound {
 		return nil, asStatus(err)
 	}
 	return &csi.ControllerUnpublishVolumeResponse{}, nil

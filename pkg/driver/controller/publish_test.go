@@ -171,6 +171,7 @@ func TestUnpublishHidesNoError(t *testing.T) {
 		{Operation: "get_block", Action: simulator.FaultStatus, Status: http.StatusInternalServerError},
 		{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Unable to detach block storage","status":400}`},
 	} {
+		r.restart(attachWindow) // it knows nothing, so it has to look
 		id := r.cloud.Fault(f)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})

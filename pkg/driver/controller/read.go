@@ -41,7 +41,7 @@ func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) 
 	if after != "" {
 		maxAge = pageAge
 	}
-	all, err := s.store.List(ctx, maxAge)
+	all, err := s.volumes.List(ctx, maxAge)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -50,7 +50,7 @@ func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) 
 	for _, v := range page {
 		resp.Entries = append(resp.Entries, &csi.ListVolumesResponse_Entry{
 			Volume: toCSI(v),
-			Status: &csi.ListVolumesResponse_VolumeStatus{PublishedNodeIds: publishedTo(v)},
+			Status: &csi.ListVolumesResponse_VolumeStatus{PublishedNodeIds: v.AttachedTo},
 		})
 	}
 	if more {
@@ -59,7 +59,7 @@ func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) 
 	return resp, nil
 }
 
-// pageAfter cuts the page that begins behind an ID out of volumes ordered by ID, and tells whether more follow.
+// pageAfter cuts the page that begins behind an ID out of volumes ordered by ID, and reports whether more follow.
 func pageAfter(all []volume.Volume, after string, maxEntries int) (page []volume.Volume, more bool) {
 	if maxEntries == 0 || maxEntries > pageCap {
 		maxEntries = pageCap
@@ -86,26 +86,29 @@ func parseToken(t string) (after string, err error) {
 	return id, nil
 }
 
-func publishedTo(v volume.Volume) []string {
-	if v.AttachedTo == "" {
-		return nil
-	}
-	return []string{v.AttachedTo}
-}
-
 // ControllerGetVolume reads one volume.
 func (s *Service) ControllerGetVolume(ctx context.Context, req *csi.ControllerGetVolumeRequest) (*csi.ControllerGetVolumeResponse, error) {
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	v, err := s.store.Get(ctx, platformID(req.GetVolumeId()))
+	_, v, err := s.read(ctx, platformID(req.GetVolumeId()))
 	if err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.ControllerGetVolumeResponse{
 		Volume: toCSI(v),
-		Status: &csi.ControllerGetVolumeResponse_VolumeStatus{PublishedNodeIds: publishedTo(v)},
+		Status: &csi.ControllerGetVolumeResponse_VolumeStatus{PublishedNodeIds: v.AttachedTo},
 	}, nil
+}
+
+// read returns a volume as it is now, and the backend that has it.
+func (s *Service) read(ctx context.Context, id string) (volume.Backend, volume.Volume, error) {
+	backend, err := s.volumes.Of(ctx, id)
+	if err != nil {
+		return nil, volume.Volume{}, err
+	}
+	v, err := backend.Read(ctx, id)
+	return backend, v, err
 }
 
 // ValidateVolumeCapabilities confirms what the volume as it is can serve.
@@ -116,11 +119,11 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	v, err := s.store.Get(ctx, platformID(req.GetVolumeId()))
+	backend, v, err := s.read(ctx, platformID(req.GetVolumeId()))
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	if why := mismatch(v, req); why != nil {
+	if why := mismatch(backend, v, req); why != nil {
 		return &csi.ValidateVolumeCapabilitiesResponse{Message: why.Error()}, nil //nolint:nilerr // "no" is an answer here
 	}
 	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
@@ -131,8 +134,12 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 }
 
 // mismatch says why a volume does not serve what the request asks for.
-func mismatch(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
-	if err := checkCapabilities(req.GetVolumeCapabilities()); err != nil {
+func mismatch(backend volume.Backend, v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
+	accesses, err := accessesOf(req.GetVolumeCapabilities())
+	if err == nil {
+		err = backend.CheckAccess(accesses)
+	}
+	if err != nil {
 		return err
 	}
 	if len(req.GetParameters()) > 0 {
@@ -140,8 +147,8 @@ func mismatch(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error
 		if err != nil {
 			return err
 		}
-		if p.Type != v.Type {
-			return volume.Errorf(volume.Invalid, "the volume is of type %s, the parameters ask for %s", v.Type, p.Type)
+		if p.Kind != v.Kind || p.Type != v.Type {
+			return volume.Errorf(volume.Invalid, "the volume is %s storage of type %s, the parameters ask for %s of type %s", v.Kind, v.Type, p.Kind, p.Type)
 		}
 	}
 	if region, err := topology.Region(req.GetVolumeContext()); err != nil || (region != "" && region != v.Region) {

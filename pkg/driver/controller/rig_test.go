@@ -12,7 +12,9 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -23,6 +25,8 @@ const (
 	gib = volume.GiB
 	// settle is the settle time of the tests: longer than the listing lag of the simulated cloud (20 ms).
 	settle = 300 * time.Millisecond
+	// twinCheck is how soon after the settle time the tests have a created name looked at again.
+	twinCheck = 100 * time.Millisecond
 	// attachWindow is longer than an attach to the simulated cloud (80 ms).
 	attachWindow = 600 * time.Millisecond
 	// patience bounds waits of tests on a busy machine.
@@ -32,9 +36,10 @@ const (
 // rig is a controller on a simulated cloud, spoken to over real HTTP.
 type rig struct {
 	*controller.Service
-	cloud *simtest.Cloud
-	api   *vultr.Client
-	t     *testing.T
+	cloud  *simtest.Cloud
+	api    *vultr.Client
+	unseen time.Duration
+	t      *testing.T
 }
 
 func newRig(t *testing.T) *rig {
@@ -51,7 +56,7 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{cloud: cloud, api: api, t: t}
+	r := &rig{cloud: cloud, api: api, unseen: patience, t: t}
 	r.restart(attachWindow)
 	return r
 }
@@ -59,7 +64,8 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 // restart makes the service of a new process, which believes for the time given that another one's attach may come.
 func (r *rig) restart(window time.Duration) {
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	r.Service = controller.New(blockstore.New(r.api, blockstore.Options{AttachWindow: window}), region)
+	disks := blockstore.New(r.api, blockstore.Options{AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck})
+	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region)
 }
 
 func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {

@@ -1,4 +1,5 @@
-// Package rpcerr gives the errors of the driver their gRPC codes.
+// Package rpcerr gives the errors of the driver their gRPC codes. A code follows from an error's reason; which reason
+// a failure of the platform's API has is decided in package refusal.
 package rpcerr
 
 import (
@@ -21,19 +22,18 @@ var codeOfReason = map[volume.Reason]codes.Code{
 	volume.Busy:       codes.Unavailable,
 }
 
-// Status turns an error into one with a code: that of its reason, else that of the end of its context, else what
-// the further rules say, else Internal.
-func Status(err error, further ...func(error) codes.Code) error {
+// Status turns an error into one with a code: that of its reason, else that of the end of its context, else Internal.
+func Status(err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Error(code(err, further), err.Error())
+	return status.Error(code(err), err.Error())
 }
 
-func code(err error, further []func(error) codes.Code) codes.Code {
+func code(err error) codes.Code {
 	if c, ok := codeOfReason[volume.ReasonOf(err)]; ok {
 		return c
 	}
@@ -42,11 +42,6 @@ func code(err error, further []func(error) codes.Code) codes.Code {
 		return codes.DeadlineExceeded
 	case errors.Is(err, context.Canceled):
 		return codes.Canceled
-	}
-	for _, rule := range further {
-		if c := rule(err); c != codes.OK {
-			return c
-		}
 	}
 	return codes.Internal
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/stats"
 	"k8s.io/klog/v2"
 )
 
@@ -30,8 +29,6 @@ type Services struct {
 // Options tune a server.
 type Options struct {
 	Metrics *Metrics
-	// ConnContext may put something into the context of every connection. nil leaves it as it is.
-	ConnContext func(context.Context) context.Context
 }
 
 // New makes a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
@@ -39,9 +36,6 @@ type Options struct {
 func New(services Services, o Options) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(withLogger, o.Metrics.intercept, logCall, earlier, recovered),
-	}
-	if o.ConnContext != nil {
-		options = append(options, grpc.StatsHandler(connTagger{tag: o.ConnContext}))
 	}
 	s := grpc.NewServer(options...)
 	if services.Identity != nil {
@@ -132,18 +126,3 @@ func removeStale(path string) error {
 	}
 	return os.Remove(path)
 }
-
-// connTagger gives every connection a context of its own.
-type connTagger struct {
-	tag func(context.Context) context.Context
-}
-
-func (t connTagger) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
-	return t.tag(ctx)
-}
-
-func (connTagger) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-func (connTagger) HandleRPC(context.Context, stats.RPCStats) {}
-
-func (connTagger) HandleConn(context.Context, stats.ConnStats) {}

@@ -171,33 +171,6 @@ func TestSecretsStayOutOfLogs(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreTold(t *testing.T) {
-	type key struct{}
-	var connections atomic.Int32
-	var seen atomic.Int32
-	o := Options{ConnContext: func(ctx context.Context) context.Context {
-		return context.WithValue(ctx, key{}, connections.Add(1))
-	}}
-	conn, socket, _ := start(t, Services{Node: node{stage: func(ctx context.Context) error {
-		n, _ := ctx.Value(key{}).(int32)
-		seen.Store(n)
-		return nil
-	}}}, o)
-	second, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	for i, c := range []*grpc.ClientConn{conn, conn, second} {
-		if _, err := csi.NewNodeClient(c).NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		if want := int32(1 + i/2); seen.Load() != want {
-			t.Errorf("call %d came over connection %d", i, seen.Load())
-		}
-	}
-}
-
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s.sock")

@@ -1,10 +1,9 @@
-// Package volume holds what the driver means by a volume: its values and its errors.
-// It knows neither the Vultr API nor CSI, so that every kind of storage and every service can share it.
+// Package volume holds what the driver means by a volume: its values, its errors, and what a kind of storage has to
+// offer. It knows neither the Vultr API nor CSI, so that every kind of storage and every service can share it.
 package volume
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,11 +11,17 @@ import (
 // GiB is the unit in which the platform sells storage; it calls it GB.
 const GiB int64 = 1 << 30
 
-// Kind is what a volume is made of.
+// Kind is what a volume is made of. Its values are those of the StorageClass parameter and publish context key
+// "storage_type".
 type Kind string
 
-// Block is a disk that is attached to one instance at a time.
-const Block Kind = "block"
+// The kinds of storage that the platform has.
+const (
+	// Block is a disk that is attached to one instance at a time.
+	Block Kind = "block"
+	// VFS is a file system that any number of instances can have.
+	VFS Kind = "vfs"
+)
 
 // DiskType is the medium below a volume.
 type DiskType string
@@ -27,33 +32,70 @@ const (
 	HDD  DiskType = "hdd"
 )
 
-// Keys and the value of the publish context. They are the official driver's, because a volume that it attached
-// is staged, unstaged and detached by this one after a switch, and the other way round.
+// Keys of the publish context. They are the official driver's, because a volume that it attached is staged, unstaged
+// and detached by this one after a switch, and the other way round.
 const (
-	ContextSerial      = "mount_vol_name" // the serial of the device in the guest
+	ContextSerial      = "mount_vol_name" // the serial of the device in the guest, or the mount tag
 	ContextStorageType = "storage_type"
 )
 
-// ContextContentSource in a volume context says that the volume was not made empty. It must never be formatted.
+// ContextContentSource says in a volume context and in a publish context what the volume was made from. Such a volume
+// must never be formatted. The publish context has it too because a PersistentVolume that was written by hand, or by
+// the official driver, lacks it in its volume context.
 const ContextContentSource = "block.csi.vultr.com/content-source"
+
+// Source is what a volume's content was copied from. The zero value stands for a volume that was made empty.
+type Source struct {
+	// Snapshot is the ID of a snapshot, Volume that of a volume; at most one is set.
+	Snapshot, Volume string
+}
+
+// IsZero reports whether the volume was made empty.
+func (s Source) IsZero() bool { return s == Source{} }
+
+// String returns the form that contexts carry: "snapshot/<ID>", "volume/<ID>", or "" for an empty volume.
+func (s Source) String() string {
+	switch {
+	case s.Snapshot != "":
+		return "snapshot/" + s.Snapshot
+	case s.Volume != "":
+		return "volume/" + s.Volume
+	}
+	return ""
+}
 
 // Volume is one volume as the platform shows it.
 type Volume struct {
-	ID         string
-	Name       string
-	Kind       Kind
-	Type       DiskType
-	Region     string // lower case
-	SizeGiB    int64
-	Ready      bool
-	AttachedTo string // the instance's ID, "" when detached
-	Serial     string
-	Source     string // what the volume was made from, "" for an empty one
+	ID      string
+	Name    string
+	Kind    Kind
+	Type    DiskType
+	Region  string // lower case
+	SizeGiB int64
+	Ready   bool
+	// AttachedTo are the IDs of the instances that have it.
+	AttachedTo []string
+	Source     Source
 	Created    time.Time
 }
 
 // Bytes is the size in the unit of CSI.
 func (v Volume) Bytes() int64 { return v.SizeGiB * GiB }
+
+// IsAttachedTo reports whether the instance has the volume; "" stands for any instance.
+func (v Volume) IsAttachedTo(instance string) bool {
+	if instance == "" {
+		return len(v.AttachedTo) > 0
+	}
+	return slices.Contains(v.AttachedTo, instance)
+}
+
+// Attachment is a volume as an instance has it.
+type Attachment struct {
+	Volume Volume
+	// Serial is how the guest finds it: the serial of a disk or the mount tag of a file system.
+	Serial string
+}
 
 // Capacity is the wished range in bytes; a zero bound is no bound.
 type Capacity struct {
@@ -61,65 +103,12 @@ type Capacity struct {
 	Limit    int64
 }
 
-// Holds tells whether a volume of the size lies in the range.
+// Holds reports whether a volume of the size lies in the range.
 func (c Capacity) Holds(bytes int64) bool {
 	return bytes >= c.Required && (c.Limit == 0 || bytes <= c.Limit)
 }
 
-// Spec describes a volume that should exist.
-type Spec struct {
-	Name string
-	Type DiskType
-	// Capacity is what was asked for: an existing volume of this name must lie in it.
-	Capacity Capacity
-	// SizeGiB is what a new volume gets.
-	SizeGiB int64
-	// Regions are where the volume may be, the best first; never empty.
-	Regions []string
-}
-
-// Reason sorts errors by what the caller can do about them.
-type Reason int
-
-// The reasons. Their zero value is no reason at all.
-const (
-	_          Reason = iota
-	Invalid           // the request can never succeed
-	NotFound          // what it names does not exist
-	Exists            // something else has the name
-	OutOfRange        // the size cannot be had
-	InUse             // the present state forbids it; somebody has to act
-	Exhausted         // a limit is reached or the place does not sell it
-	Busy              // it may succeed later without anybody acting
-)
-
-// Error is a failure with a reason.
-type Error struct {
-	Reason Reason
-	// Err says what happened; it may wrap a cause.
-	Err error
-}
-
-// Error says what happened.
-func (e *Error) Error() string { return e.Err.Error() }
-
-// Unwrap gives what happened and through it the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Errorf makes an Error; %w in the format keeps its cause.
-func Errorf(reason Reason, format string, args ...any) error {
-	return &Error{Reason: reason, Err: fmt.Errorf(format, args...)}
-}
-
-// ReasonOf finds the reason of an error, 0 when it has none.
-func ReasonOf(err error) Reason {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Reason
-	}
-	return 0
-}
-
-// ValidID tells whether an ID has the form that the platform gives to volumes and instances, a UUID. An ID of
+// ValidID reports whether an ID has the form that the platform gives to volumes and instances, a UUID. An ID of
 // another form names nothing that exists, which needs no call to find out.
 func ValidID(id string) bool {
 	if len(id) != 36 {

@@ -1,4 +1,4 @@
-package params
+package blockstore
 
 import (
 	"math"
@@ -6,25 +6,25 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// Bounds are the sizes in GiB in which the platform sells a disk type.
-type Bounds struct {
+// bounds are the sizes in GiB in which the platform sells a disk type.
+type bounds struct {
 	Min, Max int64
 	// Default is what a request without a size gets.
 	Default int64
 }
 
-// SizeBounds gives the bounds of a disk type.
-func SizeBounds(t volume.DiskType) Bounds {
+// boundsOf returns the bounds of a disk type.
+func boundsOf(t volume.DiskType) bounds {
 	if t == volume.HDD {
-		return Bounds{Min: 40, Max: 40000, Default: 40}
+		return bounds{Min: 40, Max: 40000, Default: 40}
 	}
-	return Bounds{Min: 10, Max: 10000, Default: 10}
+	return bounds{Min: 10, Max: 10000, Default: 10}
 }
 
-// RoundUp chooses the size in whole GiB for a new volume of the type: the smallest that the platform sells and
+// roundUp chooses the size in whole GiB for a new volume of the type: the smallest that the platform sells and
 // that lies in the range, or an OutOfRange error.
-func RoundUp(t volume.DiskType, c volume.Capacity) (int64, error) {
-	b := SizeBounds(t)
+func roundUp(t volume.DiskType, c volume.Capacity) (int64, error) {
+	b := boundsOf(t)
 	if err := checkRange(c); err != nil {
 		return 0, err
 	}
@@ -44,8 +44,8 @@ func RoundUp(t volume.DiskType, c volume.Capacity) (int64, error) {
 	return size, nil
 }
 
-// Grow chooses the size in whole GiB to which a volume must grow, its present size when that is enough.
-func Grow(t volume.DiskType, present int64, c volume.Capacity) (int64, error) {
+// grow chooses the size in whole GiB to which a volume must grow, its present size when that is enough.
+func grow(t volume.DiskType, present int64, c volume.Capacity) (int64, error) {
 	if err := checkRange(c); err != nil {
 		return 0, err
 	}
@@ -56,7 +56,7 @@ func Grow(t volume.DiskType, present int64, c volume.Capacity) (int64, error) {
 	if present*volume.GiB >= c.Required {
 		return present, nil
 	}
-	return RoundUp(t, c)
+	return roundUp(t, c)
 }
 
 func checkRange(c volume.Capacity) error {

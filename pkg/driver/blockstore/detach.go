@@ -1,0 +1,109 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// errMoved says that the volume is no longer where it was when a detach was decided.
+var errMoved = errors.New("the volume is no longer attached there")
+
+// Detach takes the volume from the instance, "" for whichever has it, and waits until the platform shows that.
+// It is success when the volume is proven not to be attached there; it never takes it from another instance.
+func (s *Store) Detach(ctx context.Context, id, instance string) error {
+	d, err := s.whereAttached(ctx, id, instance)
+	if volume.ReasonOf(err) == volume.NotFound || (err == nil && !d.IsAttachedTo(instance)) {
+		klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", d.AttachedTo, "found", err == nil)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	from := d.AttachedTo[0]
+	turn, err := s.orders.Enter(ctx, from)
+	if err != nil {
+		return fmt.Errorf("waiting for other operations on instance %s: %w", from, err)
+	}
+	defer turn.Leave()
+	err = s.send(ctx, turn, func() error { return s.api.DetachVolume(ctx, id, s.at(id, from)) })
+	switch {
+	case errors.Is(err, errMoved):
+		// It was taken from there by somebody else, or by an attempt of this call whose answer was lost.
+		return nil
+	case err == nil:
+		s.ledger.order(id, detaching, from)
+	case vultr.IsNotAttached(err), vultr.IsNotFound(err):
+		s.ledger.doubt(id) // what the platform shows next decides
+	default:
+		if vultr.IsOutcomeUnknown(err) {
+			s.ledger.order(id, detaching, from)
+		}
+		return refusal.OfChange(err, "detaching volume %s from instance %s", id, from)
+	}
+	turn.Settle()
+	_, err = s.wait(ctx, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
+	if volume.ReasonOf(err) == volume.NotFound {
+		return nil
+	}
+	return refusal.OfRead(err, "waiting for volume %s to be detached from instance %s", id, from)
+}
+
+// at is the precondition of a detach, which names no instance: the volume is at the instance, by a look that is fresh.
+func (s *Store) at(id, instance string) vultr.Precondition {
+	return func(ctx context.Context) error {
+		d, err := s.lookedAt(ctx, id)
+		if volume.ReasonOf(err) == volume.NotFound || (err == nil && !d.IsAttachedTo(instance)) {
+			return errMoved
+		}
+		return err
+	}
+}
+
+// free is the precondition of a delete: no instance has the volume, by a look that is fresh. A volume that is gone, or
+// that reads lack, is left to the delete itself, whose 404 is proof.
+func (s *Store) free(id string) vultr.Precondition {
+	return func(ctx context.Context) error {
+		d, err := s.lookedAt(ctx, id)
+		if err == nil && d.IsAttachedTo("") {
+			return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and is not deleted before it is detached", id, d.AttachedTo[0])
+		}
+		if volume.ReasonOf(err) == volume.NotFound || s.ledger.young(id) > 0 {
+			return nil
+		}
+		return err
+	}
+}
+
+// whereAttached reads the volume. An attach that is not visible yet is waited for: it would take effect after a detach
+// that believed the volume to be free, and nobody would ever undo it. This covers attaches ordered by this process and,
+// for volumes that it has met only lately, those that another one may have ordered before it was killed.
+func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, error) {
+	left := max(s.ledger.strange(id), s.ledger.attachUnderWay(id, instance))
+	d, err := s.lookedAt(ctx, id)
+	if err != nil || d.IsAttachedTo("") || left == 0 {
+		return d, err
+	}
+	if instance != "" {
+		if _, err := s.api.Instance(ctx, instance); vultr.IsNotFound(err) {
+			return d, nil // nothing can be attached to what is gone
+		}
+	}
+	klog.FromContext(ctx).Info("An attach may still take effect, waiting for it before the detach", "volumeID", id, "instanceID", instance, "atMost", left)
+	waiting, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	now, err := s.wait(waiting, "late attach", id, func(d disk) (bool, error) { return d.IsAttachedTo(""), nil })
+	switch {
+	case err == nil, volume.ReasonOf(err) == volume.NotFound:
+		return now, err
+	case ctx.Err() == nil && waiting.Err() != nil:
+		return s.look(ctx, id) // it had its time
+	}
+	return disk{}, refusal.OfRead(err, "waiting for an attach of volume %s that may still take effect", id)
+}

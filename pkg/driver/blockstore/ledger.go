@@ -1,0 +1,199 @@
+package blockstore
+
+import (
+	"sync"
+	"time"
+)
+
+// ledger is what this process knows of single volumes by itself: what it saw of each last, what it ordered since, and
+// since when it has dealt with it. It has one rule: to order anything that changes a volume voids what was seen of it,
+// and an order counts as under way until its effect is seen or its time is up.
+//
+// It only spares calls and closes gaps between calls. A process without it, one that was just started, has to look or
+// to wait longer, and comes to the same result.
+type ledger struct {
+	// window is how long an order that was accepted may take to show.
+	window time.Duration
+	// unseen is how long reads may lack what was created.
+	unseen time.Duration
+
+	mu    sync.Mutex
+	byID  map[string]*entry
+	swept time.Time
+}
+
+// verb is what was ordered.
+type verb string
+
+const (
+	attaching verb = "attach"
+	detaching verb = "detach"
+)
+
+type entry struct {
+	// met is when this process first dealt with the volume; what another process ordered before may still show.
+	met time.Time
+	// made is when this process created it; zero for volumes that it did not create.
+	made time.Time
+	// gone is when this process deleted it.
+	gone time.Time
+	// seen is the volume as of the time at, unset while an order may have changed it.
+	seen *disk
+	at   time.Time
+	// ordered is the last order whose effect was not seen, to or from the instance.
+	ordered   verb
+	instance  string
+	orderedAt time.Time
+	// obeyed is set once an order of this process was seen to take effect: what others ordered before has had its turn.
+	obeyed bool
+
+	used time.Time
+}
+
+const (
+	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
+	forgetAfter = 10 * time.Minute
+	sweepEvery  = time.Minute
+)
+
+// with runs f on the volume's entry, which is made if there is none.
+func (l *ledger) with(id string, f func(e *entry, now time.Time)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.byID == nil {
+		l.byID, l.swept = map[string]*entry{}, now
+	}
+	if now.Sub(l.swept) > sweepEvery {
+		l.swept = now
+		for other, e := range l.byID {
+			if now.Sub(e.used) > forgetAfter {
+				delete(l.byID, other)
+			}
+		}
+	}
+	e, ok := l.byID[id]
+	if !ok {
+		e = &entry{met: now}
+		l.byID[id] = e
+	}
+	e.used = now
+	f(e, now)
+}
+
+// made notes that this process created the volume.
+func (l *ledger) made(id string) {
+	l.with(id, func(e *entry, now time.Time) { e.made = now })
+}
+
+// gone notes that this process deleted the volume.
+func (l *ledger) gone(id string) {
+	l.with(id, func(e *entry, now time.Time) { e.gone, e.seen = now, nil })
+}
+
+// isGone reports whether this process deleted the volume. The platform gives an ID to one volume only.
+func (l *ledger) isGone(id string) (gone bool) {
+	l.with(id, func(e *entry, _ time.Time) { gone = !e.gone.IsZero() })
+	return gone
+}
+
+// young returns for how long reads may still lack the volume, because this process created it a moment ago.
+func (l *ledger) young(id string) (left time.Duration) {
+	l.with(id, func(e *entry, now time.Time) {
+		if !e.made.IsZero() {
+			left = max(0, l.unseen-now.Sub(e.made))
+		}
+	})
+	return left
+}
+
+// saw notes what the volume was as of a time. A look that does not show what was ordered may have come too early, or
+// its answer may be old: the order stays under way.
+func (l *ledger) saw(d disk, at time.Time) {
+	l.with(d.ID, func(e *entry, now time.Time) {
+		switch {
+		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
+			return
+		case e.ordered != "" && now.Sub(e.orderedAt) < l.window && e.mayComeAfter(d):
+			return
+		}
+		e.obeyed = e.obeyed || e.ordered != ""
+		e.ordered = ""
+		e.seen, e.at = &d, at
+	})
+}
+
+// mayComeAfter reports whether what was ordered may still take effect after the volume was seen so. An attach cannot if
+// another instance has the volume.
+func (e *entry) mayComeAfter(d disk) bool {
+	if e.ordered == attaching {
+		return !d.IsAttachedTo("")
+	}
+	return d.IsAttachedTo(e.instance)
+}
+
+// lately returns the volume if it was seen not longer ago than age and nothing was ordered since.
+func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
+	l.with(id, func(e *entry, now time.Time) {
+		if ok = e.seen != nil && now.Sub(e.at) <= age; ok {
+			d = *e.seen
+		}
+	})
+	return d, ok
+}
+
+// last returns the volume as it was seen last, however long ago, if nothing was ordered since.
+func (l *ledger) last(id string) (disk, bool) { return l.lately(id, forgetAfter) }
+
+// order notes that an order was or may have been accepted.
+func (l *ledger) order(id string, what verb, instance string) {
+	l.with(id, func(e *entry, now time.Time) {
+		e.ordered, e.instance, e.orderedAt, e.seen = what, instance, now, nil
+	})
+}
+
+// doubt voids what was seen, before an order is given whose answer may never come.
+func (l *ledger) doubt(id string) {
+	l.with(id, func(e *entry, _ time.Time) { e.seen = nil })
+}
+
+// attachUnderWay returns for how long an attach to the instance, "" for any, that this process ordered may still take
+// effect, 0 if none can.
+func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
+	l.with(id, func(e *entry, now time.Time) {
+		if e.ordered == attaching && (instance == "" || e.instance == instance) {
+			left = max(0, l.window-now.Sub(e.orderedAt))
+		}
+	})
+	return left
+}
+
+// detachUnderWay returns from where and for how long a detach that this process ordered may still take effect, 0 if
+// none can.
+func (l *ledger) detachUnderWay(id string) (from string, left time.Duration) {
+	l.with(id, func(e *entry, now time.Time) {
+		if e.ordered == detaching {
+			from, left = e.instance, max(0, l.window-now.Sub(e.orderedAt))
+		}
+	})
+	return from, left
+}
+
+// strange returns for how long an attach may still show that another process ordered, before it was killed or lost its
+// lease: this process has met the volume only lately, did not create it, and moved it nowhere yet.
+func (l *ledger) strange(id string) (left time.Duration) {
+	l.with(id, func(e *entry, now time.Time) {
+		if e.made.IsZero() && !e.obeyed {
+			left = max(0, l.window-now.Sub(e.met))
+		}
+	})
+	return left
+}
+
+// moved reports whether this process ever ordered the volume to or from an instance, or saw it at one.
+func (l *ledger) moved(id string) (moved bool) {
+	l.with(id, func(e *entry, _ time.Time) {
+		moved = e.obeyed || e.ordered != "" || (e.seen != nil && e.seen.IsAttachedTo(""))
+	})
+	return moved
+}

@@ -1,0 +1,144 @@
+package blockstore
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+func at(id string, instances ...string) disk {
+	return disk{Volume: volume.Volume{ID: id, AttachedTo: instances}, serial: "s"}
+}
+
+// TestOrdersAreUnderWayUntilSeen: an order voids what was seen, and counts as under way until a look that was made after
+// it shows its effect, or its time is up.
+func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		l.saw(at("v"), time.Now())
+		if _, ok := l.lately("v", 0); !ok {
+			t.Error("what was just seen is not known")
+		}
+		early := time.Now()
+		time.Sleep(time.Second)
+		l.order("v", attaching, "one")
+		if _, ok := l.last("v"); ok {
+			t.Error("what was seen before an order counts after it")
+		}
+		time.Sleep(9 * time.Second)
+		for instance, want := range map[string]time.Duration{"one": 21 * time.Second, "": 21 * time.Second, "two": 0} {
+			if got := l.attachUnderWay("v", instance); got != want {
+				t.Errorf("to %q: under way for %s, want %s", instance, got, want)
+			}
+		}
+		for name, look := range map[string]func(){
+			"a look that does not show it yet": func() { l.saw(at("v"), time.Now()) },
+			"a look from before the order":     func() { l.saw(at("v", "one"), early) },
+			"doubt":                            func() { l.doubt("v") },
+		} {
+			if look(); l.attachUnderWay("v", "one") == 0 {
+				t.Errorf("%s ends the order", name)
+			}
+			if _, ok := l.last("v"); ok {
+				t.Errorf("%s counts as seen", name)
+			}
+		}
+		l.saw(at("v", "one"), time.Now())
+		if d, ok := l.lately("v", 0); !ok || !d.IsAttachedTo("one") || l.attachUnderWay("v", "") != 0 {
+			t.Errorf("got %+v, %t", d, ok)
+		}
+		time.Sleep(2 * time.Second)
+		if _, ok := l.lately("v", time.Second); ok {
+			t.Error("what was seen two seconds ago was seen within one")
+		}
+		l.saw(at("v"), time.Now().Add(-5*time.Second))
+		if d, _ := l.last("v"); !d.IsAttachedTo("one") {
+			t.Error("an old look replaced a newer one")
+		}
+
+		l.order("v", detaching, "one")
+		l.saw(at("v", "one"), time.Now())
+		if from, left := l.detachUnderWay("v"); from != "one" || left != 30*time.Second {
+			t.Errorf("a detach is under way from %q for %s", from, left)
+		}
+		time.Sleep(30 * time.Second)
+		l.saw(at("v", "one"), time.Now())
+		if _, left := l.detachUnderWay("v"); left != 0 {
+			t.Error("a detach is under way for ever")
+		}
+		if d, ok := l.lately("v", 0); !ok || !d.IsAttachedTo("one") {
+			t.Error("after its time the order still hides what is seen")
+		}
+	})
+}
+
+// TestAttachedElsewhereEndsAnAttach: one instance has a volume at a time, so an attach to another one cannot come any more.
+func TestAttachedElsewhereEndsAnAttach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		l.order("v", attaching, "one")
+		time.Sleep(time.Second)
+		l.saw(at("v", "two"), time.Now())
+		if l.attachUnderWay("v", "") != 0 {
+			t.Error("the attach may still come")
+		}
+	})
+}
+
+// TestStrangers: what another process ordered may still show for a volume that this one has met lately, did not create,
+// and moved nowhere.
+func TestStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second, unseen: time.Minute}
+		if got := l.strange("v"); got != 30*time.Second {
+			t.Errorf("a volume that was just met: %s", got)
+		}
+		time.Sleep(10 * time.Second)
+		l.saw(at("v"), time.Now())
+		if got := l.strange("v"); got != 20*time.Second {
+			t.Errorf("a look makes it familiar: %s", got)
+		}
+		l.made("own")
+		if got := l.strange("own"); got != 0 {
+			t.Errorf("a volume of this process: %s", got)
+		}
+		l.order("v", attaching, "one")
+		time.Sleep(time.Second)
+		if got := l.strange("v"); got != 19*time.Second {
+			t.Errorf("an order alone makes it familiar: %s", got)
+		}
+		l.saw(at("v", "one"), time.Now())
+		if got := l.strange("v"); got != 0 || !l.moved("v") {
+			t.Errorf("after an order of this process was obeyed: %s, moved %t", got, l.moved("v"))
+		}
+		time.Sleep(forgetAfter + sweepEvery + time.Second)
+		if l.strange("w"); len(l.byID) != 1 {
+			t.Errorf("%d volumes are remembered", len(l.byID))
+		}
+	})
+}
+
+func TestYoungAndGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{unseen: time.Minute}
+		if l.young("v") != 0 || l.isGone("v") || l.moved("v") {
+			t.Error("an unknown volume is young, gone or moved")
+		}
+		l.made("v")
+		time.Sleep(40 * time.Second)
+		if got := l.young("v"); got != 20*time.Second {
+			t.Errorf("young for %s", got)
+		}
+		time.Sleep(20 * time.Second)
+		if l.young("v") != 0 {
+			t.Error("young for ever")
+		}
+		l.saw(at("v"), time.Now())
+		l.gone("v")
+		if _, ok := l.last("v"); ok || !l.isGone("v") {
+			t.Error("a deleted volume is still seen")
+		}
+	})
+}

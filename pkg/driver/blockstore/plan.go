@@ -1,0 +1,56 @@
+package blockstore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// singleNode are the access modes that a disk can serve: one instance has it at a time.
+var singleNode = []volume.AccessMode{
+	volume.SingleNodeWriter, volume.SingleNodeReader, volume.SingleNodeSingleWriter, volume.SingleNodeMultiWriter,
+}
+
+// Plan judges what is asked for and chooses the size. Which of the wished regions sells the type is known only later.
+func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
+	if err := s.CheckAccess(r.Accesses); err != nil {
+		return volume.Spec{}, err
+	}
+	if !r.Source.IsZero() {
+		return volume.Spec{}, volume.Errorf(volume.Invalid, "a block volume cannot be made from %s by this version", r.Source)
+	}
+	size, err := roundUp(r.Type, r.Capacity)
+	if err != nil {
+		return volume.Spec{}, err
+	}
+	return volume.Spec{Name: r.Name, Type: r.Type, Capacity: r.Capacity, SizeGiB: size, Regions: r.Regions, Source: r.Source}, nil
+}
+
+// CheckAccess judges whether a disk can be used so.
+func (s *Store) CheckAccess(all []volume.Access) error {
+	var faults []string
+	for i, a := range all {
+		if fault := accessFault(a); fault != "" {
+			faults = append(faults, fmt.Sprintf("volume capability %d: %s", i+1, fault))
+		}
+	}
+	if len(faults) > 0 {
+		return volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// accessFault says in words what is wrong with an access, "" when nothing is.
+func accessFault(a volume.Access) string {
+	if !slices.Contains(singleNode, a.Mode) {
+		return fmt.Sprintf("access mode %s is not possible: block storage is attached to one instance at a time "+
+			"(ReadWriteOnce, ReadWriteOncePod); access from several needs a shared file system", a.Mode)
+	}
+	if !a.Block && a.FSType != "" && !slices.Contains(params.FileSystems, a.FSType) {
+		return fmt.Sprintf("file system %q is not supported, valid are %s", a.FSType, strings.Join(params.FileSystems, ", "))
+	}
+	return ""
+}

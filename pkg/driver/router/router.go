@@ -1,0 +1,104 @@
+// Package router finds the kind of storage behind an ID. The kind is never part of an ID: those that the official
+// driver wrote into PersistentVolumes are the platform's bare UUIDs for every kind.
+package router
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/utils/lru"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// remembered bounds the memory for kinds; an entry takes about 200 bytes.
+const remembered = 10000
+
+// Router hands operations to the backend of a volume's kind. It is safe for concurrent use.
+type Router struct {
+	backends []volume.Backend
+	finders  []volume.Finder
+	kinds    *lru.Cache // ID -> volume.Finder; the platform gives an ID to one object only, ever
+}
+
+// New makes a router. Backends are asked in their order, then the finders: those recognise kinds that exist in the
+// account but that this version does not handle, whose volumes must not be taken for gone.
+func New(backends []volume.Backend, unsupported ...volume.Finder) *Router {
+	r := &Router{backends: backends, kinds: lru.New(remembered)}
+	for _, b := range backends {
+		r.finders = append(r.finders, b)
+	}
+	r.finders = append(r.finders, unsupported...)
+	return r
+}
+
+// For returns the backend of a kind, for a volume that does not exist yet.
+func (r *Router) For(kind volume.Kind) (volume.Backend, error) {
+	var supported []string
+	for _, b := range r.backends {
+		if b.Kind() == kind {
+			return b, nil
+		}
+		supported = append(supported, string(b.Kind()))
+	}
+	return nil, volume.Errorf(volume.Invalid, "storage type %q is not supported by this version, only %s is", kind, strings.Join(supported, ", "))
+}
+
+// Of returns the backend that has the volume. The error is NotFound only when it is proven that no kind has it, and
+// InUse when a kind has it that this version does not handle.
+func (r *Router) Of(ctx context.Context, id string) (volume.Backend, error) {
+	f, err := r.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := f.(volume.Backend); ok {
+		return b, nil
+	}
+	return nil, volume.Errorf(volume.InUse, "volume %s is of storage type %q, which this version does not handle. It is left as it is: "+
+		"use the driver that made it to detach and delete it", id, f.Kind())
+}
+
+func (r *Router) find(ctx context.Context, id string) (volume.Finder, error) {
+	if f, ok := r.kinds.Get(id); ok {
+		return f.(volume.Finder), nil //nolint:forcetypeassert // nothing else is put in
+	}
+	for _, f := range r.finders {
+		has, err := f.Has(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("finding out what volume %s is: %w", id, err)
+		}
+		if has {
+			r.kinds.Add(id, f)
+			return f, nil
+		}
+	}
+	return nil, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+}
+
+// Made notes the kind of a volume that was just made or found, so that nobody has to ask.
+func (r *Router) Made(v volume.Volume) {
+	for _, b := range r.backends {
+		if b.Kind() == v.Kind {
+			r.kinds.Add(v.ID, volume.Finder(b))
+		}
+	}
+}
+
+// List returns the volumes of all supported kinds, ordered by ID. If one kind cannot be listed there is no answer: a
+// volume that a list lacks counts as detached.
+func (r *Router) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	var all []volume.Volume
+	for _, b := range r.backends {
+		some, err := b.List(ctx, maxAge)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b volume.Volume) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}

@@ -1,0 +1,121 @@
+package volume
+
+import (
+	"context"
+	"time"
+)
+
+// AccessMode says how many nodes and pods may use a volume at once, and how. It has CSI's meanings.
+type AccessMode string
+
+// The access modes.
+const (
+	SingleNodeWriter       AccessMode = "SINGLE_NODE_WRITER"
+	SingleNodeReader       AccessMode = "SINGLE_NODE_READER_ONLY"
+	SingleNodeSingleWriter AccessMode = "SINGLE_NODE_SINGLE_WRITER"
+	SingleNodeMultiWriter  AccessMode = "SINGLE_NODE_MULTI_WRITER"
+	MultiNodeReader        AccessMode = "MULTI_NODE_READER_ONLY"
+	MultiNodeSingleWriter  AccessMode = "MULTI_NODE_SINGLE_WRITER"
+	MultiNodeMultiWriter   AccessMode = "MULTI_NODE_MULTI_WRITER"
+)
+
+// Access is one way in which a volume is to be used.
+type Access struct {
+	Mode AccessMode
+	// Block asks for the raw device, else for a mounted file system.
+	Block bool
+	// FSType is the file system to mount, "" for the default. Unset with Block.
+	FSType string
+}
+
+// Request is what is asked of a new volume, before anybody judged whether it can be had.
+type Request struct {
+	Name     string
+	Type     DiskType
+	Capacity Capacity
+	Accesses []Access
+	// Regions are where the volume may be, the best first; never empty.
+	Regions []string
+	Source  Source
+}
+
+// Spec describes a volume that should exist. Only a backend's Plan makes it.
+type Spec struct {
+	Name string
+	Type DiskType
+	// Capacity is what was asked for: an existing volume of this name must lie in it.
+	Capacity Capacity
+	// SizeGiB is what a new volume gets.
+	SizeGiB int64
+	// Regions are where the volume may be, the best first; never empty.
+	Regions []string
+	// Source is what the content is copied from.
+	Source Source
+}
+
+// Finder recognises the IDs of one kind of storage.
+type Finder interface {
+	Kind() Kind
+	// Has reports whether the ID is a volume of this kind. false is proof that it is none: without proof there is an error.
+	Has(ctx context.Context, id string) (bool, error)
+}
+
+// Backend is one kind of storage. Its operations may be cut off and repeated at any point, also by another process;
+// what a cut-off one did is found out by looking. Every error has a Reason, or is that of the ended context.
+type Backend interface {
+	Finder
+	// Plan judges what is asked for, sizes, access modes and placement, and decides what a new volume will be. It makes
+	// no call to the platform. Its error names every fault.
+	Plan(r Request) (Spec, error)
+	// CheckAccess judges whether volumes of this kind can be used so. The error is Invalid and names every fault.
+	CheckAccess(all []Access) error
+	// Create makes the volume that a spec describes, or finds it, and waits until it can be used.
+	Create(ctx context.Context, s Spec) (Volume, error)
+	// Delete removes the volume. One that does not exist is success; an attached one is InUse and stays.
+	Delete(ctx context.Context, id string) error
+	// Attach gives the volume to the instance and waits until the platform shows it there.
+	Attach(ctx context.Context, id, instance string) (Attachment, error)
+	// Detach takes the volume from the instance, "" for every one that has it, and waits until the platform shows that.
+	// It is success when it is proven that the instance does not have it.
+	Detach(ctx context.Context, id, instance string) error
+	// Expand grows the volume into the range, if it is smaller. nodeStep reports whether the node has work left to do.
+	Expand(ctx context.Context, id string, c Capacity) (v Volume, nodeStep bool, err error)
+	// Read returns one volume as it is now.
+	Read(ctx context.Context, id string) (Volume, error)
+	// List returns all volumes of the kind in any order. maxAge says how old the answer may be.
+	List(ctx context.Context, maxAge time.Duration) ([]Volume, error)
+}
+
+// Snapshot is the content of a volume at one moment.
+type Snapshot struct {
+	ID      string
+	Name    string
+	Volume  string // the ID of the volume, which may be gone
+	SizeGiB int64  // of the volume
+	Created time.Time
+	Ready   bool // whether volumes can be made from it
+}
+
+// Snapshotter is a Backend that has snapshots. Its Create accepts a Source with a Snapshot.
+type Snapshotter interface {
+	// CreateSnapshot makes the snapshot of that name, or finds it.
+	CreateSnapshot(ctx context.Context, name, volumeID string) (Snapshot, error)
+	// DeleteSnapshot removes the snapshot. One that does not exist is success.
+	DeleteSnapshot(ctx context.Context, id string) error
+	// Snapshots returns all snapshots in any order. maxAge says how old the answer may be.
+	Snapshots(ctx context.Context, maxAge time.Duration) ([]Snapshot, error)
+}
+
+// Cloner is a Backend whose Create accepts a Source with a Volume.
+type Cloner interface {
+	// CheckClone judges whether the volume can be a source, before anything is made.
+	CheckClone(ctx context.Context, id string) error
+}
+
+// Modifier is a Backend whose volumes have properties that can change while they are in use.
+type Modifier interface {
+	// CheckModify judges mutable parameters. The error is Invalid and names every fault.
+	CheckModify(parameters map[string]string) error
+	// Modify gives the volume the properties. It is success when the volume has them already.
+	Modify(ctx context.Context, id string, parameters map[string]string) error
+}
