@@ -64,8 +64,8 @@ func TestBadFlags(t *testing.T) {
 		"overlap":   {[]string{"--instance-range=10.0.0.0/16", "--balancer-range=10.0.1.0/24"}, []string{"overlap"}},
 		"bridge":    {[]string{"--balancer-bridge=nosuch0"}, []string{"loopback addresses", "no such network interface"}},
 		"numbers": {
-			[]string{"--rate-limit=-1", "--rate-limit-by=mood", "--min-high-perf=0", "--time-scale=0", "--delay-attach=-1s", "--guest-growth=soon", "--balancers=maybe"},
-			[]string{"--balancers", "--rate-limit is -1", `"mood"`, "--min-high-perf", "--time-scale", "--delay-attach", `"soon"`},
+			[]string{"--rate-limit=-1", "--rate-limit-by=mood", "--min-high-perf=0", "--time-scale=0", "--delay-attach=-1s", "--read-lag=disks=1s,vfs=soon", "--guest-growth=soon", "--balancers=maybe"},
+			[]string{"--balancers", "--rate-limit is -1", `"mood"`, "--min-high-perf", "--time-scale", "--delay-attach", `read lag "vfs": time: invalid duration "soon" read lag "disks": unknown kind "disks"`, `"soon"`},
 		},
 		"no numbers": {
 			[]string{"--rate-limit=NaN", "--time-scale=NaN"}, []string{"--rate-limit is NaN", "--time-scale is NaN"},
@@ -292,11 +292,26 @@ func TestOneSimulatorPerState(t *testing.T) {
 
 // TestDelaysAreSaid: whoever starts the program learns how long things take.
 func TestDelaysAreSaid(t *testing.T) {
-	p := launch(t, "--no-disks", "--state="+t.TempDir(), "--time-scale=0.5", "--delay-attach=10s", "--guest-growth=reattach")
-	for _, part := range []string{"times 0.5", "block-create", "1.5s", "attach", "5s", "load-balancer", "10s", "after a new attach", "every key is accepted"} {
+	p := launch(t, "--no-disks", "--state="+t.TempDir(), "--time-scale=0.5", "--delay-attach=10s", "--read-lag=blocks.get=2s,vfs=30ms", "--guest-growth=reattach")
+	for _, part := range []string{"times 0.5", "block-create", "1.5s", "attach", "5s", "load-balancer", "10s", "blocks.get", "1s ", "15ms", "after a new attach", "every key is accepted"} {
 		if !strings.Contains(p.out.String(), part) {
 			t.Errorf("%q is not said:\n%s", part, p.out)
 		}
+	}
+}
+
+// TestReadLagFlag: a volume that was just made is there for writes alone.
+func TestReadLagFlag(t *testing.T) {
+	p := launch(t, "--no-disks", "--balancers=off", "--state="+t.TempDir(), "--read-lag=blocks.get=1h")
+	var made struct{ Block struct{ ID string } }
+	if !call(http.MethodPost, p.api+"/blocks", map[string]any{"region": "ewr", "size_gb": 10}, &made) {
+		t.Fatal("no volume was made")
+	}
+	if call(http.MethodGet, p.api+"/blocks/"+made.Block.ID, nil, nil) {
+		t.Error("a read sees what was just made")
+	}
+	if !call(http.MethodPatch, p.api+"/blocks/"+made.Block.ID, map[string]any{"label": "x"}, nil) {
+		t.Error("a write does not see what was just made")
 	}
 }
 

@@ -43,6 +43,7 @@ type options struct {
 
 	timeScale   float64
 	delays      simulator.Delays
+	readLagText map[string]string
 	guestGrowth string
 
 	minHighPerf   int
@@ -53,6 +54,7 @@ type options struct {
 
 	// filled in by validate
 	growOnReattach bool
+	readLags       simulator.ReadLags
 	keys           []string
 	faults         []simulator.Fault
 	lbRange, vmIPs netip.Prefix
@@ -100,6 +102,7 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	for _, d := range delayFlags(&o.delays) {
 		f.DurationVar(d.value, "delay-"+d.name, *d.value, d.help)
 	}
+	f.StringToStringVar(&o.readLagText, "read-lag", nil, "how far reads lag behind writes, such as blocks.get=2s,vfs=500ms,all.list=1s: KIND.list, KIND.get or KIND for both; docs/simulator.md lists the kinds")
 	f.StringVar(&o.faultsFile, "faults", "", "file with a fault plan, a JSON list, that is in force from the start; docs/simulator.md explains it")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and end")
 	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
@@ -293,6 +296,10 @@ func (o *options) validateTimes(fault func(string, ...any)) {
 		if *d.value < 0 {
 			fault("--delay-%s is %s, it must not be negative", d.name, *d.value)
 		}
+	}
+	var err error
+	if o.readLags, err = simulator.ParseReadLags(o.readLagText); err != nil {
+		fault("--read-lag: %w", err)
 	}
 	if o.growOnReattach = o.guestGrowth == reattach; o.growOnReattach {
 		return

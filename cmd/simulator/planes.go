@@ -56,7 +56,7 @@ func openPlanes(ctx context.Context, o *options) (*planes, error) {
 func (p *planes) config(o *options, log klog.Logger) simulator.Config {
 	config := simulator.Config{
 		StateDir: o.state, Keys: o.keys, RateLimit: o.rateLimit, RateLimitBy: simulator.RateLimitBy(o.rateLimitBy),
-		TimeScale: o.timeScale, Delays: o.delays, GrowOnReattach: o.growOnReattach, InstanceRange: o.vmIPs, Logger: log,
+		TimeScale: o.timeScale, Delays: o.delays, ReadLags: o.readLags, GrowOnReattach: o.growOnReattach, InstanceRange: o.vmIPs, Logger: log,
 		LegacyVPC2: o.legacyVPC2, MaxInstances: o.maxInstances,
 		WrapSnapshots: o.wrapSnapshots, MinHighPerfGB: o.minHighPerf,
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -228,6 +230,9 @@ func announce(out io.Writer, o *options, l *listeners) {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * o.timeScale) }
 	for _, d := range delayFlags(&o.delays) {
 		say("  %-22s %-8s %s", d.name, scaled(*d.value), d.help)
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.readLags)) {
+		say("  %-22s %-8s %s", key, scaled(o.readLags[key]), "how far these reads lag behind writes")
 	}
 	growth := "after a new attach"
 	if !o.growOnReattach {

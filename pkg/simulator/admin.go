@@ -26,6 +26,7 @@ import (
 //	POST   /faults/{id}/release    let go what it holds
 //	POST   /instances              add an instance at once (NewServer); POST /bare-metals a bare metal server
 //	PUT    /rate-limit?rps=30      change the rate limit, 0 = off
+//	GET    /read-lags              how far reads are behind (ReadLags); PUT replaces them
 func (s *Simulator) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { writeAdmin(w, http.StatusOK, s.View()) })
@@ -42,6 +43,18 @@ func (s *Simulator) AdminHandler() http.Handler {
 	})
 	mux.HandleFunc("GET /counters", func(w http.ResponseWriter, _ *http.Request) { writeAdmin(w, http.StatusOK, s.Counters()) })
 	s.adminFaults(mux)
+	mux.HandleFunc("GET /read-lags", func(w http.ResponseWriter, _ *http.Request) { writeAdmin(w, http.StatusOK, s.ReadLags()) })
+	mux.HandleFunc("PUT /read-lags", func(w http.ResponseWriter, r *http.Request) {
+		var lags ReadLags
+		if !readAdmin(w, r, &lags) {
+			return
+		}
+		if err := s.SetReadLags(lags); err != nil {
+			adminError(w, http.StatusBadRequest, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("POST /instances", func(w http.ResponseWriter, r *http.Request) { addServer(w, r, s.AddInstance) })
 	mux.HandleFunc("POST /bare-metals", func(w http.ResponseWriter, r *http.Request) { addServer(w, r, s.AddBareMetal) })
 	mux.HandleFunc("PUT /rate-limit", func(w http.ResponseWriter, r *http.Request) {

@@ -27,6 +27,9 @@ type Config struct {
 	TimeScale float64
 	// Delays is how long things take; the zero value means DefaultDelays.
 	Delays Delays
+	// ReadLags is how far reads lag behind writes, by kind; without it only lists do, for new objects, as
+	// Delays.ListingLag says.
+	ReadLags ReadLags
 	// GrowOnReattach lets a guest see a volume's new size only when it is attached again or the guest restarts, instead
 	// of after Delays.GuestGrowth.
 	GrowOnReattach bool
@@ -181,5 +184,5 @@ func (c Config) validate() error {
 	if !c.InstanceRange.Addr().Is4() || c.InstanceRange.Bits() > 28 {
 		errs = append(errs, fmt.Errorf("instance range %s is no IPv4 range of at least 16 addresses", c.InstanceRange))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.ReadLags.Validate())...)
 }

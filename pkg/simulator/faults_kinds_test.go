@@ -130,6 +130,27 @@ func TestEveryKindOfFault(t *testing.T) {
 	}
 }
 
+// TestDuplicateAnswers: the work is done twice, in this order, and the client gets the answer that the fault names.
+func TestDuplicateAnswers(t *testing.T) {
+	for answer, made := range map[simulator.FaultAnswer]int{"": 1, simulator.FaultAnswerSecond: 1, simulator.FaultAnswerFirst: 0} {
+		bubble(t, simulator.Config{}, func(w *world) {
+			w.fault(simulator.Fault{Action: simulator.FaultDuplicate, Method: "POST", Times: 1, Answer: answer})
+			id := w.post("/v2/blocks", newVolume).is(202).text("block.id")
+			if volumes := w.sim.View().Blocks; len(volumes) != 2 || volumes[made].ID != id {
+				w.Errorf("answer %q: %s came, there are %v", answer, id, volumes)
+			}
+		})
+	}
+	// What can be done only once is refused the second time.
+	for answer, status := range map[simulator.FaultAnswer]int{simulator.FaultAnswerSecond: 404, simulator.FaultAnswerFirst: 204} {
+		bubble(t, simulator.Config{}, func(w *world) {
+			b := w.nvme()
+			w.fault(simulator.Fault{Action: simulator.FaultDuplicate, Operation: "delete_block", Answer: answer})
+			w.delete("/v2/blocks/" + b).is(status)
+		})
+	}
+}
+
 // TestHang: nobody answers until the client gives up, before or after the work.
 func TestHang(t *testing.T) {
 	for action, volumes := range map[simulator.FaultAction]int{simulator.FaultHang: 0, simulator.FaultHangAfter: 1} {
@@ -235,7 +256,12 @@ func TestFaultPlans(t *testing.T) {
 		`[{"action":"hang","probability":2}]`:                     "probability 2",
 		`[{"action":"not-json","body":"{}"}]`:                     "is JSON",
 		`[{"action":"hang","id":"a"},{"action":"hang","id":"a"}]`: `"a"`,
-		`[]]`: "follows",
+		`[{"action":"duplicate","answer":"third"}]`:               `answer "third"`,
+		`[{"action":"hang","answer":"first"}]`:                    "others take none",
+		`[{"action":"hang","lag_ms":1}]`:                          "lag_ms is for the action stale",
+		`[{"action":"stale","lag_ms":-1}]`:                        "must not be negative",
+		`[{"action":"stale","lag_ms":3600001}]`:                   "is above 3600000",
+		`[]]`:                                                     "follows",
 	} {
 		if _, err := simulator.ParseFaults([]byte(text)); err == nil || !strings.Contains(err.Error(), fault) {
 			t.Errorf("%s: %v, want %q", text, err, fault)
@@ -311,7 +337,7 @@ func TestFaultsAreDocumented(t *testing.T) {
 		}
 	}
 	// Every field of the JSON form is explained.
-	form, err := json.Marshal(simulator.Fault{ID: "x", Method: "x", Path: "x", Operation: "x", Nth: 1, Times: 1, Probability: 1, Seed: 1, Status: 1, Body: "x", RetryAfter: 1, ContentType: "x", LatencyMS: 1})
+	form, err := json.Marshal(simulator.Fault{ID: "x", Method: "x", Path: "x", Operation: "x", Nth: 1, Times: 1, Probability: 1, Seed: 1, Status: 1, Body: "x", RetryAfter: 1, ContentType: "x", LatencyMS: 1, LagMS: 1, Answer: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,22 +24,20 @@ const (
 )
 
 // throughFaults does the work with what the faults do before and after it. It tells false when there is no answer.
-func (s *Simulator) throughFaults(ctx context.Context, hits []*faults.Hit, work func(on *Simulator) answer) (answer, bool) {
+func (s *Simulator) throughFaults(ctx context.Context, rt route, hits []*faults.Hit, work func(on *Simulator) answer) (answer, bool) {
 	for _, h := range hits {
 		if ans, verdict := s.before(ctx, h); verdict != goOn {
 			return ans, verdict == answered
 		}
 	}
-	on := s
-	for _, h := range hits {
-		if past, ok := h.Past.(*Simulator); ok {
-			on = past
-		}
-	}
+	on := s.seenBy(rt, hits)
 	ans := work(on)
 	for _, h := range hits {
 		if h.Rule.Action == faults.Duplicate {
-			ans = work(on)
+			second := work(on)
+			if h.Rule.Answer != faults.AnswerFirst {
+				ans = second
+			}
 		}
 	}
 	kept := true
@@ -127,9 +125,10 @@ func writeHalf(w http.ResponseWriter, ans answer) {
 // AddFault puts a fault in force and returns its ID.
 func (s *Simulator) AddFault(f Fault) (string, error) {
 	defer s.news.tell()
-	if f.Action == faults.Stale {
+	if f.Action == faults.Stale && f.LagMS == 0 {
 		return s.faults.Add(f, s.frozen())
 	}
+	s.store.Keep(f.Lag())
 	return s.faults.Add(f, nil)
 }
 
@@ -185,11 +184,6 @@ func checkPlan(plan []Fault) error {
 func (s *Simulator) frozen() *Simulator {
 	past := newSimulator(s.cfg)
 	past.store = s.store.Fork(past.tables()...)
-	s.quirksOff.Range(func(q, off any) bool {
-		past.quirksOff.Store(q, off)
-		return true
-	})
-	past.keys.Store(s.keys.Load())
-	past.sources.Store(s.sources.Load())
+	s.lendTo(past)
 	return past
 }

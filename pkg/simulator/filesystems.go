@@ -129,10 +129,10 @@ func (s *Simulator) listFileSystemRegions(*call) (int, any, error) {
 
 // listFileSystems answers all at once: of this list no paging is known, and no meta.
 func (s *Simulator) listFileSystems(c *call) (int, any, error) {
-	now := time.Now()
+	now, lag := time.Now(), s.listingLag(c.kind)
 	items := []any{}
 	for _, f := range sorted(s.fileSystems.All(), func(f fileSystem) int64 { return f.Seq }) {
-		if s.keeps(quirkListingLag) && now.Sub(f.Created) < s.scaled(s.cfg.Delays.ListingLag) {
+		if now.Sub(f.Created) < lag {
 			continue
 		}
 		body, err := s.showFileSystem(c.req.Context(), f)

@@ -35,6 +35,15 @@ const (
 	FaultDuplicate   = faults.Duplicate
 )
 
+// FaultAnswer is one of the two answers of a request that FaultDuplicate has delivered twice.
+type FaultAnswer = faults.Answer
+
+// The answers that a Fault can choose.
+const (
+	FaultAnswerFirst  = faults.AnswerFirst
+	FaultAnswerSecond = faults.AnswerSecond
+)
+
 // FaultActions lists them all.
 func FaultActions() []FaultAction { return slices.Clone(faults.Actions) }
 
@@ -117,7 +126,7 @@ func (n NewServer) withDefaults(plan string) NewServer {
 	return n
 }
 
-// oldHead is the head of a record that has no listing lag.
+// oldHead is the head of a record that every list shows at once; its transaction has to be Old for other reads.
 func (s *Simulator) oldHead() head {
 	h := s.newHead()
 	h.Created = h.Created.Add(-time.Hour)
@@ -151,6 +160,7 @@ func (s *Simulator) AddInstance(n NewServer) (string, error) {
 		return "", fmt.Errorf("unknown region %q", i.Region)
 	}
 	return i.ID, s.update(func(tx *store.Tx) (err error) {
+		tx.Old()
 		if i.MainIP, err = s.addressFor(tx, n.MainIP); err != nil {
 			return err
 		}
@@ -173,6 +183,7 @@ func (s *Simulator) AddBareMetal(n NewServer) (string, error) {
 		return "", fmt.Errorf("unknown region %q", m.Region)
 	}
 	return m.ID, s.update(func(tx *store.Tx) (err error) {
+		tx.Old()
 		if m.MainIP, err = s.addressFor(tx, n.MainIP); err != nil {
 			return err
 		}

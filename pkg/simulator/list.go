@@ -41,7 +41,7 @@ func list[T listed](s *Simulator, c *call, name string, rows iter.Seq2[string, T
 	if !s.keeps(quirkPageSize) {
 		page.PerPage = math.MaxInt
 	}
-	cut, meta := wire.Cut(s.visible(rowsMatching(rows, match)), page, func(h head) int64 { return h.Seq })
+	cut, meta := wire.Cut(s.visible(c.kind, rowsMatching(rows, match)), page, func(h head) int64 { return h.Seq })
 	if !s.keeps(quirkTotal) {
 		meta.Total = len(cut)
 	}
@@ -100,11 +100,8 @@ func rowsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.
 }
 
 // visible leaves out what is too new for lists. The rows come, and stay, in the order of their creation.
-func (s *Simulator) visible(rows iter.Seq2[string, head]) iter.Seq[head] {
-	now, lag := time.Now(), s.scaled(s.cfg.Delays.ListingLag)
-	if !s.keeps(quirkListingLag) {
-		lag = 0
-	}
+func (s *Simulator) visible(kind string, rows iter.Seq2[string, head]) iter.Seq[head] {
+	now, lag := time.Now(), s.listingLag(kind)
 	return func(yield func(head) bool) {
 		for id, h := range rows {
 			if now.Sub(h.Created) < lag {

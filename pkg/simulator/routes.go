@@ -15,6 +15,8 @@ type route struct {
 	open bool
 	// anyID routes take an {id} that is no UUID.
 	anyID bool
+	// kind is what the route is about, "" where nothing is ever behind; see ReadKinds.
+	kind string
 	// maxBody bounds the request's body; 0 means defaultMaxBody.
 	maxBody int64
 }
@@ -23,28 +25,30 @@ var unknownRoute = route{operation: "unknown", handle: (*Simulator).notFound, op
 
 // resource is the routes of one kind of things, under the name that people know it by.
 type resource struct {
-	name   string
+	name string
+	// kind is what ReadLags calls it; "" where every read shows the truth.
+	kind   string
 	routes []route
 }
 
 // resources are all routes there are. Each table is beside the code that answers it.
 var resources = []resource{
-	{"Account", accountRoutes},
-	{"Regions and plans", regionRoutes},
-	{"Images and applications", catalogueRoutes},
-	{"Instances", slices.Concat(instanceRoutes, instanceVPCRoutes, instancePartRoutes)},
-	{"Bare metal", metalRoutes},
-	{"Block storage", blockRoutes},
-	{"Block snapshots", snapshotRoutes},
-	{"File systems (VFS)", fileSystemRoutes},
-	{"Load balancers", slices.Concat(balancerRoutes, balancerRuleRoutes, balancerExtraRoutes)},
-	{"VPCs", vpcRoutes},
-	{"Firewall groups", firewallRoutes},
-	{"Reserved IPs", reservedIPRoutes},
-	{"SSH keys", sshKeyRoutes},
-	{"Startup scripts", scriptRoutes},
-	{"DNS", domainRoutes},
-	{"Kubernetes Engine", clusterRoutes},
+	{"Account", "", accountRoutes},
+	{"Regions and plans", "", regionRoutes},
+	{"Images and applications", "", catalogueRoutes},
+	{"Instances", "instances", slices.Concat(instanceRoutes, instanceVPCRoutes, instancePartRoutes)},
+	{"Bare metal", "bare_metals", metalRoutes},
+	{"Block storage", "blocks", blockRoutes},
+	{"Block snapshots", "block_snapshots", snapshotRoutes},
+	{"File systems (VFS)", "vfs", fileSystemRoutes},
+	{"Load balancers", "load_balancers", slices.Concat(balancerRoutes, balancerRuleRoutes, balancerExtraRoutes)},
+	{"VPCs", "vpcs", vpcRoutes},
+	{"Firewall groups", "firewall_groups", firewallRoutes},
+	{"Reserved IPs", "reserved_ips", reservedIPRoutes},
+	{"SSH keys", "ssh_keys", sshKeyRoutes},
+	{"Startup scripts", "startup_scripts", scriptRoutes},
+	{"DNS", "domains", domainRoutes},
+	{"Kubernetes Engine", "clusters", clusterRoutes},
 }
 
 // routes builds the mux over the routes of all resources.
@@ -52,6 +56,7 @@ func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, res := range resources {
 		for _, r := range res.routes {
+			r.kind = res.kind
 			mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.serve(r, w, req) })
 		}
 	}

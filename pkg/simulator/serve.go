@@ -23,6 +23,7 @@ import (
 type call struct {
 	req  *http.Request
 	body []byte
+	kind string // of the route
 }
 
 // id gives the {id} of the path.
@@ -84,7 +85,7 @@ func (s *Simulator) serve(rt route, w http.ResponseWriter, r *http.Request) {
 		}
 		var answered bool
 		work := func(on *Simulator) answer { return on.work(rt, r, body) }
-		if ans, answered = s.throughFaults(r.Context(), hits, work); !answered {
+		if ans, answered = s.throughFaults(r.Context(), rt, hits, work); !answered {
 			record()
 			reset(w)
 			return
@@ -116,7 +117,7 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 	}
 	// What the platform began it finishes, whether or not the client still waits.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
-	status, v, err := rt.handle(s, &call{req: r, body: body})
+	status, v, err := rt.handle(s, &call{req: r, body: body, kind: rt.kind})
 	if err != nil {
 		return s.failure(err)
 	}

@@ -47,6 +47,7 @@ type Simulator struct {
 	bodies   *semaphore.Weighted // bytes of large ones
 	keys     atomic.Pointer[[]string]
 	sources  atomic.Pointer[sourceList]
+	readLags atomic.Pointer[ReadLags]
 	mux      *http.ServeMux
 
 	change news // of the state
@@ -73,6 +74,7 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		return nil, err
 	}
 	s.seq.Store(s.highestSeq())
+	s.setReadLags(cfg.ReadLags)
 	s.scheduler = jobs.New(s.openJobs, s.runJob, s.scaledPause())
 	s.mux = s.routes()
 	if err := s.recoverPlanes(ctx); err != nil {

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"time"
 	"unicode/utf8"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
@@ -33,6 +34,16 @@ func newAccountTables() accountTables {
 
 		domains:  store.NewTable[domain]("domains"),
 		clusters: store.NewTable[cluster]("clusters"),
+	}
+}
+
+// at returns the tables as they were at a moment.
+func (t accountTables) at(moment time.Time) accountTables {
+	return accountTables{
+		vpcs: t.vpcs.At(moment), departures: t.departures.At(moment),
+		firewalls: t.firewalls.At(moment), reservedIPs: t.reservedIPs.At(moment),
+		sshKeys: t.sshKeys.At(moment), scripts: t.scripts.At(moment),
+		domains: t.domains.At(moment), clusters: t.clusters.At(moment),
 	}
 }
 

@@ -32,14 +32,23 @@ const (
 	HangAfter   Action = "hang-after"   // do the work and never answer
 	Truncate    Action = "truncate"     // do the work, send half of the answer, cut the connection
 	NotJSON     Action = "not-json"     // do the work, answer with Body that is no JSON: a proxy's page, by default
-	Stale       Action = "stale"        // answer reads from the state as it was when the rule was added
-	Duplicate   Action = "duplicate"    // do the work twice, as if delivered twice; the second answer goes back
+	Stale       Action = "stale"        // answer reads from the state as it was when the rule was added, or LagMS ago
+	Duplicate   Action = "duplicate"    // do the work twice, as if delivered twice; the answer that Answer names goes back
 )
 
 // Actions are all that there are.
 var Actions = []Action{
 	Status, StatusAfter, Latency, ResetBefore, ResetAfter, HoldBefore, HoldAfter, Hang, HangAfter, Truncate, NotJSON, Stale, Duplicate,
 }
+
+// Answer is one of the two answers of a request that was delivered twice.
+type Answer string
+
+// The answers.
+const (
+	AnswerFirst  Answer = "first"
+	AnswerSecond Answer = "second"
+)
 
 // Rule is one fault. Empty conditions match everything.
 type Rule struct {
@@ -68,6 +77,11 @@ type Rule struct {
 	ContentType string `json:"content_type,omitempty"`
 	// LatencyMS is the wait of the latency action; it is not scaled.
 	LatencyMS int `json:"latency_ms,omitempty"`
+	// Answer says which answer of the duplicate action the client gets; "" means AnswerSecond.
+	Answer Answer `json:"answer,omitempty"`
+	// LagMS is how far behind the reads of the stale action are; 0 means that they stay at the time when the rule was
+	// added. It is not scaled.
+	LagMS int `json:"lag_ms,omitempty"`
 
 	// Matched, Hit and Held are counted by the Set.
 	Matched int `json:"matched"`
@@ -84,8 +98,8 @@ func (r Rule) Validate() error {
 	if _, err := regexp.Compile(r.Path); err != nil {
 		errs = append(errs, fmt.Errorf("path: %w", err))
 	}
-	if r.Nth < 0 || r.Times < 0 || r.LatencyMS < 0 || r.RetryAfter < 0 {
-		errs = append(errs, errors.New("nth, times, latency_ms and retry_after must not be negative"))
+	if r.Nth < 0 || r.Times < 0 || r.LatencyMS < 0 || r.LagMS < 0 || r.RetryAfter < 0 {
+		errs = append(errs, errors.New("nth, times, latency_ms, lag_ms and retry_after must not be negative"))
 	}
 	if !(r.Probability >= 0 && r.Probability <= 1) { // NaN too
 		errs = append(errs, fmt.Errorf("probability %v is not between 0 and 1", r.Probability))
@@ -105,11 +119,26 @@ func (r Rule) validateAnswer() (errs []error) {
 	if r.Action == Latency && r.LatencyMS == 0 {
 		errs = append(errs, errors.New("latency_ms is missing"))
 	}
+	if r.Answer != "" && (r.Action != Duplicate || r.Answer != AnswerFirst && r.Answer != AnswerSecond) {
+		errs = append(errs, fmt.Errorf("answer %q: the action %s takes %s or %s, others take none", r.Answer, Duplicate, AnswerFirst, AnswerSecond))
+	}
+	if r.LagMS > 0 && r.Action != Stale {
+		errs = append(errs, fmt.Errorf("lag_ms is for the action %s, not for %s", Stale, r.Action))
+	}
+	if r.Lag() > MaxLag {
+		errs = append(errs, fmt.Errorf("lag_ms %d is above %d", r.LagMS, MaxLag.Milliseconds()))
+	}
 	return errs
 }
 
 // Latency is the wait of the latency action.
 func (r Rule) Latency() time.Duration { return time.Duration(r.LatencyMS) * time.Millisecond }
+
+// Lag is how far behind the reads of the stale action are; 0 means that they stay where they were.
+func (r Rule) Lag() time.Duration { return time.Duration(r.LagMS) * time.Millisecond }
+
+// MaxLag bounds Lag: what is overwritten has to be kept for that long.
+const MaxLag = time.Hour
 
 type entry struct {
 	rule     Rule

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -35,7 +36,8 @@ var ErrNewer = errors.New("the state was written by a newer version of the simul
 type Store struct {
 	db     *bbolt.DB // nil: in memory only
 	writer sync.Mutex
-	mu     sync.RWMutex // guards the rows of all tables
+	mu     sync.RWMutex // guards keep and the rows of all tables
+	keep   time.Duration
 	tables []Kind
 }
 
@@ -168,6 +170,7 @@ func (s *Store) Update(change func(tx *Tx) error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	tx.applied = time.Now()
 	for _, o := range tx.order {
 		o.apply()
 	}
@@ -176,9 +179,14 @@ func (s *Store) Update(change func(tx *Tx) error) error {
 
 // Tx collects the changes of one transaction.
 type Tx struct {
-	order  []op
-	staged map[string]map[string]op
+	order   []op
+	staged  map[string]map[string]op
+	old     bool
+	applied time.Time // when readers see it
 }
+
+// Old makes the transaction one of long ago for those who read by Table.At: they see its changes at once.
+func (tx *Tx) Old() { tx.old = true }
 
 type op struct {
 	bucket, id string

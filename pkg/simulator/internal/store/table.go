@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Table is one kind of records by ID. Records are values: who changes one puts a new one, and never writes into a slice
@@ -18,6 +19,11 @@ type Table[T any] struct {
 	store *Store
 	rows  map[string]*record[T]
 	order []*record[T]
+	// history is what the records were before they changed, oldest first; Store.Keep says for how long.
+	history []version[T]
+	// of is the table that this one shows as it was at moment; nil for a table with rows of its own.
+	of     *Table[T]
+	moment time.Time
 }
 
 // record is one of a table; it is replaced and never changed.
@@ -101,7 +107,7 @@ func (t *Table[T]) drop(id string) {
 func (t *Table[T]) Get(id string) (T, bool) {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
-	if r := t.rows[id]; r != nil {
+	if r := t.row(id); r != nil {
 		return r.value, true
 	}
 	var none T
@@ -123,11 +129,14 @@ func (t *Table[T]) All() iter.Seq2[string, T] {
 func (t *Table[T]) now() []*record[T] {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
-	return slices.Clone(t.order)
+	return t.inOrder()
 }
 
 // Len counts the records.
 func (t *Table[T]) Len() int {
+	if t.of != nil {
+		return len(t.now())
+	}
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
 	return len(t.rows)
@@ -176,10 +185,10 @@ func (t *Table[T]) LenIn(tx *Tx) int {
 
 // Put adds or replaces a record.
 func (t *Table[T]) Put(tx *Tx, id string, value T) {
-	tx.stage(op{bucket: t.name, id: id, value: value, apply: func() { t.put(newRecord(id, value)) }})
+	tx.stage(op{bucket: t.name, id: id, value: value, apply: func() { t.remember(tx, id); t.put(newRecord(id, value)) }})
 }
 
 // Delete removes a record; a missing one is no error.
 func (t *Table[T]) Delete(tx *Tx, id string) {
-	tx.stage(op{bucket: t.name, id: id, apply: func() { t.drop(id) }})
+	tx.stage(op{bucket: t.name, id: id, apply: func() { t.remember(tx, id); t.drop(id) }})
 }
