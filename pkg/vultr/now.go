@@ -38,24 +38,47 @@ func (s *sent) time() time.Time {
 	return s.at
 }
 
-// VolumeNow reads one volume as it is after the call, and returns the time as of which the answer holds. Many callers
-// at once share lists; a volume that a list lacks is read directly. Only IsNotFound proves that it does not exist.
-func (c *Client) VolumeNow(ctx context.Context, id string) (Volume, time.Time, error) {
+// VolumeNow reads one volume as it is after the call, or was at most maxAge before it, and returns the time as of which
+// the answer holds. Many callers at once share lists; a volume that a list lacks is read directly. Only IsNotFound
+// proves that it does not exist.
+func (c *Client) VolumeNow(ctx context.Context, id string, maxAge time.Duration) (Volume, time.Time, error) {
+	if list, ok := c.volumes.latest(maxAge); ok {
+		if v, ok := find(list, id); ok {
+			return v, list.Began, nil
+		}
+	}
 	n := c.volumeReaders.Add(1)
 	defer c.volumeReaders.Add(-1)
 	if n >= manyReaders*c.volumes.pages() {
 		// A list that fails or lacks the volume says nothing; the direct read below does.
 		if list, err := c.volumes.fresh(ctx); err == nil {
-			for _, v := range list.Items {
-				if v.ID == id {
-					return v, list.Began, nil
-				}
+			if v, ok := find(list, id); ok {
+				return v, list.Began, nil
 			}
 		}
 	}
 	s := &sent{}
 	v, err := volumes.read(context.WithValue(ctx, sentKey{}, s), c, id)
 	return v, s.time(), err
+}
+
+func find(list List[Volume], id string) (Volume, bool) {
+	for _, v := range list.Items {
+		if v.ID == id {
+			return v, true
+		}
+	}
+	return Volume{}, false
+}
+
+// latest returns the list that was read last if it is at most maxAge old. It reads none.
+func (s *shared[T]) latest(maxAge time.Duration) (List[T], bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if maxAge <= 0 || s.last == nil || time.Since(s.last.Began) > maxAge {
+		return List[T]{}, false
+	}
+	return *s.last, true
 }
 
 // pages is how many pages the list had lately, 1 before the first.

@@ -47,7 +47,10 @@ func (p *pace) rise(now time.Time) float64 {
 	p.changed = now
 	if p.pressed {
 		rise := quickRise / p.rate
-		if p.refused > 0 && p.rate >= nearRefused*p.refused {
+		switch {
+		case p.refused == 0:
+			rise = mostRise // nothing says yet that anybody else uses the address
+		case p.rate >= nearRefused*p.refused:
 			rise = min(slowRise/(p.rate*p.rate*p.rate), mostSlowRise*p.rate)
 		}
 		p.rate = min(p.rate+min(rise, mostRise), p.ceiling)

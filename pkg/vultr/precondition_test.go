@@ -115,7 +115,7 @@ func TestVolumeNow(t *testing.T) {
 		}}
 		c := net.client(t)
 		began := time.Now()
-		if v, at, err := c.VolumeNow(t.Context(), idA); err != nil || v.ID != idA || at.Before(began) {
+		if v, at, err := c.VolumeNow(t.Context(), idA, 0); err != nil || v.ID != idA || at.Before(began) {
 			t.Errorf("got %+v as of %s, %v", v, at, err)
 		}
 		if n := net.count(http.MethodGet, blocksPath); n != 0 {
@@ -130,7 +130,7 @@ func TestVolumeNow(t *testing.T) {
 				id = idB
 			}
 			go func() {
-				v, at, err := c.VolumeNow(t.Context(), id)
+				v, at, err := c.VolumeNow(t.Context(), id, 0)
 				if v.ID != id || at.Before(began) {
 					t.Errorf("asked for %s, got %+v as of %s", id, v, at)
 				}
@@ -143,7 +143,15 @@ func TestVolumeNow(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if lists, all := net.count(http.MethodGet, blocksPath), len(net.requests())-1; lists == 0 || all > manyReaders+1 {
+		before := len(net.requests())
+		if v, _, err := c.VolumeNow(t.Context(), idA, time.Minute); err != nil || v.ID != idA || len(net.requests()) != before {
+			t.Errorf("with a list at hand: %+v, %v", v, err)
+		}
+		time.Sleep(2 * time.Minute)
+		if v, _, err := c.VolumeNow(t.Context(), idA, time.Minute); err != nil || v.ID != idA || len(net.requests()) != before+1 {
+			t.Errorf("with an old list at hand: %+v, %v", v, err)
+		}
+		if lists, all := net.count(http.MethodGet, blocksPath), len(net.requests())-1; lists == 0 || all > manyReaders+2 {
 			t.Errorf("%d readers took %d requests, %d of them lists", readers, all, lists)
 		}
 	})

@@ -62,14 +62,18 @@ func TestControllerKilledInAnAttach(t *testing.T) {
 	}
 
 	second, _ := start("second")
-	looks := cloud.Count("get_block")
+	looks := cloud.Count("get_instance")
 	undone := make(chan error, 1)
 	go func() {
 		_, err := second.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: instance})
 		undone <- err
 	}()
-	for cloud.Count("get_block") == looks && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond) // until it has seen the volume free
+	for changed := cloud.Sim.Changed(); cloud.Count("get_instance") == looks; changed = cloud.Sim.Changed() {
+		select { // until it has seen the volume free and asked about the instance
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatal("the second controller does not look")
+		}
 	}
 	hold.Release()
 	if err := <-undone; err != nil {

@@ -99,6 +99,7 @@ func TestDeleteLooks(t *testing.T) {
 	v, instance := r.create("pvc-1"), r.instance("node-1")
 	r.age(v.ID, looksFor+time.Second)
 	r.byAnother(v.ID, instance, func(ctx context.Context) error { return r.api.AttachVolume(ctx, v.ID, instance) })
+	r.readList() // what was read less than a second ago would do
 	if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), instance) {
 		t.Errorf("got %v", err)
 	}
@@ -108,6 +109,7 @@ func TestDeleteLooks(t *testing.T) {
 
 	r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })
 	r.age(v.ID, looksFor+time.Second)
+	r.readList()
 	refusal := r.cloud.Fault(simulator.Fault{
 		Operation: "delete_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 2,
 	})

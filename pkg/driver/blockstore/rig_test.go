@@ -96,10 +96,26 @@ func (r *rig) named(name string) []string {
 // await waits until the simulated cloud is as wished.
 func (r *rig) await(what string, is func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) { // a look at the simulator's own state
-		if time.Now().After(deadline) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		changed := r.cloud.Sim.Changed()
+		if is() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.C:
 			r.t.Fatalf("%s did not come about", what)
 		}
+	}
+}
+
+// readList has the client read a list now, so that it has none from before.
+func (r *rig) readList() {
+	r.t.Helper()
+	if _, err := r.api.Volumes(r.t.Context(), 0); err != nil {
+		r.t.Fatal(err)
 	}
 }
 

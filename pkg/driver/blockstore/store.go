@@ -26,7 +26,7 @@ import (
 // API is what the store needs of the platform.
 type API interface {
 	Regions(ctx context.Context) ([]vultr.Region, error)
-	VolumeNow(ctx context.Context, id string) (vultr.Volume, time.Time, error)
+	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
 	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
 	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
 	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
@@ -120,9 +120,12 @@ func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
 	return d.Volume, err
 }
 
-// look reads the disk and notes what it saw. A 404 shortly after this process created it is Busy: reads may lack it.
-func (s *Store) look(ctx context.Context, id string) (disk, error) {
-	v, at, err := s.api.VolumeNow(ctx, id)
+// look reads the disk as it is now and notes what it saw. A 404 shortly after this process created it is Busy: reads
+// may lack it.
+func (s *Store) look(ctx context.Context, id string) (disk, error) { return s.read(ctx, id, 0) }
+
+func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
+	v, at, err := s.api.VolumeNow(ctx, id, maxAge)
 	if vultr.IsNotFound(err) {
 		return disk{}, s.missing(id)
 	}
@@ -144,12 +147,12 @@ func (s *Store) missing(id string) error {
 	return volume.Errorf(volume.NotFound, "volume %s does not exist", id)
 }
 
-// lookedAt returns the disk from memory if that is fresh enough for an order, else by a look.
+// lookedAt returns the disk as it was so lately that an order can be based on it.
 func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 	if d, ok := s.ledger.lately(id, looksFor); ok {
 		return d, nil
 	}
-	return s.look(ctx, id)
+	return s.read(ctx, id, looksFor)
 }
 
 // List reads all disks. maxAge says how old the answer may be.

@@ -254,23 +254,15 @@ func TestNewLeaderDoesNotRepeatACreate(t *testing.T) {
 // awaitOne waits until the account has one volume of a name, the one with the ID.
 func (r *rig) awaitOne(name, id string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // a look at the simulator's own state
+	r.await("one volume of the name", func() bool {
 		var named []string
 		for _, b := range r.cloud.Sim.View().Blocks {
 			if b.Label == name {
 				named = append(named, b.ID)
 			}
 		}
-		if len(named) == 1 {
-			if named[0] != id {
-				r.t.Fatalf("left is volume %s, the caller was told %s", named[0], id)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("the name has volumes %v", named)
-		}
-	}
+		return slices.Equal(named, []string{id})
+	})
 }
 
 func TestOneOperationPerVolume(t *testing.T) {

@@ -17,12 +17,7 @@ import (
 // awaitCall waits until more requests of an operation have ended than before.
 func (r *rig) awaitCall(operation string, before int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); r.cloud.Count(operation) <= before; {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("no %s came", operation)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	r.await("a "+operation, func() bool { return r.cloud.Count(operation) > before })
 }
 
 // TestUnpublishAfterAKilledAttach: one controller is killed with an attach on its way, which nothing shows yet, and
@@ -51,13 +46,13 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 			if err := <-died; err == nil {
 				t.Fatal("the cut-off publish succeeded")
 			}
-			looks := cloud.Count("get_block")
+			looks := cloud.Count("get_instance")
 			detached := make(chan error, 1)
 			go func() {
 				_, err := second.ControllerUnpublishVolume(t.Context(), &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
 				detached <- err
 			}()
-			second.awaitCall("get_block", looks) // it has seen that nothing is attached
+			second.awaitCall("get_instance", looks) // it has seen that nothing is attached
 			hold.Release()
 			if err := <-detached; err != nil {
 				t.Fatal(err)
@@ -121,13 +116,13 @@ func TestWaitForALateAttachHoldsUpNobody(t *testing.T) {
 	free, other, node := r.create("pvc-1").GetVolumeId(), r.create("pvc-2").GetVolumeId(), r.instance("node-1")
 	r.restart(24 * time.Hour)
 	ctx, giveUp := context.WithCancel(t.Context())
-	looks := r.cloud.Count("get_block")
+	looks := r.cloud.Count("get_instance")
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: free, NodeId: node})
 		waiting <- err
 	}()
-	r.awaitCall("get_block", looks)
+	r.awaitCall("get_instance", looks) // it has seen that nothing is attached
 	short, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := r.ControllerPublishVolume(short, publishRequest(other, node)); err != nil {

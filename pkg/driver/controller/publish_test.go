@@ -168,16 +168,16 @@ func TestUnpublishHidesNoError(t *testing.T) {
 	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 	r.publish(v, node)
 	for _, f := range []simulator.Fault{
-		{Operation: "get_block", Action: simulator.FaultStatus, Status: http.StatusInternalServerError},
+		{Method: http.MethodGet, Action: simulator.FaultStatus, Status: http.StatusInternalServerError},
 		{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Unable to detach block storage","status":400}`},
 	} {
-		r.restart(attachWindow) // it knows nothing, so it has to look
+		fresh := newRigOn(t, r.cloud, r.cloud.Key) // it knows nothing, so it has to look
 		id := r.cloud.Fault(f)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+		_, err := fresh.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
 		cancel()
-		if err == nil {
-			t.Errorf("%s failed and the answer is success", f.Operation)
+		if err == nil || r.attachedTo(v) != node {
+			t.Errorf("%s%s failed and the answer is success", f.Method, f.Operation)
 		}
 		r.cloud.Sim.RemoveFault(id)
 	}

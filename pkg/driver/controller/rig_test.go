@@ -68,6 +68,24 @@ func (r *rig) restart(window time.Duration) {
 	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region)
 }
 
+// await waits until the simulated cloud is as wished.
+func (r *rig) await(what string, is func() bool) {
+	r.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		changed := r.cloud.Sim.Changed()
+		if is() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			r.t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
 func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
 	return &csi.VolumeCapability{
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
@@ -115,13 +133,15 @@ func (r *rig) unpublish(id, node string) error {
 	return err
 }
 
+// attachedTo is where the volume is in truth.
 func (r *rig) attachedTo(id string) string {
 	r.t.Helper()
-	v, err := r.api.Volume(r.t.Context(), id)
-	if err != nil {
-		r.t.Fatal(err)
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.ID == id {
+			return b.AttachedTo
+		}
 	}
-	return v.AttachedTo
+	return "nowhere: it does not exist"
 }
 
 // calls tells how many API calls were made by now, failed ones included.

@@ -1,0 +1,200 @@
+package life
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
+)
+
+const (
+	// ceiling is the rate in calls per second that the driver allows itself at most.
+	ceiling = 20
+	// sidecarTimeout and sidecarRetry are those of the manifests.
+	sidecarTimeout = 120 * time.Second
+	sidecarRetry   = time.Second
+)
+
+// BenchmarkFleet lives the lives of many volumes at once, as far as the controller is concerned, at the platform's real
+// pace and under its rate limit. It reports the API calls for one life and the time over what the driver's own ceiling
+// of calls takes for as many.
+func BenchmarkFleet(b *testing.B) {
+	for _, n := range []struct{ volumes, instances int }{{200, 20}} {
+		b.Run(fmt.Sprintf("%d-volumes-on-%d-instances", n.volumes, n.instances), func(b *testing.B) { benchmarkFleet(b, n.volumes, n.instances) })
+	}
+}
+
+func benchmarkFleet(b *testing.B, volumes, instances int) {
+	cloud := simtest.Start(b, simtest.Options{Config: simulator.Config{TimeScale: 1, RateLimit: 30}})
+	var nodes []string
+	for i := range instances {
+		nodes = append(nodes, cloud.AddInstance(simulator.NewServer{Label: fmt.Sprintf("worker-%d", i), Region: region}))
+	}
+	controller := startController(b, cloud)
+	calls, took := 0, time.Duration(0)
+	for b.Loop() {
+		before, began := callsOf(cloud), time.Now()
+		var all sync.WaitGroup
+		for i := range volumes {
+			all.Go(func() { liveInFleet(b, controller, fmt.Sprintf("pvc-%d-%d", b.N, i), nodes[i%len(nodes)]) })
+		}
+		all.Wait()
+		took += time.Since(began)
+		calls += callsOf(cloud) - before
+		if left := cloud.Sim.View().Blocks; len(left) > 0 {
+			b.Fatalf("%d volumes are left in the account", len(left))
+		}
+	}
+	b.ReportMetric(float64(calls)/float64(volumes*b.N), "calls/life")
+	b.ReportMetric(took.Seconds()/(float64(calls)/ceiling), "s/ceiling-s")
+	b.Logf("calls by operation: %v", cloud.Sim.Counters())
+}
+
+// callsOf counts the API calls so far, refused ones included.
+func callsOf(cloud *simtest.Cloud) (n int) {
+	for _, c := range cloud.Sim.Counters() {
+		n += c.Total
+	}
+	return n
+}
+
+func startController(b *testing.B, cloud *simtest.Cloud) csi.ControllerClient {
+	b.Helper()
+	client, _ := startControllerProcess(b, cloud)
+	return client
+}
+
+func startControllerProcess(b *testing.B, cloud *simtest.Cloud) (csi.ControllerClient, *csiprocess.Process) {
+	b.Helper()
+	dir := b.TempDir()
+	binary, err := csiprocess.Build(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := csiprocess.Driver{Binary: binary, Socket: filepath.Join(dir, "controller.sock"), Env: []string{"VULTR_API_KEY=" + cloud.Key}, Args: []string{
+		"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + cloud.URL, "--region=" + region,
+	}}
+	p := csiprocess.Start(b, d)
+	return csi.NewControllerClient(csiprocess.Dial(b, d.Socket)), p
+}
+
+// liveInFleet calls the controller as the sidecars do for one volume.
+func liveInFleet(b *testing.B, c csi.ControllerClient, name, node string) {
+	capability := writer("ext4")
+	created, err := asSidecar(b.Context(), c.CreateVolume, &csi.CreateVolumeRequest{
+		Name: name, VolumeCapabilities: []*csi.VolumeCapability{capability}, CapacityRange: &csi.CapacityRange{RequiredBytes: 10 * gib},
+		AccessibilityRequirements: &csi.TopologyRequirement{Requisite: []*csi.Topology{{Segments: topology.Segments(region)}}},
+	})
+	id := created.GetVolume().GetVolumeId()
+	if err == nil {
+		_, err = asSidecar(b.Context(), c.ControllerPublishVolume, &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: capability})
+	}
+	if err == nil {
+		_, err = asSidecar(b.Context(), c.ControllerUnpublishVolume, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: node})
+	}
+	if err == nil {
+		_, err = asSidecar(b.Context(), c.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
+	}
+	if err != nil {
+		b.Errorf("%s: %v", name, err)
+	}
+}
+
+// asSidecar repeats a call as long as a sidecar would.
+func asSidecar[Q, A any](ctx context.Context, call func(context.Context, Q, ...grpc.CallOption) (A, error), req Q) (A, error) {
+	for {
+		timed, cancel := context.WithTimeout(ctx, sidecarTimeout)
+		answer, err := call(timed, req)
+		cancel()
+		switch status.Code(err) {
+		case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.ResourceExhausted:
+		default:
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-time.After(sidecarRetry):
+		}
+	}
+}
+
+// BenchmarkMemory reports the resident memory of the processes: a controller that has listed many volumes, and a node
+// plugin with nothing to do.
+func BenchmarkMemory(b *testing.B) {
+	const volumes = 5000
+	b.Run(fmt.Sprintf("controller-%d-volumes", volumes), func(b *testing.B) {
+		cloud := simtest.Start(b, simtest.Options{})
+		fill(b, cloud, volumes)
+		controller, process := startControllerProcess(b, cloud)
+		for b.Loop() {
+			resp, err := controller.ListVolumes(b.Context(), &csi.ListVolumesRequest{})
+			if err != nil || len(resp.GetEntries()) != volumes {
+				b.Fatalf("%d volumes are listed, %v", len(resp.GetEntries()), err)
+			}
+		}
+		b.ReportMetric(residentMB(b, process.PID()), "MB")
+	})
+	b.Run("node-idle", func(b *testing.B) {
+		if os.Geteuid() != 0 {
+			b.Skip("the node plugin needs root")
+		}
+		r := newRig(b)
+		for b.Loop() {
+			if _, err := r.node.NodeGetInfo(b.Context(), &csi.NodeGetInfoRequest{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(residentMB(b, r.nodePID), "MB")
+	})
+}
+
+// fill makes volumes in the account.
+func fill(b *testing.B, cloud *simtest.Cloud, volumes int) {
+	b.Helper()
+	api, err := vultr.New(vultr.Config{BaseURL: cloud.URL, Key: cloud.Key, StartRate: 1e6, MaxRate: 1e6})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range volumes {
+		if _, err := api.CreateVolume(b.Context(), vultr.VolumeRequest{Label: fmt.Sprintf("pvc-%d", i), Region: region, SizeGB: 10, Type: vultr.HighPerf}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// residentMB reads how much memory a process has resident.
+func residentMB(b *testing.B, pid int) float64 {
+	b.Helper()
+	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kb) / 1024
+		}
+	}
+	b.Fatal("the process has no VmRSS")
+	return 0
+}
