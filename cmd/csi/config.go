@@ -60,7 +60,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
 	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
-	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (runs Probe) and /metrics; \"\" is off")
+	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
 	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node; \"\" asks the metadata service")
@@ -88,7 +88,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 		return c, err
 	}
 	if f.NArg() > 0 {
-		return c, fmt.Errorf("%q is no flag", f.Arg(0))
+		return c, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
 	}
 	return c, nil
 }

@@ -61,7 +61,7 @@ func (s *selfSource) wait(ctx context.Context) error {
 	}
 }
 
-// get tells which instance this is.
+// get returns which instance this is.
 func (s *selfSource) get(context.Context) (node.Self, error) {
 	select {
 	case <-s.known:
