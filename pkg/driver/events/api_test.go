@@ -25,6 +25,8 @@ type apiserver struct {
 	dir    string // of the account
 	status int    // 0 means 201
 	body   string
+	// location is where a redirect leads.
+	location string
 
 	mu     sync.Mutex
 	events []corev1.Event
@@ -51,6 +53,9 @@ func newAPIServer(t *testing.T) *apiserver {
 		}
 		a.events = append(a.events, e)
 		a.tokens = append(a.tokens, r.Header.Get("Authorization"))
+		if a.location != "" {
+			w.Header().Set("Location", a.location)
+		}
 		if a.status != 0 {
 			w.WriteHeader(a.status)
 		} else {
@@ -162,7 +167,6 @@ func TestWriteRefused(t *testing.T) {
 		{http.StatusForbidden, true, true},
 		{http.StatusNotFound, true, true}, // the namespace is gone
 		{http.StatusUnprocessableEntity, true, true},
-		{http.StatusFound, true, true}, // the token must not follow it
 		{http.StatusUnauthorized, true, false},
 		{http.StatusTooManyRequests, true, false},
 		{http.StatusInternalServerError, true, false},
@@ -208,6 +212,15 @@ MAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgTwi1LdF0PqbwgjrSMKrOJTxEgpLQiHwe
 9dAnD4qXHVACIEjYh77uNyJV0gIRNnWPubNKG1jn0FkG00avKIvexqsT
 -----END CERTIFICATE-----
 `
+
+// TestWriteFollowsNoRedirect: the token is for the apiserver alone.
+func TestWriteFollowsNoRedirect(t *testing.T) {
+	a := newAPIServer(t)
+	a.status, a.location = http.StatusTemporaryRedirect, "/api/v1/namespaces/shop/events"
+	if err := a.api(t).Write(t.Context(), aWarning()); !errors.Is(err, errRefused) || len(a.events) != 1 {
+		t.Errorf("got %v after %d requests", err, len(a.events))
+	}
+}
 
 func TestInCluster(t *testing.T) {
 	dir := t.TempDir()
