@@ -43,6 +43,7 @@ type Config struct {
 
 	MetadataURL             string
 	NodeID                  string
+	ReportOfficialRegion    bool
 	DeviceDir               string
 	SysfsBlockDir           string
 	StateDir                string
@@ -71,6 +72,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
 	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID; \"\" asks the metadata service")
+	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
 	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
 	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")

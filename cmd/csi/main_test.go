@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -189,6 +190,42 @@ func TestNodeProgram(t *testing.T) {
 	}
 	for _, request := range cloud.Requests() {
 		t.Errorf("a node called the API: %+v", request)
+	}
+}
+
+// TestOfficialRegion: a node reports the official driver's topology key when told to, as the metadata service spells
+// it, also when the region itself is named by a flag.
+func TestOfficialRegion(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a node plugin refuses to run without it")
+	}
+	cloud := simtest.Start(t, simtest.Options{})
+	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
+	for _, c := range []struct {
+		flags []string
+		want  map[string]string
+	}{
+		{nil, map[string]string{"topology.block.csi.vultr.com/region": "ewr"}},
+		{[]string{"--report-official-region"}, map[string]string{"topology.block.csi.vultr.com/region": "ewr", "region": "EWR"}},
+		{
+			[]string{"--report-official-region", "--region=ewr", "--node-id=" + instance},
+			map[string]string{"topology.block.csi.vultr.com/region": "ewr", "region": "EWR"},
+		},
+	} {
+		dir := t.TempDir()
+		cmd, out := program(t, nil, append(c.flags, "--mode=node", "--endpoint="+filepath.Join(dir, "csi.sock"), "--http-endpoint=",
+			"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
+			"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir)...)
+		kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
+		// It shows itself to the kubelet when it knows who it is.
+		if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := csi.NewNodeClient(dial(t, filepath.Join(dir, "csi.sock"))).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+		if got := info.GetAccessibleTopology().GetSegments(); err != nil || !maps.Equal(got, c.want) {
+			t.Errorf("with %v: %v, %v", c.flags, got, err)
+		}
+		end(t, cmd, out)
 	}
 }
 
