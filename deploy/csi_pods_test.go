@@ -211,7 +211,9 @@ func TestCSINodeContainer(t *testing.T) {
 			"--device-dir=$(DEVICE_DIR)", "--sysfs-block-dir=$(SYSFS_BLOCK_DIR)", "--http-endpoint=127.0.0.1:9808", "--v=2",
 		},
 		Env: []corev1.EnvVar{
-			{Name: "KUBELET_ROOT", Value: "/var/lib/kubelet"}, {Name: "DEVICE_DIR", Value: "/dev"}, {Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
+			{Name: "KUBELET_ROOT", Value: "/var/lib/kubelet"},
+			{Name: "DEVICE_DIR", Value: "/dev"},
+			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 		},
 		Ports:          []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
 		LivenessProbe:  liveness("127.0.0.1"),
@@ -222,8 +224,10 @@ func TestCSINodeContainer(t *testing.T) {
 		},
 		TerminationMessagePath: "/termination-log",
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: "plugin", MountPath: "/csi"}, {Name: "registration", MountPath: "/registration"},
-			{Name: "kubelet", MountPath: "/var/lib/kubelet", MountPropagation: &both}, {Name: "devices", MountPath: "/dev"},
+			{Name: "plugin", MountPath: "/csi"},
+			{Name: "registration", MountPath: "/registration"},
+			{Name: "kubelet", MountPath: "/var/lib/kubelet", MountPropagation: &both},
+			{Name: "devices", MountPath: "/dev"},
 		},
 	}, got)
 }

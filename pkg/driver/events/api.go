@@ -37,8 +37,9 @@ const (
 
 // API writes Events to the apiserver of the cluster that the process runs in.
 //
-// It is not client-go on purpose: one POST of one small object is all that is needed, and client-go with the types it
-// registers would add as much memory to every process, the node plugins included, as the driver has.
+// It is not client-go on purpose: one POST of one small object is all that is needed, and the program is one binary for
+// controller and node. Linking a clientset takes a node plugin that never uses it from 15 to 26 MB, rest and core/v1
+// alone to 18 MB; this costs nothing that can be measured.
 type API struct {
 	host      string
 	dir       string
@@ -85,8 +86,7 @@ func (a *API) Write(ctx context.Context, w Warning) error {
 	if err != nil {
 		return fmt.Errorf("writing an Event: %w", err)
 	}
-	defer resp.Body.Close()
-	return judge(resp)
+	return errors.Join(judge(resp), resp.Body.Close())
 }
 
 // account reads the account anew: token and certificate are replaced while the process runs. Events are rare, so
