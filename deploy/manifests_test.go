@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -219,6 +220,24 @@ func TestAFailoverOutlastsTheSettleTime(t *testing.T) {
 				t.Errorf("%s gives its lease back at once: %s", name, arg)
 			}
 		}
+	}
+}
+
+// TestTheFailoverIsExplained: whoever changes the figures finds the reason beside them.
+func TestTheFailoverIsExplained(t *testing.T) {
+	controller := named[*appsv1.Deployment](t, load(t, csiDir), "csi-vultr-controller")
+	c := container(t, &controller.Spec.Template.Spec, "csi-provisioner")
+	lease := duration(t, flagValue(t, c, "leader-election-lease-duration"))
+	renew := duration(t, flagValue(t, c, "leader-election-renew-deadline"))
+	content, err := os.ReadFile(csiDir + "/controller.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(strings.ReplaceAll(string(content), "#", " ")), " ")
+	want := fmt.Sprintf("not up for %d s after its holder has given up (%d s less %d s)",
+		int((lease - renew).Seconds()), int(lease.Seconds()), int(renew.Seconds()))
+	if !strings.Contains(text, want) {
+		t.Errorf("the head of controller.yaml does not say %q", want)
 	}
 }
 

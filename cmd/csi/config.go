@@ -43,6 +43,7 @@ type Config struct {
 
 	MetadataURL             string
 	NodeID                  string
+	ReportOfficialRegion    bool
 	DeviceDir               string
 	SysfsBlockDir           string
 	StateDir                string
@@ -60,7 +61,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
 	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
-	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (runs Probe) and /metrics; \"\" is off")
+	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
 	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node; \"\" asks the metadata service")
@@ -71,6 +72,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
 	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID; \"\" asks the metadata service")
+	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
 	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
 	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
@@ -88,7 +90,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 		return c, err
 	}
 	if f.NArg() > 0 {
-		return c, fmt.Errorf("%q is no flag", f.Arg(0))
+		return c, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
 	}
 	return c, nil
 }

@@ -17,7 +17,7 @@ import (
 
 func main() { os.Exit(start(os.Args[1:], os.Getenv)) }
 
-// start reads, validates and runs, and gives the exit code. Every fault is one line.
+// start reads, validates and runs, and returns the exit code. Every fault is one line.
 func start(args []string, getenv func(string) string) int {
 	cfg, err := Read(args, getenv)
 	if errors.Is(err, pflag.ErrHelp) {

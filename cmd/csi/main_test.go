@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program starts the program and gives it with what it writes to standard error.
+// program starts the program and returns it with what it writes.
 func program(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -112,7 +115,7 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 }
 
-// eventually waits until the check passes.
+// eventually asks a process until it answers as wanted: from outside nothing else shows that it got there.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -151,10 +154,9 @@ func TestNodeProgram(t *testing.T) {
 		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
 		"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
 	kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
-	eventually(t, "the registration", func() error {
-		_, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{})
-		return err
-	})
+	if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
+	}
 	conn := dial(t, socket)
 	info, err := csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 	if err != nil || info.GetNodeId() != instance || info.GetMaxVolumesPerNode() != 11 {
@@ -164,15 +166,19 @@ func TestNodeProgram(t *testing.T) {
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("a node answers for a controller: %v", err)
 	}
-	if code := healthz(t, health); code != http.StatusOK {
-		t.Errorf("healthz is %d", code)
+	expect(t, health, "/healthz", http.StatusOK, "ok")
+	expect(t, health, "/readyz", http.StatusServiceUnavailable, "not registered")
+	tell := func(s *registerapi.RegistrationStatus) {
+		t.Helper()
+		if _, err := kubelet.NotifyRegistrationStatus(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := kubelet.NotifyRegistrationStatus(t.Context(), &registerapi.RegistrationStatus{Error: "refused"}); err != nil {
-		t.Fatal(err)
-	}
-	if code := healthz(t, health); code != http.StatusServiceUnavailable {
-		t.Errorf("healthz of a node that the kubelet refused is %d", code)
-	}
+	tell(&registerapi.RegistrationStatus{Error: "label collision"})
+	expect(t, health, "/healthz", http.StatusOK, "ok")
+	expect(t, health, "/readyz", http.StatusServiceUnavailable, "label collision")
+	tell(&registerapi.RegistrationStatus{PluginRegistered: true})
+	expect(t, health, "/readyz", http.StatusOK, "ok")
 	end(t, cmd, out)
 	for line := range strings.Lines(out.String()) {
 		if !strings.HasPrefix(line, "{") {
@@ -187,25 +193,98 @@ func TestNodeProgram(t *testing.T) {
 	}
 }
 
-// TestControllerProgram: a key that is refused makes it unhealthy, one that is replaced in the file heals it.
-func TestControllerProgram(t *testing.T) {
+// TestOfficialRegion: a node reports the official driver's topology key when told to, as the metadata service spells
+// it, also when the region itself is named by a flag.
+func TestOfficialRegion(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a node plugin refuses to run without it")
+	}
 	cloud := simtest.Start(t, simtest.Options{})
+	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
+	for _, c := range []struct {
+		flags []string
+		want  map[string]string
+	}{
+		{nil, map[string]string{"topology.block.csi.vultr.com/region": "ewr"}},
+		{[]string{"--report-official-region"}, map[string]string{"topology.block.csi.vultr.com/region": "ewr", "region": "EWR"}},
+		{
+			[]string{"--report-official-region", "--region=ewr", "--node-id=" + instance},
+			map[string]string{"topology.block.csi.vultr.com/region": "ewr", "region": "EWR"},
+		},
+	} {
+		dir := t.TempDir()
+		cmd, out := program(t, nil, append(c.flags, "--mode=node", "--endpoint="+filepath.Join(dir, "csi.sock"), "--http-endpoint=",
+			"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
+			"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir)...)
+		kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
+		// It shows itself to the kubelet when it knows who it is.
+		if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := csi.NewNodeClient(dial(t, filepath.Join(dir, "csi.sock"))).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+		if got := info.GetAccessibleTopology().GetSegments(); err != nil || !maps.Equal(got, c.want) {
+			t.Errorf("with %v: %v, %v", c.flags, got, err)
+		}
+		end(t, cmd, out)
+	}
+}
+
+// TestDeletedSockets: with a socket's file gone nobody gets in any more, and a restart is what heals that.
+func TestDeletedSockets(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a node plugin refuses to run without it")
+	}
+	cloud := simtest.Start(t, simtest.Options{})
+	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
+	for _, name := range []string{"csi.sock", "block.csi.vultr.com-reg.sock"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			health := freePort(t)
+			cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+filepath.Join(dir, "csi.sock"), "--http-endpoint="+health,
+				"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
+				"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir)
+			kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
+			if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, health, "/healthz", http.StatusOK, "ok")
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, health, "/healthz", http.StatusServiceUnavailable, name)
+			end(t, cmd, out)
+		})
+	}
+}
+
+// controllerProgram starts a controller with the key in a file, and waits until it serves.
+func controllerProgram(t *testing.T, cloud *simtest.Cloud, key string) (cmd *exec.Cmd, out *bytes.Buffer, conn *grpc.ClientConn, health, keyFile string) {
+	t.Helper()
 	dir := t.TempDir()
-	socket, health, key := filepath.Join(dir, "csi.sock"), freePort(t), filepath.Join(dir, "key")
-	if err := os.WriteFile(key, []byte(cloud.Key+"\n"), 0o600); err != nil {
+	socket := filepath.Join(dir, "csi.sock")
+	health, keyFile = freePort(t), filepath.Join(dir, "key")
+	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd, out := program(t, nil, "--mode=controller", "--endpoint=unix://"+socket, "--http-endpoint="+health,
-		"--api-key-file="+key, "--api-url="+cloud.URL, "--region=ewr", "--v=5")
-	client := csi.NewControllerClient(dial(t, socket))
-	eventually(t, "the first answer", func() error {
-		_, err := client.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
-		return err
-	})
-	if code := healthz(t, health); code != http.StatusOK {
-		t.Errorf("healthz is %d", code)
+	cmd, out = program(t, nil, "--mode=controller", "--endpoint=unix://"+socket, "--http-endpoint="+health,
+		"--api-key-file="+keyFile, "--api-url="+cloud.URL, "--region=ewr", "--v=5")
+	conn = dial(t, socket)
+	if _, err := csi.NewIdentityClient(conn).GetPluginInfo(t.Context(), &csi.GetPluginInfoRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
 	}
-	_, err := csi.NewNodeClient(dial(t, socket)).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	return cmd, out, conn, health, keyFile
+}
+
+func TestControllerProgram(t *testing.T) {
+	cloud := simtest.Start(t, simtest.Options{})
+	cmd, out, conn, health, _ := controllerProgram(t, cloud, cloud.Key)
+	if _, err := csi.NewControllerClient(conn).ListVolumes(t.Context(), &csi.ListVolumesRequest{}); err != nil {
+		t.Error(err)
+	}
+	expect(t, health, "/healthz", http.StatusOK, "ok")
+	expect(t, health, "/readyz", http.StatusOK, "ok")
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 1\n")
+	_, err := csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("a controller answers for a node: %v", err)
 	}
@@ -213,6 +292,50 @@ func TestControllerProgram(t *testing.T) {
 	if strings.Contains(out.String(), cloud.Key) {
 		t.Error("the key is in the log")
 	}
+}
+
+// TestARefusedKeyIsNotReadyUntilItIsReplaced: no restart is asked for, and none is needed.
+func TestARefusedKeyIsNotReadyUntilItIsReplaced(t *testing.T) {
+	cloud := simtest.Start(t, simtest.Options{})
+	cmd, out, conn, health, keyFile := controllerProgram(t, cloud, "AWRONGKEY0123456789AWRONGKEY012345678")
+	expect(t, health, "/readyz", http.StatusServiceUnavailable, "refuses the API key")
+	expect(t, health, "/healthz", http.StatusOK, "ok")
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 0\n")
+	probe, err := csi.NewIdentityClient(conn).Probe(t.Context(), &csi.ProbeRequest{})
+	if err != nil || probe.GetReady().GetValue() {
+		t.Errorf("Probe answers %v, %v", probe, err)
+	}
+	// As the kubelet does: a whole new file takes the place of the old one.
+	if err := os.WriteFile(keyFile+".new", []byte(cloud.Key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(keyFile+".new", keyFile); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ready", func() error {
+		if code, text := get(t, health, "/readyz"); code != http.StatusOK {
+			return errors.New(text)
+		}
+		return nil
+	})
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 1\n")
+	end(t, cmd, out) // the process that was started at first: it never ended in between
+	if strings.Contains(out.String(), "KEY0123456789") {
+		t.Error("a key is in the log")
+	}
+}
+
+// TestAMissingRightIsReady: who may not read the account may still create volumes.
+func TestAMissingRightIsReady(t *testing.T) {
+	cloud := simtest.Start(t, simtest.Options{})
+	cloud.Fault(simulator.Fault{Operation: "get_account", Action: "status", Status: http.StatusForbidden, Body: `{"error":"Forbidden","status":403}`})
+	cmd, out, conn, health, _ := controllerProgram(t, cloud, cloud.Key)
+	expect(t, health, "/readyz", http.StatusOK, "ok")
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 1\n")
+	if _, err := csi.NewControllerClient(conn).ListVolumes(t.Context(), &csi.ListVolumesRequest{}); err != nil {
+		t.Error(err)
+	}
+	end(t, cmd, out)
 }
 
 func end(t *testing.T, cmd *exec.Cmd, out *bytes.Buffer) {
@@ -235,11 +358,19 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func healthz(t *testing.T, addr string) int {
+// expect asks the process and compares what it answers.
+func expect(t *testing.T, addr, path string, code int, text string) {
+	t.Helper()
+	if gotCode, got := get(t, addr, path); gotCode != code || !strings.Contains(got, text) {
+		t.Errorf("%s answers %d, %s; want %d and %q", path, gotCode, got, code, text)
+	}
+}
+
+func get(t *testing.T, addr, path string) (code int, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,5 +379,9 @@ func healthz(t *testing.T, addr string) int {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
 }

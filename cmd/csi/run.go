@@ -20,6 +20,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
@@ -53,8 +54,10 @@ type process struct {
 	registry *prometheus.Registry
 	self     *selfSource
 	services server.Services
-	checks   []identity.Check
+	identity *identity.Service
+	checks   []identity.Check // of readiness
 	register *registration.Service
+	warner   *events.Recorder // nil without a controller
 }
 
 // Run runs until the context ends or something fails.
@@ -72,13 +75,15 @@ func Run(ctx context.Context, cfg Config) error {
 		if err := p.addController(); err != nil {
 			return err
 		}
+		group.Go(func() error { return p.warner.Run(ctx) })
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
 			return err
 		}
 	}
-	p.services.Identity = identity.New(version.Get().Version, func(ctx context.Context) error { return p.check(ctx) })
+	p.identity = identity.New(version.Get().Version, p.check)
+	p.services.Identity = p.identity
 	if err := p.listen(ctx, group); err != nil {
 		return err
 	}
@@ -110,12 +115,25 @@ func (p *process) addController() error {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
 	disks := blockstore.New(api, blockstore.Options{AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), Registerer: p.registry})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
-	p.services.Controller = controller.New(volumes, p.self.region)
-	p.checks = append(p.checks, identity.NewAPICheck(api).Check)
+	p.warner = newWarner()
+	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
+	key := identity.NewAPICheck(api)
+	p.registry.MustRegister(key)
+	p.checks = append(p.checks, key.Check)
 	return nil
 }
 
-// keyFile gives the file of the key, "" when there is none and the environment has the key.
+// newWarner returns what writes Events to the cluster that the process runs in, or only logs outside of one.
+func newWarner() *events.Recorder {
+	api, err := events.InCluster(os.Getenv, identity.DriverName)
+	if err != nil {
+		klog.Background().Info("Warnings to users are only logged, not written as Events", "reason", err.Error())
+		return events.NewRecorder(nil)
+	}
+	return events.NewRecorder(api)
+}
+
+// keyFile returns the file of the key, "" when there is none and the environment has the key.
 func (p *process) keyFile() string {
 	if _, err := os.Stat(p.cfg.APIKeyFile); err != nil && p.cfg.APIKey != "" {
 		return ""
@@ -166,18 +184,33 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry)})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if health != nil {
-		prober, err := server.NewProber(socket)
-		if err != nil {
-			return errors.Join(err, health.Close())
-		}
-		group.Go(func() error {
-			return errors.Join(server.ServeHTTP(ctx, health, server.Handler(prober.Probe, p.registry)), prober.Close())
-		})
+		h := server.Handler(
+			func(ctx context.Context) error { return p.alive(ctx, socket) },
+			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry)
+		group.Go(func() error { return server.ServeHTTP(ctx, health, h) })
 	}
 	if p.register != nil {
 		group.Go(func() error { return p.registerWithKubelet(ctx) })
 	}
 	return nil
+}
+
+// alive reports what a restart would heal: that nobody reaches this process by its sockets any more.
+func (p *process) alive(ctx context.Context, socket string) error {
+	err := server.Alive(ctx, socket)
+	if p.register != nil {
+		err = errors.Join(err, p.register.Alive(ctx))
+	}
+	return err
+}
+
+// ready reports what Probe answers its callers, and why.
+func (p *process) ready(ctx context.Context, socket string) error {
+	err := server.Ready(ctx, socket)
+	if errors.Is(err, server.ErrNotReady) {
+		return fmt.Errorf("%w: %s", err, p.identity.Fault())
+	}
+	return err
 }
 
 func closeIf(l net.Listener) error {

@@ -20,6 +20,8 @@ type selfSource struct {
 	metadata *vultr.Metadata
 	self     node.Self
 	needNode bool
+	// official is set to report the official driver's topology key, whose spelling only the metadata service knows.
+	official bool
 	known    chan struct{} // closed when self is complete
 }
 
@@ -28,13 +30,14 @@ func newSelfSource(cfg Config) *selfSource {
 		metadata: vultr.NewMetadata(cfg.MetadataURL),
 		self:     node.Self{ID: strings.ToLower(cfg.NodeID), Region: strings.ToLower(cfg.Region)},
 		needNode: cfg.node(),
+		official: cfg.node() && cfg.ReportOfficialRegion,
 		known:    make(chan struct{}),
 	}
 }
 
 // run asks the metadata service for what flags do not say, until it answers or the context ends.
 func (s *selfSource) run(ctx context.Context) error {
-	if s.self.Region == "" || (s.needNode && s.self.ID == "") {
+	if s.self.Region == "" || (s.needNode && s.self.ID == "") || s.official {
 		answer, err := s.metadata.Get(ctx)
 		if err != nil {
 			return nil //nolint:nilerr // the context ended, which is no fault
@@ -44,6 +47,9 @@ func (s *selfSource) run(ctx context.Context) error {
 		}
 		if s.self.ID == "" {
 			s.self.ID = answer.InstanceID
+		}
+		if s.official {
+			s.self.OfficialRegion = answer.RegionCode
 		}
 	}
 	klog.FromContext(ctx).Info("Running on", "instanceID", s.self.ID, "region", s.self.Region)
@@ -61,7 +67,7 @@ func (s *selfSource) wait(ctx context.Context) error {
 	}
 }
 
-// get tells which instance this is.
+// get returns which instance this is.
 func (s *selfSource) get(context.Context) (node.Self, error) {
 	select {
 	case <-s.known:

@@ -79,6 +79,26 @@ func IsUnauthorized(err error) bool {
 	return hasStatus(err, http.StatusUnauthorized, http.StatusForbidden)
 }
 
+// IsKeyRefused reports whether the API does not accept the key (401): a wrong one, or one whose access list lacks the
+// address that the call came from. A key that lacks one permission (403) is accepted, and so is one that something in
+// between never let through to the API.
+func IsKeyRefused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == http.StatusUnauthorized && !e.foreign
+}
+
+// IsAddressRefused reports whether the key's access list lacks the address that the call came from
+// ("Unauthorized IP address: 203.0.113.9", several public reports of 2025 and 2026). It implies IsKeyRefused.
+func IsAddressRefused(err error) bool {
+	return IsKeyRefused(err) && says(err, "unauthorized ip address")
+}
+
+// IsForbidden reports whether the API accepted the key but not for this call (403): its owner lacks the right.
+func IsForbidden(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == http.StatusForbidden && !e.foreign
+}
+
 // IsInvalid tells that the API refused the request's content; repeating it unchanged is of no use.
 func IsInvalid(err error) bool {
 	return hasStatus(err, http.StatusBadRequest, http.StatusUnprocessableEntity)
@@ -113,7 +133,9 @@ func IsInUse(err error) bool {
 
 // IsLimit reports whether the API refused the call because something has reached its number. The text for volumes of an
 // instance is unknown; that for instances of an account speaks of the "maximum number" (terraform-provider-vultr).
-func IsLimit(err error) bool { return says(err, "maximum number") || says(err, "limit") && !IsRateLimited(err) }
+func IsLimit(err error) bool {
+	return says(err, "maximum number") || says(err, "limit") && !IsRateLimited(err)
+}
 
 // IsDuplicateRule tells that a firewall group has the rule already (ingvarch/tent).
 func IsDuplicateRule(err error) bool { return says(err, "already defined") }

@@ -28,6 +28,7 @@ type InstanceMetadata struct {
 	InstanceID string // the API's UUID
 	Hostname   string
 	Region     string // lower case, as the API has it; the service says "EWR"
+	RegionCode string // the region exactly as the service spells it
 	PublicIP   string // "" for an instance in a VPC only
 	PrivateIP  string // the address in the VPC, "" without one
 	PublicIPv6 string
@@ -107,7 +108,7 @@ type metadataDoc struct {
 }
 
 func (d metadataDoc) metadata() (InstanceMetadata, error) {
-	md := InstanceMetadata{InstanceID: d.InstanceID, Hostname: d.Hostname, Region: strings.ToLower(d.Region.Code)}
+	md := InstanceMetadata{InstanceID: d.InstanceID, Hostname: d.Hostname, Region: strings.ToLower(d.Region.Code), RegionCode: d.Region.Code}
 	if !uuid.MatchString(d.InstanceID) {
 		return md, fmt.Errorf("its answer has no valid instance-v2-id: %q", d.InstanceID)
 	}

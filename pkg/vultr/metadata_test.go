@@ -25,9 +25,9 @@ func TestMetadata(t *testing.T) {
 		want       InstanceMetadata
 	}{
 		{"with a VPC", metadataExample, InstanceMetadata{
-			InstanceID: idA, Hostname: "w1", Region: "ewr", PublicIP: "45.76.7.171", PrivateIP: "10.1.112.3", PublicIPv6: "2001:19f0::1",
+			InstanceID: idA, Hostname: "w1", Region: "ewr", RegionCode: "EWR", PublicIP: "45.76.7.171", PrivateIP: "10.1.112.3", PublicIPv6: "2001:19f0::1",
 		}},
-		{"in a VPC only", evpn, InstanceMetadata{InstanceID: idB, Hostname: "w2", Region: "fra"}},
+		{"in a VPC only", evpn, InstanceMetadata{InstanceID: idB, Hostname: "w2", Region: "fra", RegionCode: "fra"}},
 	}
 	for _, test := range tests {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

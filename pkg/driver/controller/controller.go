@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -37,12 +38,13 @@ type Service struct {
 
 	volumes       Volumes
 	defaultRegion RegionSource
+	warner        events.Warner
 	busy          inflight.Set
 }
 
-// New makes the service.
-func New(volumes Volumes, defaultRegion RegionSource) *Service {
-	return &Service{volumes: volumes, defaultRegion: defaultRegion}
+// New makes the service. What the owners of claims should know goes to the warner.
+func New(volumes Volumes, defaultRegion RegionSource, warner events.Warner) *Service {
+	return &Service{volumes: volumes, defaultRegion: defaultRegion, warner: warner}
 }
 
 // Capabilities are what the service announces.

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -45,6 +46,9 @@ func (s *Service) plan(ctx context.Context, req *csi.CreateVolumeRequest) (volum
 	p, err := params.Parse(req.GetParameters())
 	if err != nil {
 		return nil, volume.Spec{}, err
+	}
+	for _, w := range p.Warnings {
+		s.warner.Warn(ctx, params.Claim(r.Name, req.GetParameters()), events.DeprecatedParameter, w.Text)
 	}
 	backend, err := s.volumes.For(p.Kind)
 	if err != nil {

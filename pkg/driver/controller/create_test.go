@@ -12,6 +12,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -281,5 +282,26 @@ func TestOneOperationPerVolume(t *testing.T) {
 	hold.Release()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDeprecatedParameters: a class that spells parameters as other drivers do is understood, and the claim is told.
+func TestDeprecatedParameters(t *testing.T) {
+	r := newRig(t)
+	req := createRequest("pvc-1", 40)
+	req.Parameters = map[string]string{
+		"fsType": "xfs", "block_type": "storage_opt", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop",
+	}
+	if _, err := r.CreateVolume(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	told := strings.Join(r.warnings.about[events.Claim{Namespace: "shop", Name: "data"}], "\n")
+	for _, words := range []string{"DeprecatedParameter", `"fsType"`, `"block_type"`, `"disk_type": "hdd"`} {
+		if !strings.Contains(told, words) {
+			t.Errorf("the claim is told %q, which does not say %s", told, words)
+		}
+	}
+	if _, err := r.CreateVolume(t.Context(), createRequest("pvc-2", 10)); err != nil || len(r.warnings.about) != 1 {
+		t.Errorf("%v; told was %v", err, r.warnings.about)
 	}
 }

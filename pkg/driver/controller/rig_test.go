@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
@@ -39,7 +41,9 @@ type rig struct {
 	cloud  *simtest.Cloud
 	api    *vultr.Client
 	unseen time.Duration
-	t      *testing.T
+	// warnings are what the owners of claims were told.
+	warnings warnings
+	t        *testing.T
 }
 
 func newRig(t *testing.T) *rig {
@@ -65,7 +69,23 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 func (r *rig) restart(window time.Duration) {
 	region := func(context.Context) (string, error) { return "ewr", nil }
 	disks := blockstore.New(r.api, blockstore.Options{AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck})
-	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region)
+	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region, &r.warnings)
+}
+
+// warnings collects what is told.
+type warnings struct {
+	mu    sync.Mutex
+	about map[events.Claim][]string
+}
+
+// Warn notes the warning.
+func (w *warnings) Warn(_ context.Context, claim events.Claim, reason, message string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.about == nil {
+		w.about = map[events.Claim][]string{}
+	}
+	w.about[claim] = append(w.about[claim], reason+": "+message)
 }
 
 // await waits until the simulated cloud is as wished.

@@ -3,6 +3,7 @@ package identity
 
 import (
 	"context"
+	"sync"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -12,7 +13,7 @@ import (
 // DriverName is the name under which clusters know the driver. It is the official driver's.
 const DriverName = "block.csi.vultr.com"
 
-// Check tells whether the process can do its work; the error says in words what is wrong.
+// Check reports whether the process can do its work; the error says in words what is wrong.
 type Check func(ctx context.Context) error
 
 // Service implements csi.IdentityServer.
@@ -21,9 +22,12 @@ type Service struct {
 
 	version string
 	check   Check
+
+	mu    sync.Mutex
+	fault string // what the last Probe found, "" when it was ready
 }
 
-// New makes the service; check answers Probe.
+// New returns the service; check answers Probe.
 func New(version string, check Check) *Service {
 	return &Service{version: version, check: check}
 }
@@ -51,8 +55,32 @@ func (s *Service) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilit
 // error here ends and starts again, one that gets an answer waits.
 func (s *Service) Probe(ctx context.Context, _ *csi.ProbeRequest) (*csi.ProbeResponse, error) {
 	err := s.check(ctx)
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Not ready")
-	}
+	s.note(ctx, err)
 	return &csi.ProbeResponse{Ready: wrapperspb.Bool(err == nil)}, nil
+}
+
+// note remembers what a probe found, and logs it when it is something else than before: probes come every few seconds.
+func (s *Service) note(ctx context.Context, err error) {
+	fault := ""
+	if err != nil {
+		fault = err.Error()
+	}
+	s.mu.Lock()
+	before := s.fault
+	s.fault = fault
+	s.mu.Unlock()
+	switch {
+	case fault == before:
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Not ready")
+	default:
+		klog.FromContext(ctx).Info("Ready again")
+	}
+}
+
+// Fault returns what the last Probe found wrong, "" when it found nothing.
+func (s *Service) Fault() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
 }

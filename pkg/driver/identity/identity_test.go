@@ -5,10 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -37,11 +41,21 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
+// TestProbeAnswersNotReady: not ready is an answer; what is wrong can be asked for.
 func TestProbeAnswersNotReady(t *testing.T) {
-	for _, fault := range []error{nil, errors.New("a fault")} {
-		resp, err := New("", func(context.Context) error { return fault }).Probe(t.Context(), nil)
+	var fault error
+	s := New("", func(context.Context) error { return fault })
+	for _, fault = range []error{nil, errors.New("a fault"), errors.New("another fault"), nil} {
+		resp, err := s.Probe(t.Context(), nil)
 		if err != nil || resp.GetReady().GetValue() != (fault == nil) {
 			t.Errorf("with %v: %v, %v", fault, resp, err)
+		}
+		want := ""
+		if fault != nil {
+			want = fault.Error()
+		}
+		if s.Fault() != want {
+			t.Errorf("with %v the fault is %q", fault, s.Fault())
 		}
 	}
 }
@@ -99,39 +113,98 @@ func TestAPICheckAsksOnceAMinute(t *testing.T) {
 	})
 }
 
-// TestOnlyARefusedKeyIsUnhealthy: whatever else the API does is no reason to restart this process.
-func TestOnlyARefusedKeyIsUnhealthy(t *testing.T) {
+// accepted returns the value of the metric, "" when there is none.
+func accepted(t *testing.T, c *APICheck) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "csi_api_key_accepted" && f.GetHelp() != "" {
+			return strconv.FormatFloat(f.GetMetric()[0].GetGauge().GetValue(), 'g', -1, 64)
+		}
+	}
+	return ""
+}
+
+// TestOnlyARefusedKeyIsNotReady: a 403 proves that the key is accepted, and whatever else the API does says nothing
+// about it.
+func TestOnlyARefusedKeyIsNotReady(t *testing.T) {
 	for name, c := range map[string]struct {
-		err       error
-		takes     time.Duration
-		unhealthy bool
+		err    error
+		takes  time.Duration
+		says   string // what the check answers, "" when it is content
+		metric string
 	}{
-		"throttled":   {err: &vultr.Error{Status: http.StatusTooManyRequests}},
-		"broken":      {err: &vultr.Error{Status: http.StatusBadGateway}},
-		"unreachable": {err: &vultr.Error{Err: errors.New("connection refused")}},
-		"hanging":     {takes: time.Hour},
-		"refused":     {err: &vultr.Error{Status: http.StatusUnauthorized}, unhealthy: true},
-		"forbidden":   {err: &vultr.Error{Status: http.StatusForbidden}, unhealthy: true},
+		"throttled":     {err: &vultr.Error{Status: http.StatusTooManyRequests}},
+		"broken":        {err: &vultr.Error{Status: http.StatusBadGateway}},
+		"unreachable":   {err: &vultr.Error{Err: errors.New("connection refused")}},
+		"hanging":       {takes: time.Hour},
+		"accepted":      {metric: "1"},
+		"forbidden":     {err: &vultr.Error{Status: http.StatusForbidden, Message: "Forbidden"}, metric: "1"},
+		"wrong key":     {err: &vultr.Error{Status: http.StatusUnauthorized, Message: "Invalid API token."}, says: "refuses the API key", metric: "0"},
+		"wrong address": {err: &vultr.Error{Status: http.StatusUnauthorized, Message: "Unauthorized IP address: 203.0.113.9"}, says: "access control list", metric: "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAccount(answer{c.err, c.takes})
 				check := NewAPICheck(a)
+				if got := accepted(t, check); got != "" {
+					t.Errorf("before anything was asked the metric is %s", got)
+				}
 				began := time.Now()
-				if err := check.Check(t.Context()); (err != nil) != c.unhealthy {
+				err := check.Check(t.Context())
+				if (err != nil) != (c.says != "") || (err != nil && !strings.Contains(err.Error(), c.says)) {
 					t.Errorf("got %v", err)
+				}
+				if got := accepted(t, check); got != c.metric {
+					t.Errorf("the metric is %q", got)
 				}
 				if took := time.Since(began); took > patience {
 					t.Errorf("a probe took %s", took)
 				}
 				a.answer.Store(&answer{})
-				time.Sleep(goodFor)
+				time.Sleep(goodFor) // of the bubble's clock, as all sleeps here
 				if err := check.Check(t.Context()); err != nil {
 					t.Errorf("after all went well again: %v", err)
+				}
+				if got := accepted(t, check); got != "1" {
+					t.Errorf("after all went well again the metric is %q", got)
 				}
 			})
 		})
 	}
+}
+
+// TestARefusedKeyIsAskedForSoon: a replaced key heals within seconds, and one that is being refused costs few calls.
+func TestARefusedKeyIsAskedForSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(answer{err: &vultr.Error{Status: http.StatusUnauthorized}})
+		check := NewAPICheck(a)
+		for range 6 {
+			if err := check.Check(t.Context()); err == nil {
+				t.Error("a refused key is ready")
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if n := a.calls.Load(); n != 3 {
+			t.Errorf("%d calls in 30 s", n)
+		}
+		a.answer.Store(&answer{err: &vultr.Error{Status: http.StatusBadGateway}})
+		if err := check.Check(t.Context()); err == nil {
+			t.Error("an API that fails proves the key")
+		}
+		a.answer.Store(&answer{})
+		time.Sleep(badFor)
+		if err := check.Check(t.Context()); err != nil {
+			t.Errorf("a replaced key: %v", err)
+		}
+	})
 }
 
 // TestOtherCallsProveTheKey: while the driver works no probe costs a call.

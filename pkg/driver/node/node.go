@@ -30,6 +30,8 @@ const (
 type Self struct {
 	ID     string // the instance's UUID
 	Region string
+	// OfficialRegion is what the official driver reports as the node's region, to be reported too; "" reports nothing.
+	OfficialRegion string
 }
 
 // Config is what the service needs.
@@ -83,8 +85,8 @@ func (s *Service) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesR
 	return resp, nil
 }
 
-// NodeGetInfo says who and where the node is. It reports the driver's own topology key only: the kubelet refuses a
-// registration that reports another value for a key than a label that the node already has.
+// NodeGetInfo says who and where the node is. Unless told otherwise it reports the driver's own topology key only: the
+// kubelet refuses a registration that reports another value for a key than a label that the node already has.
 func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	self, err := s.cfg.Self(ctx)
 	if err != nil {
@@ -93,7 +95,7 @@ func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*
 	return &csi.NodeGetInfoResponse{
 		NodeId:             self.ID,
 		MaxVolumesPerNode:  s.cfg.MaxVolumes,
-		AccessibleTopology: &csi.Topology{Segments: topology.Segments(self.Region)},
+		AccessibleTopology: &csi.Topology{Segments: topology.NodeSegments(self.Region, self.OfficialRegion)},
 	}, nil
 }
 

@@ -4,32 +4,22 @@ package params
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// The keys of a StorageClass.
+// The keys that the provisioner adds by itself when told to; they carry no wish.
 const (
-	StorageType = "storage_type"
-	DiskType    = "disk_type"
-	BlockType   = "block_type" // the former spelling of DiskType, with the API's values
-	FSType      = "csi.storage.k8s.io/fstype"
+	claimName      = "csi.storage.k8s.io/pvc/name"
+	claimNamespace = "csi.storage.k8s.io/pvc/namespace"
+	volumeName     = "csi.storage.k8s.io/pv/name"
 )
 
-// metadata are keys that the provisioner adds by itself when told to; they carry no wish.
-var metadata = []string{
-	"csi.storage.k8s.io/pvc/name",
-	"csi.storage.k8s.io/pvc/namespace",
-	"csi.storage.k8s.io/pv/name",
-}
-
-// known are the keys that a user may write, for finding the nearest to a wrong one.
-var known = []string{StorageType, DiskType, BlockType, FSType}
-
-// FileSystems are the file systems that the node can make and mount, the default first.
-var FileSystems = []string{"ext4", "xfs"}
+var metadata = []string{claimName, claimNamespace, volumeName}
 
 // Params is what the parameters of a StorageClass ask for.
 type Params struct {
@@ -37,102 +27,104 @@ type Params struct {
 	Type volume.DiskType
 	// FSType is "" when the class leaves it open.
 	FSType string
+	// Warnings are what the class's owner should change.
+	Warnings []Warning
 }
+
+// Warning is about a parameter that is understood and should be written in another way.
+type Warning struct{ Key, Text string }
+
+// wish is what a class asks for by one spelling of a parameter.
+type wish struct{ key, text, meaning string }
 
 // Parse judges parameters. The error names every fault, each with the key and what would be valid.
 func Parse(parameters map[string]string) (Params, error) {
-	p := Params{Kind: volume.Block, Type: volume.NVMe}
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	wishes := map[string]wish{} // by current key
+	var warnings []Warning
 
-	for _, key := range sortedKeys(parameters) {
-		if !slices.Contains(known, key) && !slices.Contains(metadata, key) {
-			fault("unknown parameter %q: did you mean %q?", key, nearest(key, known))
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		if slices.Contains(metadata, key) {
+			continue
 		}
-	}
-	if v, ok := parameters[StorageType]; ok && v != string(volume.Block) {
-		if v == "vfs" {
-			fault("parameter %q: %q (shared file systems) is not supported yet by this version, only %q is", StorageType, v, volume.Block)
-		} else {
-			fault("parameter %q: %q is not a storage type, valid is %q", StorageType, v, volume.Block)
+		p, ok := find(key)
+		if !ok {
+			fault("unknown parameter %q: %s", key, hint(key))
+			continue
 		}
-	}
-	p.Type = parseDisk(parameters, fault)
-	if v, ok := parameters[FSType]; ok {
-		if v != "" && !slices.Contains(FileSystems, v) {
-			fault("parameter %q: %q is not supported, valid are %s", FSType, v, strings.Join(FileSystems, ", "))
+		if p.Replaced != "" {
+			warnings = append(warnings, deprecated(key, p, parameters[key]))
 		}
-		p.FSType = v
+		w, why := judge(p, key, parameters[key])
+		if why != "" {
+			fault("%s", why)
+			continue
+		}
+		merge(wishes, w, p, fault)
 	}
 	if len(faults) > 0 {
 		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
 	}
-	return p, nil
+	return Params{
+		Kind:     volume.Kind(or(wishes[StorageType].meaning, string(volume.Block))),
+		Type:     volume.DiskType(or(wishes[DiskType].meaning, string(volume.NVMe))),
+		FSType:   wishes[FSType].meaning,
+		Warnings: warnings,
+	}, nil
 }
 
-// parseDisk reads the two spellings of the disk type, which must not contradict each other.
-func parseDisk(parameters map[string]string, fault func(string, ...any)) volume.DiskType {
-	disk, diskSet := parameters[DiskType]
-	block, blockSet := parameters[BlockType]
-	byDisk := map[string]volume.DiskType{"nvme": volume.NVMe, "hdd": volume.HDD}
-	byBlock := map[string]volume.DiskType{"high_perf": volume.NVMe, "storage_opt": volume.HDD}
-	if diskSet && byDisk[disk] == "" {
-		fault("parameter %q: %q is not a disk type, valid are nvme and hdd", DiskType, disk)
+// judge returns what the value asks for, or what is wrong with it. An empty one asks for nothing, as for the official
+// driver and the provisioner.
+func judge(p Parameter, key, text string) (w wish, why string) {
+	if text == "" {
+		return wish{key: key}, ""
 	}
-	if blockSet && byBlock[block] == "" {
-		fault("parameter %q: %q is not a block type, valid are high_perf and storage_opt", BlockType, block)
-	}
+	v, ok := p.value(text)
 	switch {
-	case diskSet && blockSet && byDisk[disk] != byBlock[block]:
-		fault("parameters %q: %q and %q: %q contradict each other; %q is enough", DiskType, disk, BlockType, block, DiskType)
-	case diskSet:
-		return byDisk[disk]
-	case blockSet:
-		return byBlock[block]
+	case !ok:
+		return wish{}, fmt.Sprintf("parameter %q: %q is not supported, valid are %s", key, text, p.valid())
+	case v.NotYet != "":
+		return wish{}, fmt.Sprintf("parameter %q: %q (%s) is not supported yet by this version, valid are %s", key, text, v.NotYet, p.valid())
 	}
-	return volume.NVMe
+	return wish{key: key, text: text, meaning: v.meaning()}, ""
 }
 
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// merge adds a wish, which must not contradict one by another spelling.
+func merge(wishes map[string]wish, w wish, p Parameter, fault func(string, ...any)) {
+	if w.meaning == "" {
+		return
 	}
-	slices.Sort(keys)
-	return keys
+	current := or(p.Replaced, p.Key)
+	if other, ok := wishes[current]; ok && other.meaning != w.meaning {
+		fault("parameters %q: %q and %q: %q contradict each other; %q is enough", other.key, other.text, w.key, w.text, current)
+		return
+	}
+	wishes[current] = w
 }
 
-// nearest is the candidate that takes the fewest edits, case and the two common separators not counted.
-func nearest(word string, candidates []string) string {
-	fold := func(s string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)) }
-	best, bestDistance := "", -1
-	for _, c := range candidates {
-		// The part after a slash alone is what people write when they forget the prefix.
-		short := c[strings.LastIndex(c, "/")+1:]
-		d := min(distance(fold(word), fold(c)), distance(fold(word), fold(short)))
-		if bestDistance < 0 || d < bestDistance {
-			best, bestDistance = c, d
-		}
+// deprecated is the warning about a former spelling.
+func deprecated(key string, p Parameter, text string) Warning {
+	better := fmt.Sprintf("%q", p.Replaced)
+	if v, ok := p.value(text); ok {
+		better = fmt.Sprintf("%q: %q", p.Replaced, v.meaning())
 	}
-	return best
+	return Warning{Key: key, Text: fmt.Sprintf("StorageClass parameter %q is deprecated and still understood; a new class should have %s instead", key, better)}
 }
 
-// distance is the number of single-character edits between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// Claim returns the claim that a volume is created for, as far as the provisioner says (--extra-create-metadata). Its
+// UID is part of the volume's name.
+func Claim(name string, parameters map[string]string) events.Claim {
+	uid, ok := strings.CutPrefix(name, "pvc-")
+	if !ok || !volume.ValidID(uid) {
+		uid = ""
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
+	return events.Claim{Namespace: parameters[claimNamespace], Name: parameters[claimName], UID: uid}
+}
+
+func or(text, fallback string) string {
+	if text == "" {
+		return fallback
 	}
-	return row[len(b)]
+	return text
 }

@@ -27,21 +27,23 @@ type Service struct {
 	mu       sync.Mutex
 	refused  error
 	accepted bool
+	socket   string // "" until it is open
 }
 
-// New makes the service of a driver whose CSI socket the kubelet finds at endpoint, a path on the host.
+// New returns the service of a driver whose CSI socket the kubelet finds at endpoint, a path on the host.
 func New(name, endpoint string) *Service { return &Service{name: name, endpoint: endpoint} }
 
-// GetInfo tells the kubelet what is behind the socket.
+// GetInfo answers the kubelet what is behind the socket.
 func (s *Service) GetInfo(ctx context.Context, _ *registerapi.InfoRequest) (*registerapi.PluginInfo, error) {
-	klog.FromContext(ctx).V(2).Info("The kubelet asks who we are", "name", s.name, "endpoint", s.endpoint)
+	// The health check asks too, so this says little.
+	klog.FromContext(ctx).V(4).Info("Asked what is behind the registration socket", "name", s.name, "endpoint", s.endpoint)
 	return &registerapi.PluginInfo{
 		Type: registerapi.CSIPlugin, Name: s.name, Endpoint: s.endpoint, SupportedVersions: []string{"1.0.0"},
 	}, nil
 }
 
-// NotifyRegistrationStatus hears from the kubelet how the registration went. The kubelet repeats a failed one by
-// itself; until it succeeds the process counts as unhealthy, and says why.
+// NotifyRegistrationStatus is told by the kubelet how the registration went. The kubelet retries a failed one by
+// itself; until it succeeds the process is not ready, and says why.
 func (s *Service) NotifyRegistrationStatus(ctx context.Context, status *registerapi.RegistrationStatus) (*registerapi.RegistrationStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,18 +57,33 @@ func (s *Service) NotifyRegistrationStatus(ctx context.Context, status *register
 	return &registerapi.RegistrationStatusResponse{}, nil
 }
 
-// Check tells whether the kubelet refused the registration.
+// errPending is returned while the kubelet has not accepted or refused the registration.
+var errPending = errors.New("the kubelet has not registered the driver yet")
+
+// Check reports whether the kubelet has registered the driver. It is a matter of readiness: a restart helps neither
+// against a refusal, which the kubelet retries by itself, nor when the kubelet looks into another directory.
 func (s *Service) Check(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refused == nil && !s.accepted {
+		return errPending
+	}
 	return s.refused
 }
 
-// Registered tells whether the kubelet accepted the registration.
-func (s *Service) Registered() bool {
+// Alive reports whether the kubelet still finds this process behind the registration socket. It is a matter of
+// liveness: the kubelet takes the driver off the node when the file goes, and only a restart makes a new one.
+func (s *Service) Alive(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.accepted
+	socket := s.socket
+	s.mu.Unlock()
+	if socket == "" {
+		return nil
+	}
+	return server.AskSelf(ctx, socket, func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := registerapi.NewRegistrationClient(conn).GetInfo(ctx, &registerapi.InfoRequest{})
+		return err
+	})
 }
 
 // SocketPath is where the registration socket of a driver is.
@@ -74,7 +91,15 @@ func SocketPath(dir, name string) string { return filepath.Join(dir, name+"-reg.
 
 // Listen opens the registration socket in the kubelet's directory.
 func (s *Service) Listen(dir string) (net.Listener, error) {
-	return server.Listen(SocketPath(dir, s.name))
+	path := SocketPath(dir, s.name)
+	l, err := server.Listen(path)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.socket = path
+	return l, nil
 }
 
 // Serve answers the kubelet until the context ends.

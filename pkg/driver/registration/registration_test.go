@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -43,16 +44,23 @@ func TestRegistration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s.Registered() || s.Check(t.Context()) != nil {
-		t.Error("before the kubelet came it is registered or unhealthy")
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "not registered") {
+		t.Errorf("before the kubelet came it is ready: %v", err)
 	}
 	tell(false, "another value for the topology key")
-	if err := s.Check(t.Context()); err == nil || s.Registered() {
-		t.Errorf("a refused registration is healthy")
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "another value for the topology key") {
+		t.Errorf("with a refused registration it is ready: %v", err)
+	}
+	if err := s.Alive(t.Context()); err != nil {
+		t.Errorf("a refused registration asks for a restart: %v", err)
 	}
 	tell(true, "")
-	if err := s.Check(t.Context()); err != nil || !s.Registered() {
-		t.Errorf("a registration that went well: %v", err)
+	if err := s.Check(t.Context()); err != nil {
+		t.Errorf("after a registration that went well: %v", err)
+	}
+	tell(false, "again")
+	if err := s.Check(t.Context()); err == nil {
+		t.Error("a registration that was taken back is remembered as good")
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -60,5 +68,34 @@ func TestRegistration(t *testing.T) {
 	}
 	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// TestAlive: the kubelet takes the driver off the node when the socket's file goes, so that must not stay unnoticed.
+func TestAlive(t *testing.T) {
+	dir := t.TempDir()
+	s := New("block.csi.vultr.com", "/x/csi.sock")
+	if err := s.Alive(t.Context()); err != nil {
+		t.Errorf("before it is open: %v", err)
+	}
+	l, err := s.Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	if err := s.Alive(t.Context()); err != nil {
+		t.Errorf("while it serves: %v", err)
+	}
+	if err := os.Remove(SocketPath(dir, "block.csi.vultr.com")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Alive(t.Context()); err == nil {
+		t.Error("without its socket it is alive")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

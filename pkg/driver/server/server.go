@@ -31,7 +31,7 @@ type Options struct {
 	Metrics *Metrics
 }
 
-// New makes a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
+// New returns a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
 // caller's, and recovery from panics.
 func New(services Services, o Options) *grpc.Server {
 	options := []grpc.ServerOption{
@@ -80,7 +80,7 @@ func Serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
 	return nil
 }
 
-// ParseEndpoint gives the path of a Unix socket from the forms unix:///path, unix:/path and /path.
+// ParseEndpoint returns the path of a Unix socket from the forms unix:///path, unix:/path and /path.
 func ParseEndpoint(endpoint string) (string, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix://"), "unix:")
 	if !strings.HasPrefix(path, "/") {
@@ -98,11 +98,35 @@ func Listen(path string) (net.Listener, error) {
 	// The mode has to be right from the first moment; a chmod would come too late.
 	old := unix.Umask(0o117)
 	defer unix.Umask(old)
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
 	}
-	return l, nil
+	l.SetUnlinkOnClose(false)
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("looking at the socket: %w", err), l.Close())
+	}
+	return &ownListener{UnixListener: l, path: path, file: file}, nil
+}
+
+// ownListener removes its socket's file at the end, but not one that replaced it: whoever made that would be left
+// listening where nobody finds it.
+type ownListener struct {
+	*net.UnixListener
+
+	path string
+	file os.FileInfo
+}
+
+// Close removes the file first, so that nobody connects to what is about to end.
+func (l *ownListener) Close() error {
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
+		if err := os.Remove(l.path); err != nil {
+			return errors.Join(fmt.Errorf("removing the socket: %w", err), l.UnixListener.Close())
+		}
+	}
+	return l.UnixListener.Close()
 }
 
 func removeStale(path string) error {
@@ -116,7 +140,7 @@ func removeStale(path string) error {
 	if st.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%s exists and is not a socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second) //nolint:noctx // over in a second, before anything is served
+	conn, err := net.DialTimeout("unix", path, time.Second) //nolint:noctx,gosec // over in a second, before anything is served; the path is a flag
 	if err == nil {
 		_ = conn.Close() // it answered, that is all that was asked
 		return fmt.Errorf("somebody already listens on %s", path)

@@ -13,12 +13,26 @@ import (
 // node affinity, which cannot be changed: it must stay as it is.
 const Key = "topology.block.csi.vultr.com/region"
 
-// understood are keys by which a request may name a region. The bare one is what the official driver reports.
-var understood = []string{Key, "region", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"}
+// OfficialKey is the segment that the official driver reports, in upper case as the metadata service has it.
+const OfficialKey = "region"
 
-// Segments is what a place in the region is called.
+// understood are keys by which a request may name a region. The bare one is what the official driver reports.
+var understood = []string{Key, OfficialKey, "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"}
+
+// Segments is what a place in the region is called. Volumes get these and no others, whatever nodes report: their
+// node affinity must hold on every node of the region.
 func Segments(region string) map[string]string {
 	return map[string]string{Key: strings.ToLower(region)}
+}
+
+// NodeSegments are the segments of a node in the region, with the official driver's if its value is not "". The
+// official value is passed on exactly as it is: the kubelet compares it with the label that nodes have from there.
+func NodeSegments(region, official string) map[string]string {
+	segments := Segments(region)
+	if official != "" {
+		segments[OfficialKey] = official
+	}
+	return segments
 }
 
 // Region reads the region from segments, "" when none of the understood keys is there.

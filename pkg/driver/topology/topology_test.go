@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -11,6 +12,21 @@ import (
 func TestKeyIsFrozen(t *testing.T) {
 	if Key != "topology.block.csi.vultr.com/region" || Segments("EWR")[Key] != "ewr" || len(Segments("EWR")) != 1 {
 		t.Errorf("segments are now %v", Segments("EWR"))
+	}
+}
+
+// TestNodeSegments: the official key is there only when asked for, as it is spelled, and a claim that is placed by
+// both keys finds its region.
+func TestNodeSegments(t *testing.T) {
+	if got := NodeSegments("EWR", ""); !maps.Equal(got, map[string]string{Key: "ewr"}) {
+		t.Errorf("by default a node reports %v", got)
+	}
+	got := NodeSegments("EWR", "EWR")
+	if !maps.Equal(got, map[string]string{"topology.block.csi.vultr.com/region": "ewr", "region": "EWR"}) {
+		t.Errorf("with the official key a node reports %v", got)
+	}
+	if region, err := Region(got); region != "ewr" || err != nil {
+		t.Errorf("the region of such a node is %q, %v", region, err)
 	}
 }
 

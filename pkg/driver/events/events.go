@@ -1,0 +1,24 @@
+// Package events tells users of a PersistentVolumeClaim what they should know and no answer of a call can say: that a
+// request was carried out, but asked in a way that will not work for ever. It is an Event on the claim where there is
+// a cluster to write it to, and a line in the log everywhere.
+package events
+
+import "context"
+
+// DeprecatedParameter is the reason of a warning about a StorageClass parameter with a better spelling.
+const DeprecatedParameter = "DeprecatedParameter"
+
+// Claim names a PersistentVolumeClaim. The zero value is that of a request that names none.
+type Claim struct {
+	Namespace, Name string
+	// UID may be unset; `kubectl describe` finds only Events that have it.
+	UID string
+}
+
+// Known reports whether an Event can be written for the claim.
+func (c Claim) Known() bool { return c.Namespace != "" && c.Name != "" }
+
+// Warner takes warnings. Warn never blocks and never fails: a warning that is lost is no reason to refuse a request.
+type Warner interface {
+	Warn(ctx context.Context, claim Claim, reason, message string)
+}
