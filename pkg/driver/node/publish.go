@@ -84,7 +84,7 @@ func publishMount(ctx context.Context, d device.Device, u use, staging, target s
 		return volume.Errorf(volume.Exists, "%s has another mount: device %s, read-only %t; asked for are device %s, read-only %t",
 			target, e.Number, e.ReadOnly(), d.Number, u.readOnly)
 	}
-	if others := published(table.Of(d.Number).Without(staging, target), staged.Root); u.single && len(others) > 0 {
+	if others := published(table.Others(d.Number, staging, target), staged.Root); u.single && len(others) > 0 {
 		return publishedElsewhere(others)
 	}
 	if err := step.At(ctx, step.Bind); err != nil {

@@ -268,7 +268,7 @@ func (s *Service) growStaged(ctx context.Context, d device.Device, entry mount.E
 	if tableErr != nil {
 		return tableErr
 	}
-	if others := table.Of(d.Number).Without(path); len(others) > 0 {
+	if others := table.Others(d.Number, path); len(others) > 0 {
 		return nil // pods use it: it grows at the next staging
 	}
 	klog.FromContext(ctx).Info("Growing the file system while it is not mounted", "device", d.Path, "why", err)
