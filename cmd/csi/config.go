@@ -49,6 +49,7 @@ type Config struct {
 	MaxVolumesPerNode       int64
 	PluginRegistrationDir   string
 	KubeletRegistrationPath string
+	KubeletRoot             string
 }
 
 // maxAttachable is what the platform documents as the most volumes of one instance.
@@ -77,6 +78,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", 11, "(node) how many volumes a node can have, at most 16")
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
 	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
+	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
 
 	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
@@ -151,6 +153,9 @@ func (c Config) validateNode(fault func(string, ...any)) {
 	}
 	if !filepath.IsAbs(c.StateDir) {
 		fault("--state-dir: %q is not absolute", c.StateDir)
+	}
+	if st, err := os.Stat(c.KubeletRoot); !filepath.IsAbs(c.KubeletRoot) || err != nil || !st.IsDir() || filepath.Clean(c.KubeletRoot) == "/" {
+		fault("--kubelet-root: %q is not the absolute path of the kubelet's directory", c.KubeletRoot)
 	}
 	if c.NodeID != "" && !volume.ValidID(c.NodeID) {
 		fault("--node-id: %q is not the UUID of an instance", c.NodeID)

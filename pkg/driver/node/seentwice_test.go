@@ -14,10 +14,12 @@ import (
 // paths. They are one: the volume can be for one pod only, and it can be unstaged.
 func TestKubeletRootSeenTwice(t *testing.T) {
 	r := newRig(t)
-	r.must(unix.Mount("kubelet", r.dir, "tmpfs", 0, ""))
-	r.must(unix.Mount("", r.dir, "", unix.MS_SHARED, ""))
-	again := t.TempDir()
-	r.must(mount.Bind(r.dir, again, false))
+	root, again := filepath.Join(r.dir, "kubelet"), t.TempDir()
+	r.must(mount.MakeDir(root))
+	r.must(unix.Mount("kubelet", root, "tmpfs", 0, ""))
+	r.must(unix.Mount("", root, "", unix.MS_SHARED, ""))
+	r.must(mount.Bind(root, again, false))
+	r.staging, r.target = filepath.Join(root, "staging"), filepath.Join(root, "pod", "target")
 	t.Cleanup(func() { r.must(unix.Unmount(again, unix.MNT_DETACH)) })
 	r.machine.Plug("disk", serial, gib)
 	capability := mountCapability(onePod, "ext4")
@@ -30,7 +32,7 @@ func TestKubeletRootSeenTwice(t *testing.T) {
 	for range 2 {
 		r.must(r.publish(capability, r.target, false))
 	}
-	want(t, r.publish(capability, filepath.Join(r.dir, "second"), false), codes.FailedPrecondition, r.target)
+	want(t, r.publish(capability, filepath.Join(root, "second"), false), codes.FailedPrecondition, r.target)
 	want(t, r.unstage(), codes.FailedPrecondition, r.target)
 	r.must(r.unpublish(r.target))
 	r.must(r.unstage())

@@ -21,7 +21,7 @@ func (s *Service) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVol
 	if req.GetVolumeId() == "" {
 		return nil, missing("volume_id")
 	}
-	if err := checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
+	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return nil, asStatus(err)
 	}
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
