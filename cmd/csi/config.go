@@ -154,14 +154,19 @@ func (c Config) validateNode(fault func(string, ...any)) {
 	if !filepath.IsAbs(c.StateDir) {
 		fault("--state-dir: %q is not absolute", c.StateDir)
 	}
-	if st, err := os.Stat(c.KubeletRoot); !filepath.IsAbs(c.KubeletRoot) || err != nil || !st.IsDir() || filepath.Clean(c.KubeletRoot) == "/" {
-		fault("--kubelet-root: %q is not the absolute path of the kubelet's directory", c.KubeletRoot)
-	}
 	if c.NodeID != "" && !volume.ValidID(c.NodeID) {
 		fault("--node-id: %q is not the UUID of an instance", c.NodeID)
 	}
 	if c.MaxVolumesPerNode < 1 || c.MaxVolumesPerNode > maxAttachable {
 		fault("--max-volumes-per-node is %d, it must be 1 to %d", c.MaxVolumesPerNode, maxAttachable)
+	}
+	c.validateKubelet(fault)
+}
+
+// validateKubelet judges what the node plugin is told of the kubelet.
+func (c Config) validateKubelet(fault func(string, ...any)) {
+	if st, err := os.Stat(c.KubeletRoot); !filepath.IsAbs(c.KubeletRoot) || err != nil || !st.IsDir() || filepath.Clean(c.KubeletRoot) == "/" {
+		fault("--kubelet-root: %q is not the absolute path of the kubelet's directory", c.KubeletRoot)
 	}
 	if c.PluginRegistrationDir == "" {
 		return

@@ -130,11 +130,7 @@ func (r *readers) read(dir string) (string, error) {
 			r.end(dir, own)
 			return serial, err
 		}
-		left := serialPatience - time.Since(other.began)
-		if left <= 0 {
-			return "", errSilent
-		}
-		timer := time.NewTimer(left)
+		timer := time.NewTimer(serialPatience - time.Since(other.began)) // at once when it is over
 		select {
 		case <-other.ended:
 			timer.Stop()

@@ -129,26 +129,31 @@ func checkOption(fsType, option string) error {
 		}
 		known = known || ok
 	}
-	why := ""
-	switch {
-	case option == "":
+	if option == "" {
 		return fmt.Errorf("a mount option is empty (a comma too many?); %s", documented)
-	case name == "errors" && value == "panic":
-		why = ": it stops the whole machine at an error"
-	case known:
-		why = ": its value is not one of those that are possible"
-	case reasons[name] != "":
-		why = ": " + reasons[name]
-	case strings.HasPrefix(name, "verity."):
-		why = ": it names another device and files"
-	case strings.HasPrefix(name, "X-"), strings.HasPrefix(name, "x-mount."):
-		why = ": it makes mount(8) do more than mounting"
 	}
 	of := fsType
 	if of == "" {
 		of = "any file system"
 	}
-	return fmt.Errorf("mount option %q is not possible with %s%s; %s", option, of, why, documented)
+	return fmt.Errorf("mount option %q is not possible with %s%s; %s", option, of, whyNot(name, value, known), documented)
+}
+
+// whyNot is the reason against an option, as far as there is more to say.
+func whyNot(name, value string, known bool) string {
+	switch {
+	case name == "errors" && value == "panic":
+		return ": it stops the whole machine at an error"
+	case known:
+		return ": its value is not one of those that are possible"
+	case reasons[name] != "":
+		return ": " + reasons[name]
+	case strings.HasPrefix(name, "verity."):
+		return ": it names another device and files"
+	case strings.HasPrefix(name, "X-"), strings.HasPrefix(name, "x-mount."):
+		return ": it makes mount(8) do more than mounting"
+	}
+	return ""
 }
 
 // note reports whether an option is a note for other programs, such as x-systemd.device-timeout=10, which mounting
@@ -160,8 +165,8 @@ func note(option string) bool {
 var (
 	noteForm = regexp.MustCompile(`^x-[A-Za-z0-9._-]+(=[A-Za-z0-9._:+-]+)?$`)
 	forms    = map[Values]*regexp.Regexp{
-		Number: regexp.MustCompile(`^[0-9]{1,10}$`),
-		Size:   regexp.MustCompile(`^[0-9]{1,10}[kKmMgG]?$`),
+		Number: regexp.MustCompile(`^\d{1,10}$`),
+		Size:   regexp.MustCompile(`^\d{1,10}[kKmMgG]?$`),
 		Label:  regexp.MustCompile(`^("[A-Za-z0-9_.:,-]+"|[A-Za-z0-9_.:-]+)$`),
 	}
 )
