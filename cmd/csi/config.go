@@ -50,6 +50,7 @@ type Config struct {
 	MaxVolumesPerNode       int64
 	PluginRegistrationDir   string
 	KubeletRegistrationPath string
+	KubeletRoot             string
 }
 
 // maxAttachable is what the platform documents as the most volumes of one instance.
@@ -79,6 +80,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", 11, "(node) how many volumes a node can have, at most 16")
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
 	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
+	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
 
 	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
@@ -159,6 +161,14 @@ func (c Config) validateNode(fault func(string, ...any)) {
 	}
 	if c.MaxVolumesPerNode < 1 || c.MaxVolumesPerNode > maxAttachable {
 		fault("--max-volumes-per-node is %d, it must be 1 to %d", c.MaxVolumesPerNode, maxAttachable)
+	}
+	c.validateKubelet(fault)
+}
+
+// validateKubelet judges what the node plugin is told of the kubelet.
+func (c Config) validateKubelet(fault func(string, ...any)) {
+	if st, err := os.Stat(c.KubeletRoot); !filepath.IsAbs(c.KubeletRoot) || err != nil || !st.IsDir() || filepath.Clean(c.KubeletRoot) == "/" {
+		fault("--kubelet-root: %q is not the absolute path of the kubelet's directory", c.KubeletRoot)
 	}
 	if c.PluginRegistrationDir == "" {
 		return

@@ -16,7 +16,7 @@ func TestValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	node := []string{
-		"--mode=node", "--device-dir=" + dir, "--sysfs-block-dir=" + dir, "--state-dir=" + dir, "--plugin-registration-dir=" + dir,
+		"--mode=node", "--device-dir=" + dir, "--sysfs-block-dir=" + dir, "--state-dir=" + dir, "--kubelet-root=" + dir, "--plugin-registration-dir=" + dir,
 	}
 	for name, c := range map[string]struct {
 		args []string
@@ -27,7 +27,7 @@ func TestValidate(t *testing.T) {
 		"controller":               {args: []string{"--mode=controller", "--api-key-file=" + key}},
 		"key from the environment": {args: []string{"--mode=controller", "--api-key-file=/none"}, env: map[string]string{"VULTR_API_KEY": "k"}},
 		"node":                     {args: node},
-		"node without registrar":   {args: append(node[:4:4], "--plugin-registration-dir=")},
+		"node without registrar":   {args: append(node[:5:5], "--plugin-registration-dir=")},
 		"no mode":                  {faults: []string{"--mode"}},
 		"no key":                   {args: []string{"--mode=controller", "--api-key-file=/none"}, faults: []string{"there is no API key"}},
 		"a controller's faults at once": {
@@ -41,16 +41,20 @@ func TestValidate(t *testing.T) {
 			args: []string{
 				"--mode=node", "--device-dir=/none", "--sysfs-block-dir=" + key, "--state-dir=rel", "--node-id=x",
 				"--max-volumes-per-node=17", "--plugin-registration-dir=/none", "--kubelet-registration-path=rel",
+				"--kubelet-root=rel",
 			},
 			faults: []string{
 				"--device-dir", "--sysfs-block-dir", "--state-dir", "--node-id", "--max-volumes-per-node",
-				"--plugin-registration-dir", "--kubelet-registration-path",
+				"--plugin-registration-dir", "--kubelet-registration-path", "--kubelet-root",
 			},
 		},
-		"a node's limit is never 0": {args: append(node[:5:5], "--max-volumes-per-node=0"), faults: []string{"--max-volumes-per-node"}},
+		"a node's limit is never 0":              {args: append(node[:6:6], "--max-volumes-per-node=0"), faults: []string{"--max-volumes-per-node"}},
+		"a kubelet's directory that is none":     {args: append(node[:6:6], "--kubelet-root=/none"), faults: []string{"--kubelet-root"}},
+		"the whole machine is no such directory": {args: append(node[:6:6], "--kubelet-root=/tmp/.."), faults: []string{"--kubelet-root"}},
+		"nor is a file":                          {args: append(node[:6:6], "--kubelet-root="+key), faults: []string{"--kubelet-root"}},
 		// What the mode does not use is not judged.
 		"a controller has no devices": {args: []string{"--mode=controller", "--api-key-file=" + key, "--device-dir=/none", "--node-id=x"}},
-		"a node has no key":           {args: append(node[:5:5], "--api-key-file=/none", "--api-url=x")},
+		"a node has no key":           {args: append(node[:6:6], "--api-key-file=/none", "--api-url=x")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if os.Geteuid() != 0 && strings.Contains(strings.Join(c.args, " "), "--mode=node") {

@@ -152,7 +152,7 @@ func TestNodeProgram(t *testing.T) {
 	socket, health := filepath.Join(dir, "csi.sock"), freePort(t)
 	cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+socket, "--http-endpoint="+health,
 		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
-		"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
+		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
 	kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
 	if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatal(err)

@@ -154,7 +154,7 @@ func (p *process) addNode() error {
 	service := node.New(node.Config{
 		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
 		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
-		State:  records, BootID: bootID,
+		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
 	})
 	p.services.Node = service
 	p.checks = append(p.checks, service.Check)

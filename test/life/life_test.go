@@ -98,6 +98,7 @@ func newRig(b *testing.B) *rig {
 	node := csiprocess.Driver{Binary: binary, Socket: filepath.Join(dir, "node.sock"), OwnMounts: true, Args: []string{
 		"--mode=node", "--metadata-url=" + cloud.MetadataURL(r.instance), "--device-dir=" + filepath.Join(disks, "devices"),
 		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"), "--plugin-registration-dir=",
+		"--kubelet-root=" + r.dir,
 	}}
 	r.nodePID = csiprocess.Start(b, node).PID()
 	controller := csiprocess.Driver{

@@ -49,7 +49,7 @@ func TestSuite(t *testing.T) {
 	}
 	csiprocess.Start(t, csiprocess.Driver{Binary: os.Getenv(envBinary), Socket: node, Args: []string{
 		"--mode=node", "--metadata-url=" + cloud.MetadataURL(instance), "--device-dir=" + filepath.Join(disks, "devices"),
-		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"),
+		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"), "--kubelet-root=" + dir,
 		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=",
 	}})
 

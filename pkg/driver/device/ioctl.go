@@ -64,7 +64,7 @@ func ReadOnly(d Device) (bool, error) {
 }
 
 // Release waits until nobody on the machine has the device mounted or claimed, then writes out what the kernel
-// still holds of it and drops its cache, so that another machine reads what this one wrote.
+// still holds of it and drops its cache, so that another machine reads what this one wrote. The error names who has it.
 func Release(ctx context.Context, d Device, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -98,7 +98,7 @@ func claim(ctx context.Context, d Device) (*os.File, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, fmt.Errorf("device %s is still in use: %w", d.Path, err)
+			return nil, fmt.Errorf("device %s is still in use: %s: %w", d.Path, describe(Users(d)), err)
 		}
 	}
 }

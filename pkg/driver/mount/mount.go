@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ func FileSystem(ctx context.Context, source, target, fsType string, options []st
 		}
 		return nil
 	}
+	options = slices.DeleteFunc(slices.Clone(options), note)
 	args := []string{"-t", fsType}
 	if len(options) > 0 {
 		args = append(args, "-o", strings.Join(options, ","))

@@ -65,6 +65,8 @@ var flags = map[string]uintptr{
 	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
 	"sync": unix.MS_SYNCHRONOUS, "dirsync": unix.MS_DIRSYNC, "mand": unix.MS_MANDLOCK, "lazytime": unix.MS_LAZYTIME,
 	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME, "strictatime": unix.MS_STRICTATIME,
+	"nosymfollow": unix.MS_NOSYMFOLLOW, "iversion": unix.MS_I_VERSION, "silent": unix.MS_SILENT, "noiversion": 0, "loud": 0,
+	"norelatime": 0, "nostrictatime": 0,
 	"rw": 0, "suid": 0, "dev": 0, "exec": 0, "async": 0, "nomand": 0, "nolazytime": 0, "atime": 0, "diratime": 0,
 	// These speak to whoever mounts at boot.
 	"defaults": 0, "auto": 0, "noauto": 0, "nofail": 0, "_netdev": 0,
@@ -79,7 +81,7 @@ func forKernel(options []string) (uintptr, string) {
 		switch {
 		case isFlag:
 			bits |= bit
-		case strings.HasPrefix(o, "x-"), strings.HasPrefix(o, "X-"): // notes for other programs
+		case note(o):
 		default:
 			text = append(text, o)
 		}

@@ -26,9 +26,17 @@ type Entry struct {
 	Path string
 	// FSType is the type of the file system.
 	FSType string
+	// Source is what was mounted, in the words of who did it. It is no identity.
+	Source string
 	// Options are those of this mount, SuperOptions those of the file system.
 	Options      []string
 	SuperOptions []string
+
+	id, parent int
+	// peers is the group of mounts that exchange what is mounted below them, 0 when there is none. masters are the groups
+	// from which this mount only receives.
+	peers   int
+	masters []int
 }
 
 // ReadOnly tells whether nothing can be written through this mount.
@@ -50,7 +58,9 @@ func Read() (Table, error) {
 		table = append(table, Entry{
 			Number: device.Number{Major: uint32(i.Major), Minor: uint32(i.Minor)}, //nolint:gosec // 32 bits in the kernel
 			Root:   unescape(i.Root), Path: unescape(i.MountPoint), FSType: i.FsType,
-			Options: i.MountOptions, SuperOptions: i.SuperOptions,
+			Source: unescape(i.Source), Options: i.MountOptions, SuperOptions: i.SuperOptions,
+			id: i.ID, parent: i.ParentID, peers: group(i.OptionalFields, "shared"),
+			masters: slices.DeleteFunc([]int{group(i.OptionalFields, "master"), group(i.OptionalFields, "propagate_from")}, func(g int) bool { return g == 0 }),
 		})
 	}
 	return table, nil
@@ -88,12 +98,13 @@ func (t Table) Of(n device.Number) Table {
 
 // Without leaves out the mounts at the paths.
 func (t Table) Without(paths ...string) Table {
-	for i, p := range paths {
-		paths[i] = resolve(p)
+	resolved := make([]string, 0, len(paths))
+	for _, p := range paths {
+		resolved = append(resolved, resolve(p))
 	}
 	var rest Table
 	for _, e := range t {
-		if !slices.Contains(paths, e.Path) {
+		if !slices.Contains(resolved, e.Path) {
 			rest = append(rest, e)
 		}
 	}

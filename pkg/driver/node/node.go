@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,6 +43,8 @@ type Config struct {
 	MaxVolumes int64
 	Finder     device.Finder
 	State      *state.Store
+	// KubeletRoot is the kubelet's directory, absolute. Nothing is mounted or unmounted outside of it; "" is no limit.
+	KubeletRoot string
 	// BootID is the present boot of the machine.
 	BootID string
 	// Patience is how long to wait for devices; 0 is 30 seconds.
@@ -62,6 +65,9 @@ type Service struct {
 func New(cfg Config) *Service {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
+	}
+	if cfg.KubeletRoot != "" {
+		cfg.KubeletRoot = filepath.Clean(cfg.KubeletRoot)
 	}
 	return &Service{cfg: cfg, formatter: blockfs.NewFormatter(formatsAtOnce)}
 }

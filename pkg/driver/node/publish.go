@@ -19,7 +19,7 @@ import (
 // NodePublishVolume shows a staged volume to a pod: its file system by a bind of the staging path, its device by a
 // bind of the device node.
 func (s *Service) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
-	u, serial, err := checkPublish(req)
+	u, serial, err := s.checkPublish(req)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -43,14 +43,14 @@ func (s *Service) NodePublishVolume(ctx context.Context, req *csi.NodePublishVol
 	return &csi.NodePublishVolumeResponse{}, nil
 }
 
-func checkPublish(req *csi.NodePublishVolumeRequest) (u use, serial string, err error) {
+func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (u use, serial string, err error) {
 	switch {
 	case req.GetVolumeId() == "":
 		return use{}, "", missing("volume_id")
 	case req.GetVolumeCapability() == nil:
 		return use{}, "", missing("volume_capability")
 	}
-	if err := checkPath("target_path", req.GetTargetPath()); err != nil {
+	if err := s.checkPath("target_path", req.GetTargetPath()); err != nil {
 		return use{}, "", err
 	}
 	if u, err = parseUse(req.GetVolumeCapability()); err != nil {
@@ -61,6 +61,9 @@ func checkPublish(req *csi.NodePublishVolumeRequest) (u use, serial string, err 
 	}
 	if req.GetStagingTargetPath() == "" {
 		return use{}, "", volume.Errorf(volume.InUse, "staging_target_path is missing: a volume is staged before it is published")
+	}
+	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
+		return use{}, "", err
 	}
 	u.readOnly = u.readOnly || req.GetReadonly()
 	serial, err = serialFrom(req.GetPublishContext())
@@ -84,7 +87,7 @@ func publishMount(ctx context.Context, d device.Device, u use, staging, target s
 		return volume.Errorf(volume.Exists, "%s has another mount: device %s, read-only %t; asked for are device %s, read-only %t",
 			target, e.Number, e.ReadOnly(), d.Number, u.readOnly)
 	}
-	if others := published(table.Of(d.Number).Without(staging, target), staged.Root); u.single && len(others) > 0 {
+	if others := published(table.Others(d.Number, staging, target), staged.Root); u.single && len(others) > 0 {
 		return publishedElsewhere(others)
 	}
 	if err := step.At(ctx, step.Bind); err != nil {
@@ -136,7 +139,7 @@ func (s *Service) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublis
 	if req.GetVolumeId() == "" {
 		return nil, missing("volume_id")
 	}
-	if err := checkPath("target_path", req.GetTargetPath()); err != nil {
+	if err := s.checkPath("target_path", req.GetTargetPath()); err != nil {
 		return nil, asStatus(err)
 	}
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {

@@ -1,11 +1,11 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -21,12 +21,6 @@ type use struct {
 	readOnly bool
 	single   bool // only one pod may have it
 	options  []string
-}
-
-// notForUsers are mount options that would make mount(8) do something else than mounting this device here.
-var notForUsers = []string{
-	"bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "uuid", "shared", "rshared",
-	"slave", "rslave", "private", "rprivate", "unbindable", "runbindable",
 }
 
 // parseUse judges a capability.
@@ -46,15 +40,15 @@ func parseUse(c *csi.VolumeCapability) (use, error) {
 		u.block = true
 	case c.GetMount() != nil:
 		u.fsType = c.GetMount().GetFsType()
+		if u.fsType != "" && !slices.Contains(params.FileSystems, u.fsType) {
+			return use{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", u.fsType, strings.Join(params.FileSystems, ", "))
+		}
 		var err error
-		if u.options, err = parseOptions(c.GetMount().GetMountFlags()); err != nil {
+		if u.options, err = parseOptions(u.fsType, c.GetMount().GetMountFlags()); err != nil {
 			return use{}, err
 		}
 	default:
 		return use{}, volume.Errorf(volume.Invalid, "volume_capability asks neither for a block device nor for a mount")
-	}
-	if u.fsType != "" && !slices.Contains(params.FileSystems, u.fsType) {
-		return use{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", u.fsType, strings.Join(params.FileSystems, ", "))
 	}
 	u.readOnly = u.readOnly || slices.Contains(u.options, "ro")
 	return u, nil
@@ -62,7 +56,7 @@ func parseUse(c *csi.VolumeCapability) (use, error) {
 
 // parseOptions gives the mount options one by one; several in one text, as mount(8) takes them, are common. With
 // seLinuxMount the kubelet adds one that has commas of its own.
-func parseOptions(texts []string) ([]string, error) {
+func parseOptions(fsType string, texts []string) ([]string, error) {
 	var options []string
 	for _, text := range texts {
 		split, err := mount.SplitOptions(text)
@@ -70,16 +64,20 @@ func parseOptions(texts []string) ([]string, error) {
 			return nil, volume.Errorf(volume.Invalid, "%w", err)
 		}
 		for _, o := range split {
-			name, _, _ := strings.Cut(o, "=")
-			if o == "" || strings.ContainsFunc(o, unicode.IsSpace) || strings.ContainsFunc(o, unicode.IsControl) || slices.Contains(notForUsers, name) {
-				return nil, volume.Errorf(volume.Invalid, "mount option %q is not possible here", o)
-			}
 			if !slices.Contains(options, o) {
 				options = append(options, o)
 			}
 		}
 	}
-	return options, nil
+	return options, checkOptions(fsType, options)
+}
+
+// checkOptions judges mount options for a file system, "" while it is not known.
+func checkOptions(fsType string, options []string) error {
+	if err := mount.CheckOptions(fsType, options); err != nil {
+		return volume.Errorf(volume.Invalid, "%w", err)
+	}
+	return nil
 }
 
 // mountOptions are the options for mounting the file system: those of the user, once, and those that it needs.
@@ -107,18 +105,26 @@ func serialFrom(publishContext map[string]string) (string, error) {
 	return serial, nil
 }
 
-// checkPath judges a path of a request.
-func checkPath(field, path string) error {
+// checkPath judges a path of a request at which something is mounted or unmounted: it has to lie in the kubelet's
+// directory.
+func (s *Service) checkPath(field, path string) error {
 	if path == "" {
 		return volume.Errorf(volume.Invalid, "%s is missing", field)
 	}
 	if !filepath.IsAbs(path) {
 		return volume.Errorf(volume.Invalid, "%s %q is not absolute", field, path)
 	}
-	if clean := filepath.Clean(path); clean == "/" || strings.Contains(path, "/../") {
+	if filepath.Clean(path) == "/" || slices.Contains(strings.Split(path, "/"), "..") || strings.ContainsRune(path, 0) {
 		return volume.Errorf(volume.Invalid, "%s %q is no place for a volume", field, path)
 	}
-	return nil
+	if s.cfg.KubeletRoot == "" {
+		return nil
+	}
+	err := mount.Within(s.cfg.KubeletRoot, path)
+	if errors.Is(err, mount.ErrOutside) {
+		return volume.Errorf(volume.Invalid, "%s: %w (--kubelet-root says which it is)", field, err)
+	}
+	return err
 }
 
 func (u use) String() string {

@@ -21,7 +21,7 @@ import (
 // NodeStageVolume finds the disk of a volume and, unless it is to be used as a block device, mounts its file
 // system at the staging path, making it first on a disk that is proven blank. For a block device it writes no byte.
 func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	u, serial, err := checkStage(req)
+	u, serial, err := s.checkStage(req)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -55,14 +55,14 @@ func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeR
 	return &csi.NodeStageVolumeResponse{}, nil
 }
 
-func checkStage(req *csi.NodeStageVolumeRequest) (u use, serial string, err error) {
+func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (u use, serial string, err error) {
 	switch {
 	case req.GetVolumeId() == "":
 		return use{}, "", missing("volume_id")
 	case req.GetVolumeCapability() == nil:
 		return use{}, "", missing("volume_capability")
 	}
-	if err := checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
+	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return use{}, "", err
 	}
 	if u, err = parseUse(req.GetVolumeCapability()); err != nil {
@@ -156,6 +156,9 @@ func (s *Service) prepareAndMount(ctx context.Context, d device.Device, r blockf
 	}
 	plan, err := blockfs.Decide(r, d, findings, intent, s.cfg.BootID)
 	if err != nil {
+		return err
+	}
+	if err := checkOptions(plan.FSType, u.options); err != nil {
 		return err
 	}
 	if plan.Action == blockfs.UseExisting {
@@ -268,7 +271,7 @@ func (s *Service) growStaged(ctx context.Context, d device.Device, entry mount.E
 	if tableErr != nil {
 		return tableErr
 	}
-	if others := table.Of(d.Number).Without(path); len(others) > 0 {
+	if others := table.Others(d.Number, path); len(others) > 0 {
 		return nil // pods use it: it grows at the next staging
 	}
 	klog.FromContext(ctx).Info("Growing the file system while it is not mounted", "device", d.Path, "why", err)

@@ -21,7 +21,7 @@ func (s *Service) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVol
 	if req.GetVolumeId() == "" {
 		return nil, missing("volume_id")
 	}
-	if err := checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
+	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return nil, asStatus(err)
 	}
 	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
@@ -49,7 +49,7 @@ func (s *Service) unstage(ctx context.Context, volumeID, path string) error {
 		return err
 	}
 	if mounted {
-		if others := table.Of(entry.Number).Without(path); len(others) > 0 {
+		if others := table.Others(entry.Number, path); len(others) > 0 {
 			return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(others.Paths(), ", "))
 		}
 		if err := step.At(ctx, step.Unmount); err != nil {

@@ -66,7 +66,11 @@ func (m *Machine) Plug(id, serial string, size int64) string {
 		m.t.Fatal(err)
 	}
 	for _, e := range entries {
-		raw, err := os.ReadFile(filepath.Join(m.SysfsDir, e.Name(), "serial"))
+		path := filepath.Join(m.SysfsDir, e.Name(), "serial")
+		if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+			continue // a test's disk that is sick
+		}
+		raw, err := os.ReadFile(path)
 		if err == nil && strings.TrimSpace(string(raw)) == serial {
 			return e.Name()
 		}
