@@ -51,6 +51,14 @@ func program(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buff
 	return cmd, &out
 }
 
+// starting bounds the wait for a program that was just started: one that has ended by a fault never answers.
+func starting(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // TestBadInput: every fault is one clear line, the exit code is 1, and nothing is left behind.
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
@@ -154,7 +162,7 @@ func TestNodeProgram(t *testing.T) {
 		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
 		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
 	kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
-	if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+	if _, err := kubelet.GetInfo(starting(t), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatal(err)
 	}
 	conn := dial(t, socket)
@@ -215,11 +223,11 @@ func TestOfficialRegion(t *testing.T) {
 		dir := t.TempDir()
 		cmd, out := program(t, nil, append(c.flags, "--mode=node", "--endpoint="+filepath.Join(dir, "csi.sock"), "--http-endpoint=",
 			"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
-			"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir)...)
+			"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir)...)
 		kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
 		// It shows itself to the kubelet when it knows who it is.
-		if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
-			t.Fatal(err)
+		if _, err := kubelet.GetInfo(starting(t), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+			t.Fatal(err, out)
 		}
 		info, err := csi.NewNodeClient(dial(t, filepath.Join(dir, "csi.sock"))).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 		if got := info.GetAccessibleTopology().GetSegments(); err != nil || !maps.Equal(got, c.want) {
@@ -242,9 +250,9 @@ func TestDeletedSockets(t *testing.T) {
 			health := freePort(t)
 			cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+filepath.Join(dir, "csi.sock"), "--http-endpoint="+health,
 				"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
-				"--state-dir="+filepath.Join(dir, "state"), "--plugin-registration-dir="+dir)
+				"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir)
 			kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
-			if _, err := kubelet.GetInfo(t.Context(), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+			if _, err := kubelet.GetInfo(starting(t), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
 				t.Fatal(err)
 			}
 			expect(t, health, "/healthz", http.StatusOK, "ok")
@@ -269,7 +277,7 @@ func controllerProgram(t *testing.T, cloud *simtest.Cloud, key string) (cmd *exe
 	cmd, out = program(t, nil, "--mode=controller", "--endpoint=unix://"+socket, "--http-endpoint="+health,
 		"--api-key-file="+keyFile, "--api-url="+cloud.URL, "--region=ewr", "--v=5")
 	conn = dial(t, socket)
-	if _, err := csi.NewIdentityClient(conn).GetPluginInfo(t.Context(), &csi.GetPluginInfoRequest{}, grpc.WaitForReady(true)); err != nil {
+	if _, err := csi.NewIdentityClient(conn).GetPluginInfo(starting(t), &csi.GetPluginInfoRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatal(err)
 	}
 	return cmd, out, conn, health, keyFile
