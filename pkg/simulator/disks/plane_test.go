@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -29,12 +30,7 @@ const (
 // test ends.
 func newPlane(t *testing.T) *Plane {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: loop devices and device nodes")
-	}
-	if err := proveLoops(); err != nil {
-		t.Skipf("needs loop devices: %v", err)
-	}
+	testns.NeedDisks(t)
 	root := t.TempDir()
 	p, err := New(root)
 	if err != nil {

@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
+
+func TestMain(m *testing.M) { testns.Main(m) }
 
 func do(t *testing.T, c *simtest.Cloud, method, path, body string) (status int, answer string) {
 	t.Helper()
