@@ -278,11 +278,11 @@ func TestUsageIsRememberedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUsage()
 		u.note(shared, 7)
-		time.Sleep(usageAge - time.Millisecond)
+		time.Sleep(usageAge - time.Millisecond) // fake time
 		if got, ok := u.recent(shared); !ok || got != 7 {
 			t.Errorf("a fresh answer: %d, %t", got, ok)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // fake time
 		if got, ok := u.recent(shared); ok {
 			t.Errorf("an old answer is used again: %d", got)
 		}
