@@ -266,6 +266,7 @@ func TestHeldDisks(t *testing.T) {
 		"open in a process":         {holdByProcess},
 		"open in this very process": {holdByOwnDescriptor},
 		"under a loop device":       {holdByLoop},
+		"by a copy of a mount":      {holdByCopy},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -315,6 +316,14 @@ func holdByForeignMount(t *testing.T, node string) (string, func()) {
 	stop := startHolder(t, "unshare", "-m", "--propagation", "private", "sh", "-c",
 		`mount -t ext4 "$1" "$2" && echo held && read line`, "sh", node, target)
 	return "mounted on " + target, stop
+}
+
+// holdByCopy unmounts while a process lives that was given a mount namespace when the disk was mounted.
+func holdByCopy(t *testing.T, node string) (string, func()) {
+	_, unmount := holdByMount(t, node)
+	stop := startHolder(t, "unshare", "-m", "--propagation", "private", "sh", "-c", "echo held && read line")
+	unmount()
+	return "(sh) in a mount namespace of its own", stop
 }
 
 func holdByProcess(t *testing.T, node string) (string, func()) {
