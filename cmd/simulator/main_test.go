@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -434,7 +435,7 @@ func TestHeldDiskAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := p.stop(syscall.SIGTERM); code != 1 || !strings.Contains(p.out.String(), "simulator: a disk stays attached") || !strings.Contains(p.out.String(), "(simulator.test)") {
+	if code := p.stop(syscall.SIGTERM); code != 1 || !strings.Contains(p.out.String(), "simulator: a disk stays attached") || !strings.Contains(p.out.String(), fmt.Sprint("open in process ", os.Getpid())) {
 		t.Errorf("exit code %d:\n%s", code, p.out)
 	}
 	if err := f.Close(); err != nil {

@@ -49,13 +49,15 @@ func Enter() {
 
 // again runs this program in a new mount namespace. It returns only if that is forbidden.
 func again(here string) {
-	runtime.LockOSThread()                                // Pdeathsig is about the thread that started the process
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // the same program, until it ends
+	program, err := os.Executable() // by its name, which is what others see of it
+	must(err)
+	runtime.LockOSThread()                       // Pdeathsig is about the thread that started the process
+	cmd := exec.Command(program, os.Args[1:]...) //nolint:gosec,noctx // the same program, until it ends
 	cmd.Env = append(os.Environ(), outside+"="+here)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// Not Unshareflags: with them the package syscall makes all mounts private, see detach.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		os.Exit(max(exit.ExitCode(), 1)) // -1 after a signal
 	}
