@@ -132,7 +132,7 @@ func TestRegion(t *testing.T) {
 			for {
 				status, err := balancers.EnsureLoadBalancer(t.Context(), "", service, tt.nodes)
 				if _, wait := errors.AsType[*cloudproviderapi.RetryError](err); wait && time.Now().Before(limit) {
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(20 * time.Millisecond) // as the queue does when it is told to wait; what is judged is the answer that ends it
 					continue
 				}
 				if tt.fault != "" {
@@ -211,7 +211,7 @@ func TestLifecycle(t *testing.T) {
 		if time.Now().After(limit) {
 			t.Fatal("the node of the destroyed instance stays")
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
 	list, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 7 {
@@ -276,7 +276,7 @@ func TestDeletedObjectsAreForgotten(t *testing.T) {
 			if nodes > times || services > times || time.Now().After(limit) {
 				t.Fatalf("told %d times about the node and %d about the Service, want %d", nodes, services, times)
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // between two looks; only what is waited for ends the wait
 		}
 		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("nodes"), "", foreign.Name); err != nil {
 			t.Fatal(err)

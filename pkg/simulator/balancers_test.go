@@ -27,7 +27,7 @@ func (m *memoryBalancers) Addresses(context.Context, string) (v4, v6 string, err
 }
 
 func (m *memoryBalancers) Apply(_ context.Context, spec simulator.BalancerSpec) error {
-	time.Sleep(m.slow)
+	time.Sleep(m.slow) // fake time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {

@@ -46,7 +46,7 @@ func TestManyAtOnceOnOneVolume(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, n))
 				all.Go(func() {
 					for range 30 {
-						time.Sleep(time.Duration(random.Int64N(int64(4 * time.Second))))
+						time.Sleep(time.Duration(random.Int64N(int64(4 * time.Second)))) // fake time
 						w.anything(random, b, servers)
 					}
 				})

@@ -167,8 +167,14 @@ func TestHang(t *testing.T) {
 			if err := conn.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(time.Minute); len(r.sim.Requests(0)) == 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
+			for {
+				changed := r.sim.Changed()
+				if len(r.sim.Requests(0)) > 0 {
+					break
+				}
+				select {
+				case <-changed:
+				case <-time.After(time.Minute):
 					t.Fatal("the request does not end though the client is gone")
 				}
 			}

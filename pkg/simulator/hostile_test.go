@@ -64,7 +64,7 @@ func trickle(conn net.Conn, head string, drop string) (answer string, after time
 	go func() {
 		_, err := io.WriteString(conn, head)
 		for err == nil {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // fake time
 			_, err = io.WriteString(conn, drop)
 		}
 	}()
@@ -173,7 +173,7 @@ func TestHeldRequestsMayTakeLong(t *testing.T) {
 		if err := sim.WaitHeld(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * guard.BodyTimeout)
+		time.Sleep(10 * guard.BodyTimeout) // fake time
 		sim.RemoveFault(id)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || resp.StatusCode != http.StatusAccepted {
@@ -196,7 +196,7 @@ func TestUnreadAnswersAreCutOff(t *testing.T) {
 			if _, err := io.WriteString(conn, "GET /v2/regions HTTP/1.1\r\nHost: api\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(held + guard.AnswerTimeout + time.Second)
+			time.Sleep(held + guard.AnswerTimeout + time.Second) // fake time
 			if text, _ := io.ReadAll(conn); len(text) > 0 {
 				t.Errorf("held for %v: there was still an answer of %d bytes", held, len(text))
 			}

@@ -26,7 +26,7 @@ func TestLimiterIsBounded(t *testing.T) {
 		if l.allow("key 0") {
 			t.Error("who was there before is not known any more")
 		}
-		time.Sleep(2 * limiterMemory)
+		time.Sleep(2 * limiterMemory) // fake time
 		if !l.allow("ip 192.0.2.1") || len(l.users) != 1 {
 			t.Errorf("%d are remembered", len(l.users))
 		}
@@ -41,7 +41,7 @@ func TestSlowLimit(t *testing.T) {
 			if got, want := l.allow("ip 192.0.2.1"), minute%10 == 0; got != want {
 				t.Errorf("after %d minutes: %v", minute, got)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // fake time
 		}
 	})
 }

@@ -82,7 +82,7 @@ func (w *world) from(address string) *world {
 
 // pass lets time go by, and what is due then happen.
 func (w *world) pass(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // fake time
 	synctest.Wait()
 }
 

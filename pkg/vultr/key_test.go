@@ -54,7 +54,7 @@ func TestKeyFileAsTheKubeletChangesIt(t *testing.T) {
 			t.Fatalf("used %q", got)
 		}
 		swap("..2", "KEYTWO000")
-		time.Sleep(keyCheckInterval)
+		time.Sleep(keyCheckInterval) // fake time
 		if got := used(); got != "KEYTWO000" {
 			t.Errorf("after the change: used %q", got)
 		}
@@ -66,7 +66,7 @@ func TestKeyFileAsTheKubeletChangesIt(t *testing.T) {
 			if err := breakIt(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(keyCheckInterval)
+			time.Sleep(keyCheckInterval) // fake time
 			if got := used(); got != "KEYTWO000" {
 				t.Errorf("used %q", got)
 			}

@@ -186,7 +186,7 @@ func TestThreeClientsBehindOneAddress(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range clients {
 			net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
-				time.Sleep(50*time.Millisecond + rand.N(50*time.Millisecond))
+				time.Sleep(50*time.Millisecond + rand.N(50*time.Millisecond)) // fake time
 				if refuse(i) {
 					resp := refusal(429, "rate limit exceeded")
 					resp.Header.Set("Retry-After", "1")

@@ -394,7 +394,7 @@ func TestModelOfWaitersCost(t *testing.T) {
 				p.attached[id] = asked.Add(2*time.Second + random.below(lasts))
 				p.mu.Unlock()
 				wg.Go(func() {
-					time.Sleep(time.Until(asked))
+					time.Sleep(time.Until(asked)) // fake time
 					if _, err := c.WaitVolume(t.Context(), "attach", id, attachedTo(idB)); err != nil {
 						t.Error(err)
 					}

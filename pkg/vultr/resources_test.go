@@ -266,7 +266,7 @@ func TestAccountAndRegions(t *testing.T) {
 		if n := net.count("GET", "/v2/regions"); n != 1 {
 			t.Errorf("%d lists of regions", n)
 		}
-		time.Sleep(catalogMaxAge + time.Second)
+		time.Sleep(catalogMaxAge + time.Second) // fake time
 		if _, err := c.Regions(ctx); err != nil || net.count("GET", "/v2/regions") != 2 {
 			t.Errorf("regions are cached for ever (%v)", err)
 		}

@@ -27,7 +27,7 @@ func TestSearchFindsWhatShowsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const settle = 5 * time.Second
 		guard := NewSettleGuard(settle)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // fake time
 		absent := func(began time.Time) error { return guard.Absent("mine", began) }
 		never := time.Now().Add(time.Hour)
 

@@ -25,10 +25,10 @@ func TestSettleGuard(t *testing.T) {
 			}
 		}
 		absent("new", time.Now(), settle) // just started
-		time.Sleep(settle - time.Second)
+		time.Sleep(settle - time.Second)  // fake time
 		absent("new", time.Now(), time.Second)
 		tooEarly := time.Now()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake time
 		absent("new", time.Now(), 0)
 		if err := g.Absent("new", tooEarly); !errors.Is(err, ErrSettling) {
 			t.Errorf("a list that began too early was believed: %v", err)
@@ -43,15 +43,15 @@ func TestSettleGuard(t *testing.T) {
 		absent("other", time.Now(), 0)
 		g.Seen("found")
 		absent("found", time.Now(), 0)
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * time.Second) // fake time
 		g.AttemptEnded("lost")
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * time.Second) // fake time
 		absent("lost", time.Now(), 2*time.Second)
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // fake time
 		absent("lost", time.Now(), 0)
 
 		g.AttemptEnded("forgotten")
-		time.Sleep(forgetAttempts + settle + time.Second)
+		time.Sleep(forgetAttempts + settle + time.Second) // fake time
 		g.AttemptEnded("another")
 		if len(g.attempts) != 1 {
 			t.Errorf("%d attempts are remembered", len(g.attempts))

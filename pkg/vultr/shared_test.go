@@ -79,7 +79,7 @@ func TestWhoComesWhileAListRunsGetsTheNextOne(t *testing.T) {
 				t.Errorf("the first reader got %v, %v", l, err)
 			}
 		})
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // fake time
 		src.version.Add(1)
 		for range 10 {
 			wg.Go(func() {
@@ -102,7 +102,7 @@ func TestWhoComesWhileAListRunsGetsTheNextOne(t *testing.T) {
 		if l, err := s.within(t.Context(), time.Minute); err != nil || l.Items[0] != 1 || len(src.starts) != 2 {
 			t.Errorf("cached: %v, %v", l, err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // fake time
 		if _, err := s.within(t.Context(), time.Minute); err != nil || len(src.starts) != 3 {
 			t.Errorf("after a minute: %d lists, %v", len(src.starts), err)
 		}
@@ -146,7 +146,7 @@ func TestTheLastWhoLeavesEndsTheList(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake time
 		// These wait for the next list, which now is not needed either.
 		wg.Go(func() { _, _ = s.fresh(ctx) })
 		synctest.Wait()
@@ -223,7 +223,7 @@ func modelRun(t *testing.T, r *rand.Rand) {
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
-			time.Sleep(random(30 * time.Second))
+			time.Sleep(random(30 * time.Second)) // fake time
 			ctx, cancel := context.WithTimeout(t.Context(), random(5*time.Second))
 			defer cancel()
 			modelReader(ctx, t, s, src, random)

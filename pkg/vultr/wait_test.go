@@ -95,7 +95,7 @@ func TestFiveHundredWaitersCostOneListPerInterval(t *testing.T) {
 			p.attached[id] = ready
 			p.mu.Unlock()
 			wg.Go(func() {
-				time.Sleep(time.Until(asked))
+				time.Sleep(time.Until(asked)) // fake time
 				if _, err := c.WaitVolume(t.Context(), "attach", id, attachedTo(idB)); err != nil {
 					t.Error(err)
 				}
@@ -190,7 +190,7 @@ func TestWaitersWhoGiveUpLeaveNothing(t *testing.T) {
 		}
 		wg.Wait()
 		lists := p.lists
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // fake time
 		if p.lists != lists || c.waiting.Load() != 0 {
 			t.Errorf("%d lists afterwards, %d waiters", p.lists-lists, c.waiting.Load())
 		}

@@ -126,6 +126,7 @@ func start(t *testing.T, args ...string) *cloud {
 
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
+	// The pause is between two looks; only what is waited for ends the wait.
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)

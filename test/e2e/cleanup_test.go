@@ -193,6 +193,7 @@ func useForwarders(t *testing.T) {
 // forwardedBalancer waits until the one load balancer's port is forwarded and gives where.
 func forwardedBalancer(t *testing.T, dir string) string {
 	t.Helper()
+	// The pause is between two looks; only what is waited for ends the wait.
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
 		running, err := cluster.Running(dir)
 		if err != nil {
@@ -210,6 +211,7 @@ func forwardedBalancer(t *testing.T, dir string) string {
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second}
+	// The pause is between two tries; only an answer ends the wait.
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
 		content, err := fetchOnce(t.Context(), client, url)
 		if err == nil {

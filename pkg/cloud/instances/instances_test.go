@@ -111,7 +111,7 @@ func TestExists(t *testing.T) {
 		if time.Now().After(limit) {
 			t.Fatal("never gone")
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
 	if shutdown, err := s.instances.InstanceShutdown(t.Context(), a); err != nil || shutdown {
 		t.Errorf("gone is not stopped: %v, %v", shutdown, err)

@@ -168,7 +168,7 @@ func (w *world) eventually(what string, done func() bool) {
 		if time.Now().After(limit) {
 			w.Fatalf("%s: not within %s", what, patience)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
 }
 
@@ -191,7 +191,7 @@ func (w *world) settled(s *v1.Service) *v1.LoadBalancerStatus {
 		if !ok || time.Now().After(limit) {
 			w.Fatalf("ensure: %v", err)
 		}
-		time.Sleep(wait.RetryAfter())
+		time.Sleep(wait.RetryAfter()) // as the queue does; what is judged is the answer that ends it
 	}
 }
 

@@ -49,7 +49,7 @@ func TestEvents(t *testing.T) {
 		if time.Now().After(limit) {
 			t.Fatalf("not sent: %q", texts)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // between two looks; only what is waited for ends the wait
 		list, err := client.CoreV1().Events("shop").List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testns"
 )
 
 func TestMain(m *testing.M) { testns.Main(m) }

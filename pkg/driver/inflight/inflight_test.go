@@ -50,12 +50,12 @@ func TestQueueOrdersOneByOne(t *testing.T) {
 			}()
 		}
 		began := time.Now()
-		time.Sleep(14900 * time.Millisecond)
+		time.Sleep(14900 * time.Millisecond) // fake time
 		synctest.Wait()
 		if done.Load() != 4 {
 			t.Errorf("after %s %d are done", time.Since(began), done.Load())
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake time
 		synctest.Wait()
 		if done.Load() != 5 || q.Waiting() != 0 || len(q.lines) != 0 {
 			t.Errorf("%d are done, %d turns and %d lines are left", done.Load(), q.Waiting(), len(q.lines))
@@ -127,7 +127,7 @@ func TestAwaitOthers(t *testing.T) {
 		}
 		defer second.Leave()
 		go func() {
-			time.Sleep(5 * time.Second)
+			time.Sleep(5 * time.Second) // fake time
 			first.Leave()
 		}()
 		began := time.Now()

@@ -23,15 +23,15 @@ func TestIdleWatch(t *testing.T) {
 		var ended atomic.Bool
 		watch := watchIdle(clock.limit, clock.quiet, func() { ended.Store(true) })
 		for range 10 {
-			time.Sleep(59 * time.Second)
+			time.Sleep(59 * time.Second) // fake time
 			clock.touch()
 		}
-		time.Sleep(time.Minute - time.Second)
+		time.Sleep(time.Minute - time.Second) // fake time
 		synctest.Wait()
 		if ended.Load() {
 			t.Error("it ended something that had moved 59 seconds ago")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake time
 		synctest.Wait()
 		if !ended.Load() {
 			t.Error("it did not end what was quiet for a minute")
@@ -41,7 +41,7 @@ func TestIdleWatch(t *testing.T) {
 		ended.Store(false)
 		watch = watchIdle(clock.limit, clock.quiet, func() { ended.Store(true) })
 		watch.stop()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // fake time
 		synctest.Wait()
 		if ended.Load() {
 			t.Error("it ended something after it was stopped")
@@ -115,7 +115,7 @@ func TestMuchDataBothWays(t *testing.T) {
 	}
 }
 
-// trickle is a body, or a tunnel, of which something comes or goes every 50 seconds.
+// trickle is a body, or a tunnel, of which something comes or goes every 50 seconds of fake time.
 type trickle struct{}
 
 func (trickle) Read([]byte) (int, error)    { time.Sleep(50 * time.Second); return 1, nil }
@@ -165,7 +165,7 @@ func TestWhateverMovesKeepsAnExchange(t *testing.T) {
 				if moving.Context().Err() != nil {
 					t.Fatal("given up although something moved all the time")
 				}
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) // fake time
 				synctest.Wait()
 				if !errors.Is(context.Cause(moving.Context()), errIdle) {
 					t.Error("not given up although nothing moved for the limit")

@@ -76,7 +76,7 @@ func TestCertificatesAreRenewed(t *testing.T) {
 		if leaf(a) != first {
 			t.Error("made anew without need")
 		}
-		time.Sleep(leafLife - leafReserve + time.Hour)
+		time.Sleep(leafLife - leafReserve + time.Hour) // fake time
 		if leaf(a) == first {
 			t.Error("not renewed in time")
 		}
@@ -84,7 +84,7 @@ func TestCertificatesAreRenewed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(authorityLife)
+		time.Sleep(authorityLife) // fake time
 		if a, err = OpenAuthority(path); err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ func usersOf(dev loop, ours int) users {
 	found := users{stacked: stackedOn(dev)}
 	for _, space := range mounts.Namespaces() {
 		for _, m := range mountsOf(dev, space) {
-			found.mounted = append(found.mounted, fmt.Sprintf("mounted on %s (%s, seen by process %s)", m.Target, m.FSType, mounts.Describe(space.Proc)))
+			found.mounted = append(found.mounted, fmt.Sprintf("mounted on %s (%s, %s)", m.Target, m.FSType, seenBy(space)))
 		}
 	}
 	for _, proc := range mounts.Processes() {
@@ -49,6 +49,18 @@ func usersOf(dev loop, ours int) users {
 		}
 	}
 	return found
+}
+
+// seenBy says who sees a mount. One in another namespace is often a copy of a mount that its owner has unmounted; to the
+// kernel it is a mount as any other, which writes to the disk and keeps it.
+func seenBy(space mounts.Namespace) string {
+	words := "seen by process " + mounts.Describe(space.Proc)
+	own, errOwn := os.Stat("/proc/self/ns/mnt")
+	its, errIts := os.Stat(filepath.Join(space.Proc, "ns", "mnt"))
+	if errOwn == nil && errIts == nil && !os.SameFile(own, its) {
+		words += " in a mount namespace of its own"
+	}
+	return words
 }
 
 // stackedOn finds block devices that are made of this one: another loop device (the kubelet puts one on top of a

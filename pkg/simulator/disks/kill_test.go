@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 )
 
 // The child's environment: the root to work on and the number of the step at which it kills itself.
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	testns.Main(m)
 }
 
 // childLife leads a disk through all it can meet and dies at the given step.

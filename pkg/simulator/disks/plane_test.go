@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -29,12 +29,7 @@ const (
 // test ends.
 func newPlane(t *testing.T) *Plane {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: loop devices and device nodes")
-	}
-	if err := proveLoops(); err != nil {
-		t.Skipf("needs loop devices: %v", err)
-	}
+	testns.NeedDisks(t)
 	root := t.TempDir()
 	p, err := New(root)
 	if err != nil {
@@ -271,6 +266,7 @@ func TestHeldDisks(t *testing.T) {
 		"open in a process":         {holdByProcess},
 		"open in this very process": {holdByOwnDescriptor},
 		"under a loop device":       {holdByLoop},
+		"by a copy of a mount":      {holdByCopy},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -299,25 +295,9 @@ func TestHeldDisks(t *testing.T) {
 				t.Error("a held disk could be plugged into another instance")
 			}
 			letGo()
-			// A program that made a mount namespace meanwhile has a copy of the mount, which ends with it.
-			awaitUnplug(t, p)
+			must(t, p.Unplug(ctx, disk, alpha))
 			wantNothingPlugged(t, p)
 		})
-	}
-}
-
-func awaitUnplug(t *testing.T, p *Plane) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := p.Unplug(t.Context(), disk, alpha)
-		if err == nil {
-			return
-		}
-		if _, busy := errors.AsType[*simulator.BusyError](err); !busy || time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -336,6 +316,14 @@ func holdByForeignMount(t *testing.T, node string) (string, func()) {
 	stop := startHolder(t, "unshare", "-m", "--propagation", "private", "sh", "-c",
 		`mount -t ext4 "$1" "$2" && echo held && read line`, "sh", node, target)
 	return "mounted on " + target, stop
+}
+
+// holdByCopy unmounts while a process lives that was given a mount namespace when the disk was mounted.
+func holdByCopy(t *testing.T, node string) (string, func()) {
+	_, unmount := holdByMount(t, node)
+	stop := startHolder(t, "unshare", "-m", "--propagation", "private", "sh", "-c", "echo held && read line")
+	unmount()
+	return "(sh) in a mount namespace of its own", stop
 }
 
 func holdByProcess(t *testing.T, node string) (string, func()) {

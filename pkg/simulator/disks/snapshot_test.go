@@ -135,11 +135,13 @@ func snapshotWhileBusy(t *testing.T, p *Plane) {
 	t.Cleanup(func() { _ = unix.Unmount(target, unix.MNT_DETACH) }) // usually unmounted below
 	must(t, os.WriteFile(filepath.Join(target, "ballast"), noise(24*mib), 0o600))
 
-	stop := make(chan struct{})
+	stop, written := make(chan struct{}), make(chan struct{})
 	var writer sync.WaitGroup
-	writer.Go(func() { writeInTurn(t, target, stop) })
+	writer.Go(func() { writeInTurn(t, target, stop, written) })
 	for i := range 3 {
-		awaitRecords(t, filepath.Join(target, "turn1"))
+		if _, ok := <-written; !ok {
+			t.Fatal("the writer has ended")
+		}
 		must(t, p.Snapshot(ctx, fmt.Sprintf("s%d", i), disk))
 	}
 	close(stop)
@@ -154,25 +156,10 @@ func snapshotWhileBusy(t *testing.T, p *Plane) {
 	}
 }
 
-// awaitRecords waits until more has been written.
-func awaitRecords(t *testing.T, path string) {
-	t.Helper()
-	size := func() int64 {
-		info, err := os.Stat(path)
-		if err != nil {
-			return 0
-		}
-		return info.Size()
-	}
-	deadline := time.Now().Add(time.Minute)
-	for before := size(); size() == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is written")
-		}
-	}
-}
-
-func writeInTurn(t *testing.T, dir string, stop chan struct{}) {
+// writeInTurn writes the same numbers to two files, one after the other. It says after each number, to whoever waits for
+// it then, that it has been written, and closes written at its end.
+func writeInTurn(t *testing.T, dir string, stop <-chan struct{}, written chan<- struct{}) {
+	defer close(written)
 	var files [2]*os.File
 	defer func() {
 		for _, f := range files {
@@ -196,6 +183,7 @@ func writeInTurn(t *testing.T, dir string, stop chan struct{}) {
 		select {
 		case <-stop:
 			return
+		case written <- struct{}{}:
 		default:
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/disks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/vfs"
 )
@@ -37,9 +38,7 @@ func startDisks(t testing.TB, dir string) *disks.Plane {
 // startFileSystems makes a data plane whose mounts are gone when the test ends.
 func startFileSystems(t testing.TB, dir string) *vfs.Plane {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("real file systems need root")
-	}
+	testns.Need(t)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
+
+func TestMain(m *testing.M) { testns.Main(m) }
 
 func do(t *testing.T, c *simtest.Cloud, method, path, body string) (status int, answer string) {
 	t.Helper()
@@ -187,6 +190,6 @@ func eventually(t *testing.T, what string, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not %s after a minute", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
 }

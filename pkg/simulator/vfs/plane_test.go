@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -38,9 +39,7 @@ func must(t *testing.T, err error) {
 // newPlane makes a plane with one file system that leaves no mount behind, however the test ends.
 func newPlane(t *testing.T) *Plane {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: mounts")
-	}
+	testns.Need(t)
 	p, err := New(t.TempDir())
 	must(t, err)
 	t.Cleanup(func() {
@@ -279,11 +278,11 @@ func TestUsageIsRememberedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUsage()
 		u.note(shared, 7)
-		time.Sleep(usageAge - time.Millisecond)
+		time.Sleep(usageAge - time.Millisecond) // fake time
 		if got, ok := u.recent(shared); !ok || got != 7 {
 			t.Errorf("a fresh answer: %d, %t", got, ok)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // fake time
 		if got, ok := u.recent(shared); ok {
 			t.Errorf("an old answer is used again: %d", got)
 		}
@@ -347,7 +346,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	testns.Main(m)
 }
 
 func childLife(root, step string) error {

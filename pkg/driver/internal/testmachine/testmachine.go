@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/disks"
 )
 
@@ -26,7 +26,7 @@ type Machine struct {
 // New makes a machine without disks.
 func New(t testing.TB) *Machine {
 	t.Helper()
-	testns.NeedRoot(t)
+	testns.NeedDisks(t)
 	plane, err := disks.New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

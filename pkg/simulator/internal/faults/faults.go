@@ -119,6 +119,11 @@ func (r Rule) validateAnswer() (errs []error) {
 	if r.Action == Latency && r.LatencyMS == 0 {
 		errs = append(errs, errors.New("latency_ms is missing"))
 	}
+	return append(errs, r.validateOthers()...)
+}
+
+// validateOthers judges what one action alone takes.
+func (r Rule) validateOthers() (errs []error) {
 	if r.Answer != "" && (r.Action != Duplicate || r.Answer != AnswerFirst && r.Answer != AnswerSecond) {
 		errs = append(errs, fmt.Errorf("answer %q: the action %s takes %s or %s, others take none", r.Answer, Duplicate, AnswerFirst, AnswerSecond))
 	}

@@ -75,7 +75,7 @@ func in(d time.Duration, id string, keys ...string) Job {
 }
 
 func pass(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // fake time
 	synctest.Wait()
 }
 
@@ -110,7 +110,7 @@ func TestJobsOfOneKeyRunOneAfterAnother(t *testing.T) {
 			running[k] = true
 		}
 		mu.Unlock()
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // fake time
 		mu.Lock()
 		defer mu.Unlock()
 		for _, k := range j.Keys {
