@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testns"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 )
 
 func TestMain(m *testing.M) { testns.Main(m) }
