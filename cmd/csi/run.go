@@ -39,6 +39,10 @@ const (
 // attachWindow is how long an attach that the platform accepted may take to become visible, on the platform's clock.
 const attachWindow = 30 * time.Second
 
+// longWorkFor is how long a check of a file system may go on after the end was asked for, before it is told to end. It is
+// below the time that the kubelet gives the pod.
+const longWorkFor = 25 * time.Second
+
 // process is what runs together.
 type process struct {
 	cfg      Config
@@ -47,6 +51,8 @@ type process struct {
 	services server.Services
 	checks   []identity.Check
 	register *registration.Service
+	// shutdown ends long work, nil when there can be none.
+	shutdown func(context.Context)
 }
 
 // Run runs until the context ends or something fails.
@@ -131,6 +137,7 @@ func (p *process) addNode() error {
 		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
 	})
 	p.services.Node = service
+	p.shutdown = service.Shutdown
 	p.checks = append(p.checks, service.Check)
 	if p.cfg.PluginRegistrationDir != "" {
 		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
@@ -157,6 +164,16 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	}
 	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), ConnContext: blockstore.WithSession})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
+	if p.shutdown != nil {
+		group.Go(func() error {
+			<-ctx.Done()
+			// While calls are drained: those that wait for long work return.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), longWorkFor)
+			defer cancel()
+			p.shutdown(last)
+			return nil
+		})
+	}
 	if health != nil {
 		prober, err := server.NewProber(socket)
 		if err != nil {
