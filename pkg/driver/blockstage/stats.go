@@ -59,16 +59,15 @@ type place struct {
 // must not contradict it.
 func (s *Stager) locate(volumeID, path string) (place, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: there is nothing", volumeID, path)
-		}
-		return place{}, fmt.Errorf("looking at %s: %w", path, err)
+	statErr := unix.Stat(path, &st)
+	if errors.Is(statErr, os.ErrNotExist) || errors.Is(statErr, unix.ENOTDIR) {
+		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: there is nothing", volumeID, path)
 	}
 	record, err := s.cfg.State.Staged(volumeID)
 	if err != nil {
 		return place{}, err
 	}
+	// A failed file system may not even answer this; it is judged by its mount.
 	p := place{block: st.Mode&unix.S_IFMT == unix.S_IFBLK}
 	number := device.NumberOf(st.Rdev)
 	if !p.block {
@@ -77,6 +76,9 @@ func (s *Stager) locate(volumeID, path string) (place, error) {
 			return place{}, err
 		}
 		entry, mounted := table.At(path)
+		if !mounted && statErr != nil {
+			return place{}, fmt.Errorf("looking at %s: %w", path, statErr)
+		}
 		if !mounted {
 			// The kubelet asks for raw block volumes by the path of a directory in which the device is.
 			return s.locateStaged(volumeID, record, path)

@@ -2,13 +2,9 @@ package node_test
 
 import (
 	"bufio"
-	"os"
 	"os/exec"
 	"syscall"
 	"testing"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // startHolder starts a process in a mount namespace of its own, which keeps all mounts that there are now, as a
@@ -44,19 +40,4 @@ func startHolder(t *testing.T) func() {
 	}
 	t.Cleanup(end)
 	return end
-}
-
-// shutdownXFS makes an xfs answer everything with an error, as when its disk is gone (XFS_IOC_GOINGDOWN).
-func shutdownXFS(t *testing.T, path string) {
-	t.Helper()
-	dir, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	const goingDown = 0x8004587d
-	flags := uint32(2) // without flushing the log
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags))); errno != 0 {
-		t.Fatal(errno)
-	}
 }
