@@ -1,6 +1,7 @@
 package blockfs
 
 import (
+	"context"
 	"os"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -29,7 +30,7 @@ func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	held, err := device.Open(d, os.O_RDONLY)
 	if err != nil {

@@ -83,7 +83,7 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 		err = fmt.Errorf("%w. %s", err, t.Advice)
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("it was told to end: %w: %w", ctx.Err(), err)
+		err = fmt.Errorf("it was told to end: %w: %w", context.Cause(ctx), err)
 	}
 	return err
 }

@@ -78,7 +78,7 @@ type Task struct {
 	began    time.Time
 	progress func() string
 	how      Ending
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
 }
 
 func (r *Runner) endingChan() chan struct{} {
@@ -103,7 +103,7 @@ func (r *Runner) Do(ctx context.Context, key, owner string, work func(*Task) err
 	}
 	t := &Task{
 		runner: r, owner: owner, base: context.WithoutCancel(ctx), done: make(chan struct{}),
-		step: "about to begin", began: time.Now(), cancel: func() {},
+		step: "about to begin", began: time.Now(), cancel: func(error) {},
 	}
 	if r.running == nil {
 		r.running, r.failed = map[string]*Task{}, map[string]failure{}
@@ -123,7 +123,7 @@ func (r *Runner) run(key string, t *Task, work func(*Task) error) {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		t.cancel()
+		t.cancel(nil)
 		t.err = err
 		delete(r.running, key)
 		if err != nil {
@@ -209,10 +209,13 @@ func (t *Task) Step(what string, how Ending, limit time.Duration, progress func(
 	if t.runner.ended {
 		return nil, ErrEnding
 	}
-	t.cancel()
-	ctx, cancel := context.WithCancel(t.base)
+	t.cancel(nil)
+	ctx, cancel := context.WithCancelCause(t.base)
 	if limit > 0 {
-		ctx, cancel = context.WithTimeout(t.base, limit)
+		var release context.CancelFunc
+		ctx, release = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
+		end := cancel
+		cancel = func(cause error) { end(cause); release() }
 	}
 	t.step, t.began, t.progress, t.how, t.cancel = what, time.Now(), progress, how, cancel
 	return ctx, nil
@@ -251,7 +254,7 @@ func (r *Runner) tell(how Ending) []*Task {
 	tasks := make([]*Task, 0, len(r.running))
 	for _, t := range r.running {
 		if t.how <= how {
-			t.cancel()
+			t.cancel(ErrEnding)
 		}
 		tasks = append(tasks, t)
 	}

@@ -20,7 +20,7 @@ func wait(what string, how Ending, d time.Duration, result error) func(*Task) er
 		case <-time.After(d):
 			return result
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }

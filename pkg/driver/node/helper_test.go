@@ -3,6 +3,7 @@ package node_test
 import (
 	"bufio"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -40,4 +41,10 @@ func startHolder(t *testing.T) func() {
 	}
 	t.Cleanup(end)
 	return end
+}
+
+// goroutines counts the goroutines of the process.
+func goroutines(t *testing.T) int {
+	t.Helper()
+	return runtime.NumGoroutine()
 }
