@@ -48,6 +48,10 @@ const (
 	unseen = 2 * time.Minute
 )
 
+// longWorkFor is how long a check of a file system may go on after the end was asked for, before it is told to end. It is
+// below the time that the kubelet gives the pod.
+const longWorkFor = 25 * time.Second
+
 // process is what runs together.
 type process struct {
 	cfg      Config
@@ -58,6 +62,8 @@ type process struct {
 	checks   []identity.Check // of readiness
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
+	// shutdown ends long work, nil when there can be none.
+	shutdown func(context.Context)
 }
 
 // Run runs until the context ends or something fails.
@@ -157,6 +163,7 @@ func (p *process) addNode() error {
 		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
 	})
 	p.services.Node = service
+	p.shutdown = service.Shutdown
 	p.checks = append(p.checks, service.Check)
 	if p.cfg.PluginRegistrationDir != "" {
 		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
@@ -183,6 +190,16 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	}
 	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry)})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
+	if p.shutdown != nil {
+		group.Go(func() error {
+			<-ctx.Done()
+			// While calls are drained: those that wait for long work return.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), longWorkFor)
+			defer cancel()
+			p.shutdown(last)
+			return nil
+		})
+	}
 	if health != nil {
 		h := server.Handler(
 			func(ctx context.Context) error { return p.alive(ctx, socket) },

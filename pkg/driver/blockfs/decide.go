@@ -1,14 +1,12 @@
-// Package blockfs makes, checks and grows file systems on block devices, and above all decides whether a device
-// may be formatted at all.
+// Package blockfs looks at what is on a block device and decides whether it may be formatted.
 package blockfs
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -48,7 +46,7 @@ const (
 // Plan is what to do with a device and why.
 type Plan struct {
 	Action Action
-	FSType string
+	Type   filesystem.Type
 	// Overwrite is set when what is on the device is our own unfinished work.
 	Overwrite bool
 	// OrFormat is set when the file system may be made anew should it not mount: it proves to hold nothing.
@@ -67,12 +65,9 @@ func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID
 	if f.Signature != "" {
 		return decideExisting(r, d, f, ours)
 	}
-	if r.FSType != "" && !slices.Contains(params.FileSystems, r.FSType) {
-		return Plan{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", r.FSType, strings.Join(params.FileSystems, ", "))
-	}
-	fsType := r.FSType
-	if fsType == "" {
-		fsType = params.FileSystems[0]
+	t, err := filesystem.Of(r.FSType)
+	if err != nil {
+		return Plan{}, err
 	}
 	switch {
 	case r.HasSource:
@@ -80,9 +75,9 @@ func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID
 	case r.ReadOnly:
 		return Plan{}, refuse(d, "no file system is found on it, and it is to be used read-only")
 	case f.Blank:
-		return Plan{Action: Format, FSType: fsType}, nil
+		return Plan{Action: Format, Type: t}, nil
 	case ours:
-		return Plan{Action: Format, FSType: fsType, Overwrite: true}, nil
+		return Plan{Action: Format, Type: t, Overwrite: true}, nil
 	}
 	what := fmt.Sprintf("it holds data that nothing recognises (the first at byte %d), so it is not formatted", f.NonZeroAt)
 	if intent != nil {
@@ -92,26 +87,24 @@ func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID
 }
 
 func decideExisting(r Request, d device.Device, f Findings, ours bool) (Plan, error) {
-	if !slices.Contains(params.FileSystems, f.Signature) {
+	t, err := filesystem.Of(f.Signature)
+	if err != nil {
 		return Plan{}, refuse(d, fmt.Sprintf("it holds %s, which is neither mounted nor formatted", f.Signature))
 	}
 	if r.FSType != "" && r.FSType != f.Signature {
 		return Plan{}, refuse(d, fmt.Sprintf("it holds the file system %s, asked for is %s", f.Signature, r.FSType))
 	}
-	return Plan{Action: UseExisting, FSType: f.Signature, OrFormat: ours && f.NeverMounted && !r.HasSource && !r.ReadOnly}, nil
+	return Plan{Action: UseExisting, Type: t, OrFormat: ours && f.NeverMounted && !r.HasSource && !r.ReadOnly}, nil
 }
 
-// matches tells whether the intent is of this very volume, device, file system, boot and stay of the disk. Where the
+// matches reports whether the intent is of this very volume, device, file system, boot and stay of the disk. Where the
 // kernel tells no stays, nothing proves that the disk was not elsewhere.
 func matches(i *state.Intent, r Request, d device.Device, bootID string) bool {
 	if i == nil || bootID == "" || d.Seq == 0 {
 		return false
 	}
-	fsType := r.FSType
-	if fsType == "" {
-		fsType = params.FileSystems[0]
-	}
-	return strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == fsType &&
+	t, err := filesystem.Of(r.FSType)
+	return err == nil && strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == t.Name() &&
 		i.BootID == bootID && i.DiskSeq == d.Seq
 }
 

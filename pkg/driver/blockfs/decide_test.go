@@ -5,9 +5,19 @@ import (
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
+
+// of returns a kind of file system that there is.
+func of(name string) filesystem.Type {
+	t, err := filesystem.Of(name)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
 
 func TestDecide(t *testing.T) {
 	const boot = "boot"
@@ -23,13 +33,13 @@ func TestDecide(t *testing.T) {
 		want     Plan
 		refused  string
 	}{
-		"blank":                       {Request{}, blank, nil, Plan{Action: Format, FSType: "ext4"}, ""},
-		"blank, xfs":                  {Request{FSType: "xfs"}, blank, nil, Plan{Action: Format, FSType: "xfs"}, ""},
+		"blank":                       {Request{}, blank, nil, Plan{Action: Format, Type: of("ext4")}, ""},
+		"blank, xfs":                  {Request{FSType: "xfs"}, blank, nil, Plan{Action: Format, Type: of("xfs")}, ""},
 		"blank, from a source":        {Request{HasSource: true}, blank, nil, Plan{}, "source"},
 		"blank, read-only":            {Request{ReadOnly: true}, blank, nil, Plan{}, "read-only"},
 		"blank, unknown file system":  {Request{FSType: "zfs"}, blank, nil, Plan{}, "zfs"},
 		"data":                        {Request{}, data, nil, Plan{}, "byte 4711"},
-		"data, our intent":            {Request{}, data, ours, Plan{Action: Format, FSType: "ext4", Overwrite: true}, ""},
+		"data, our intent":            {Request{}, data, ours, Plan{Action: Format, Type: of("ext4"), Overwrite: true}, ""},
 		"data, our intent, source":    {Request{HasSource: true}, data, ours, Plan{}, "source"},
 		"data, our intent, read-only": {Request{ReadOnly: true}, data, ours, Plan{}, "read-only"},
 		"data, intent for another fs": {Request{FSType: "xfs"}, data, ours, Plan{}, "somebody else's"},
@@ -40,16 +50,16 @@ func TestDecide(t *testing.T) {
 			Request{}, data, before, Plan{}, "last plugged in",
 		},
 		"ext4, never mounted, intent of an earlier stay": {
-			Request{}, Findings{Signature: "ext4", NeverMounted: true}, before, Plan{FSType: "ext4"}, "",
+			Request{}, Findings{Signature: "ext4", NeverMounted: true}, before, Plan{Type: of("ext4")}, "",
 		},
-		"ext4":                      {Request{}, Findings{Signature: "ext4"}, nil, Plan{FSType: "ext4"}, ""},
-		"xfs, nothing asked for":    {Request{}, Findings{Signature: "xfs"}, nil, Plan{FSType: "xfs"}, ""},
+		"ext4":                      {Request{}, Findings{Signature: "ext4"}, nil, Plan{Type: of("ext4")}, ""},
+		"xfs, nothing asked for":    {Request{}, Findings{Signature: "xfs"}, nil, Plan{Type: of("xfs")}, ""},
 		"xfs, ext4 asked for":       {Request{FSType: "ext4"}, Findings{Signature: "xfs"}, ours, Plan{}, "asked for is ext4"},
-		"ext4 from a source":        {Request{HasSource: true}, Findings{Signature: "ext4"}, nil, Plan{FSType: "ext4"}, ""},
-		"ext4, ours, never mounted": {Request{}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{FSType: "ext4", OrFormat: true}, ""},
-		"ext4, ours, used":          {Request{}, Findings{Signature: "ext4"}, ours, Plan{FSType: "ext4"}, ""},
+		"ext4 from a source":        {Request{HasSource: true}, Findings{Signature: "ext4"}, nil, Plan{Type: of("ext4")}, ""},
+		"ext4, ours, never mounted": {Request{}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4"), OrFormat: true}, ""},
+		"ext4, ours, used":          {Request{}, Findings{Signature: "ext4"}, ours, Plan{Type: of("ext4")}, ""},
 		"ext4, never mounted, no intent": {
-			Request{}, Findings{Signature: "ext4", NeverMounted: true}, nil, Plan{FSType: "ext4"}, "",
+			Request{}, Findings{Signature: "ext4", NeverMounted: true}, nil, Plan{Type: of("ext4")}, "",
 		},
 		"LVM":                {Request{}, Findings{Signature: "LVM2_member"}, nil, Plan{}, "LVM2_member"},
 		"LVM with an intent": {Request{}, Findings{Signature: "LVM2_member"}, ours, Plan{}, "LVM2_member"},

@@ -4,13 +4,23 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 )
 
-// proven is the proof of a device that nobody replaces.
-func proven() error { return nil }
+// format makes a file system on a device that nobody replaces.
+func format(t *testing.T, d device.Device, fsType string, overwrite bool) error {
+	t.Helper()
+	var work longwork.Runner
+	return work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
+		return NewFormatter(1).Make(task, d, of(fsType), overwrite, func() error { return nil })
+	})
+}
 
 // TestFormatIsProvenWhenItsTurnHasCome: the proof is asked for after the wait for a turn, while the device is held,
 // and without it nothing is written.
@@ -20,14 +30,24 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 	d := m.Device("ewr-ae6c4452b93b4f")
 	f := NewFormatter(1)
 	f.slots <- struct{}{} // another format is under way
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := f.Make(ended, d, "ext4", true, func() error { t.Error("asked before its turn"); return nil }); !errors.Is(err, context.Canceled) {
+	ended, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	moved := errors.New("the disk has moved")
+	asked := make(chan struct{})
+	var work longwork.Runner
+	err := work.Do(ended, "volume", "call", func(task *longwork.Task) error {
+		return f.Make(task, d, of("ext4"), true, func() error { close(asked); return moved })
+	})
+	if _, running := errors.AsType[*longwork.RunningError](err); !running || !strings.Contains(err.Error(), "waiting for a turn") {
 		t.Errorf("without a turn: %v", err)
 	}
+	select {
+	case <-asked:
+		t.Error("asked before its turn")
+	default:
+	}
 	<-f.slots
-	moved := errors.New("the disk has moved")
-	if err := f.Make(t.Context(), d, "ext4", true, func() error { return moved }); !errors.Is(err, moved) {
+	if err := work.Join(t.Context(), "volume", "call"); !errors.Is(err, moved) {
 		t.Errorf("without a proof: %v", err)
 	}
 	head := make([]byte, 4096)

@@ -6,7 +6,8 @@ import (
 	"context"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 )
 
 // makeHalf is never called in this build.
-func makeHalf(context.Context, device.Device, string) error { return nil }
+func makeHalf(context.Context, device.Device, filesystem.Type) error { return nil }

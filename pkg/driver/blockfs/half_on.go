@@ -8,17 +8,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
 )
 
 // makeHalf leaves the device as an mkfs leaves it that is killed half-way, always at the same point: the file
 // system is made in a sparse file of the same size, and everything of it but the first superblock, which comes
 // last, is copied to the device.
-func makeHalf(ctx context.Context, d device.Device, fsType string) error {
+func makeHalf(ctx context.Context, d device.Device, t filesystem.Type) error {
 	scratch, err := os.CreateTemp(step.Dir(), "half-*")
 	if err != nil {
 		return err
@@ -27,8 +29,9 @@ func makeHalf(ctx context.Context, d device.Device, fsType string) error {
 	if err := scratch.Truncate(d.Size); err != nil {
 		return err
 	}
-	if err := mkfs(ctx, scratch.Name(), fsType, true); err != nil {
-		return err
+	tool := t.Make(scratch.Name(), true)
+	if out, err := exec.CommandContext(ctx, tool.Name, tool.Args...).CombinedOutput(); err != nil { //nolint:gosec // a constant, and a scratch file
+		return fmt.Errorf("%s: %w: %s", tool.Name, err, out)
 	}
 	file, err := device.Open(d, os.O_RDWR|unix.O_EXCL)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 )
 
 // What is read to call a device blank, besides blkid's two looks. The head holds the first superblock of every
@@ -54,8 +55,11 @@ func Probe(ctx context.Context, d device.Device) (Findings, error) {
 	if first != second {
 		return Findings{}, fmt.Errorf("two looks at device %s found %q and %q: somebody writes to it", d.Path, first, second)
 	}
-	f.NeverMounted, err = neverMounted(file, first)
-	return f, err
+	if t, err := filesystem.Of(first); first != "" && err == nil {
+		f.NeverMounted, err = t.NeverMounted(file)
+		return f, err
+	}
+	return f, nil
 }
 
 // signature asks blkid what the open device holds. It answers 2 for a device without signature and also for one

@@ -99,9 +99,45 @@ func TestBlockPathTaken(t *testing.T) {
 	capability := blockCapability(writer)
 	r.must(r.stage(capability))
 	r.must(r.publish(capability, r.target, false))
-	_, err := r.NodePublishVolume(t.Context(), &csi.NodePublishVolumeRequest{
+	req := &csi.NodePublishVolumeRequest{
 		VolumeId: otherID, StagingTargetPath: r.staging, TargetPath: r.target, VolumeCapability: capability,
 		PublishContext: map[string]string{"mount_vol_name": other},
-	})
+	}
+	_, err := r.NodePublishVolume(t.Context(), req)
+	want(t, err, codes.FailedPrecondition, "not staged")
+	stage := r.stageRequest(capability)
+	stage.VolumeId, stage.PublishContext = otherID, req.GetPublishContext()
+	_, err = r.NodeStageVolume(t.Context(), stage)
+	r.must(err)
+	_, err = r.NodePublishVolume(t.Context(), req)
 	want(t, err, codes.AlreadyExists)
+}
+
+// TestBlockIsNotUnstagedUnderAPod: a device that a pod has is not released, nor mounted as well.
+func TestBlockIsNotUnstagedUnderAPod(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := blockCapability(writer)
+	want(t, r.publish(capability, r.target, false), codes.FailedPrecondition, "not staged")
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	want(t, r.unstage(), codes.FailedPrecondition, r.target)
+	r.must(r.publish(capability, r.target, false)) // the record of staging is still there
+	before := r.sum()
+	want(t, r.stage(mountCapability(writer, "ext4")), codes.FailedPrecondition, r.target)
+	if r.sum() != before {
+		t.Error("the disk was written to under the pod")
+	}
+	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+	want(t, r.publish(capability, r.target, false), codes.FailedPrecondition, "not staged")
+}
+
+// TestMountedIsNotStagedAsBlock: a mounted volume is not shown as a device as well.
+func TestMountedIsNotStagedAsBlock(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	want(t, r.stage(blockCapability(writer)), codes.AlreadyExists, "ext4")
+	want(t, r.publish(blockCapability(writer), r.target, false), codes.FailedPrecondition, "not staged")
 }

@@ -45,6 +45,8 @@ func TestVictim(t *testing.T) {
 	case "up":
 		r.must(r.stage(capability))
 		r.must(r.publish(capability, r.target, false))
+	case "unstage":
+		r.must(r.unstage())
 	case "down":
 		r.must(r.unpublish(r.target))
 		r.must(r.unstage())
@@ -80,6 +82,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 					if err != nil || f.Blank || f.Signature != "" {
 						t.Fatalf("half a file system is %+v, %v", f, err)
 					}
+				}
+				if at == step.MkfsHalf {
+					// The pod was deleted meanwhile, and comes back: the record of the format is still there, as the disk is.
+					v.do("unstage")
 				}
 				v.do("up")
 				if slices.Contains(down, at) && v.read(filepath.Join(v.target, "file")) != "data" {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -117,8 +118,8 @@ func TestUnfinishedFileSystem(t *testing.T) {
 		code         codes.Code
 	}{
 		"never mounted, with our intent": {false, true, codes.OK},
-		"never mounted, no intent":       {false, false, codes.Internal},
-		"used, with our intent":          {true, true, codes.Internal},
+		"never mounted, no intent":       {false, false, codes.FailedPrecondition},
+		"used, with our intent":          {true, true, codes.FailedPrecondition},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -142,10 +143,23 @@ func TestUnfinishedFileSystem(t *testing.T) {
 	}
 }
 
-// TestIntentGoesWithTheVolume: a record must not outlive the stay of its volume on the node.
+// TestIntentGoesWithTheVolume: a record must not outlive the stay of its disk on the node, nor its use.
 func TestIntentGoesWithTheVolume(t *testing.T) {
 	for name, do := range map[string]func(r *rig) error{
-		"unstage":          func(r *rig) error { return r.unstage() },
+		"unplugged and unstaged": func(r *rig) error { r.machine.Unplug("disk"); return r.unstage() },
+		"replugged and unstaged": func(r *rig) error {
+			r.machine.Unplug("disk")
+			r.machine.Plug("disk", serial, small)
+			return r.unstage()
+		},
+		"another boot": func(r *rig) error { r.Service = r.restarted("another"); return nil },
+		"found mounted": func(r *rig) error {
+			path := r.machine.Device(serial).Path
+			r.run("mkfs.ext4", "-q", path)
+			r.must(mount.MakeDir(r.staging))
+			r.run("mount", path, r.staging)
+			return r.stage(mountCapability(writer, "ext4"))
+		},
 		"staged as block":  func(r *rig) error { return r.stage(blockCapability(writer)) },
 		"staged and found": func(r *rig) error { return r.stage(mountCapability(writer, "ext4")) },
 	} {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -244,13 +243,9 @@ func TestDeadMount(t *testing.T) {
 	capability := mountCapability(writer, "xfs")
 	r.must(r.stage(capability))
 	r.must(r.publish(capability, r.target, false))
-	shutdownXFS(t, r.target)
+	shutdown(t, r.target)
 	if !mount.Corrupt(r.target) {
 		t.Fatal("the mount is not dead")
-	}
-	_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
-	if err != nil && !strings.Contains(err.Error(), "input/output") {
-		t.Errorf("stats of a dead mount: %v", err)
 	}
 	r.must(r.unpublish(r.target))
 	r.must(r.unstage())

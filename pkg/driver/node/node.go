@@ -4,6 +4,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,20 +14,19 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstage"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-const (
-	// defaultPatience is how long the node waits for a disk to appear, to show a new size, or to be let go.
-	defaultPatience = 30 * time.Second
-	// formatsAtOnce bounds the memory of mkfs.
-	formatsAtOnce = 2
-)
+// defaultPatience is how long the node waits for a disk to appear, to show a new size, or to be no longer in use.
+const defaultPatience = 30 * time.Second
 
 // Self is what the node is called.
 type Self struct {
@@ -55,10 +56,11 @@ type Config struct {
 type Service struct {
 	csi.UnimplementedNodeServer
 
-	cfg       Config
-	formatter *blockfs.Formatter
-	busy      inflight.Set
-	looks     looks
+	cfg     Config
+	stagers map[volume.Kind]Stager
+	busy    inflight.Set
+	work    longwork.Runner
+	looks   looks.Looks
 }
 
 // New makes the service.
@@ -69,7 +71,13 @@ func New(cfg Config) *Service {
 	if cfg.KubeletRoot != "" {
 		cfg.KubeletRoot = filepath.Clean(cfg.KubeletRoot)
 	}
-	return &Service{cfg: cfg, formatter: blockfs.NewFormatter(formatsAtOnce)}
+	s := &Service{cfg: cfg}
+	s.stagers = map[volume.Kind]Stager{
+		volume.Block: blockstage.New(blockstage.Config{
+			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work,
+		}),
+	}
+	return s
 }
 
 // Capabilities are what the service announces.
@@ -105,16 +113,38 @@ func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*
 	}, nil
 }
 
-// begin claims the volume for an operation.
-func (s *Service) begin(volumeID, operation string) (end func(), err error) {
-	end, busyWith := s.busy.Begin(strings.ToLower(volumeID), operation)
+// Shutdown is called when the process has to end, while calls are still being drained. It ends the long work, as far as
+// that can be ended, and returns when there is none.
+func (s *Service) Shutdown(ctx context.Context) { s.work.Shutdown(ctx) }
+
+// begin claims the volume for a call. Long work that an earlier call of the same name began is waited for first, and
+// its failure is the answer; while work of another call is running there is no other answer than that.
+func (s *Service) begin(ctx context.Context, volumeID, call string) (end func(), err error) {
+	end, busyWith := s.busy.Begin(strings.ToLower(volumeID), call)
 	if busyWith != "" {
+		if err := s.work.Running(volumeID); err != nil {
+			return nil, asStatus(fmt.Errorf("volume %s is busy: %w", volumeID, err))
+		}
 		return nil, status.Errorf(codes.Aborted, "%s of volume %s is still under way", busyWith, volumeID)
+	}
+	if err := s.work.Join(ctx, volumeID, call); err != nil {
+		end()
+		return nil, asStatus(fmt.Errorf("volume %s: %w", volumeID, err))
 	}
 	return end, nil
 }
 
-func asStatus(err error) error { return rpcerr.Status(err) }
+// asStatus gives an error its code. Work that has not come to its end is Aborted: the caller tries again, and does not
+// take the call for failed.
+func asStatus(err error) error {
+	if _, running := errors.AsType[*longwork.RunningError](err); running || errors.Is(err, longwork.ErrEnding) {
+		return status.Error(codes.Aborted, err.Error())
+	}
+	if hanging, ok := errors.AsType[*looks.HangingError](err); ok {
+		return status.Error(codes.Unavailable, hanging.Error())
+	}
+	return rpcerr.Status(err)
+}
 
 func missing(field string) error {
 	return status.Errorf(codes.InvalidArgument, "%s is missing", field)

@@ -31,8 +31,18 @@ type Intent struct {
 type Staged struct {
 	VolumeID string `json:"volumeID"`
 	Serial   string `json:"serial"`
-	// Block is set when it was staged to be used as a block device.
-	Block bool `json:"block,omitempty"`
+	// Kind is the kind of storage, "" in records of older versions, which are of block storage.
+	Kind string `json:"kind,omitempty"`
+	// Block is set when it was staged to be used as a block device, ReadOnly when nothing may write to it.
+	Block    bool `json:"block,omitempty"`
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// Device is the device node, and Number the device number, in the form of sysfs.
+	Device string `json:"device,omitempty"`
+	Number string `json:"number,omitempty"`
+	// BootID is the boot of the machine and DiskSeq the stay of the disk in that boot from which it was staged. Whatever
+	// was mounted from another stay is dead. They are unset in records of older versions.
+	BootID  string `json:"bootID,omitempty"`
+	DiskSeq uint64 `json:"diskSeq,omitempty"`
 }
 
 // Store keeps records in a directory.
@@ -71,6 +81,25 @@ func (s *Store) Intent(volumeID string) (*Intent, error) {
 		return nil, err
 	}
 	return &i, nil
+}
+
+// Intents reads all intents. One that cannot be read is left out: it is an error for its own volume only.
+func (s *Store) Intents() ([]Intent, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the records: %w", err)
+	}
+	var all []Intent
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".intent.json")
+		if !ok {
+			continue
+		}
+		if i, err := s.Intent(id); err == nil && i != nil {
+			all = append(all, *i)
+		}
+	}
+	return all, nil
 }
 
 // ClearIntent forgets the intent of a volume.

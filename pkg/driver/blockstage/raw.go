@@ -1,45 +1,78 @@
-package node
+package blockstage
 
 import (
 	"context"
 	"errors"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
+// stageBlock records that the device is used as it is. Whatever was begun on it as a file system is no longer ours to
+// make.
+func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Staged, table mount.Table, path string) error {
+	if e, mounted := table.At(path); mounted && e.Number == d.Number && s.gone(record, e) == nil {
+		return volume.Errorf(volume.Exists, "the staging path has the volume mounted as %s, asked for is a block device", e.FSType)
+	}
+	if mounts := table.Of(d.Number); len(mounts) > 0 && (record == nil || s.current(record, d)) {
+		return volume.Errorf(volume.InUse, "volume %s is mounted at %s and cannot be used as a block device as well", v.ID, strings.Join(mounts.Paths(), ", "))
+	}
+	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
+		return err
+	}
+	return s.cfg.State.ClearIntent(v.ID)
+}
+
 // publishBlock binds the device node to the target. A read-only mount does not keep anybody from writing to a
 // device, so the kernel is told to refuse writes to the device itself, which holds for everybody who has it.
-func publishBlock(ctx context.Context, d device.Device, u use, target string) error {
+func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Volume, record *state.Staged, target string) error {
+	if record == nil || !record.Block {
+		return volume.Errorf(volume.InUse, "volume %s is not staged as a block device", v.ID)
+	}
 	table, err := mount.Read()
 	if err != nil {
 		return err
 	}
+	u := v.Use
 	if e, mounted := table.At(target); mounted {
-		if n, ok := deviceAt(target); ok && n == d.Number && e.ReadOnly() == u.readOnly {
+		if n, ok := deviceAt(target); ok && n == d.Number && e.ReadOnly() == u.ReadOnly {
 			return nil
 		}
-		return volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.readOnly)
+		return volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.ReadOnly)
 	}
 	others := nodesOf(table.Without(target), d)
-	if u.single && len(others) > 0 {
+	if u.Single && len(others) > 0 {
 		return publishedElsewhere(others)
 	}
-	if err := setReadOnly(d, u.readOnly, others); err != nil {
+	// A disk that was plugged in again after it was staged is the same volume: nothing of it was mounted.
+	if !s.current(record, d) {
+		if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
+			return err
+		}
+	}
+	if err := setReadOnly(d, u.ReadOnly, others); err != nil {
 		return err
 	}
 	if err := step.At(ctx, step.Bind); err != nil {
 		return err
 	}
+	return bindNode(ctx, d, u, target)
+}
+
+// bindNode binds the device node and looks at what was bound: the node may have gone to another disk meanwhile.
+func bindNode(ctx context.Context, d device.Device, u staging.Use, target string) error {
 	if err := mount.MakeFile(target); err != nil {
 		return err
 	}
-	if err := mount.Bind(d.Path, target, u.readOnly); err != nil {
+	if err := mount.Bind(d.Path, target, u.ReadOnly); err != nil {
 		return errors.Join(err, mount.RemoveTarget(target))
 	}
 	if n, ok := deviceAt(target); !ok || n != d.Number {
@@ -61,7 +94,7 @@ func setReadOnly(d device.Device, readOnly bool, others mount.Table) error {
 	return device.SetReadOnly(d, readOnly)
 }
 
-// deviceAt tells which device a device node stands for, false when the path is no block device.
+// deviceAt returns which device a device node stands for, false when the path is no block device.
 func deviceAt(path string) (device.Number, bool) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
@@ -86,8 +119,8 @@ func nodesOf(table mount.Table, d device.Device) mount.Table {
 }
 
 // afterLastBlock takes back the read-only flag of a device that nobody has any more.
-func (s *Service) afterLastBlock(n device.Number) error {
-	d, err := s.cfg.Finder.ByNumber(n)
+func (s *Stager) afterLastBlock(n device.Number) error {
+	d, err := s.layer.ByNumber(n)
 	if errors.Is(err, device.ErrNotFound) {
 		return nil
 	}

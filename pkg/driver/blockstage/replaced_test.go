@@ -1,18 +1,21 @@
-package node
+package blockstage
 
 import (
-	"context"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
+
+func TestMain(m *testing.M) { testns.Main(m) }
 
 // TestDiskReplacedBeforeItsFormat has a blank disk judged, taken away, and one with data get its name and number
 // before mkfs begins, as can happen while others are being formatted.
@@ -23,7 +26,7 @@ func TestDiskReplacedBeforeItsFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Config{Finder: m.Finder, State: records, BootID: "boot"})
+	s := New(Config{Finder: m.Finder, State: records, BootID: "boot", Work: &longwork.Runner{}})
 	m.Plug("blank", blank, 64<<20)
 	judged := m.Device(blank)
 	m.Unplug("blank")
@@ -33,10 +36,14 @@ func TestDiskReplacedBeforeItsFormat(t *testing.T) {
 	// What it was named and numbered by is now the other disk.
 	judged.Path, judged.Number = d.Path, d.Number
 
-	r := blockfs.Request{VolumeID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", FSType: "ext4"}
-	plan := blockfs.Plan{Action: blockfs.Format, FSType: "ext4"}
-	err = s.formatAndMount(context.Background(), judged, r, plan, use{fsType: "ext4"}, filepath.Join(t.TempDir(), "staging"))
-	if status.Code(asStatus(err)) != codes.FailedPrecondition {
+	ext4, err := filesystem.Of("ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := staging.Volume{ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Use: staging.Use{FSType: "ext4"}}
+	plan := blockfs.Plan{Action: blockfs.Format, Type: ext4}
+	err = s.formatAndMount(t.Context(), judged, v, plan, filepath.Join(t.TempDir(), "staging"))
+	if volume.ReasonOf(err) != volume.InUse {
 		t.Errorf("got %v", err)
 	}
 	if label := run(t, "e2label", d.Path); label != "precious\n" {

@@ -1,0 +1,49 @@
+package blockstage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// health asks the file system that is mounted whether it works, one question per device at a time.
+func (s *Stager) health(ctx context.Context, d device.Device, e mount.Entry, writable bool) error {
+	what := fmt.Sprintf("the file system %s on %s, mounted at %s,", e.FSType, describe(d), e.Path)
+	err := s.looks.Do(ctx, d.Number.String(), what, healthPatience, func() error { return healthOf(d, e, writable) })
+	if hanging, ok := errors.AsType[*looks.HangingError](err); ok {
+		return volume.Errorf(volume.Busy, "%w", hanging)
+	}
+	return err
+}
+
+// healthOf is health for a caller that may hang.
+func healthOf(d device.Device, e mount.Entry, writable bool) error {
+	t, err := filesystem.Of(e.FSType)
+	if err != nil {
+		return err
+	}
+	if err := filesystem.Health(t, d, e, writable); err != nil {
+		return fmt.Errorf("%s on %s, mounted at %s: %w", e.FSType, describe(d), e.Path, err)
+	}
+	return nil
+}
+
+// detach takes away every mount at a path whose disk is gone. It can be in use still, by what will only get errors
+// from it, so what refuses to go is detached lazily.
+func detach(ctx context.Context, path string) error {
+	if err := mount.Unmount(ctx, path); err == nil {
+		return nil
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		return fmt.Errorf("detaching the mount at %s of a disk that is gone: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package blockstage
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it.
+func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) error {
+	if err := step.At(ctx, step.Probe); err != nil {
+		return err
+	}
+	findings, err := blockfs.Probe(ctx, d)
+	if err != nil {
+		return volume.Errorf(volume.InUse, "%s cannot be judged and is left as it is: %w", describe(d), err)
+	}
+	intent, err := s.cfg.State.Intent(v.ID)
+	if err != nil {
+		return err
+	}
+	r := blockfs.Request{VolumeID: v.ID, FSType: v.Use.FSType, ReadOnly: v.Use.ReadOnly, HasSource: hasSource(v)}
+	plan, err := blockfs.Decide(r, d, findings, intent, s.cfg.BootID)
+	if err != nil {
+		return err
+	}
+	if err := mount.CheckOptions(plan.Type.Name(), v.Use.Options); err != nil {
+		return volume.Errorf(volume.Invalid, "%w", err)
+	}
+	if plan.Action == blockfs.UseExisting {
+		err := s.mountExisting(ctx, d, plan.Type, v, path)
+		if err == nil || !plan.OrFormat || ctx.Err() != nil || unfinished(err) {
+			return err
+		}
+		klog.FromContext(ctx).Info("The file system is unfinished, making it anew", "device", d.Path, "err", err)
+		plan.Overwrite = true
+	}
+	return s.formatAndMount(ctx, d, v, plan, path)
+}
+
+// unfinished reports whether an error only says that long work has not come to its end.
+func unfinished(err error) bool {
+	_, running := errors.AsType[*longwork.RunningError](err)
+	return running || errors.Is(err, longwork.ErrEnding)
+}
+
+// mountExisting mounts the file system that is on the device.
+func (s *Stager) mountExisting(ctx context.Context, d device.Device, t filesystem.Type, v staging.Volume, path string) error {
+	if !v.Use.ReadOnly {
+		if err := step.At(ctx, step.Check); err != nil {
+			return err
+		}
+		if err := s.check(ctx, d, t, v.ID); err != nil {
+			return err
+		}
+	}
+	return mountAndProve(ctx, d, t, v.Use, path)
+}
+
+// check repairs what can be repaired without losing anything.
+func (s *Stager) check(ctx context.Context, d device.Device, t filesystem.Type, volumeID string) error {
+	tools := t.Check(d.Path)
+	if len(tools) == 0 {
+		return nil
+	}
+	err := s.cfg.Work.Do(ctx, volumeID, StageCall, func(task *longwork.Task) error { return s.runAll(task, d, tools) })
+	if err != nil && !unfinished(err) {
+		return volume.Errorf(volume.InUse, "the file system on %s has faults that are not repaired without being told to: %w", describe(d), err)
+	}
+	return err
+}
+
+// runAll runs tools one after the other. Before each, the device must still be the one that was judged, as a tool gets
+// no more than a path.
+func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem.Tool) error {
+	for _, t := range tools {
+		if err := s.proveAgain(d); err != nil {
+			return err
+		}
+		if err := t.Run(task, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// formatAndMount makes a file system and mounts it. The record of the intent stands before the first write and
+// goes after the mount.
+func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.Volume, plan blockfs.Plan, path string) error {
+	if err := step.At(ctx, step.IntentWrite); err != nil {
+		return err
+	}
+	intent := state.Intent{VolumeID: v.ID, Serial: d.Serial, FSType: plan.Type.Name(), BootID: s.cfg.BootID, DiskSeq: d.Seq}
+	if err := s.cfg.State.WriteIntent(intent); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.Type.Name(), "overwrite", plan.Overwrite)
+	err := s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
+		return s.formatter.Make(task, d, plan.Type, plan.Overwrite, func() error { return s.proveAgain(d) })
+	})
+	if err != nil {
+		return err
+	}
+	return mountAndProve(ctx, d, plan.Type, v.Use, path)
+}
+
+// proveAgain returns an error unless the serial still belongs to the device that was judged.
+func (s *Stager) proveAgain(d device.Device) error {
+	now, err := s.layer.Find(d.Serial)
+	if err != nil {
+		return volume.Errorf(volume.InUse, "device %s is left as it is, it is no longer proven to be the disk: %w", d.Path, err)
+	}
+	if now.Seq != d.Seq {
+		return volume.Errorf(volume.InUse, "%s is left as it is, it was unplugged and plugged in again", describe(d))
+	}
+	if now.Number != d.Number || now.Path != d.Path {
+		return volume.Errorf(volume.InUse, "device %s (%s) is left as it is, serial %s has moved to %s (%s)", d.Path, d.Number, d.Serial, now.Path, now.Number)
+	}
+	return nil
+}
+
+// mountOptions are the options for mounting the file system: those of the user, once, and those that it needs.
+func mountOptions(t filesystem.Type, u staging.Use) []string {
+	needed := t.MountOptions()
+	if u.ReadOnly {
+		needed = append(needed, "ro")
+	}
+	options := append([]string{}, u.Options...)
+	for _, o := range needed {
+		if !slices.Contains(options, o) {
+			options = append(options, o)
+		}
+	}
+	return options
+}
+
+// mountAndProve mounts the device by its path and then asks the kernel which device it mounted.
+func mountAndProve(ctx context.Context, d device.Device, t filesystem.Type, u staging.Use, path string) error {
+	if err := step.At(ctx, step.Mount); err != nil {
+		return err
+	}
+	if err := mount.FileSystem(ctx, d.Path, path, t.Name(), mountOptions(t, u)); err != nil {
+		return err
+	}
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	entry, mounted := table.At(path)
+	if mounted && entry.Number == d.Number {
+		return nil
+	}
+	err = volume.Errorf(volume.InUse, "mounting %s gave device %s instead of %s, it was replaced meanwhile", d.Path, entry.Number, d.Number)
+	return errors.Join(err, mount.Unmount(ctx, path))
+}

@@ -1,0 +1,168 @@
+package blockstage
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// Publish shows a staged volume to a pod: its file system by a bind of the staging path, its device by a bind of the
+// device node.
+func (s *Stager) Publish(ctx context.Context, v staging.Volume, stagingPath, target string) error {
+	serial, err := serialOf(v)
+	if err != nil {
+		return err
+	}
+	record, err := s.record(v.ID, serial)
+	if err != nil {
+		return err
+	}
+	d, err := s.find(serial)
+	if err != nil {
+		return err
+	}
+	if v.Use.Block {
+		return s.publishBlock(ctx, d, v, record, target)
+	}
+	return s.publishMount(ctx, d, v, record, stagingPath, target)
+}
+
+// publishMount binds the staged file system to the target.
+func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Volume, record *state.Staged, stagingPath, target string) error {
+	healed, err := s.heal(ctx, d, v, record, stagingPath)
+	if err != nil {
+		return err
+	}
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	u := v.Use
+	staged, err := stagedAt(table, d, u, stagingPath)
+	if err != nil {
+		return err
+	}
+	if e, mounted := table.At(target); mounted {
+		switch {
+		case healed || e.Number != d.Number && s.gone(record, e) != nil:
+			klog.FromContext(ctx).Info("What is mounted at the target is of a disk that was unplugged, taking it away", "path", target, "device", e.Number)
+			if err := detach(ctx, target); err != nil {
+				return err
+			}
+		case e.Number == d.Number && e.Root == staged.Root && e.ReadOnly() == u.ReadOnly:
+			return nil
+		default:
+			return volume.Errorf(volume.Exists, "%s has another mount: device %s, read-only %t; asked for are device %s, read-only %t",
+				target, e.Number, e.ReadOnly(), d.Number, u.ReadOnly)
+		}
+	}
+	if others := published(table.Others(d.Number, stagingPath, target), staged.Root); u.Single && len(others) > 0 {
+		return publishedElsewhere(others)
+	}
+	if err := step.At(ctx, step.Bind); err != nil {
+		return err
+	}
+	if err := mount.MakeDir(target); err != nil {
+		return err
+	}
+	if err := mount.Bind(stagingPath, target, u.ReadOnly); err != nil {
+		return errors.Join(err, mount.RemoveTarget(target))
+	}
+	return nil
+}
+
+// heal stages the volume again when what is staged is of no use: its disk was unplugged meanwhile and is back, its file
+// system has failed and no pod has it, or an earlier such attempt was cut off. The kubelet takes the volume for staged
+// and would not do that by itself.
+func (s *Stager) heal(ctx context.Context, d device.Device, v staging.Volume, record *state.Staged, path string) (bool, error) {
+	table, err := mount.Read()
+	if err != nil {
+		return false, err
+	}
+	entry, mounted := table.At(path)
+	switch {
+	case !mounted && (record == nil || record.Block || record.BootID != s.cfg.BootID):
+		return false, nil // it is not staged, which the caller says
+	case mounted && s.gone(record, entry) == nil:
+		if entry.Number != d.Number {
+			return false, nil
+		}
+		err := s.health(ctx, d, entry, s.writable(record, table, entry))
+		if err == nil {
+			return false, nil
+		}
+		if !errors.Is(err, filesystem.ErrFailed) {
+			return false, err
+		}
+		if others := table.Others(d.Number, path); len(others) > 0 {
+			return false, volume.Errorf(volume.InUse, "%w. Pods have it at %s: when they have ended, it is checked and mounted again",
+				err, strings.Join(others.Paths(), ", "))
+		}
+	}
+	staged := v
+	if record != nil {
+		staged.Use.ReadOnly = record.ReadOnly
+	}
+	klog.FromContext(ctx).Info("The volume is staged again", "volumeID", v.ID, "path", path)
+	return true, s.stageMount(ctx, d, staged, record, table, path)
+}
+
+// stagedAt finds the volume's mount at the staging path and judges whether it can be used as asked for.
+func stagedAt(table mount.Table, d device.Device, u staging.Use, path string) (mount.Entry, error) {
+	staged, ok := table.At(path)
+	switch {
+	case !ok:
+		return staged, volume.Errorf(volume.InUse, "nothing is staged at %s", path)
+	case staged.Number != d.Number:
+		return staged, volume.Errorf(volume.InUse, "at %s device %s is staged, but serial %s is device %s", path, staged.Number, d.Serial, d.Number)
+	case u.FSType != "" && u.FSType != staged.FSType:
+		return staged, volume.Errorf(volume.InUse, "at %s a file system %s is staged, asked for is %s", path, staged.FSType, u.FSType)
+	case staged.ReadOnly() && !u.ReadOnly:
+		return staged, volume.Errorf(volume.InUse, "at %s the volume is staged read-only", path)
+	}
+	return staged, nil
+}
+
+// published picks the mounts by which pods have the volume. The kubelet binds parts of it for subPath; those
+// have another root and belong to a pod that has the whole as well.
+func published(mounts mount.Table, root string) mount.Table {
+	var whole mount.Table
+	for _, e := range mounts {
+		if e.Root == root {
+			whole = append(whole, e)
+		}
+	}
+	return whole
+}
+
+func publishedElsewhere(others mount.Table) error {
+	return volume.Errorf(volume.InUse, "the volume may be used by one pod only and is published at %s already", strings.Join(others.Paths(), ", "))
+}
+
+// Unpublish takes a volume from a pod's path and removes the path.
+func (s *Stager) Unpublish(ctx context.Context, _, target string) error {
+	if err := step.At(ctx, step.Unbind); err != nil {
+		return err
+	}
+	number, isBlock := deviceAt(target)
+	if err := mount.Unmount(ctx, target); err != nil {
+		return err
+	}
+	if err := mount.RemoveTarget(target); err != nil {
+		return err
+	}
+	if !isBlock {
+		return nil
+	}
+	return s.afterLastBlock(number)
+}

@@ -1,0 +1,156 @@
+package blockstage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// Stage finds the disk of a volume and, unless it is to be used as a block device, mounts its file system at the
+// path, making it first on a disk that is proven blank. For a block device it writes no byte.
+func (s *Stager) Stage(ctx context.Context, v staging.Volume, path string) error {
+	serial, err := serialOf(v)
+	if err != nil {
+		return err
+	}
+	record, err := s.record(v.ID, serial)
+	if err != nil {
+		return err
+	}
+	d, err := s.wait(ctx, serial)
+	if err != nil {
+		return err
+	}
+	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("volumeID", v.ID, "serial", serial))
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	if v.Use.Block {
+		return s.stageBlock(v, d, record, table, path)
+	}
+	if nodes := nodesOf(table, d); len(nodes) > 0 {
+		return volume.Errorf(volume.InUse, "volume %s is published as a block device at %s and cannot be mounted as well", v.ID, strings.Join(nodes.Paths(), ", "))
+	}
+	return s.stageMount(ctx, d, v, record, table, path)
+}
+
+// stageMount brings the device to the staging path, from wherever an earlier attempt left it.
+func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volume, record *state.Staged, table mount.Table, path string) error {
+	entry, mounted := table.At(path)
+	if mounted {
+		taken, err := s.takeAway(ctx, d, v, record, table, entry, path)
+		if err != nil {
+			return err
+		}
+		mounted = !taken
+	}
+	if mounted {
+		// An earlier attempt was cut off after its mount, or another driver made it. A record without a stay of the disk
+		// then is all that is known.
+		if record == nil {
+			r := s.newRecord(v, d)
+			r.BootID, r.DiskSeq = "", 0
+			if err := s.cfg.State.WriteStaged(r); err != nil {
+				return err
+			}
+		}
+		if err := s.cfg.State.ClearIntent(v.ID); err != nil {
+			return err
+		}
+		return s.growStaged(ctx, d, entry, v, path)
+	}
+	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
+		return err
+	}
+	if err := mount.MakeDir(path); err != nil {
+		return err
+	}
+	if err := s.prepareAndMount(ctx, d, v, path); err != nil {
+		return err
+	}
+	return s.afterMount(ctx, d, v, path)
+}
+
+// takeAway takes away what is mounted at the staging path when it is of no use any more: a mount of a disk that was
+// unplugged, or of a file system that failed and that no pod has. What is of use must be what was asked for.
+func (s *Stager) takeAway(
+	ctx context.Context, d device.Device, v staging.Volume, record *state.Staged, table mount.Table, entry mount.Entry, path string,
+) (bool, error) {
+	if err := s.gone(record, entry); err != nil {
+		klog.FromContext(ctx).Info("The disk of the mount at the staging path was unplugged, taking the mount away", "path", path, "device", entry.Number, "why", err)
+		return true, detach(ctx, path)
+	}
+	if entry.Number != d.Number && mount.Corrupt(path) {
+		klog.FromContext(ctx).Info("What is mounted at the staging path is dead, taking it away", "path", path, "device", entry.Number)
+		return true, detach(ctx, path)
+	}
+	if entry.Number == d.Number {
+		writable := !v.Use.ReadOnly && s.writable(record, table, entry)
+		err := s.health(ctx, d, entry, writable)
+		if errors.Is(err, filesystem.ErrFailed) {
+			if others := table.Others(d.Number, path); len(others) > 0 {
+				return false, volume.Errorf(volume.InUse, "%w. Pods have it at %s: when they have ended, staging checks it and mounts it again",
+					err, strings.Join(others.Paths(), ", "))
+			}
+			klog.FromContext(ctx).Info("The staged file system has failed, mounting it again", "path", path, "device", d.Path, "why", err)
+			return true, mount.Unmount(ctx, path)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, checkStaged(entry, d, v.Use)
+}
+
+// checkStaged compares what is mounted at the staging path with what should be.
+func checkStaged(e mount.Entry, d device.Device, u staging.Use) error {
+	differ := func(format string, args ...any) error {
+		return volume.Errorf(volume.Exists, "the staging path has another mount: %s", fmt.Sprintf(format, args...))
+	}
+	switch {
+	case e.Number != d.Number:
+		return differ("device %s, but serial %s is device %s", e.Number, d.Serial, d.Number)
+	case u.FSType != "" && e.FSType != u.FSType:
+		return differ("file system %s, asked for is %s", e.FSType, u.FSType)
+	case e.ReadOnly() != u.ReadOnly:
+		return differ("read-only is %t, asked for is %t", e.ReadOnly(), u.ReadOnly)
+	}
+	for _, o := range []string{"noexec", "nosuid", "nodev", "noatime"} {
+		if slices.Contains(u.Options, o) && !slices.Contains(e.Options, o) {
+			return differ("it lacks the option %s", o)
+		}
+	}
+	return nil
+}
+
+// afterMount does what follows the mount, all of which an attempt that finds the mount repeats.
+func (s *Stager) afterMount(ctx context.Context, d device.Device, v staging.Volume, path string) error {
+	if err := step.At(ctx, step.IntentClear); err != nil {
+		return err
+	}
+	if err := s.cfg.State.ClearIntent(v.ID); err != nil {
+		return err
+	}
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	entry, mounted := table.At(path)
+	if !mounted {
+		return volume.Errorf(volume.Busy, "the mount at %s went away", path)
+	}
+	return s.growStaged(ctx, d, entry, v, path)
+}

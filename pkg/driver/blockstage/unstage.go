@@ -1,0 +1,120 @@
+package blockstage
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// Unstage takes a volume from its staging path and releases its device: afterwards nothing on this machine has it
+// mounted and everything that was written is on the disk, so that it can be detached.
+func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	record, err := s.cfg.State.Staged(volumeID)
+	if err != nil {
+		return err
+	}
+	entry, mounted := table.At(path)
+	d, err := s.stagedDevice(ctx, volumeID, record, entry, mounted)
+	if err != nil {
+		return err
+	}
+	if others := usersOf(table, d, entry, mounted, path); len(others) > 0 {
+		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(others.Paths(), ", "))
+	}
+	if mounted {
+		if err := step.At(ctx, step.Unmount); err != nil {
+			return err
+		}
+		if err := s.unmount(ctx, d, record, entry, path); err != nil {
+			return err
+		}
+	}
+	if d != nil {
+		if err := step.At(ctx, step.Flush); err != nil {
+			return err
+		}
+		if err := s.layer.Release(ctx, *d, s.cfg.Patience); err != nil {
+			return volume.Errorf(volume.InUse, "%w", err)
+		}
+	}
+	return errors.Join(s.endIntent(volumeID, d), s.cfg.State.ClearStaged(volumeID))
+}
+
+// usersOf lists the mounts by which pods have the volume, as a file system or as a device.
+func usersOf(table mount.Table, d *device.Device, entry mount.Entry, mounted bool, path string) mount.Table {
+	var users mount.Table
+	if mounted {
+		users = table.Others(entry.Number, path)
+	}
+	if d != nil {
+		users = append(users, nodesOf(table, *d)...)
+	}
+	return users
+}
+
+// unmount unmounts the staging path, and names who keeps it.
+func (s *Stager) unmount(ctx context.Context, d *device.Device, record *state.Staged, entry mount.Entry, path string) error {
+	if s.gone(record, entry) != nil {
+		return detach(ctx, path)
+	}
+	err := mount.Unmount(ctx, path)
+	if errors.Is(err, unix.EBUSY) && d != nil {
+		return volume.Errorf(volume.InUse, "%w: %s", err, strings.Join(device.Users(*d), "; "))
+	}
+	return err
+}
+
+// endIntent removes the record of a format, unless the disk on which it was cut off is still plugged in: then the next
+// staging may need it. A disk that leaves can be elsewhere afterwards, and the record would mean nothing.
+func (s *Stager) endIntent(volumeID string, d *device.Device) error {
+	intent, err := s.cfg.State.Intent(volumeID)
+	if err == nil && intent != nil && d == nil {
+		if now, findErr := s.layer.Find(intent.Serial); findErr == nil {
+			d = &now
+		}
+	}
+	if err == nil && intent != nil && d != nil && intent.BootID == s.cfg.BootID &&
+		intent.Serial == d.Serial && intent.DiskSeq != 0 && intent.DiskSeq == d.Seq {
+		return nil
+	}
+	return errors.Join(err, s.cfg.State.ClearIntent(volumeID))
+}
+
+// stagedDevice returns the device of a staged volume: the one that is mounted, else the one that was recorded, so
+// that an attempt which was cut off after its unmount still releases the device. It is nil when the device is gone.
+func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *state.Staged, entry mount.Entry, mounted bool) (*device.Device, error) {
+	var d device.Device
+	var err error
+	switch {
+	case mounted && s.gone(record, entry) != nil:
+		return nil, nil //nolint:nilnil // nil is documented: the device is gone
+	case mounted:
+		d, err = s.layer.ByNumber(entry.Number)
+	case record != nil:
+		d, err = s.layer.Find(record.Serial)
+	default:
+		return nil, nil //nolint:nilnil // nil is documented: there is no device to release
+	}
+	if err != nil {
+		// A device that is gone or that is not known for sure cannot be flushed; the unmount must not fail for it.
+		klog.FromContext(ctx).Info("The device of the volume is not flushed", "volumeID", volumeID, "err", err)
+		return nil, nil //nolint:nilnil // as above
+	}
+	if mounted && record != nil && record.Serial != d.Serial {
+		return nil, volume.Errorf(volume.InUse, "volume %s was staged from serial %s, but at the staging path is serial %s", volumeID, record.Serial, d.Serial)
+	}
+	return &d, nil
+}

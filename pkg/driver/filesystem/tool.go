@@ -1,0 +1,169 @@
+package filesystem
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
+)
+
+// Tool is a program that works on a device, possibly for long.
+type Tool struct {
+	Name string
+	Args []string
+	// Fine are exit codes besides 0 that mean success.
+	Fine []int
+	// Ending says how it is to end when the process has to, and Limit how long it may take, 0 for as long as it needs.
+	Ending longwork.Ending
+	Limit  time.Duration
+	// Advice says what a person can do when it fails.
+	Advice string
+	// tellsPasses is set when it writes e2fsck's progress to descriptor 3.
+	tellsPasses bool
+}
+
+// The limits are far beyond what any volume needs: they end what is stuck.
+const (
+	makeLimit  = 2 * time.Hour
+	checkLimit = 48 * time.Hour
+)
+
+// Run runs the tool as a step of long work on the device.
+func (t Tool) Run(task *longwork.Task, d device.Device) error {
+	p := &progress{device: d.Number, before: written(d.Number)}
+	what := fmt.Sprintf("%s on device %s (serial %s)", t.Name, d.Path, d.Serial)
+	ctx, err := task.Step(what, t.Ending, t.Limit, p.String)
+	if err != nil {
+		return fmt.Errorf("%s is not begun: %w", what, err)
+	}
+	return t.run(ctx, p)
+}
+
+func (t Tool) run(ctx context.Context, p *progress) error {
+	cmd := exec.CommandContext(ctx, t.Name, t.Args...) //nolint:gosec // the names are constants, the paths proven
+	// It is asked to end, never killed: it leaves the device in order, or ends when it is done.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	// What a terminal sends to the node plugin is not for its tools.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	var passes *os.File
+	if t.tellsPasses {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer writer.Close() //nolint:errcheck // closed below as soon as it was handed on
+		passes = writer
+		cmd.ExtraFiles = []*os.File{writer}
+		go p.follow(reader)
+	}
+	err := cmd.Start()
+	if passes != nil {
+		_ = passes.Close() // the child has its own
+	}
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); err == nil || ok && slices.Contains(t.Fine, exit.ExitCode()) {
+		return nil
+	}
+	err = fmt.Errorf("%s %s: %w: %s", t.Name, strings.Join(t.Args, " "), err, brief(out.String()))
+	if t.Advice != "" && ctx.Err() == nil {
+		err = fmt.Errorf("%w. %s", err, t.Advice)
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("it was told to end: %w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// briefAt is how much of a tool's output goes into an error. Its end says why it gave up.
+const briefAt = 600
+
+// brief makes one line of the end of a tool's output.
+func brief(out string) string {
+	line := strings.Join(strings.Fields(strings.Map(printable, out)), " ")
+	if len(line) > briefAt {
+		line = "... " + strings.ToValidUTF8(line[len(line)-briefAt:], "")
+	}
+	return line
+}
+
+// printable drops the backspaces of progress displays.
+func printable(r rune) rune {
+	if r == '\b' {
+		return -1
+	}
+	return r
+}
+
+// progress is how far a tool is, as far as it can be told.
+type progress struct {
+	device device.Number
+	before int64
+
+	mu   sync.Mutex
+	pass string
+}
+
+// String tells the pass of e2fsck and what was written to the device since the tool began.
+func (p *progress) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var parts []string
+	if p.pass != "" {
+		parts = append(parts, p.pass)
+	}
+	if now := written(p.device); now >= p.before && now > 0 {
+		parts = append(parts, fmt.Sprintf("%d MiB written", (now-p.before)>>20))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// follow reads e2fsck's progress: lines of a pass, its position and its end.
+func (p *progress) follow(r *os.File) {
+	defer r.Close() //nolint:errcheck // only read from
+	var pass, at, end int64
+	for {
+		// The device's name follows on the line.
+		var name string
+		if n, err := fmt.Fscanf(r, "%d %d %d %s\n", &pass, &at, &end, &name); err != nil && n == 0 {
+			return
+		}
+		p.mu.Lock()
+		p.pass = fmt.Sprintf("pass %d of 5", pass)
+		if end > 0 {
+			p.pass += fmt.Sprintf(", %d%% of it", at*100/end)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// written is how many bytes were written to a device since it was plugged in, 0 when the kernel does not tell.
+func written(n device.Number) int64 {
+	raw, err := os.ReadFile("/sys/dev/block/" + n.String() + "/stat")
+	if err != nil {
+		return 0
+	}
+	const sectorsWritten, sector = 6, 512
+	fields := strings.Fields(string(raw))
+	if len(fields) <= sectorsWritten {
+		return 0
+	}
+	var sectors int64
+	if _, err := fmt.Sscan(fields[sectorsWritten], &sectors); err != nil {
+		return 0
+	}
+	return sectors * sector
+}

@@ -1,0 +1,142 @@
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+)
+
+// shutdown makes a file system answer everything with an error, as when its disk is gone (EXT4_IOC_SHUTDOWN, which is
+// XFS_IOC_GOINGDOWN).
+func shutdown(t *testing.T, path string) {
+	t.Helper()
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	const goingDown = 0x8004587d
+	flags := uint32(2) // without flushing the log
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		t.Fatal(errno)
+	}
+}
+
+// kernelName is the kernel's name of the disk, below /sys.
+func (r *rig) kernelName() string {
+	r.t.Helper()
+	link, err := os.Readlink("/sys/dev/block/" + r.machine.Device(serial).Number.String())
+	r.must(err)
+	return filepath.Base(link)
+}
+
+// TestFailedFileSystem has every way in which a file system fails while a pod has it. Nothing takes it for a good one,
+// and when the pods have ended it is checked and mounted again, with what was written before.
+func TestFailedFileSystem(t *testing.T) {
+	extError := func(r *rig) {
+		r.write(filepath.Join("/sys/fs/ext4", r.kernelName(), "trigger_fs_error"), "test")
+	}
+	for name, c := range map[string]struct {
+		fsType string
+		flags  []string
+		fail   func(r *rig)
+	}{
+		"ext4, error, remount-ro": {"ext4", []string{"errors=remount-ro"}, extError},
+		"ext4, error, continue":   {"ext4", nil, extError},
+		"ext4, shutdown":          {"ext4", nil, func(r *rig) { shutdown(r.t, r.staging) }},
+		"xfs, shutdown":           {"xfs", nil, func(r *rig) { shutdown(r.t, r.staging) }},
+		"ext4, read-only":         {"ext4", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
+		"xfs, read-only":          {"xfs", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			capability := mountCapability(manyPods, c.fsType, c.flags...)
+			r.must(r.stage(capability))
+			r.must(r.publish(capability, r.target, false))
+			r.write(filepath.Join(r.target, "file"), "data")
+			unix.Sync()
+			c.fail(r)
+			r.machine.Grow("disk", 3*gib, true)
+
+			second := filepath.Join(r.dir, "second")
+			want(t, r.publish(capability, second, false), codes.FailedPrecondition, "failed", c.fsType, r.machine.Device(serial).Path, r.target)
+			want(t, r.stage(capability), codes.FailedPrecondition, "failed", r.target)
+			for _, path := range []string{r.target, r.staging} {
+				_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+				want(t, err, codes.Internal, "failed", c.fsType)
+				size, err := r.expand(path, 3*gib)
+				want(t, err, codes.FailedPrecondition, "failed", c.fsType)
+				if size != 0 {
+					t.Errorf("it grew to %d", size)
+				}
+			}
+
+			r.must(r.unpublish(r.target))
+			r.must(r.publish(capability, r.target, false)) // which stages it again
+			r.must(r.unpublish(r.target))
+			c.fail(r)
+			r.must(r.stage(capability))
+			r.must(r.publish(capability, r.target, false))
+			if got := r.read(filepath.Join(r.target, "file")); got != "data" {
+				t.Errorf("read %q", got)
+			}
+			r.write(filepath.Join(r.target, "more"), "data")
+			if size := r.size(r.target); size < 5*gib/2 {
+				t.Errorf("it has %d bytes", size)
+			}
+			_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+			r.must(err)
+		})
+	}
+}
+
+// TestReadOnlyDoesNotGrow: what is staged read-only reports no growth that did not happen.
+func TestReadOnlyDoesNotGrow(t *testing.T) {
+	for _, fsType := range []string{"ext4", "xfs"} {
+		t.Run(fsType, func(t *testing.T) {
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			r.must(r.stage(mountCapability(writer, fsType)))
+			r.must(r.unstage())
+			capability := mountCapability(reader, fsType)
+			r.must(r.stage(capability))
+			r.must(r.publish(capability, r.target, true))
+			if size, err := r.expand(r.target, gib); err != nil || size != gib {
+				t.Errorf("as it is: %d, %v", size, err)
+			}
+			r.machine.Grow("disk", 3*gib, true)
+			size, err := r.expand(r.target, 3*gib)
+			want(t, err, codes.FailedPrecondition, "read-only")
+			if size != 0 {
+				t.Errorf("it grew to %d", size)
+			}
+			_, err = r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+			r.must(err)
+		})
+	}
+}
+
+// TestOldErrorsAreForgiven: errors that were counted before the mount, such as those of a file system that is only read
+// and so is not checked, are no failure of the present mount.
+func TestOldErrorsAreForgiven(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	path := r.machine.Device(serial).Path
+	r.must(r.unstage())
+	// An error of long ago, on a file system that e2fsck takes for clean.
+	for _, set := range []string{"error_count 3", "first_error_time 20200101", "last_error_time 20200101"} {
+		r.run("debugfs", "-w", "-R", "set_super_value "+set, path)
+	}
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+	r.must(err)
+}

@@ -1,0 +1,75 @@
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+)
+
+// TestPublishOfAnotherDevice: what is mounted at the staging path must be the volume.
+func TestPublishOfAnotherDevice(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.machine.Plug("other", other, gib)
+	path := r.machine.Device(other).Path
+	r.run("mkfs.ext4", "-q", path)
+	r.must(mount.MakeDir(r.staging))
+	r.run("mount", path, r.staging)
+	want(t, r.publish(mountCapability(writer, "ext4"), r.target, false), codes.FailedPrecondition, serial)
+	if e, ok := r.mounted(r.target); ok {
+		t.Errorf("published is %+v", e)
+	}
+	if _, ok := r.mounted(r.staging); !ok {
+		t.Error("the mount of the other disk was taken away")
+	}
+}
+
+// TestGrowthIsMeasured: a tool that says it grew the file system and did not is not believed.
+func TestGrowthIsMeasured(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "xfs")
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	r.machine.Grow("disk", 3*gib, true)
+	dir := t.TempDir()
+	r.must(os.WriteFile(filepath.Join(dir, "xfs_growfs"), []byte("#!/bin/sh\nexit 0\n"), 0o700))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	size, err := r.expand(r.target, 3*gib)
+	want(t, err, codes.Internal, "after it was grown")
+	if size != 0 {
+		t.Errorf("it has %d", size)
+	}
+}
+
+// TestOneCallPerVolume: while a call for a volume is under way, every other one is refused and says by what.
+func TestOneCallPerVolume(t *testing.T) {
+	r := newRig(t)
+	r.Service = node.New(node.Config{Finder: r.machine.Finder, State: r.state, BootID: bootID, Patience: time.Minute})
+	capability := mountCapability(writer, "ext4")
+	done := make(chan error, 1)
+	go func() { done <- r.stage(capability) }() // waits for its disk
+	// Until the call has begun another one may succeed, and from then on none does.
+	for status.Code(r.unpublish(r.target)) != codes.Aborted {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended: %v", err)
+		default:
+		}
+	}
+	want(t, r.unstage(), codes.Aborted, "NodeStageVolume")
+	want(t, r.publish(capability, r.target, false), codes.Aborted, "NodeStageVolume")
+	want(t, r.stage(capability), codes.Aborted, "NodeStageVolume")
+	_, err := r.expand(r.staging, gib)
+	want(t, err, codes.Aborted, "NodeStageVolume")
+	r.machine.Plug("disk", serial, gib)
+	r.must(<-done)
+	r.must(r.publish(capability, r.target, false))
+}

@@ -1,0 +1,228 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// slowTool puts a tool in front of the real one that does its work only when it is told to, and then counts it.
+type slowTool struct {
+	t          *testing.T
+	gate, runs string
+}
+
+func newSlowTool(t *testing.T, name string) *slowTool {
+	t.Helper()
+	found, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &slowTool{t: t, gate: filepath.Join(dir, "gate"), runs: filepath.Join(dir, "runs")}
+	if err := unix.Mkfifo(s.gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\ntrap 'exit 143' TERM\necho run >> %s\nread go < %s\nexec %s \"$@\"\n", s.runs, s.gate, found)
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return s
+}
+
+// open lets one run go on, which has to be waiting.
+func (s *slowTool) open() {
+	s.t.Helper()
+	if err := os.WriteFile(s.gate, []byte("go\n"), 0o600); err != nil { // waits for its reader
+		s.t.Fatal(err)
+	}
+}
+
+// count is how often it was begun.
+func (s *slowTool) count() int {
+	s.t.Helper()
+	raw, err := os.ReadFile(s.runs)
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+	return strings.Count(string(raw), "run")
+}
+
+// stageWithin stages with a deadline.
+func (r *rig) stageWithin(d time.Duration, capability *csi.VolumeCapability) error {
+	ctx, cancel := context.WithTimeout(r.t.Context(), d)
+	defer cancel()
+	_, err := r.NodeStageVolume(ctx, r.stageRequest(capability))
+	return err
+}
+
+// TestLongWorkOutlivesTheCall: a deadline ends the call and not its tool. Retries wait for the tool, and every other call
+// for the volume says what is running.
+func TestLongWorkOutlivesTheCall(t *testing.T) {
+	for _, tool := range []string{"mkfs.ext4", "e2fsck"} {
+		t.Run(tool, func(t *testing.T) {
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			path := r.machine.Device(serial).Path
+			if tool == "e2fsck" {
+				r.run("mkfs.ext4", "-q", path)
+			}
+			slow := newSlowTool(t, tool)
+			capability := mountCapability(writer, "ext4")
+			want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, tool, path, "running for")
+			for range 3 {
+				want(t, r.stageWithin(100*time.Millisecond, capability), codes.Aborted, tool, path, "running for")
+			}
+			want(t, r.unstage(), codes.Aborted, "NodeStageVolume", tool, path)
+			want(t, r.publish(capability, r.target, false), codes.Aborted, tool, path)
+			want(t, r.unpublish(r.target), codes.Aborted, tool, path)
+			_, err := r.expand(r.staging, gib)
+			want(t, err, codes.Aborted, tool, path)
+			_, err = r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.staging})
+			want(t, err, codes.Aborted, tool, path)
+			slow.open()
+			if tool == "mkfs.ext4" {
+				r.must(r.stage(capability))
+			} else {
+				// The retry waits for the check that is running; a file system that was checked and is not mounted is looked at
+				// again, which is over at once.
+				go slow.open()
+				r.must(r.stage(capability))
+			}
+			r.must(r.publish(capability, r.target, false))
+			if tool == "mkfs.ext4" && slow.count() != 1 {
+				t.Errorf("it was begun %d times", slow.count())
+			}
+			r.must(r.unpublish(r.target))
+			r.must(r.unstage())
+		})
+	}
+}
+
+// TestGrowthUnderAnyDeadline: an ext4 that the kernel does not grow while it is mounted is grown unmounted. Whenever
+// the deadlines are, it is never cut off half-way, and retries bring it to its end.
+func TestGrowthUnderAnyDeadline(t *testing.T) {
+	for i := range 12 {
+		deadline := time.Duration(i+1) * 15 * time.Millisecond
+		t.Run(deadline.String(), func(t *testing.T) {
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			path := r.machine.Device(serial).Path
+			// Without room for its growth, so that tables have to be moved.
+			r.run("mkfs.ext4", "-q", "-O", "^resize_inode", "-b", "1024", path, "200M")
+			capability := mountCapability(writer, "ext4")
+			calls := 0
+			for {
+				err := r.stageWithin(deadline, capability)
+				if err == nil {
+					break
+				}
+				if c := status.Code(err); c != codes.Aborted && c != codes.DeadlineExceeded && c != codes.FailedPrecondition && c != codes.Internal {
+					t.Fatal(err)
+				}
+				if status.Code(err) == codes.FailedPrecondition && strings.Contains(err.Error(), "faults") {
+					t.Fatal(err)
+				}
+				if calls++; calls > 500 {
+					t.Fatalf("it never ends: %v", err)
+				}
+			}
+			if size := r.size(r.staging); size < 7*gib/8 {
+				t.Errorf("it has %d bytes after %d calls", size, calls)
+			}
+			r.must(r.unstage())
+			if out, err := exec.Command("e2fsck", "-f", "-n", path).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestShutdownEndsLongWork: mkfs is ended, by a signal that it can answer, and the next process does it again. A growth of
+// an unmounted file system is waited for.
+func TestShutdownEndsLongWork(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	slow := newSlowTool(t, "mkfs.ext4")
+	want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, "mkfs.ext4")
+	r.Shutdown(t.Context())
+	want(t, r.stage(capability), codes.Aborted, "told to end") // what nobody waited for
+	want(t, r.stage(capability), codes.Aborted, "being ended")
+	r.Service = r.restarted(bootID)
+	go slow.open()
+	r.must(r.stage(capability))
+	r.must(r.unstage())
+	if slow.count() != 2 {
+		t.Errorf("mkfs was begun %d times", slow.count())
+	}
+
+	slow = newSlowTool(t, "resize2fs")
+	r.machine.Grow("disk", 2*gib, true)
+	go slow.open() // the try while it is mounted, which the kernel refuses here or not
+	err := r.stageWithin(500*time.Millisecond, capability)
+	if err == nil {
+		t.Log("the kernel grows it while it is mounted")
+		return
+	}
+	want(t, err, codes.Aborted, "resize2fs")
+	ended := make(chan struct{})
+	go func() {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		r.Shutdown(over)
+		close(ended)
+	}()
+	slow.open()
+	<-ended
+	if out, err := exec.Command("e2fsck", "-f", "-n", r.machine.Device(serial).Path).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	r.Service = r.restarted(bootID)
+	r.must(r.stage(capability))
+	if size := r.size(r.staging); size < 3*gib/2 {
+		t.Errorf("it has %d bytes", size)
+	}
+}
+
+// TestStatsThatHang: a file system that never answers keeps one look, whatever the path, and others are told at once.
+func TestStatsThatHang(t *testing.T) {
+	r := newRig(t)
+	mute := filepath.Join(r.dir, "mute")
+	r.must(os.Mkdir(mute, 0o700))
+	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR, 0)
+	r.must(err)
+	r.must(unix.Mount("mute", mute, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
+	ask := func(ctx context.Context, path string) error {
+		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+		return err
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	want(t, ask(soon, mute), codes.DeadlineExceeded, mute)
+	want(t, ask(t.Context(), mute), codes.Unavailable, mute, "has not answered")
+	before := goroutines(t)
+	for range 10 {
+		began := time.Now()
+		want(t, ask(t.Context(), r.dir), codes.Unavailable, mute, "has not answered")
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	}
+	if n := goroutines(t); n > before+2 {
+		t.Errorf("%d goroutines, there were %d", n, before)
+	}
+	r.must(unix.Close(fuse)) // the look comes back with an error
+	r.must(unix.Unmount(mute, unix.MNT_DETACH))
+}

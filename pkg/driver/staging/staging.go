@@ -1,0 +1,41 @@
+// Package staging has the words in which the node service speaks to its kinds of storage.
+package staging
+
+// Use is how a volume is to be used.
+type Use struct {
+	// Block is set when the pod gets a device instead of a file system.
+	Block bool
+	// FSType is the file system, "" for the default or whatever is there.
+	FSType string
+	// ReadOnly is set when nothing may be written, Single when one pod only may have the volume.
+	ReadOnly, Single bool
+	// Options are mount options.
+	Options []string
+}
+
+// Volume is a volume as a request to stage or publish it describes it.
+type Volume struct {
+	ID  string
+	Use Use
+	// Context is the volume context, Published the publish context.
+	Context, Published map[string]string
+}
+
+// Growth is what an expansion asks for.
+type Growth struct {
+	// Required is the size in bytes that the volume must at least have.
+	Required int64
+	// Block says whether the volume is used as a block device, nil when the request does not.
+	Block *bool
+}
+
+// Amounts are used and available parts of a total.
+type Amounts struct{ Total, Available, Used int64 }
+
+// Stats is what was measured of a volume.
+type Stats struct {
+	// Bytes has only a total for a block device.
+	Bytes Amounts
+	// Inodes is nil where there is no fixed number of them.
+	Inodes *Amounts
+}

@@ -1,0 +1,17 @@
+package volume
+
+import (
+	"regexp"
+	"strings"
+)
+
+// serialForm is the form of the serials that the platform gives to block volumes: the region, and the first 14
+// hexadecimal digits of the volume's ID, so that the whole fits in the 20 characters that a virtio disk can carry.
+var serialForm = regexp.MustCompile(`^[a-z0-9]+-([0-9a-f]{14})$`)
+
+// SerialMatches reports whether a serial can be that of the volume. One in the platform's form belongs to the volume
+// whose ID begins with its digits; another form proves nothing and matches.
+func SerialMatches(id, serial string) bool {
+	form := serialForm.FindStringSubmatch(strings.ToLower(serial))
+	return form == nil || strings.HasPrefix(strings.ToLower(strings.ReplaceAll(id, "-", "")), form[1])
+}
