@@ -10,7 +10,6 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
@@ -118,7 +117,7 @@ func (s *Stager) growMounted(ctx context.Context, d device.Device, volumeID, cal
 		return sizes, err
 	}
 	tools := []filesystem.Tool{t.GrowMounted(d.Path, entry.Path)}
-	err = s.cfg.Work.Do(ctx, volumeID, call, func(task *longwork.Task) error { return s.runAll(task, d, tools) })
+	err = s.runLong(ctx, volumeID, call, d, tools)
 	if err != nil && t.RefusesOnline(err) {
 		return sizes, fmt.Errorf("%w: %w", errOnline, err)
 	}
@@ -161,7 +160,7 @@ func (s *Stager) growStaged(ctx context.Context, d device.Device, entry mount.En
 	if err := mount.Unmount(ctx, path); err != nil {
 		return err
 	}
-	if err := s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error { return s.runAll(task, d, tools) }); err != nil {
+	if err := s.runLong(ctx, v.ID, StageCall, d, tools); err != nil {
 		return err
 	}
 	return mountAndProve(ctx, d, t, v.Use, path)

@@ -75,11 +75,17 @@ func (s *Stager) check(ctx context.Context, d device.Device, t filesystem.Type, 
 	if len(tools) == 0 {
 		return nil
 	}
-	err := s.cfg.Work.Do(ctx, volumeID, StageCall, func(task *longwork.Task) error { return s.runAll(task, d, tools) })
+	err := s.runLong(ctx, volumeID, StageCall, d, tools)
 	if err != nil && !unfinished(err) {
 		return volume.Errorf(volume.InUse, "the file system on %s has faults that are not repaired without being told to: %w", describe(d), err)
 	}
 	return err
+}
+
+// runLong has the process run tools, and waits for them as long as the call lasts.
+func (s *Stager) runLong(ctx context.Context, volumeID, call string, d device.Device, tools []filesystem.Tool) error {
+	//nolint:contextcheck // the tools outlive the call
+	return s.cfg.Work.Do(ctx, volumeID, call, func(task *longwork.Task) error { return s.runAll(task, d, tools) })
 }
 
 // runAll runs tools one after the other. Before each, the device must still be the one that was judged, as a tool gets
@@ -107,6 +113,7 @@ func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.
 		return err
 	}
 	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.Type.Name(), "overwrite", plan.Overwrite)
+	//nolint:contextcheck // mkfs outlives the call
 	err := s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
 		return s.formatter.Make(task, d, plan.Type, plan.Overwrite, func() error { return s.proveAgain(d) })
 	})

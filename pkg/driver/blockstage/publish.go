@@ -52,19 +52,8 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 	if err != nil {
 		return err
 	}
-	if e, mounted := table.At(target); mounted {
-		switch {
-		case healed || e.Number != d.Number && s.gone(record, e) != nil:
-			klog.FromContext(ctx).Info("What is mounted at the target is of a disk that was unplugged, taking it away", "path", target, "device", e.Number)
-			if err := detach(ctx, target); err != nil {
-				return err
-			}
-		case e.Number == d.Number && e.Root == staged.Root && e.ReadOnly() == u.ReadOnly:
-			return nil
-		default:
-			return volume.Errorf(volume.Exists, "%s has another mount: device %s, read-only %t; asked for are device %s, read-only %t",
-				target, e.Number, e.ReadOnly(), d.Number, u.ReadOnly)
-		}
+	if done, err := s.clearTarget(ctx, d, u, record, table, staged, target, healed); done || err != nil {
+		return err
 	}
 	if others := published(table.Others(d.Number, stagingPath, target), staged.Root); u.Single && len(others) > 0 {
 		return publishedElsewhere(others)
@@ -79,6 +68,25 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 		return errors.Join(err, mount.RemoveTarget(target))
 	}
 	return nil
+}
+
+// clearTarget takes away what a disk that was unplugged left at the target. It reports whether the volume is published
+// there already, and refuses anything else.
+func (s *Stager) clearTarget(
+	ctx context.Context, d device.Device, u staging.Use, record *state.Staged, table mount.Table, staged mount.Entry, target string, healed bool,
+) (bool, error) {
+	e, mounted := table.At(target)
+	switch {
+	case !mounted:
+		return false, nil
+	case healed || e.Number != d.Number && s.gone(record, e) != nil:
+		klog.FromContext(ctx).Info("What is mounted at the target is of a disk that was unplugged, taking it away", "path", target, "device", e.Number)
+		return false, detach(ctx, target)
+	case e.Number == d.Number && e.Root == staged.Root && e.ReadOnly() == u.ReadOnly:
+		return true, nil
+	}
+	return false, volume.Errorf(volume.Exists, "%s has another mount: device %s, read-only %t; asked for are device %s, read-only %t",
+		target, e.Number, e.ReadOnly(), d.Number, u.ReadOnly)
 }
 
 // heal stages the volume again when what is staged is of no use: its disk was unplugged meanwhile and is back, its file

@@ -100,7 +100,7 @@ func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *stat
 	var err error
 	switch {
 	case mounted && s.gone(record, entry) != nil:
-		return nil, nil //nolint:nilnil // nil is documented: the device is gone
+		return nil, nil //nolint:nilnil,nilerr // nil is documented: the device is gone
 	case mounted:
 		d, err = s.layer.ByNumber(entry.Number)
 	case record != nil:
@@ -111,7 +111,7 @@ func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *stat
 	if err != nil {
 		// A device that is gone or that is not known for sure cannot be flushed; the unmount must not fail for it.
 		klog.FromContext(ctx).Info("The device of the volume is not flushed", "volumeID", volumeID, "err", err)
-		return nil, nil //nolint:nilnil // as above
+		return nil, nil //nolint:nilnil,nilerr // as above
 	}
 	if mounted && record != nil && record.Serial != d.Serial {
 		return nil, volume.Errorf(volume.InUse, "volume %s was staged from serial %s, but at the staging path is serial %s", volumeID, record.Serial, d.Serial)

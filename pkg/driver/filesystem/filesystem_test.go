@@ -40,7 +40,6 @@ func TestSuperblocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer file.Close()
 		got, err := fsType.SizeOnDisk(file)
 		if err != nil || (Sizes{Device: size, FileSystem: got}).CanGrow() || got > size {
 			t.Errorf("%s has %d bytes, %v", fsType.Name(), got, err)
@@ -48,6 +47,9 @@ func TestSuperblocks(t *testing.T) {
 		// Only an ext4 can prove that it was made and never mounted.
 		if never, err := fsType.NeverMounted(file); err != nil || never != (fsType.Name() == "ext4") {
 			t.Errorf("%s was never mounted: %t, %v", fsType.Name(), never, err)
+		}
+		if err := file.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func newSlowTool(t *testing.T, name string) *slowTool {
 func (s *slowTool) open() {
 	s.t.Helper()
 	if err := os.WriteFile(s.gate, []byte("go\n"), 0o600); err != nil { // waits for its reader
-		s.t.Fatal(err)
+		s.t.Error(err)
 	}
 }
 

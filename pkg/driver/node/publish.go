@@ -58,26 +58,9 @@ func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (staging.Volum
 
 // NodeUnpublishVolume takes a volume from a pod's path and removes the path.
 func (s *Service) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
-	if req.GetVolumeId() == "" {
-		return nil, missing("volume_id")
-	}
-	if err := s.checkPath("target_path", req.GetTargetPath()); err != nil {
-		return nil, asStatus(err)
-	}
-	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
-		return nil, err
-	}
-	end, err := s.begin(ctx, req.GetVolumeId(), "NodeUnpublishVolume")
+	err := s.undo(ctx, req.GetVolumeId(), "NodeUnpublishVolume", "target_path", req.GetTargetPath(), Stager.Unpublish)
 	if err != nil {
 		return nil, err
-	}
-	defer end()
-	stager, err := s.stagerOf(req.GetVolumeId())
-	if err == nil {
-		err = stager.Unpublish(ctx, req.GetVolumeId(), req.GetTargetPath())
-	}
-	if err != nil {
-		return nil, asStatus(err)
 	}
 	return &csi.NodeUnpublishVolumeResponse{}, nil
 }

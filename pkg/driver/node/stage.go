@@ -50,26 +50,32 @@ func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (staging.Volume, S
 
 // NodeUnstageVolume undoes NodeStageVolume.
 func (s *Service) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
-	if req.GetVolumeId() == "" {
-		return nil, missing("volume_id")
-	}
-	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
-		return nil, asStatus(err)
-	}
-	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
-		return nil, err
-	}
-	end, err := s.begin(ctx, req.GetVolumeId(), "NodeUnstageVolume")
+	err := s.undo(ctx, req.GetVolumeId(), "NodeUnstageVolume", "staging_target_path", req.GetStagingTargetPath(), Stager.Unstage)
 	if err != nil {
 		return nil, err
-	}
-	defer end()
-	stager, err := s.stagerOf(req.GetVolumeId())
-	if err == nil {
-		err = stager.Unstage(ctx, req.GetVolumeId(), req.GetStagingTargetPath())
-	}
-	if err != nil {
-		return nil, asStatus(err)
 	}
 	return &csi.NodeUnstageVolumeResponse{}, nil
+}
+
+// undo takes a volume away from a path.
+func (s *Service) undo(ctx context.Context, id, call, field, path string, do func(Stager, context.Context, string, string) error) error {
+	if id == "" {
+		return missing("volume_id")
+	}
+	if err := s.checkPath(field, path); err != nil {
+		return asStatus(err)
+	}
+	if err := rpcerr.CheckVolumeID(id); err != nil {
+		return err
+	}
+	end, err := s.begin(ctx, id, call)
+	if err != nil {
+		return err
+	}
+	defer end()
+	stager, err := s.stagerOf(id)
+	if err != nil {
+		return asStatus(err)
+	}
+	return asStatus(do(stager, ctx, id, path))
 }

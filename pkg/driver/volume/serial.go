@@ -13,5 +13,5 @@ var serialForm = regexp.MustCompile(`^[a-z0-9]+-([0-9a-f]{14})$`)
 // whose ID begins with its digits; another form proves nothing and matches.
 func SerialMatches(id, serial string) bool {
 	form := serialForm.FindStringSubmatch(strings.ToLower(serial))
-	return form == nil || strings.HasPrefix(strings.ToLower(strings.ReplaceAll(id, "-", "")), form[1])
+	return len(form) != 2 || strings.HasPrefix(strings.ToLower(strings.ReplaceAll(id, "-", "")), form[1])
 }

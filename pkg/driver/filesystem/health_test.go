@@ -1,0 +1,61 @@
+package filesystem
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+)
+
+// TestHealthDoesNotTrustTexts: some kernels show nothing of a shutdown in mountinfo, and what one shows is believed
+// although the file system still answers.
+func TestHealthDoesNotTrustTexts(t *testing.T) {
+	const serial = "ewr-ae6c4452b93b4f"
+	m := testmachine.New(t)
+	m.Plug("disk", serial, 1<<30)
+	d := m.Device(serial)
+	for _, fsType := range All {
+		path := t.TempDir()
+		tool := fsType.Make(d.Path, true)
+		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if err := mount.FileSystem(t.Context(), d.Path, path, fsType.Name(), nil); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(path, 0) })
+		e := mount.Entry{Number: d.Number, Path: path, FSType: fsType.Name(), Options: []string{"rw"}, SuperOptions: []string{"rw"}}
+		if err := Health(fsType, d, e, true); err != nil {
+			t.Errorf("a good %s: %v", fsType.Name(), err)
+		}
+		for _, text := range []string{"shutdown", "emergency_ro"} {
+			told := e
+			told.SuperOptions = []string{"rw", text}
+			if err := Health(fsType, d, told, true); !errors.Is(err, ErrFailed) {
+				t.Errorf("%s with %s: %v", fsType.Name(), text, err)
+			}
+		}
+		dir, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const goingDown = 0x8004587d
+		flags := uint32(2)
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags)))
+		if err := dir.Close(); errno != 0 || err != nil {
+			t.Fatal(errno, err)
+		}
+		if err := Health(fsType, d, e, true); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s that was shut down: %v", fsType.Name(), err)
+		}
+		if err := unix.Unmount(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
