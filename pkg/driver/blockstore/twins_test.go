@@ -135,9 +135,9 @@ func (r *rig) checkNow(name string, shown int) {
 
 // TestTwinRules: what is deleted is certainly ours, empty, unattached, younger, and made together with what is kept.
 func TestTwinRules(t *testing.T) {
-	made := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	kept := disk{Volume: volume.Volume{ID: "a", Name: "pvc-1", Region: "ewr", Created: made}}
-	twin := disk{Volume: volume.Volume{ID: "b", Name: "pvc-1", Region: "ewr", Created: made.Add(time.Second)}}
+	made := time.Now().Add(-2 * time.Minute).UTC().Truncate(time.Second)
+	kept := disk{Volume: volume.Volume{ID: "a", SizeGiB: 10, Type: volume.NVMe, Name: "pvc-1", Region: "ewr", Created: made}}
+	twin := disk{Volume: volume.Volume{ID: "b", SizeGiB: 10, Type: volume.NVMe, Name: "pvc-1", Region: "ewr", Created: made.Add(time.Second)}}
 	for name, c := range map[string]struct {
 		change func(s *Store, d *disk)
 		want   bool
@@ -155,11 +155,28 @@ func TestTwinRules(t *testing.T) {
 		"answered already": {func(s *Store, d *disk) { s.names.put(d.Name, madeOf(d.ID, true)) }, false},
 		"not answered yet": {func(s *Store, d *disk) { s.names.put(d.Name, madeOf(d.ID, false)) }, true},
 		"attached once":    {func(s *Store, d *disk) { s.ledger.order(d.ID, attaching, "i") }, false},
+		"larger":           {func(_ *Store, d *disk) { d.SizeGiB = 11 }, false},
+		"another type":     {func(_ *Store, d *disk) { d.Type = volume.HDD }, false},
+		"old":              {func(_ *Store, d *disk) { d.Created = time.Now().Add(-twinAge - time.Second) }, false},
+		"of this process":  {func(s *Store, d *disk) { s.ledger.made(d.ID) }, false},
+		"given up": {func(s *Store, d *disk) {
+			s.ledger.made(d.ID)
+			s.twins.giveUp(d.ID)
+		}, true},
+		"given up, in use": {func(s *Store, d *disk) {
+			s.ledger.made(d.ID)
+			s.twins.giveUp(d.ID)
+			d.AttachedTo = []string{"i"}
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			d := twin
 			c.change(r.Store, &d)
+			kept := kept
+			if name == "old" {
+				kept.Created = d.Created
+			}
 			if got := r.isTwin(kept, d); got != c.want {
 				t.Errorf("is a twin: %t", got)
 			}
