@@ -15,26 +15,28 @@ import (
 // TestAttachRepeatedLater: after the moment in which a repeat costs nothing it costs one look, and what was detached
 // meanwhile is attached again.
 func TestAttachRepeatedLater(t *testing.T) {
-	r := newRig(t)
-	v, instance := r.create("pvc-1"), r.instance("node-1")
-	r.mustAttach(v.ID, instance)
-	r.age(v.ID, repeatWithin+time.Second)
-	gets, attaches := r.cloud.Count("get_block"), r.cloud.Count("attach_block")
-	r.mustAttach(v.ID, instance)
-	if g, a := r.cloud.Count("get_block")-gets, r.cloud.Count("attach_block")-attaches; g != 1 || a != 0 {
-		t.Errorf("it cost %d looks and %d attaches", g, a)
-	}
-	r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })
-	r.age(v.ID, repeatWithin+time.Second)
-	r.mustAttach(v.ID, instance)
-	if now := r.attachedTo(v.ID); now != instance {
-		t.Errorf("it is attached to %q", now)
-	}
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		r.age(v.ID, repeatWithin+time.Second)
+		gets, attaches := r.cloud.Count("get_block"), r.cloud.Count("attach_block")
+		r.mustAttach(v.ID, instance)
+		if g, a := r.cloud.Count("get_block")-gets, r.cloud.Count("attach_block")-attaches; g != 1 || a != 0 {
+			t.Errorf("it cost %d looks and %d attaches", g, a)
+		}
+		r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })
+		r.age(v.ID, repeatWithin+time.Second)
+		r.mustAttach(v.ID, instance)
+		if now := r.attachedTo(v.ID); now != instance {
+			t.Errorf("it is attached to %q", now)
+		}
+	})
 }
 
 // TestAttachWaitsForTheOwnDetach: while a detach is under way the platform shows the volume where it was. An attach to
 // the same instance must not take that for its own success.
 func TestAttachWaitsForTheOwnDetach(t *testing.T) {
+	t.Parallel()
 	delays := simulator.DefaultDelays()
 	delays.Detach = 50 * time.Second // one at the scale of the tests
 	cloud := simtest.Start(t, simtest.Options{Config: simulator.Config{Delays: delays}})
@@ -67,84 +69,87 @@ func TestAttachWaitsForTheOwnDetach(t *testing.T) {
 // TestDetachTakesFromNobodyElse: the detach has to be repeated after a refusal for its rate, and meanwhile the volume
 // has moved. The order names no instance, so the platform would take it from wherever it is.
 func TestDetachTakesFromNobodyElse(t *testing.T) {
-	r := newRig(t)
-	v, here, there := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
-	r.mustAttach(v.ID, here)
-	other := newRigOn(t, r.cloud, r.cloud.URL)
-	refusal := r.cloud.Fault(simulator.Fault{
-		Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 2,
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, here, there := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, here)
+		other := r.another()
+		refusal := r.cloud.Fault(simulator.Fault{
+			Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 20,
+		})
+		done := make(chan error, 1)
+		go func() { done <- r.Detach(t.Context(), v.ID, here) }()
+		r.await("the refused detach", func() bool { return r.cloud.Count("detach_block") == 1 })
+		r.cloud.Sim.RemoveFault(refusal)
+		if err := other.Detach(t.Context(), v.ID, here); err != nil {
+			t.Fatal(err)
+		}
+		other.mustAttach(v.ID, there)
+		if err := <-done; err != nil {
+			t.Errorf("the volume left the instance, by whomever: %v", err)
+		}
+		if now := r.attachedTo(v.ID); now != there {
+			t.Errorf("the volume is at %q", now)
+		}
+		if n := r.cloud.Count("detach_block"); n != 2 {
+			t.Errorf("%d detaches were sent, the refused one and the other controller's are two", n)
+		}
 	})
-	done := make(chan error, 1)
-	go func() { done <- r.Detach(t.Context(), v.ID, here) }()
-	r.await("the refused detach", func() bool { return r.cloud.Count("detach_block") == 1 })
-	r.cloud.Sim.RemoveFault(refusal)
-	if err := other.Detach(t.Context(), v.ID, here); err != nil {
-		t.Fatal(err)
-	}
-	other.mustAttach(v.ID, there)
-	if err := <-done; err != nil {
-		t.Errorf("the volume left the instance, by whomever: %v", err)
-	}
-	if now := r.attachedTo(v.ID); now != there {
-		t.Errorf("the volume is at %q", now)
-	}
-	if n := r.cloud.Count("detach_block"); n != 2 {
-		t.Errorf("%d detaches were sent, the refused one and the other controller's are two", n)
-	}
 }
 
 // TestDeleteLooks: a delete is not sent for what somebody else has attached meanwhile, also not when it is repeated.
 func TestDeleteLooks(t *testing.T) {
-	r := newRig(t)
-	v, instance := r.create("pvc-1"), r.instance("node-1")
-	r.age(v.ID, looksFor+time.Second)
-	r.byAnother(v.ID, instance, func(ctx context.Context) error { return r.api.AttachVolume(ctx, v.ID, instance) })
-	r.readList() // what was read less than a second ago would do
-	if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), instance) {
-		t.Errorf("got %v", err)
-	}
-	if n := r.cloud.Count("delete_block"); n != 0 {
-		t.Errorf("%d deletes were sent for a volume that is attached", n)
-	}
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.age(v.ID, looksFor+time.Second)
+		r.byAnother(v.ID, instance, func(ctx context.Context) error { return r.api.AttachVolume(ctx, v.ID, instance) })
+		r.readList() // what was read less than a second ago would do
+		if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), instance) {
+			t.Errorf("got %v", err)
+		}
+		if n := r.cloud.Count("delete_block"); n != 0 {
+			t.Errorf("%d deletes were sent for a volume that is attached", n)
+		}
 
-	r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })
-	r.age(v.ID, looksFor+time.Second)
-	r.readList()
-	refusal := r.cloud.Fault(simulator.Fault{
-		Operation: "delete_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 2,
+		r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })
+		r.age(v.ID, looksFor+time.Second)
+		r.readList()
+		refusal := r.cloud.Fault(simulator.Fault{
+			Operation: "delete_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 20,
+		})
+		done := make(chan error, 1)
+		go func() { done <- r.Delete(t.Context(), v.ID) }()
+		r.await("the refused delete", func() bool { return r.cloud.Count("delete_block") == 1 })
+		r.cloud.Sim.RemoveFault(refusal)
+		other := r.another() // the refusal holds up all calls of a client
+		r.byAnother(v.ID, instance, func(ctx context.Context) error { return other.api.AttachVolume(ctx, v.ID, instance) })
+		if err := <-done; volume.ReasonOf(err) != volume.InUse {
+			t.Errorf("got %v", err)
+		}
+		if n := r.cloud.Count("delete_block"); n != 1 {
+			t.Errorf("%d deletes were sent", n)
+		}
 	})
-	done := make(chan error, 1)
-	go func() { done <- r.Delete(t.Context(), v.ID) }()
-	r.await("the refused delete", func() bool { return r.cloud.Count("delete_block") == 1 })
-	r.cloud.Sim.RemoveFault(refusal)
-	other := newRigOn(t, r.cloud, r.cloud.URL) // the refusal holds up all calls of a client
-	r.byAnother(v.ID, instance, func(ctx context.Context) error { return other.api.AttachVolume(ctx, v.ID, instance) })
-	if err := <-done; volume.ReasonOf(err) != volume.InUse {
-		t.Errorf("got %v", err)
-	}
-	if n := r.cloud.Count("delete_block"); n != 1 {
-		t.Errorf("%d deletes were sent", n)
-	}
 }
 
 // TestRefusedAttach: a refusal without a reason is the limit only if the instance has as many volumes as it can have.
 func TestRefusedAttach(t *testing.T) {
-	r := newRig(t)
-	instance := r.instance("node-1")
-	for i := range 12 {
-		r.mustAttach(r.create("pvc-"+string(rune('a'+i))).ID, instance)
-	}
-	v := r.create("pvc-1")
-	for text, want := range map[string]volume.Reason{
-		"Unable to attach": volume.InUse,
-		"This server has reached its maximum number of disks": volume.Exhausted,
-	} {
-		id := r.cloud.Fault(simulator.Fault{
-			Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"` + text + `","status":400}`,
-		})
-		if _, err := r.Attach(t.Context(), v.ID, instance); volume.ReasonOf(err) != want || !strings.Contains(err.Error(), "12 volumes") {
-			t.Errorf("%q: got %v, want reason %d", text, err, want)
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		instance := r.instance("node-1")
+		for i := range 12 {
+			r.mustAttach(r.create("pvc-"+string(rune('a'+i))).ID, instance)
 		}
-		r.cloud.Sim.RemoveFault(id)
-	}
+		v := r.create("pvc-1")
+		for text, want := range map[string]volume.Reason{
+			"Unable to attach": volume.InUse,
+			"This server has reached its maximum number of disks": volume.Exhausted,
+		} {
+			id := r.cloud.Fault(simulator.Fault{
+				Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"` + text + `","status":400}`,
+			})
+			if _, err := r.Attach(t.Context(), v.ID, instance); volume.ReasonOf(err) != want || !strings.Contains(err.Error(), "12 volumes") {
+				t.Errorf("%q: got %v, want reason %d", text, err, want)
+			}
+			r.cloud.Sim.RemoveFault(id)
+		}
+	})
 }

@@ -34,7 +34,7 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 		return volume.Volume{}, err
 	}
 	if found != nil {
-		return s.adopt(ctx, *found, spec)
+		return s.join(ctx, *found, spec)
 	}
 	region, err := s.region(ctx, spec)
 	if err != nil {
@@ -51,9 +51,10 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	}
 	s.names.guard.Seen(spec.Name)
 	s.ledger.made(created.ID)
-	s.names.put(spec.Name, made{id: created.ID, at: time.Now()})
+	m := made{id: created.ID, at: time.Now(), spec: &spec}
+	s.names.put(spec.Name, m)
 	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
-	return s.finish(ctx, created.ID, spec)
+	return s.finish(ctx, m, spec)
 }
 
 // resume goes on with a name that this process created. done is false when the name is free again.
@@ -66,7 +67,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	case m.wrong != nil, s.ledger.isGone(m.id):
 		return v, false, nil
 	case !m.answered:
-		v, err = s.finish(ctx, m.id, spec)
+		v, err = s.finish(ctx, m, spec)
 		return v, true, err
 	}
 	d, err := s.look(ctx, m.id)
@@ -82,32 +83,60 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 }
 
 // finish waits until a list shows what was created, and settles which volume the name means.
-func (s *Store) finish(ctx context.Context, id string, spec volume.Spec) (volume.Volume, error) {
-	v, list, err := s.api.WaitListed(ctx, "create", id, s.opts.Unseen, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
+func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Volume, error) {
+	// Counted from the create: each call that waits for it may be short.
+	missing := max(0, s.opts.Unseen-time.Since(m.at))
+	v, list, err := s.api.WaitListed(ctx, "create", m.id, missing, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
 	if vultr.IsNotFound(err) {
 		s.names.forget(spec.Name)
-		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", id)
+		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", m.id)
 	}
 	if err != nil {
-		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", id)
+		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", m.id)
 	}
 	d := fromAPI(v)
 	s.ledger.saw(d, list.Began)
-	s.places.learn(id, d.Region)
-	if wrong := mistakeIn(d, spec); wrong != nil {
-		return volume.Volume{}, s.takeBack(ctx, spec.Name, made{id: id, at: time.Now(), wrong: wrong})
+	s.places.learn(m.id, d.Region)
+	if m.spec != nil {
+		if m.wrong = mistakeIn(d, *m.spec); m.wrong != nil {
+			return volume.Volume{}, s.takeBack(ctx, spec.Name, m)
+		}
 	}
-	all := s.named(list.Items, spec.Name)
-	if oldest := all[0]; oldest.ID != id {
-		klog.FromContext(ctx).Info("Somebody else created the name a moment before, giving up what was just created",
-			"name", spec.Name, "volumeID", oldest.ID, "duplicateID", id)
-		s.report(ctx, oldest, d)
-		s.removeTwin(ctx, oldest, d)
-		d = oldest
-	}
+	d = s.settle(ctx, d, list.Items, spec.Name)
 	s.names.put(spec.Name, made{id: d.ID, at: time.Now(), answered: true})
 	s.checkLater(ctx, d)
 	return s.adopt(ctx, d, spec)
+}
+
+// settle returns the volume that the name means by a list that shows d, which nobody was told of yet: the oldest. It
+// gives up d if that is another one.
+func (s *Store) settle(ctx context.Context, d disk, list []vultr.Volume, name string) disk {
+	all := s.named(list, name)
+	if len(all) == 0 || all[0].ID == d.ID {
+		return d
+	}
+	oldest := all[0]
+	klog.FromContext(ctx).Info("Somebody else created the name a moment before, giving up what was just created",
+		"name", name, "volumeID", oldest.ID, "duplicateID", d.ID)
+	s.report(ctx, oldest, d)
+	s.twins.giveUp(d.ID)
+	s.removeTwin(ctx, oldest, d)
+	return oldest
+}
+
+// join answers with a volume that was there before. While it is new another one of its name, older by less than reads
+// lag, may still show.
+func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volume, error) {
+	m := made{id: d.ID, at: time.Now()}
+	if !d.Ready {
+		return s.finish(ctx, m, spec)
+	}
+	v, err := s.adopt(ctx, d, spec)
+	if err == nil {
+		m.answered = true
+		s.names.put(spec.Name, m)
+	}
+	return v, err
 }
 
 // find looks for the volume of a name; nil without an error is the proof that there is none that anybody was told of.
@@ -204,6 +233,7 @@ func (s *Store) afterUnknownCreate(ctx context.Context, spec volume.Spec, cause 
 	case found == nil:
 		return volume.Volume{}, volume.Errorf(volume.Busy, "%w; it made nothing and can be repeated", cause)
 	}
-	s.names.put(spec.Name, made{id: found.ID, at: time.Now()})
-	return s.finish(ctx, found.ID, spec)
+	m := made{id: found.ID, at: time.Now()}
+	s.names.put(spec.Name, m)
+	return s.finish(ctx, m, spec)
 }

@@ -59,6 +59,9 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 func (s *Store) at(id, instance string) vultr.Precondition {
 	return func(ctx context.Context) error {
 		d, err := s.lookedAt(ctx, id)
+		if err == nil && !d.IsAttachedTo("") && s.ledger.late(d) > 0 {
+			return volume.Errorf(volume.Busy, "volume %s was attached to instance %s a moment ago and a read does not show it, which may be an old one", id, instance)
+		}
 		if volume.ReasonOf(err) == volume.NotFound || (err == nil && !d.IsAttachedTo(instance)) {
 			return errMoved
 		}
@@ -82,11 +85,15 @@ func (s *Store) free(id string) vultr.Precondition {
 }
 
 // whereAttached reads the volume. An attach that is not visible yet is waited for: it would take effect after a detach
-// that believed the volume to be free, and nobody would ever undo it. This covers attaches ordered by this process and,
-// for volumes that it has met only lately, those that another one may have ordered before it was killed.
+// that believed the volume to be free, and nobody would ever undo it. This covers attaches ordered by this process, also
+// those that it saw take effect, if this look is older, and, for volumes that it has met only lately, those that another
+// one may have ordered before it was killed.
 func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, error) {
 	left := max(s.ledger.strange(id), s.ledger.attachUnderWay(id, instance))
 	d, err := s.lookedAt(ctx, id)
+	if err == nil {
+		left = max(left, s.ledger.late(d))
+	}
 	if err != nil || d.IsAttachedTo("") || left == 0 {
 		return d, err
 	}

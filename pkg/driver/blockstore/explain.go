@@ -27,6 +27,8 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 		return disk{}, err
 	}
 	switch {
+	case attachedHere(d, instance) && s.ledger.late(d) > 0:
+		return disk{}, volume.Errorf(volume.Busy, "volume %s was detached from instance %s a moment ago and a read shows it there still, which may be an old one: %w", id, instance, cause)
 	case attachedHere(d, instance):
 		return d, nil
 	case d.IsAttachedTo("") && !d.IsAttachedTo(instance):

@@ -44,6 +44,10 @@ type entry struct {
 	ordered   verb
 	instance  string
 	orderedAt time.Time
+	// done is the order whose effect was seen last, unset if another was given since; doneAt is its instance.
+	done      verb
+	doneAt    string
+	doneSince time.Time // when it was given
 	// obeyed is set once an order of this process was seen to take effect: what others ordered before has had its turn.
 	obeyed bool
 
@@ -86,6 +90,12 @@ func (l *ledger) made(id string) {
 	l.with(id, func(e *entry, now time.Time) { e.made = now })
 }
 
+// isMade reports whether this process created the volume.
+func (l *ledger) isMade(id string) (is bool) {
+	l.with(id, func(e *entry, _ time.Time) { is = !e.made.IsZero() })
+	return is
+}
+
 // gone notes that this process deleted the volume.
 func (l *ledger) gone(id string) {
 	l.with(id, func(e *entry, now time.Time) { e.gone, e.seen = now, nil })
@@ -116,6 +126,11 @@ func (l *ledger) saw(d disk, at time.Time) {
 			return
 		case e.ordered != "" && now.Sub(e.orderedAt) < l.window && e.mayComeAfter(d):
 			return
+		case l.lag(e, d, now) > 0:
+			return
+		}
+		if e.ordered != "" && e.effect(d) {
+			e.done, e.doneAt, e.doneSince = e.ordered, e.instance, e.orderedAt
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""
@@ -130,6 +145,26 @@ func (e *entry) mayComeAfter(d disk) bool {
 		return !d.IsAttachedTo("")
 	}
 	return d.IsAttachedTo(e.instance)
+}
+
+// effect reports whether the volume was seen as the order wants it.
+func (e *entry) effect(d disk) bool { return d.IsAttachedTo(e.instance) == (e.ordered == attaching) }
+
+// lag returns for how long a look that shows the volume as it was before an order whose effect was seen already may
+// be an old one: not all reads are equally fresh.
+func (l *ledger) lag(e *entry, d disk, now time.Time) time.Duration {
+	attached := e.done == attaching && !d.IsAttachedTo("")
+	detached := e.done == detaching && d.IsAttachedTo(e.doneAt)
+	if !attached && !detached {
+		return 0
+	}
+	return max(0, l.window-now.Sub(e.doneSince))
+}
+
+// late is lag for those who looked.
+func (l *ledger) late(d disk) (left time.Duration) {
+	l.with(d.ID, func(e *entry, now time.Time) { left = l.lag(e, d, now) })
+	return left
 }
 
 // lately returns the volume if it was seen not longer ago than age and nothing was ordered since.
@@ -148,7 +183,7 @@ func (l *ledger) last(id string) (disk, bool) { return l.lately(id, forgetAfter)
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {
-		e.ordered, e.instance, e.orderedAt, e.seen = what, instance, now, nil
+		e.ordered, e.instance, e.orderedAt, e.seen, e.done = what, instance, now, nil, ""
 	})
 }
 

@@ -49,6 +49,7 @@ func unlike(t *testing.T, change *atomic.Pointer[func(body map[string]any)]) *ri
 
 // TestWhatIsMadeWronglyIsTakenBack: a volume that is not what its claim asked for must not stand in the claim's way.
 func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(body map[string]any)
 		reason volume.Reason
@@ -87,6 +88,7 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 
 // TestTakingBackIsRepeated: as long as the wrong volume could not be deleted nothing else is made.
 func TestTakingBackIsRepeated(t *testing.T) {
+	t.Parallel()
 	var change atomic.Pointer[func(map[string]any)]
 	r := unlike(t, &change)
 	shorten := func(b map[string]any) { b["label"] = "pvc" }

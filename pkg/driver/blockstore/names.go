@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -21,6 +22,8 @@ type names struct {
 type made struct {
 	id string
 	at time.Time
+	// spec is what this process created it for, nil if somebody else may have created it.
+	spec *volume.Spec
 	// answered is set once a caller was told the ID: it is the volume of that name from then on.
 	answered bool
 	// wrong says what is wrong with it, if it is to be deleted again; nil if it is what was asked for.

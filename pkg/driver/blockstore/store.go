@@ -120,14 +120,17 @@ func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
 	return d.Volume, err
 }
 
-// look reads the disk as it is now and notes what it saw. A 404 shortly after this process created it is Busy: reads
-// may lack it.
+// look reads the disk as it is now and notes what it saw. It is NotFound only if a list lacks it as well, and even that is
+// Busy shortly after this process created it: reads may lack it.
 func (s *Store) look(ctx context.Context, id string) (disk, error) { return s.read(ctx, id, 0) }
 
 func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
 	v, at, err := s.api.VolumeNow(ctx, id, maxAge)
 	if vultr.IsNotFound(err) {
-		return disk{}, s.missing(id)
+		// Single reads and lists are not equally fresh. What a list shows is there.
+		if v, at, err = s.listed(ctx, id); err == nil && v.ID == "" {
+			return disk{}, s.missing(id)
+		}
 	}
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "reading volume %s", id)
@@ -136,6 +139,20 @@ func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk
 	s.places.learn(id, d.Region)
 	s.ledger.saw(d, at)
 	return d, nil
+}
+
+// listed returns the volume as a new list shows it, the zero value if it does not.
+func (s *Store) listed(ctx context.Context, id string) (vultr.Volume, time.Time, error) {
+	list, err := s.api.Volumes(ctx, 0)
+	if err != nil {
+		return vultr.Volume{}, time.Time{}, err
+	}
+	for _, v := range list.Items {
+		if v.ID == id && !s.ledger.isGone(id) {
+			return v, list.Began, nil
+		}
+	}
+	return vultr.Volume{}, list.Began, nil
 }
 
 // missing is the error for a volume of which a read says that it does not exist.

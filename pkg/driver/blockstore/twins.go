@@ -20,6 +20,9 @@ const (
 	// twinSpan is how much younger a volume of the same name may be to count as made by the same wish: by a request
 	// that the network delivered twice, or by two controllers at once. A later one may be somebody's on purpose.
 	twinSpan = time.Minute
+	// twinAge is how old a volume may be to count as one that nobody has used: who attaches, fills and detaches a disk
+	// takes longer.
+	twinAge = 5 * time.Minute
 	// twinsKnown bounds the memory for what was reported.
 	twinsKnown = 10000
 	// checkFor bounds one check, which nobody waits for.
@@ -32,6 +35,7 @@ const (
 type twins struct {
 	found, deleted prometheus.Counter
 	known          *lru.Cache
+	givenUp        *lru.Cache
 
 	mu      sync.Mutex
 	pending []check
@@ -49,7 +53,7 @@ type check struct {
 
 func newTwins() *twins {
 	return &twins{
-		known: lru.New(twinsKnown),
+		known: lru.New(twinsKnown), givenUp: lru.New(twinsKnown),
 		found: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "csi_duplicate_volumes_total",
 			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
@@ -87,25 +91,44 @@ func (s *Store) report(ctx context.Context, kept, d disk) {
 		"name", d.Name, "volumeID", kept.ID, "duplicateID", d.ID, "duplicateCreated", d.Created)
 }
 
+// giveUp notes that this process made the volume for a name that another one has. Nobody was told of it.
+func (t *twins) giveUp(id string) { t.givenUp.Add(id, nil) }
+
+func (t *twins) isGivenUp(id string) bool {
+	_, is := t.givenUp.Get(id)
+	return is
+}
+
 // errNoTwin says that a volume is not to be deleted after all.
 var errNoTwin = errors.New("it is in use or not certainly a duplicate")
 
 // isTwin reports whether the volume was certainly made by the same wish as the one that is kept, is empty, and was
-// never attached as far as anybody can tell: it is unattached, and younger than an attach and a detach take.
+// never attached as far as anybody can tell: it is unattached, and too young to have been used. What this process made
+// itself is a twin only if it was given up: the name may have been created anew after its volume was deleted.
 func (s *Store) isTwin(kept, d disk) bool {
+	if d.ID == kept.ID || d.IsAttachedTo("") || s.ledger.moved(d.ID) {
+		return false
+	}
 	if m, ok := s.names.get(d.Name); ok && m.answered && m.id == d.ID {
 		return false
 	}
+	if s.ledger.isMade(d.ID) {
+		return s.twins.isGivenUp(d.ID)
+	}
 	younger := d.Created.Sub(kept.Created)
-	return d.ID != kept.ID && d.Name == kept.Name && d.Source == kept.Source && d.Region == kept.Region &&
-		!d.IsAttachedTo("") && younger >= 0 && younger <= twinSpan && !s.ledger.moved(d.ID)
+	return sameWish(kept, d) && younger >= 0 && younger <= twinSpan && time.Since(d.Created) <= twinAge
 }
 
-// removeTwin deletes a volume that was made beside the one that is kept. It needs no answer: what it can't delete now
-// is reported, and looked at again when the name is.
-func (s *Store) removeTwin(ctx context.Context, kept, d disk) {
+// sameWish reports whether the volumes are alike in everything that a create says.
+func sameWish(a, b disk) bool {
+	return a.Name == b.Name && a.Source == b.Source && a.Region == b.Region && a.Type == b.Type && a.SizeGiB == b.SizeGiB
+}
+
+// removeTwin deletes a volume that was made beside the one that is kept. It is false if a twin could not be deleted
+// now; it was reported, and is looked at again when the name is.
+func (s *Store) removeTwin(ctx context.Context, kept, d disk) bool {
 	if !s.isTwin(kept, d) {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkFor)
 	defer cancel()
@@ -119,11 +142,12 @@ func (s *Store) removeTwin(ctx context.Context, kept, d disk) {
 	err := s.api.DeleteVolume(ctx, d.ID, still)
 	if err != nil && !vultr.IsNotFound(err) {
 		klog.FromContext(ctx).Info("A duplicate volume stays in the account for now", "name", d.Name, "duplicateID", d.ID, "volumeID", kept.ID, "err", err)
-		return
+		return errors.Is(err, errNoTwin)
 	}
 	s.ledger.gone(d.ID)
 	s.twins.deleted.Inc()
 	klog.FromContext(ctx).Info("Deleted an empty duplicate volume that was never attached", "name", d.Name, "duplicateID", d.ID, "volumeID", kept.ID)
+	return true
 }
 
 // checkLater has the name of a volume that was just created looked at once more when the settle time is over. A list
@@ -145,8 +169,8 @@ func (s *Store) enqueue(ctx context.Context, c check) {
 }
 
 // runChecks looks at the names that are due, with one list, and sets the timer for the rest.
-func (s *Store) runChecks(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkFor)
+func (s *Store) runChecks(endless context.Context) {
+	ctx, cancel := context.WithTimeout(endless, checkFor)
 	defer cancel()
 	due := s.twins.due(time.Now())
 	var since time.Time
@@ -166,15 +190,15 @@ func (s *Store) runChecks(ctx context.Context) {
 	t.mu.Unlock()
 	for _, c := range due {
 		if err != nil || !s.checked(ctx, list.Items, c) {
-			s.checkOnceMore(ctx, c)
+			s.checkOnceMore(endless, c)
 		}
 	}
-	s.twins.rearm(func() { s.runChecks(context.WithoutCancel(ctx)) })
+	s.twins.rearm(func() { s.runChecks(endless) })
 }
 
 func (s *Store) checkOnceMore(ctx context.Context, c check) {
 	if c.tries++; c.tries >= checkAgain {
-		klog.FromContext(ctx).Info("No list shows a created volume, so whether it has a duplicate is unknown", "volumeID", c.volume.ID, "name", c.volume.Name)
+		klog.FromContext(ctx).Info("Gave up looking for duplicates of a created volume: no list shows it, or one cannot be deleted", "volumeID", c.volume.ID, "name", c.volume.Name)
 		return
 	}
 	c.since = time.Now()
@@ -182,8 +206,8 @@ func (s *Store) checkOnceMore(ctx context.Context, c check) {
 	s.enqueue(ctx, c)
 }
 
-// checked deletes or reports the twins of a volume. It is false if the list does not show the volume itself: then it
-// is too old to show a twin.
+// checked deletes or reports the twins of a volume. It is false if a twin could not be deleted, and if the list does not
+// show the volume itself: then it is too old to show a twin.
 func (s *Store) checked(ctx context.Context, volumes []vultr.Volume, c check) bool {
 	shown := s.ledger.isGone(c.volume.ID)
 	for _, v := range volumes {
@@ -192,13 +216,14 @@ func (s *Store) checked(ctx context.Context, volumes []vultr.Volume, c check) bo
 	if !shown {
 		return false
 	}
+	done := true
 	for _, d := range s.named(volumes, c.volume.Name) {
 		if d.ID != c.volume.ID {
 			s.report(ctx, c.volume, d)
-			s.removeTwin(ctx, c.volume, d)
+			done = s.removeTwin(ctx, c.volume, d) && done
 		}
 	}
-	return true
+	return done
 }
 
 // due takes out the checks whose time has come.

@@ -18,6 +18,7 @@ import (
 
 // TestTwoControllersAgree: two controllers that create one name at once answer with one volume, and one is left.
 func TestTwoControllersAgree(t *testing.T) {
+	t.Parallel()
 	first := newRig(t)
 	second := newRigOn(t, first.cloud, first.cloud.URL)
 	for range 20 {
@@ -47,21 +48,23 @@ func TestTwoControllersAgree(t *testing.T) {
 // TestDeliveredTwice: a create that the network delivered twice leaves one volume, the one that the caller was told of,
 // also if reads lag so far that the other shows up only later.
 func TestDeliveredTwice(t *testing.T) {
-	r := newRig(t)
-	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultDuplicate, Times: 1})
-	v := r.create("pvc-1")
-	if n := r.cloud.Count("create_block"); n != 1 {
-		t.Errorf("%d creates were sent", n)
-	}
-	r.await("one volume of the name", func() bool { return slices.Equal(r.named("pvc-1"), []string{v.ID}) })
-	if again := r.create("pvc-1"); again.ID != v.ID {
-		t.Errorf("the answers are %s and %s", v.ID, again.ID)
-	}
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultDuplicate, Times: 1})
+		v := r.create("pvc-1")
+		if n := r.cloud.Count("create_block"); n != 1 {
+			t.Errorf("%d creates were sent", n)
+		}
+		r.await("one volume of the name", func() bool { return slices.Equal(r.named("pvc-1"), []string{v.ID}) })
+		if again := r.create("pvc-1"); again.ID != v.ID {
+			t.Errorf("the answers are %s and %s", v.ID, again.ID)
+		}
+	})
 }
 
 // TestTwinsAreLookedForAfterTheSettleTime: a twin that shows up when the create has been answered is deleted if it is
 // empty and never attached, also when the volume itself is gone by then. Others are reported and stay.
 func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
+	t.Parallel()
 	make := func(r *rig, name string, size int) string {
 		v, err := r.api.CreateVolume(r.t.Context(), vultr.VolumeRequest{Label: name, Region: "ewr", SizeGB: size, Type: vultr.HighPerf})
 		if err != nil {
@@ -135,9 +138,10 @@ func (r *rig) checkNow(name string, shown int) {
 
 // TestTwinRules: what is deleted is certainly ours, empty, unattached, younger, and made together with what is kept.
 func TestTwinRules(t *testing.T) {
-	made := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	kept := disk{Volume: volume.Volume{ID: "a", Name: "pvc-1", Region: "ewr", Created: made}}
-	twin := disk{Volume: volume.Volume{ID: "b", Name: "pvc-1", Region: "ewr", Created: made.Add(time.Second)}}
+	t.Parallel()
+	made := time.Now().Add(-2 * time.Minute).UTC().Truncate(time.Second)
+	kept := disk{Volume: volume.Volume{ID: "a", SizeGiB: 10, Type: volume.NVMe, Name: "pvc-1", Region: "ewr", Created: made}}
+	twin := disk{Volume: volume.Volume{ID: "b", SizeGiB: 10, Type: volume.NVMe, Name: "pvc-1", Region: "ewr", Created: made.Add(time.Second)}}
 	for name, c := range map[string]struct {
 		change func(s *Store, d *disk)
 		want   bool
@@ -155,11 +159,28 @@ func TestTwinRules(t *testing.T) {
 		"answered already": {func(s *Store, d *disk) { s.names.put(d.Name, madeOf(d.ID, true)) }, false},
 		"not answered yet": {func(s *Store, d *disk) { s.names.put(d.Name, madeOf(d.ID, false)) }, true},
 		"attached once":    {func(s *Store, d *disk) { s.ledger.order(d.ID, attaching, "i") }, false},
+		"larger":           {func(_ *Store, d *disk) { d.SizeGiB = 11 }, false},
+		"another type":     {func(_ *Store, d *disk) { d.Type = volume.HDD }, false},
+		"old":              {func(_ *Store, d *disk) { d.Created = time.Now().Add(-twinAge - time.Second) }, false},
+		"of this process":  {func(s *Store, d *disk) { s.ledger.made(d.ID) }, false},
+		"given up": {func(s *Store, d *disk) {
+			s.ledger.made(d.ID)
+			s.twins.giveUp(d.ID)
+		}, true},
+		"given up, in use": {func(s *Store, d *disk) {
+			s.ledger.made(d.ID)
+			s.twins.giveUp(d.ID)
+			d.AttachedTo = []string{"i"}
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			d := twin
 			c.change(r.Store, &d)
+			kept := kept
+			if name == "old" {
+				kept.Created = d.Created
+			}
 			if got := r.isTwin(kept, d); got != c.want {
 				t.Errorf("is a twin: %t", got)
 			}
@@ -172,111 +193,116 @@ func madeOf(id string, answered bool) made { return made{id: id, at: time.Now(),
 // TestStaleReadsAfterACreate: while neither lists nor direct reads show what was created, nothing is created again,
 // nothing is taken for gone, and the caller is told to come back.
 func TestStaleReadsAfterACreate(t *testing.T) {
-	r := newRig(t)
-	var stale []string
-	for _, operation := range []string{"list_blocks", "get_block"} {
-		stale = append(stale, r.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStale}))
-	}
-	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		_, err := r.Create(ctx, specOf("pvc-1"))
-		cancel()
-		if err == nil {
-			t.Fatal("what nobody can see counts as created")
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		var stale []string
+		for _, operation := range []string{"list_blocks", "get_block"} {
+			stale = append(stale, r.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStale}))
 		}
-	}
-	ids := r.named("pvc-1")
-	if len(ids) != 1 || r.cloud.Count("create_block") != 1 {
-		t.Fatalf("%d creates were sent, the account has %s", r.cloud.Count("create_block"), ids)
-	}
-	if _, err := r.Read(t.Context(), ids[0]); volume.ReasonOf(err) != volume.Busy {
-		t.Errorf("a read that lags: %v", err)
-	}
-	for _, id := range stale {
-		r.cloud.Sim.RemoveFault(id)
-	}
-	if v := r.create("pvc-1"); v.ID != ids[0] {
-		t.Errorf("got %s, created was %s", v.ID, ids[0])
-	}
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			_, err := r.Create(ctx, specOf("pvc-1"))
+			cancel()
+			if err == nil {
+				t.Fatal("what nobody can see counts as created")
+			}
+		}
+		ids := r.named("pvc-1")
+		if len(ids) != 1 || r.cloud.Count("create_block") != 1 {
+			t.Fatalf("%d creates were sent, the account has %s", r.cloud.Count("create_block"), ids)
+		}
+		if _, err := r.Read(t.Context(), ids[0]); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("a read that lags: %v", err)
+		}
+		for _, id := range stale {
+			r.cloud.Sim.RemoveFault(id)
+		}
+		if v := r.create("pvc-1"); v.ID != ids[0] {
+			t.Errorf("got %s, created was %s", v.ID, ids[0])
+		}
+	})
 }
 
 // TestDeleteDespiteStaleReads: a read that does not show a young volume is no proof that it is gone, the platform's
 // answer to the delete is.
 func TestDeleteDespiteStaleReads(t *testing.T) {
-	r := newRig(t)
-	stale := r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStale})
-	v := r.create("pvc-1")
-	r.age(v.ID, looksFor+time.Second)
-	if err := r.Delete(t.Context(), v.ID); err != nil {
-		t.Fatal(err)
-	}
-	r.cloud.Sim.RemoveFault(stale)
-	if left := r.named("pvc-1"); len(left) != 0 {
-		t.Errorf("left are %s", left)
-	}
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		stale := r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStale})
+		v := r.create("pvc-1")
+		r.age(v.ID, looksFor+time.Second)
+		if err := r.Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		r.cloud.Sim.RemoveFault(stale)
+		if left := r.named("pvc-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
 }
 
 // TestSuccessorGivesUpItsOwn: a predecessor's volume that no list showed when the successor created shows beside the
 // successor's own, and is the volume of the name.
 func TestSuccessorGivesUpItsOwn(t *testing.T) {
-	r := newRig(t)
-	stale := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStale})
-	elder, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Dates have seconds only, and among volumes of one second the ID decides.
-	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
-	answer := make(chan volume.Volume, 1)
-	go func() {
-		v, err := r.Create(t.Context(), specOf("pvc-1"))
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		stale := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStale})
+		elder, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
 		if err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
-		answer <- v
-	}()
-	r.await("the successor's create", func() bool { return len(r.named("pvc-1")) == 2 })
-	r.cloud.Sim.RemoveFault(stale)
-	if v := <-answer; v.ID != elder.ID {
-		t.Errorf("got %s, the elder is %s", v.ID, elder.ID)
-	}
-	if left := r.named("pvc-1"); !slices.Equal(left, []string{elder.ID}) {
-		t.Errorf("left are %s, the elder is %s", left, elder.ID)
-	}
+		// Dates have seconds only, and among volumes of one second the ID decides.
+		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+		answer := make(chan volume.Volume, 1)
+		go func() {
+			v, err := r.Create(t.Context(), specOf("pvc-1"))
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- v
+		}()
+		r.await("the successor's create", func() bool { return len(r.named("pvc-1")) == 2 })
+		r.cloud.Sim.RemoveFault(stale)
+		if v := <-answer; v.ID != elder.ID {
+			t.Errorf("got %s, the elder is %s", v.ID, elder.ID)
+		}
+		if left := r.named("pvc-1"); !slices.Equal(left, []string{elder.ID}) {
+			t.Errorf("left are %s, the elder is %s", left, elder.ID)
+		}
+	})
 }
 
 // TestDuplicates: the oldest volume of a name is kept, and the others are counted once each, however often one looks.
 func TestDuplicates(t *testing.T) {
-	r := newRig(t)
-	registry := prometheus.NewRegistry()
-	r.Store = New(r.api, Options{Registerer: registry, TwinCheck: patience})
-	for range 3 {
-		if _, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}); err != nil {
-			t.Fatal(err)
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		registry := prometheus.NewRegistry()
+		r.Store = New(r.api, Options{Registerer: registry, TwinCheck: patience})
+		for range 3 {
+			if _, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	r.await("a list that shows them", func() bool {
-		list, err := r.api.Volumes(t.Context(), 0)
-		return err == nil && len(list.Items) == 3
+		r.await("a list that shows them", func() bool {
+			list, err := r.api.Volumes(t.Context(), 0)
+			return err == nil && len(list.Items) == 3
+		})
+		first := r.create("pvc-1")
+		for range 3 {
+			if again := r.create("pvc-1"); again.ID != first.ID {
+				t.Errorf("got %s and %s", first.ID, again.ID)
+			}
+		}
+		const counted = `
+	# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
+	# TYPE csi_duplicate_volumes_total counter
+	csi_duplicate_volumes_total 2
+	`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total"); err != nil {
+			t.Error(err)
+		}
 	})
-	first := r.create("pvc-1")
-	for range 3 {
-		if again := r.create("pvc-1"); again.ID != first.ID {
-			t.Errorf("got %s and %s", first.ID, again.ID)
-		}
-	}
-	const counted = `
-# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
-# TYPE csi_duplicate_volumes_total counter
-csi_duplicate_volumes_total 2
-`
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total"); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestOldest: the date decides, and among volumes of one second the ID, so that every process picks the same.
 func TestOldest(t *testing.T) {
+	t.Parallel()
 	at := func(id, created string) vultr.Volume {
 		v := vultr.Volume{ID: id, Label: "pvc-1"}
 		if err := v.Created.UnmarshalText([]byte(created)); err != nil {

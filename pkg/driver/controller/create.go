@@ -157,11 +157,7 @@ func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest
 		return nil, err
 	}
 	defer end()
-	backend, err := s.volumes.Of(ctx, id)
-	if err == nil {
-		err = backend.Delete(ctx, id)
-	}
-	if err != nil && volume.ReasonOf(err) != volume.NotFound {
+	if err := s.volumes.Delete(ctx, id); err != nil && volume.ReasonOf(err) != volume.NotFound {
 		return nil, asStatus(err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil

@@ -19,6 +19,7 @@ import (
 )
 
 func TestCapabilities(t *testing.T) {
+	t.Parallel()
 	resp, err := newRig(t).ControllerGetCapabilities(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -37,46 +38,49 @@ func TestCapabilities(t *testing.T) {
 }
 
 func TestCreateMakesWhatIsAskedFor(t *testing.T) {
-	r := newRig(t)
-	req := createRequest("pvc-1", 0)
-	req.CapacityRange.RequiredBytes = 50*gib + 1
-	req.Parameters = map[string]string{"disk_type": "hdd"}
-	req.AccessibilityRequirements = in("lax")
-	resp, err := r.CreateVolume(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := r.api.Volume(t.Context(), resp.GetVolume().GetVolumeId())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v.Label != "pvc-1" || v.SizeGB != 51 || v.Type != vultr.StorageOpt || v.Region != "lax" || !v.Active() {
-		t.Errorf("made was %+v", v)
-	}
-	if resp.GetVolume().GetCapacityBytes() != 51*gib {
-		t.Errorf("reported are %d bytes", resp.GetVolume().GetCapacityBytes())
-	}
-	if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments(); !maps.Equal(got, map[string]string{topology.Key: "lax"}) {
-		t.Errorf("reported topology is %v", got)
-	}
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		req := createRequest("pvc-1", 0)
+		req.CapacityRange.RequiredBytes = 50*gib + 1
+		req.Parameters = map[string]string{"disk_type": "hdd"}
+		req.AccessibilityRequirements = in("lax")
+		resp, err := r.CreateVolume(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := r.api.Volume(t.Context(), resp.GetVolume().GetVolumeId())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Label != "pvc-1" || v.SizeGB != 51 || v.Type != vultr.StorageOpt || v.Region != "lax" || !v.Active() {
+			t.Errorf("made was %+v", v)
+		}
+		if resp.GetVolume().GetCapacityBytes() != 51*gib {
+			t.Errorf("reported are %d bytes", resp.GetVolume().GetCapacityBytes())
+		}
+		if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments(); !maps.Equal(got, map[string]string{topology.Key: "lax"}) {
+			t.Errorf("reported topology is %v", got)
+		}
+	})
 }
 
 func TestCreateTwiceIsOnce(t *testing.T) {
-	r := newRig(t)
-	first := r.create("pvc-1")
-	if again := r.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
-		t.Errorf("two volumes: %s, %s", first.GetVolumeId(), again.GetVolumeId())
-	}
-	other := newRigOn(t, r.cloud, r.cloud.Key)
-	if again := other.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
-		t.Errorf("another controller made another volume: %s, %s", first.GetVolumeId(), again.GetVolumeId())
-	}
-	if n := r.cloud.Count("create_block"); n != 1 {
-		t.Errorf("%d creates were sent", n)
-	}
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		first := r.create("pvc-1")
+		if again := r.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
+			t.Errorf("two volumes: %s, %s", first.GetVolumeId(), again.GetVolumeId())
+		}
+		other := newRigInBubble(t, r.cloud)
+		if again := other.create("pvc-1"); again.GetVolumeId() != first.GetVolumeId() {
+			t.Errorf("another controller made another volume: %s, %s", first.GetVolumeId(), again.GetVolumeId())
+		}
+		if n := r.cloud.Count("create_block"); n != 1 {
+			t.Errorf("%d creates were sent", n)
+		}
+	})
 }
 
 func TestCreateComparesWhatExists(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("pvc-1")
 	for name, c := range map[string]struct {
@@ -97,6 +101,7 @@ func TestCreateComparesWhatExists(t *testing.T) {
 }
 
 func TestCreateRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	before := r.calls()
 	for name, c := range map[string]struct {
@@ -143,28 +148,30 @@ func TestCreateRefusesWhatCannotBe(t *testing.T) {
 }
 
 func TestCreateTakesTheFirstRegionThatSells(t *testing.T) {
-	r := newRig(t)
-	// Dallas sells HDD only.
-	req := createRequest("pvc-1", 10)
-	req.AccessibilityRequirements = in("dfw", "lax", "ewr")
-	resp, err := r.CreateVolume(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments()[topology.Key]; got != "lax" {
-		t.Errorf("the volume is in %s", got)
-	}
-	req = createRequest("pvc-2", 10)
-	req.AccessibilityRequirements = in("dfw")
-	_, err = r.CreateVolume(t.Context(), req)
-	want(t, err, codes.ResourceExhausted, "dfw", "nvme", "regions that do", "ewr", "lax")
-	if blocks := r.cloud.Sim.View().Blocks; len(blocks) != 1 {
-		t.Errorf("the account has %+v", blocks)
-	}
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		// Dallas sells HDD only.
+		req := createRequest("pvc-1", 10)
+		req.AccessibilityRequirements = in("dfw", "lax", "ewr")
+		resp, err := r.CreateVolume(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.GetVolume().GetAccessibleTopology()[0].GetSegments()[topology.Key]; got != "lax" {
+			t.Errorf("the volume is in %s", got)
+		}
+		req = createRequest("pvc-2", 10)
+		req.AccessibilityRequirements = in("dfw")
+		_, err = r.CreateVolume(t.Context(), req)
+		want(t, err, codes.ResourceExhausted, "dfw", "nvme", "regions that do", "ewr", "lax")
+		if blocks := r.cloud.Sim.View().Blocks; len(blocks) != 1 {
+			t.Errorf("the account has %+v", blocks)
+		}
+	})
 }
 
 // TestCreateWithLostAnswer is the create whose work was done and whose answer never came.
 func TestCreateWithLostAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetAfter, Times: 1})
 	v := r.create("pvc-1")
@@ -179,6 +186,7 @@ func TestCreateWithLostAnswer(t *testing.T) {
 // TestCreateThatMadeNothing is the create that was lost before the work: nothing may be sent again before it is
 // proven that nothing was made, and then by the next call.
 func TestCreateThatMadeNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.create("warm-up") // a list that lacks the name is known from here on
 	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetBefore, Times: 1})
@@ -207,6 +215,7 @@ func TestCreateThatMadeNothing(t *testing.T) {
 
 // TestCreateGivenUpIsNotRepeated is the caller whose time ends before it is proven that nothing was made.
 func TestCreateGivenUpIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetAfter, Times: 1})
 	hidden := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
@@ -229,27 +238,28 @@ func TestCreateGivenUpIsNotRepeated(t *testing.T) {
 // TestNewLeaderDoesNotRepeatACreate has one controller die after the work of its create, and another one, which has
 // been running for a while, asked for the same volume over a new connection.
 func TestNewLeaderDoesNotRepeatACreate(t *testing.T) {
-	r := newRig(t)
-	second := newRigOn(t, r.cloud, r.cloud.Key)
-	second.create("made-long-ago")
-	hold := r.cloud.Hold("create_block", simulator.FaultHoldAfter)
-	ctx, die := context.WithCancel(t.Context())
-	died := make(chan error, 1)
-	go func() {
-		_, err := r.CreateVolume(ctx, createRequest("pvc-1", 10))
-		died <- err
-	}()
-	hold.Wait()
-	die()
-	if err := <-died; err == nil {
-		t.Fatal("the cut-off create succeeded")
-	}
-	resp, err := second.CreateVolume(t.Context(), createRequest("pvc-1", 10))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hold.Release()
-	r.awaitOne("pvc-1", resp.GetVolume().GetVolumeId())
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		second := newRigInBubble(t, r.cloud)
+		second.create("made-long-ago")
+		hold := r.cloud.Hold("create_block", simulator.FaultHoldAfter)
+		ctx, die := context.WithCancel(t.Context())
+		died := make(chan error, 1)
+		go func() {
+			_, err := r.CreateVolume(ctx, createRequest("pvc-1", 10))
+			died <- err
+		}()
+		hold.Wait()
+		die()
+		if err := <-died; err == nil {
+			t.Fatal("the cut-off create succeeded")
+		}
+		resp, err := second.CreateVolume(t.Context(), createRequest("pvc-1", 10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold.Release()
+		r.awaitOne("pvc-1", resp.GetVolume().GetVolumeId())
+	})
 }
 
 // awaitOne waits until the account has one volume of a name, the one with the ID.
@@ -267,41 +277,43 @@ func (r *rig) awaitOne(name, id string) {
 }
 
 func TestOneOperationPerVolume(t *testing.T) {
-	r := newRig(t)
-	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
-	hold := r.cloud.Hold("attach_block", simulator.FaultHoldBefore)
-	done := make(chan error, 1)
-	go func() {
-		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
-		done <- err
-	}()
-	hold.Wait()
-	_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: strings.ToUpper(v)})
-	want(t, err, codes.Aborted, "ControllerPublishVolume")
-	r.create("pvc-2") // another volume does not wait
-	hold.Release()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		hold := r.cloud.Hold("attach_block", simulator.FaultHoldBefore)
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+			done <- err
+		}()
+		hold.Wait()
+		_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: strings.ToUpper(v)})
+		want(t, err, codes.Aborted, "ControllerPublishVolume")
+		r.create("pvc-2") // another volume does not wait
+		hold.Release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestDeprecatedParameters: a class that spells parameters as other drivers do is understood, and the claim is told.
 func TestDeprecatedParameters(t *testing.T) {
-	r := newRig(t)
-	req := createRequest("pvc-1", 40)
-	req.Parameters = map[string]string{
-		"fsType": "xfs", "block_type": "storage_opt", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop",
-	}
-	if _, err := r.CreateVolume(t.Context(), req); err != nil {
-		t.Fatal(err)
-	}
-	told := strings.Join(r.warnings.about[events.Claim{Namespace: "shop", Name: "data"}], "\n")
-	for _, words := range []string{"DeprecatedParameter", `"fsType"`, `"block_type"`, `"disk_type": "hdd"`} {
-		if !strings.Contains(told, words) {
-			t.Errorf("the claim is told %q, which does not say %s", told, words)
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		req := createRequest("pvc-1", 40)
+		req.Parameters = map[string]string{
+			"fsType": "xfs", "block_type": "storage_opt", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "shop",
 		}
-	}
-	if _, err := r.CreateVolume(t.Context(), createRequest("pvc-2", 10)); err != nil || len(r.warnings.about) != 1 {
-		t.Errorf("%v; told was %v", err, r.warnings.about)
-	}
+		if _, err := r.CreateVolume(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		told := strings.Join(r.warnings.about[events.Claim{Namespace: "shop", Name: "data"}], "\n")
+		for _, words := range []string{"DeprecatedParameter", `"fsType"`, `"block_type"`, `"disk_type": "hdd"`} {
+			if !strings.Contains(told, words) {
+				t.Errorf("the claim is told %q, which does not say %s", told, words)
+			}
+		}
+		if _, err := r.CreateVolume(t.Context(), createRequest("pvc-2", 10)); err != nil || len(r.warnings.about) != 1 {
+			t.Errorf("%v; told was %v", err, r.warnings.about)
+		}
+	})
 }

@@ -24,6 +24,7 @@ func (r *rig) awaitCall(operation string, before int) {
 // another one, or the same one started anew, is asked for the detach. Were the volume believed to be free, it would
 // be attached for ever.
 func TestUnpublishAfterAKilledAttach(t *testing.T) {
+	t.Parallel()
 	for name, action := range map[string]simulator.FaultAction{
 		"before the work": simulator.FaultHoldBefore, "after the work": simulator.FaultHoldAfter,
 	} {
@@ -72,6 +73,7 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 // TestUnpublishBelieves: whoever has known the volume for long enough, and whoever is asked about an instance that is gone,
 // believes at once that a volume is free.
 func TestUnpublishBelieves(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 	r.restart(attachWindow)
@@ -112,6 +114,7 @@ func TestUnpublishBelieves(t *testing.T) {
 
 // TestWaitForALateAttachHoldsUpNobody: while one volume is waited for, others of the same instance come and go.
 func TestWaitForALateAttachHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	free, other, node := r.create("pvc-1").GetVolumeId(), r.create("pvc-2").GetVolumeId(), r.instance("node-1")
 	r.restart(24 * time.Hour)

@@ -7,41 +7,43 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
 // TestAPIBudget counts the calls of one volume's life. A poll may come just too early once.
 func TestAPIBudget(t *testing.T) {
-	r := newRig(t)
-	node := r.instance("node-1")
-	r.create("warm-up") // waits out the settle time, once for a process
-	budget := func(what string, most int, do func()) {
-		t.Helper()
-		before := r.calls()
-		do()
-		if n := r.calls() - before; n > most {
-			t.Errorf("%s took %d calls, %d are planned", what, n, most)
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		node := r.instance("node-1")
+		r.create("warm-up") // waits out the settle time, once for a process
+		budget := func(what string, most int, do func()) {
+			t.Helper()
+			before := r.calls()
+			do()
+			if n := r.calls() - before; n > most {
+				t.Errorf("%s took %d calls, %d are planned", what, n, most)
+			}
 		}
-	}
-	var id string
-	budget("create: list, POST, polls", 4, func() { id = r.create("pvc-1").GetVolumeId() })
-	budget("attach: POST, polls", 3, func() { r.publish(id, node) })
-	budget("detach: GET, POST, polls", 4, func() {
-		if err := r.unpublish(id, node); err != nil {
-			t.Fatal(err)
+		var id string
+		budget("create: list, POST, polls", 4, func() { id = r.create("pvc-1").GetVolumeId() })
+		budget("attach: POST, polls", 3, func() { r.publish(id, node) })
+		budget("detach: GET, POST, polls", 4, func() {
+			if err := r.unpublish(id, node); err != nil {
+				t.Fatal(err)
+			}
+		})
+		remove := func() {
+			if _, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id}); err != nil {
+				t.Fatal(err)
+			}
 		}
+		budget("delete of what was just detached: DELETE", 1, remove)
+		budget("delete again, as the provisioner does", 0, remove)
 	})
-	remove := func() {
-		if _, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	budget("delete of what was just detached: DELETE", 1, remove)
-	budget("delete again, as the provisioner does", 0, remove)
 }
 
 // TestMalformedIDsCostNothing: an ID that cannot be one needs no call to be judged.
 func TestMalformedIDsCostNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	const id = "not-a-volume"
 	before := r.calls()
@@ -65,32 +67,33 @@ func TestMalformedIDsCostNothing(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
-	r := newRig(t)
-	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
-	r.publish(v, node)
-	del := func(id string) error {
-		_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id})
-		return err
-	}
-	want(t, del(v), codes.FailedPrecondition, node)
-	if got := r.attachedTo(v); got != node {
-		t.Fatalf("it was detached: attached to %q", got)
-	}
-	if err := r.unpublish(v, node); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := del(v); err != nil {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(v, node)
+		del := func(id string) error {
+			_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id})
+			return err
+		}
+		want(t, del(v), codes.FailedPrecondition, node)
+		if got := r.attachedTo(v); got != node {
+			t.Fatalf("it was detached: attached to %q", got)
+		}
+		if err := r.unpublish(v, node); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if left := r.cloud.Sim.View().Blocks; len(left) != 0 {
-		t.Errorf("left is %+v", left)
-	}
-	want(t, del(""), codes.InvalidArgument)
-	if err := del(uuid.NewString()); err != nil {
-		t.Errorf("a volume that does not exist: %v", err)
-	}
+		for range 2 {
+			if err := del(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left := r.cloud.Sim.View().Blocks; len(left) != 0 {
+			t.Errorf("left is %+v", left)
+		}
+		want(t, del(""), codes.InvalidArgument)
+		if err := del(uuid.NewString()); err != nil {
+			t.Errorf("a volume that does not exist: %v", err)
+		}
+	})
 }
 
 func expandRequest(id string, sizeGiB int64) *csi.ControllerExpandVolumeRequest {
@@ -98,85 +101,88 @@ func expandRequest(id string, sizeGiB int64) *csi.ControllerExpandVolumeRequest 
 }
 
 func TestExpand(t *testing.T) {
-	r := newRig(t)
-	id := r.create("pvc-1").GetVolumeId()
-	for range 2 {
-		resp, err := r.ControllerExpandVolume(t.Context(), expandRequest(id, 20))
-		if err != nil {
-			t.Fatal(err)
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id := r.create("pvc-1").GetVolumeId()
+		for range 2 {
+			resp, err := r.ControllerExpandVolume(t.Context(), expandRequest(id, 20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.GetCapacityBytes() != 20*gib || !resp.GetNodeExpansionRequired() {
+				t.Errorf("got %v", resp)
+			}
 		}
-		if resp.GetCapacityBytes() != 20*gib || !resp.GetNodeExpansionRequired() {
-			t.Errorf("got %v", resp)
+		if n := r.cloud.Count("update_block") + r.cloud.Count("resize_block"); n != 1 {
+			t.Errorf("%d changes were sent", n)
 		}
-	}
-	if n := r.cloud.Count("update_block") + r.cloud.Count("resize_block"); n != 1 {
-		t.Errorf("%d changes were sent", n)
-	}
-	shrink := expandRequest(id, 10)
-	shrink.CapacityRange.LimitBytes = 15 * gib
-	_, err := r.ControllerExpandVolume(t.Context(), shrink)
-	want(t, err, codes.OutOfRange, "shrink")
-	_, err = r.ControllerExpandVolume(t.Context(), expandRequest(id, 10001))
-	want(t, err, codes.OutOfRange)
-	_, err = r.ControllerExpandVolume(t.Context(), expandRequest(uuid.NewString(), 20))
-	want(t, err, codes.NotFound)
-	_, err = r.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: id})
-	want(t, err, codes.InvalidArgument, "capacity_range")
+		shrink := expandRequest(id, 10)
+		shrink.CapacityRange.LimitBytes = 15 * gib
+		_, err := r.ControllerExpandVolume(t.Context(), shrink)
+		want(t, err, codes.OutOfRange, "shrink")
+		_, err = r.ControllerExpandVolume(t.Context(), expandRequest(id, 10001))
+		want(t, err, codes.OutOfRange)
+		_, err = r.ControllerExpandVolume(t.Context(), expandRequest(uuid.NewString(), 20))
+		want(t, err, codes.NotFound)
+		_, err = r.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: id})
+		want(t, err, codes.InvalidArgument, "capacity_range")
+	})
 }
 
 // TestListInPages reads a list in pages while it changes: the volume that a token names is deleted, others come.
 func TestListInPages(t *testing.T) {
-	r := newRig(t)
-	node := r.instance("node-1")
-	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		r.create(name)
-	}
-	list := func(most int32, token string) *csi.ListVolumesResponse {
-		t.Helper()
-		resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: most, StartingToken: token})
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		node := r.instance("node-1")
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			r.create(name)
+		}
+		list := func(most int32, token string) *csi.ListVolumesResponse {
+			t.Helper()
+			resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: most, StartingToken: token})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		first := list(2, "")
+		if len(first.GetEntries()) != 2 || first.GetNextToken() == "" {
+			t.Fatalf("the first page is %v", first)
+		}
+		last := first.GetEntries()[1].GetVolume().GetVolumeId()
+		if _, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: last}); err != nil {
+			t.Fatal(err)
+		}
+		restarted := newRigInBubble(t, r.cloud) // tokens need no memory
+		rest, err := restarted.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: first.GetNextToken()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return resp
-	}
-	first := list(2, "")
-	if len(first.GetEntries()) != 2 || first.GetNextToken() == "" {
-		t.Fatalf("the first page is %v", first)
-	}
-	last := first.GetEntries()[1].GetVolume().GetVolumeId()
-	if _, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: last}); err != nil {
-		t.Fatal(err)
-	}
-	restarted := newRigOn(t, r.cloud, simtest.Key) // tokens need no memory
-	rest, err := restarted.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: first.GetNextToken()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(rest.GetEntries()) != 3 || rest.GetNextToken() != "" {
-		t.Errorf("the second page is %v", rest)
-	}
-	for _, e := range rest.GetEntries() {
-		if id := e.GetVolume().GetVolumeId(); id == last || id == first.GetEntries()[0].GetVolume().GetVolumeId() {
-			t.Errorf("volume %s came twice", id)
+		if len(rest.GetEntries()) != 3 || rest.GetNextToken() != "" {
+			t.Errorf("the second page is %v", rest)
 		}
-	}
-	published := rest.GetEntries()[0].GetVolume().GetVolumeId()
-	r.publish(published, node)
-	for _, e := range list(0, "").GetEntries() {
-		nodes := e.GetStatus().GetPublishedNodeIds()
-		if is := len(nodes) == 1 && nodes[0] == node; is != (e.GetVolume().GetVolumeId() == published) {
-			t.Errorf("volume %s is published to %v", e.GetVolume().GetVolumeId(), nodes)
+		for _, e := range rest.GetEntries() {
+			if id := e.GetVolume().GetVolumeId(); id == last || id == first.GetEntries()[0].GetVolume().GetVolumeId() {
+				t.Errorf("volume %s came twice", id)
+			}
 		}
-	}
-	for _, bad := range []string{"2", "!!", first.GetNextToken() + "x"} {
-		_, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: bad})
-		want(t, err, codes.Aborted)
-	}
-	_, err = r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: -1})
-	want(t, err, codes.InvalidArgument)
+		published := rest.GetEntries()[0].GetVolume().GetVolumeId()
+		r.publish(published, node)
+		for _, e := range list(0, "").GetEntries() {
+			nodes := e.GetStatus().GetPublishedNodeIds()
+			if is := len(nodes) == 1 && nodes[0] == node; is != (e.GetVolume().GetVolumeId() == published) {
+				t.Errorf("volume %s is published to %v", e.GetVolume().GetVolumeId(), nodes)
+			}
+		}
+		for _, bad := range []string{"2", "!!", first.GetNextToken() + "x"} {
+			_, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: bad})
+			want(t, err, codes.Aborted)
+		}
+		_, err = r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: -1})
+		want(t, err, codes.InvalidArgument)
+	})
 }
 
 func TestGetAndValidate(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 	r.publish(id, node)

@@ -79,6 +79,24 @@ func (r *Router) find(ctx context.Context, id string) (volume.Finder, error) {
 	return nil, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
 }
 
+// Delete removes the volume. When no kind shows it, it may be new and missing from reads: only the platform's answer to
+// the delete itself proves that it does not exist.
+func (r *Router) Delete(ctx context.Context, id string) error {
+	b, err := r.Of(ctx, id)
+	if err == nil {
+		return b.Delete(ctx, id)
+	}
+	if volume.ReasonOf(err) != volume.NotFound {
+		return err
+	}
+	for _, b := range r.backends {
+		if err := b.Delete(ctx, id); err != nil && volume.ReasonOf(err) != volume.NotFound {
+			return err
+		}
+	}
+	return nil
+}
+
 // Made notes the kind of a volume that was just made or found, so that nobody has to ask.
 func (r *Router) Made(v volume.Volume) {
 	for _, b := range r.backends {

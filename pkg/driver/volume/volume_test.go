@@ -52,3 +52,18 @@ func TestCapacityHolds(t *testing.T) {
 		}
 	}
 }
+
+func TestIsAttachedTo(t *testing.T) {
+	v := Volume{AttachedTo: []string{"one", "two"}}
+	if !v.IsAttachedTo("one") || !v.IsAttachedTo("two") || v.IsAttachedTo("three") || !v.IsAttachedTo("") || (Volume{}).IsAttachedTo("") {
+		t.Error("the instances that have a volume are mistaken")
+	}
+}
+
+func TestSource(t *testing.T) {
+	for want, s := range map[string]Source{"": {}, "snapshot/s": {Snapshot: "s"}, "volume/v": {Volume: "v"}} {
+		if got := s.String(); got != want || s.IsZero() != (want == "") {
+			t.Errorf("%+v is %q, zero %t", s, got, s.IsZero())
+		}
+	}
+}

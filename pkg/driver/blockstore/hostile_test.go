@@ -1,0 +1,187 @@
+package blockstore
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// TestDetachDespiteLateReads: single reads lag behind lists, so right after an attach that a list showed they show the
+// volume free. A detach that believes them leaves it attached, and nobody asks again.
+func TestDetachDespiteLateReads(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks.get": 20 * time.Second}, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		time.Sleep(time.Minute)
+		r.mustAttach(v.ID, instance)
+		time.Sleep(3 * time.Second)
+		if err := r.repeat(2*time.Minute, func(ctx context.Context) error { return r.Detach(ctx, v.ID, instance) }); err != nil {
+			t.Fatal(err)
+		}
+		if now := r.attachedTo(v.ID); now != "" {
+			t.Errorf("the detach answered success and the volume is at %q", now)
+		}
+	})
+}
+
+// TestCreatedAndDeletedByHand: what was created vanishes before any list showed it. The claim must get another volume,
+// however short the calls are.
+func TestCreatedAndDeletedByHand(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks.list": 8 * time.Second}, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if v, err := r.Create(ctx, specOf("pvc-1")); err == nil {
+			t.Fatalf("got %+v too early for this test", v)
+		}
+		ids := r.named("pvc-1")
+		if err := r.another().api.DeleteVolume(t.Context(), ids[0]); err != nil {
+			t.Fatal(err)
+		}
+		v, err := r.repeatCreate(5*time.Minute, specOf("pvc-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
+			t.Errorf("got %s, left are %s", v.ID, left)
+		}
+	})
+}
+
+// TestForeignVolumeIsNotTakenBack: a create whose outcome is unknown finds a volume that somebody else has just made
+// under the name, of another size. It is not this process's mistake and must stay.
+func TestForeignVolumeIsNotTakenBack(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.create("warm-up")
+		other := r.another()
+		request := requestOf("data")
+		request.SizeGB = 50
+		foreign := other.byHand(request)
+		r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultResetBefore, Times: 1})
+		spec := specOf("data")
+		spec.Capacity = volume.Capacity{Required: 10 * volume.GiB, Limit: 20 * volume.GiB}
+		_, err := r.Create(t.Context(), spec)
+		if left := r.named("data"); !slices.Equal(left, []string{foreign}) {
+			t.Errorf("left are %s, the foreign one was %s", left, foreign)
+		}
+		if volume.ReasonOf(err) != volume.Exists {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestChangedWishIsNoMistake: a create is cut off, and the next one of the name asks for something else. What was made
+// is right by what it was made for.
+func TestChangedWishIsNoMistake(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Create(ctx, specOf("pvc-1")); err == nil {
+			t.Fatal("too early for this test")
+		}
+		made := r.named("pvc-1")
+		spec := specOf("pvc-1")
+		spec.SizeGiB, spec.Capacity = 20, volume.Capacity{Required: 20 * volume.GiB}
+		if _, err := r.Create(t.Context(), spec); volume.ReasonOf(err) != volume.Exists {
+			t.Errorf("got %v", err)
+		}
+		if left := r.named("pvc-1"); len(made) != 1 || !slices.Equal(left, made) {
+			t.Errorf("made was %s, left are %s", made, left)
+		}
+	})
+}
+
+// TestNameIsReusedAfterADelete: a volume is deleted at once, and its name created again before the deleted one was
+// looked at for twins. The new volume is nobody's twin.
+func TestNameIsReusedAfterADelete(t *testing.T) {
+	for _, pause := range []time.Duration{0, 9 * time.Second, 11 * time.Second, 11500 * time.Millisecond, 14 * time.Second} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v := r.create("pvc-1")
+			if err := r.Delete(t.Context(), v.ID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause)
+			again := r.create("pvc-1")
+			if n := r.cloud.Count("create_block"); n != 2 {
+				t.Errorf("after %s: %d creates were sent", pause, n)
+			}
+			time.Sleep(2 * time.Minute)
+			if left := r.named("pvc-1"); !slices.Equal(left, []string{again.ID}) {
+				t.Errorf("after %s: left are %s, the answer was %s", pause, left, again.ID)
+			}
+		})
+	}
+}
+
+// TestWhatIsNoTwinStays: volumes of the same name that another wish made, by their size, type, or age.
+func TestWhatIsNoTwinStays(t *testing.T) {
+	for what, change := range map[string]func(request *vultr.VolumeRequest){
+		"larger":     func(request *vultr.VolumeRequest) { request.SizeGB = 500 },
+		"other type": func(request *vultr.VolumeRequest) { request.SizeGB, request.Type = 40, vultr.StorageOpt },
+	} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v := r.create("data")
+			request := requestOf("data")
+			change(&request)
+			foreign := r.another().byHand(request)
+			time.Sleep(2 * time.Minute)
+			left, both := r.named("data"), []string{v.ID, foreign}
+			slices.Sort(both)
+			if !slices.Equal(left, both) {
+				t.Errorf("%s: left are %s of %s", what, left, both)
+			}
+		})
+	}
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		elder, younger := r.byHand(requestOf("data")), ""
+		time.Sleep(2 * time.Second)
+		younger = r.byHand(requestOf("data"))
+		time.Sleep(time.Hour) // in which it may have been attached, written to and detached
+		if v := r.create("data"); v.ID != elder {
+			t.Errorf("got %s, the elder is %s", v.ID, elder)
+		}
+		time.Sleep(2 * time.Minute)
+		if left := r.named("data"); !slices.Contains(left, younger) {
+			t.Errorf("the younger one, an hour old, was deleted: left are %s", left)
+		}
+	})
+}
+
+// TestOwnIsGivenUpWherever: two controllers choose different regions for one name. What this one made is deleted, since
+// nobody was told of it.
+func TestOwnIsGivenUpWherever(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks.list": 6 * time.Second}, func(t *testing.T, r *rig) {
+		request := requestOf("pvc-1")
+		request.Region = "lax"
+		elder := r.another().byHand(request)
+		time.Sleep(2 * time.Second)
+		spec := specOf("pvc-1")
+		spec.Regions = []string{"ewr", "lax"}
+		v, err := r.Create(t.Context(), spec)
+		if err != nil || v.ID != elder {
+			t.Errorf("got %+v, %v; the elder is %s", v, err, elder)
+		}
+		if left := r.named("pvc-1"); !slices.Equal(left, []string{elder}) {
+			t.Errorf("left are %s, the elder is %s", left, elder)
+		}
+	})
+}
+
+// TestHasNoProofByReads: see the router's.
+func TestChecksLeaveNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		for i := range 100 {
+			r.create("pvc-" + string(rune('a'+i%26)) + string(rune('a'+i/26)))
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if r.twins.timer != nil || len(r.twins.pending) != 0 {
+			t.Errorf("%d checks are pending", len(r.twins.pending))
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// settled checks where the volume is in truth, and that nothing is under way.
+func (r *rig) settled(id, node string) {
+	r.t.Helper()
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.ID == id && (b.AttachedTo != node || b.Pending != "") {
+			r.t.Errorf("it should be at %q, and is %+v", node, b)
+		}
+	}
+}
+
+// TestUnpublishAfterAnAttachWithoutAnswer: the attach was accepted and its answer was lost. The volume seems free when it
+// is unpublished, and must not be attached afterwards.
+func TestUnpublishAfterAnAttachWithoutAnswer(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.cloud.Fault(simulator.Fault{Operation: "attach_block", Action: simulator.FaultResetAfter, Times: 1})
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+		want(t, err, codes.Unavailable)
+		want(t, r.unpublish(v, node), codes.OK)
+		r.settled(v, "")
+		time.Sleep(time.Minute)
+		r.settled(v, "")
+	})
+}
+
+// TestPublishAfterADetachWithoutAnswer: the detach was accepted and its answer was lost. The volume seems attached still
+// when it is published to the same node.
+func TestPublishAfterADetachWithoutAnswer(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(v, node)
+		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultResetAfter, Times: 1})
+		want(t, r.unpublish(v, node), codes.Unavailable)
+		r.publish(v, node)
+		r.settled(v, node)
+	})
+}
+
+// TestRepeatedDetachWaits: a detach that was cut off is asked for again while it is under way.
+func TestRepeatedDetachWaits(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(v, node)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+		want(t, err, codes.DeadlineExceeded)
+		want(t, r.unpublish(v, node), codes.OK)
+		r.settled(v, "")
+	})
+}
+
+// TestDeleteDuringAnAttach: a volume whose attach is under way is not free, whatever reads show.
+func TestDeleteDuringAnAttach(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.ControllerPublishVolume(ctx, publishRequest(v, node))
+		want(t, err, codes.DeadlineExceeded)
+		_, err = r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: v})
+		want(t, err, codes.Unavailable, v, "being attached")
+		if n := r.cloud.Count("delete_block"); n != 0 {
+			t.Errorf("%d deletes were sent", n)
+		}
+	})
+}
+
+// TestAttachesOfOneNodeOverlap: orders to one instance follow each other at once, they do not wait for each other's effect.
+func TestAttachesOfOneNodeOverlap(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		node := r.instance("node-1")
+		var ids []string
+		for i := range 8 {
+			ids = append(ids, r.create(fmt.Sprintf("pvc-%d", i)).GetVolumeId())
+		}
+		began := time.Now()
+		done := make(chan error, len(ids))
+		for _, id := range ids {
+			go func() {
+				_, err := r.ControllerPublishVolume(t.Context(), publishRequest(id, node))
+				done <- err
+			}()
+		}
+		for range ids {
+			want(t, <-done, codes.OK)
+		}
+		if took := time.Since(began); took > 2*simulator.DefaultDelays().Attach {
+			t.Errorf("%d attaches took %s, one takes %s", len(ids), took, simulator.DefaultDelays().Attach)
+		}
+	})
+}
+
+// TestDetachRefusedAfterALateLook: single reads lag, the volume was detached, and the node refuses the next attach. An
+// old read shows the volume there still, which is not the attach that was asked for.
+func TestAttachRefusedAfterADetach(t *testing.T) {
+	inBubble(t, simulator.Config{ReadLags: simulator.ReadLags{"blocks.get": 20 * time.Second}}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(v, node)
+		time.Sleep(time.Minute)
+		want(t, r.unpublish(v, node), codes.OK)
+		time.Sleep(5 * time.Second)
+		r.cloud.Fault(simulator.Fault{
+			Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest,
+			Body: `{"error":"Server is currently locked","status":400}`, Times: 1,
+		})
+		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
+		want(t, err, codes.Unavailable, v, node)
+		r.publish(v, node)
+		r.settled(v, node)
+	})
+}
+
+// TestClaims: while one operation on a volume is under way every other one on it, and a second create of a name, is
+// refused and named.
+func TestClaims(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		operations := map[string]func(ctx context.Context) error{
+			"ControllerPublishVolume": func(ctx context.Context) error {
+				_, err := r.ControllerPublishVolume(ctx, publishRequest(v, node))
+				return err
+			},
+			"ControllerUnpublishVolume": func(ctx context.Context) error {
+				_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+				return err
+			},
+			"ControllerExpandVolume": func(ctx context.Context) error {
+				_, err := r.ControllerExpandVolume(ctx, expandRequest(v, 20))
+				return err
+			},
+			"DeleteVolume": func(ctx context.Context) error {
+				_, err := r.DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: v})
+				return err
+			},
+			"CreateVolume": func(ctx context.Context) error {
+				_, err := r.CreateVolume(ctx, createRequest("pvc-2", 10))
+				return err
+			},
+		}
+		time.Sleep(time.Minute) // what was just seen of the volume would do for some
+		for under, begin := range operations {
+			held := r.cloud.Fault(simulator.Fault{Action: simulator.FaultHang})
+			ctx, giveUp := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- begin(ctx) }()
+			time.Sleep(time.Second) // of the fake clock: it hangs in a call
+			for name, second := range operations {
+				if (under == "CreateVolume") == (name == "CreateVolume") {
+					want(t, second(t.Context()), codes.Aborted, under)
+				}
+			}
+			giveUp()
+			want(t, <-ended, codes.Canceled)
+			r.cloud.Sim.RemoveFault(held)
+		}
+	})
+}
