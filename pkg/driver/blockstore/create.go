@@ -73,7 +73,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	d, err := s.look(ctx, m.id)
 	if volume.ReasonOf(err) == volume.NotFound {
 		s.names.forget(spec.Name)
-		return v, false, nil
+		return v, false, nil //nolint:nilerr // it is gone, so the name is free
 	}
 	if err != nil {
 		return v, true, err

@@ -65,7 +65,7 @@ func TestDeliveredTwice(t *testing.T) {
 // empty and never attached, also when the volume itself is gone by then. Others are reported and stay.
 func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 	t.Parallel()
-	make := func(r *rig, name string, size int) string {
+	another := func(r *rig, name string, size int) string {
 		v, err := r.api.CreateVolume(r.t.Context(), vultr.VolumeRequest{Label: name, Region: "ewr", SizeGB: size, Type: vultr.HighPerf})
 		if err != nil {
 			r.t.Fatal(err)
@@ -76,7 +76,7 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		make(r, "pvc-1", 10)
+		another(r, "pvc-1", 10)
 		r.checkNow("pvc-1", 2)
 		if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
 			t.Errorf("left are %s", left)
@@ -89,7 +89,7 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		make(r, "pvc-1", 10)
+		another(r, "pvc-1", 10)
 		if err := r.Delete(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v, instance := r.create("pvc-1"), r.instance("node-1")
-		other := make(r, "pvc-1", 10)
+		other := another(r, "pvc-1", 10)
 		r.await("the create", func() bool { return r.api.AttachVolume(t.Context(), other, instance) == nil })
 		r.await("the attach", func() bool { return r.attachedTo(other) == instance })
 		r.checkNow("pvc-1", 2)
