@@ -79,6 +79,12 @@ type rig struct {
 
 func newRig(b *testing.B) *rig {
 	b.Helper()
+	return newRigAt(b, 1)
+}
+
+// newRigAt makes a rig whose platform takes scale times the real one's time.
+func newRigAt(b *testing.B, scale float64) *rig {
+	b.Helper()
 	if os.Geteuid() != 0 {
 		b.Skip("a volume's life needs root: it uses real loop devices and real mounts")
 	}
@@ -87,7 +93,7 @@ func newRig(b *testing.B) *rig {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cloud := simtest.Start(b, simtest.Options{Disks: true, Config: simulator.Config{TimeScale: 1, RateLimit: 30}})
+	cloud := simtest.Start(b, simtest.Options{Disks: true, Config: simulator.Config{TimeScale: scale, RateLimit: 30}})
 	r := &rig{cloud: cloud, dir: dir, instance: cloud.AddInstance(simulator.NewServer{Label: "worker-1", Region: region})}
 	disks := filepath.Join(cloud.DisksDir, "instances", r.instance)
 	for _, d := range []string{"devices", "block"} {
@@ -103,7 +109,7 @@ func newRig(b *testing.B) *rig {
 	r.nodePID = csiprocess.Start(b, node).PID()
 	controller := csiprocess.Driver{
 		Binary: binary, Socket: filepath.Join(dir, "controller.sock"), Env: []string{"VULTR_API_KEY=" + cloud.Key},
-		Args: []string{"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + cloud.URL, "--region=" + region},
+		Args: []string{"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + cloud.URL, "--region=" + region, fmt.Sprintf("--platform-time-scale=%g", scale)},
 	}
 	csiprocess.Start(b, controller)
 	r.controller = csi.NewControllerClient(csiprocess.Dial(b, controller.Socket))
