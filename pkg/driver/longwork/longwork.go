@@ -244,7 +244,7 @@ func (r *Runner) Shutdown(ctx context.Context) {
 		r.tell(Late)
 		err := t.report()
 		r.mu.Unlock()
-		klog.FromContext(t.base).Info("Waiting for work that must not be cut off", "work", err)
+		klog.FromContext(ctx).Info("Waiting for work that must not be cut off", "work", err)
 		<-t.done
 	}
 }

@@ -146,7 +146,7 @@ func (v *victim) kill(what string, at step.Name) {
 			_ = cmd.Process.Kill()
 			v.t.Fatalf("step %s was not reached", at)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // a poll of what another process does: the step is reached or the deadline fails the test
 	}
 	v.must(cmd.Process.Kill())
 	_ = cmd.Wait() // it was killed, which Wait calls a failure

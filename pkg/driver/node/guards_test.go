@@ -3,6 +3,7 @@ package node_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +56,13 @@ func TestOneCallPerVolume(t *testing.T) {
 	r.Service = node.New(node.Config{Finder: r.machine.Finder, State: r.state, BootID: bootID, Patience: time.Minute})
 	capability := mountCapability(writer, "ext4")
 	done := make(chan error, 1)
-	go func() { done <- r.stage(capability) }() // waits for its disk
+	go func() { // waits for its disk, unless one of the calls below is there first
+		err := r.stage(capability)
+		for err != nil && strings.Contains(err.Error(), "NodeUnpublishVolume") {
+			err = r.stage(capability)
+		}
+		done <- err
+	}()
 	// Until the call has begun another one may succeed, and from then on none does.
 	for status.Code(r.unpublish(r.target)) != codes.Aborted {
 		select {
