@@ -153,8 +153,8 @@ func TestClaims(t *testing.T) {
 				return err
 			},
 		}
-		time.Sleep(time.Minute) // what was just seen of the volume would do for some
 		for under, begin := range operations {
+			time.Sleep(time.Minute) // what was just seen or ordered would do for some
 			held := r.cloud.Fault(simulator.Fault{Action: simulator.FaultHang})
 			ctx, giveUp := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
