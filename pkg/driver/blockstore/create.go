@@ -124,8 +124,8 @@ func (s *Store) settle(ctx context.Context, d disk, list []vultr.Volume, name st
 	return oldest
 }
 
-// join answers with a volume that was there before. While it is new another one of its name, older by less than reads
-// lag, may still show.
+// join answers with a volume that was there before. While it is new others of its name may still show: an older one, and
+// those of predecessors that were killed before they found it.
 func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volume, error) {
 	m := made{id: d.ID, at: time.Now()}
 	if !d.Ready {
@@ -135,6 +135,9 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 	if err == nil {
 		m.answered = true
 		s.names.put(spec.Name, m)
+		if time.Since(d.Created) < twinAge {
+			s.checkLater(ctx, d)
+		}
 	}
 	return v, err
 }
