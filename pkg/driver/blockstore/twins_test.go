@@ -273,28 +273,30 @@ func TestSuccessorGivesUpItsOwn(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		registry := prometheus.NewRegistry()
-		r.Store = New(r.api, Options{Registerer: registry, TwinCheck: patience})
-		for range 3 {
-			if _, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}); err != nil {
-				t.Fatal(err)
-			}
+		r.Store = New(r.api, Options{Registerer: registry})
+		first := r.byHand(requestOf("pvc-1"))
+		for _, size := range []int{20, 30} { // no twins, which would be deleted
+			time.Sleep(2 * time.Second)
+			request := requestOf("pvc-1")
+			request.SizeGB = size
+			r.byHand(request)
 		}
-		r.await("a list that shows them", func() bool {
-			list, err := r.api.Volumes(t.Context(), 0)
-			return err == nil && len(list.Items) == 3
-		})
-		first := r.create("pvc-1")
+		time.Sleep(10 * time.Second) // of the fake clock: lists show them
 		for range 3 {
-			if again := r.create("pvc-1"); again.ID != first.ID {
-				t.Errorf("got %s and %s", first.ID, again.ID)
+			r.names.forget("pvc-1")
+			if v := r.create("pvc-1"); v.ID != first {
+				t.Errorf("got %s, the oldest is %s", v.ID, first)
 			}
 		}
 		const counted = `
-	# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
-	# TYPE csi_duplicate_volumes_total counter
-	csi_duplicate_volumes_total 2
-	`
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total"); err != nil {
+# HELP csi_duplicate_volumes_deleted_total Duplicate volumes that were deleted because they were empty, never attached, and made together with the volume that is kept.
+# TYPE csi_duplicate_volumes_deleted_total counter
+csi_duplicate_volumes_deleted_total 0
+# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
+# TYPE csi_duplicate_volumes_total counter
+csi_duplicate_volumes_total 2
+`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total", "csi_duplicate_volumes_deleted_total"); err != nil {
 			t.Error(err)
 		}
 	})
