@@ -73,7 +73,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	d, err := s.look(ctx, m.id)
 	if volume.ReasonOf(err) == volume.NotFound {
 		s.names.forget(spec.Name)
-		return v, false, nil
+		return v, false, nil //nolint:nilerr // the name is free again
 	}
 	if err != nil {
 		return v, true, err

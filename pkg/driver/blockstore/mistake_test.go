@@ -61,6 +61,7 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 		"another region":   {func(b map[string]any) { b["region"] = "lax" }, 0, "region lax"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var change atomic.Pointer[func(map[string]any)]
 			r := unlike(t, &change)
 			change.Store(&c.change)

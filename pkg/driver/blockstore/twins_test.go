@@ -65,7 +65,7 @@ func TestDeliveredTwice(t *testing.T) {
 // empty and never attached, also when the volume itself is gone by then. Others are reported and stay.
 func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 	t.Parallel()
-	make := func(r *rig, name string, size int) string {
+	create := func(r *rig, name string, size int) string {
 		v, err := r.api.CreateVolume(r.t.Context(), vultr.VolumeRequest{Label: name, Region: "ewr", SizeGB: size, Type: vultr.HighPerf})
 		if err != nil {
 			r.t.Fatal(err)
@@ -73,10 +73,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		return v.ID
 	}
 	t.Run("deleted", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		make(r, "pvc-1", 10)
+		create(r, "pvc-1", 10)
 		r.checkNow("pvc-1", 2)
 		if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
 			t.Errorf("left are %s", left)
@@ -86,10 +87,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		}
 	})
 	t.Run("the volume is gone", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		make(r, "pvc-1", 10)
+		create(r, "pvc-1", 10)
 		if err := r.Delete(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -99,10 +101,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		}
 	})
 	t.Run("attached", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v, instance := r.create("pvc-1"), r.instance("node-1")
-		other := make(r, "pvc-1", 10)
+		other := create(r, "pvc-1", 10)
 		r.await("the create", func() bool { return r.api.AttachVolume(t.Context(), other, instance) == nil })
 		r.await("the attach", func() bool { return r.attachedTo(other) == instance })
 		r.checkNow("pvc-1", 2)
@@ -174,6 +177,7 @@ func TestTwinRules(t *testing.T) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			d := twin
 			c.change(r.Store, &d)
