@@ -230,13 +230,21 @@ func TestStaleReadsAfterACreate(t *testing.T) {
 // answer to the delete is.
 func TestDeleteDespiteStaleReads(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
-		stale := r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStale})
-		v := r.create("pvc-1")
-		r.age(v.ID, looksFor+time.Second)
-		if err := r.Delete(t.Context(), v.ID); err != nil {
+		var stale []string
+		for _, operation := range []string{"get_block", "list_blocks"} {
+			stale = append(stale, r.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStale}))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if v, err := r.Create(ctx, specOf("pvc-1")); err == nil {
+			t.Fatalf("got %+v, which nobody can see", v)
+		}
+		if err := r.Delete(t.Context(), r.named("pvc-1")[0]); err != nil {
 			t.Fatal(err)
 		}
-		r.cloud.Sim.RemoveFault(stale)
+		for _, id := range stale {
+			r.cloud.Sim.RemoveFault(id)
+		}
 		if left := r.named("pvc-1"); len(left) != 0 {
 			t.Errorf("left are %s", left)
 		}
