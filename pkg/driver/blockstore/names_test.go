@@ -103,3 +103,17 @@ func TestTwinsOfKilledPredecessors(t *testing.T) {
 		}
 	})
 }
+
+// TestAnsweredVolumeWasDeletedByAnother: the name is free again, as soon as reads can be believed.
+func TestAnsweredVolumeWasDeletedByAnother(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		if err := r.another().Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		again, err := r.repeatCreate(3*time.Minute, specOf("pvc-1"))
+		if err != nil || again.ID == v.ID || !slices.Equal(r.named("pvc-1"), []string{again.ID}) {
+			t.Errorf("got %+v, %v; left are %s", again, err, r.named("pvc-1"))
+		}
+	})
+}
