@@ -65,7 +65,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	case m.wrong != nil && time.Since(m.deleted) < mistakeFor:
 		return v, true, fmt.Errorf("%w; it was deleted again, and the next try is in %s", m.wrong, (mistakeFor - time.Since(m.deleted)).Round(time.Second))
 	case m.wrong != nil, s.ledger.isGone(m.id):
-		return v, false, nil
+		return v, false, nil //nolint:nilerr // what was wrong is gone
 	case !m.answered:
 		v, err = s.finish(ctx, m, spec)
 		return v, true, err

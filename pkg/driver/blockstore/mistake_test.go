@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -78,7 +79,7 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 			}
 			change.Store(nil)
 			m, _ := r.names.get("pvc-1")
-			m.deleted = m.deleted.Add(-mistakeFor)
+			m.deleted = m.deleted.Add(-10 * time.Minute)
 			r.names.put("pvc-1", m)
 			if _, err := r.Create(t.Context(), spec); err != nil {
 				t.Errorf("when the platform does it right: %v", err)
