@@ -190,3 +190,26 @@ func TestWaitListed(t *testing.T) {
 		})
 	}
 }
+
+// TestAllPreconditions: each of several must hold, and none is asked after one that does not.
+func TestAllPreconditions(t *testing.T) {
+	for failing := range 3 {
+		asked, sent := 0, 0
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+			sent++
+			return reply(204, nil), nil
+		}}
+		var all []Precondition
+		for i := range 3 {
+			all = append(all, func(context.Context) error {
+				if asked++; i == failing {
+					return errNo
+				}
+				return nil
+			})
+		}
+		if err := net.client(t).DetachVolume(t.Context(), idA, all...); !errors.Is(err, errNo) || asked != failing+1 || sent != 0 {
+			t.Errorf("%d does not hold: %d were asked, %d requests, %v", failing, asked, sent, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -134,20 +135,26 @@ func TestDeleteLooks(t *testing.T) {
 // TestRefusedAttach: a refusal without a reason is the limit only if the instance has as many volumes as it can have.
 func TestRefusedAttach(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
-		instance := r.instance("node-1")
-		for i := range 12 {
-			r.mustAttach(r.create("pvc-"+string(rune('a'+i))).ID, instance)
-		}
+		instance, attached := r.instance("node-1"), 0
 		v := r.create("pvc-1")
-		for text, want := range map[string]volume.Reason{
-			"Unable to attach": volume.InUse,
-			"This server has reached its maximum number of disks": volume.Exhausted,
+		for _, c := range []struct {
+			disks int
+			text  string
+			want  volume.Reason
+		}{
+			{12, "Unable to attach", volume.InUse},
+			{12, "This server has reached its maximum number of disks", volume.Exhausted},
+			{mostDisks, "Unable to attach", volume.Exhausted},
 		} {
+			for ; attached < c.disks; attached++ {
+				r.mustAttach(r.create(fmt.Sprintf("pvc-%c", 'a'+attached)).ID, instance)
+			}
 			id := r.cloud.Fault(simulator.Fault{
-				Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"` + text + `","status":400}`,
+				Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"` + c.text + `","status":400}`,
 			})
-			if _, err := r.Attach(t.Context(), v.ID, instance); volume.ReasonOf(err) != want || !strings.Contains(err.Error(), "12 volumes") {
-				t.Errorf("%q: got %v, want reason %d", text, err, want)
+			_, err := r.Attach(t.Context(), v.ID, instance)
+			if volume.ReasonOf(err) != c.want || !strings.Contains(err.Error(), fmt.Sprintf("%d volumes", c.disks)) {
+				t.Errorf("with %d, %q: got %v, want reason %d", c.disks, c.text, err, c.want)
 			}
 			r.cloud.Sim.RemoveFault(id)
 		}

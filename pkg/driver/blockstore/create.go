@@ -65,7 +65,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	case m.wrong != nil && time.Since(m.deleted) < mistakeFor:
 		return v, true, fmt.Errorf("%w; it was deleted again, and the next try is in %s", m.wrong, (mistakeFor - time.Since(m.deleted)).Round(time.Second))
 	case m.wrong != nil, s.ledger.isGone(m.id):
-		return v, false, nil
+		return v, false, nil //nolint:nilerr // what was wrong is gone
 	case !m.answered:
 		v, err = s.finish(ctx, m, spec)
 		return v, true, err
@@ -73,7 +73,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	d, err := s.look(ctx, m.id)
 	if volume.ReasonOf(err) == volume.NotFound {
 		s.names.forget(spec.Name)
-		return v, false, nil //nolint:nilerr // it is gone, so the name is free
+		return v, false, nil //nolint:nilerr // the name is free again
 	}
 	if err != nil {
 		return v, true, err
@@ -124,8 +124,8 @@ func (s *Store) settle(ctx context.Context, d disk, list []vultr.Volume, name st
 	return oldest
 }
 
-// join answers with a volume that was there before. While it is new another one of its name, older by less than reads
-// lag, may still show.
+// join answers with a volume that was there before. While it is new others of its name may still show: an older one, and
+// those of predecessors that were killed before they found it.
 func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volume, error) {
 	m := made{id: d.ID, at: time.Now()}
 	if !d.Ready {
@@ -135,6 +135,9 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 	if err == nil {
 		m.answered = true
 		s.names.put(spec.Name, m)
+		if time.Since(d.Created) < twinAge {
+			s.checkLater(ctx, d)
+		}
 	}
 	return v, err
 }

@@ -137,9 +137,9 @@ func TestWhatIsNoTwinStays(t *testing.T) {
 		})
 	}
 	inBubble(t, nil, func(t *testing.T, r *rig) {
-		elder, younger := r.byHand(requestOf("data")), ""
+		elder := r.byHand(requestOf("data"))
 		time.Sleep(2 * time.Second)
-		younger = r.byHand(requestOf("data"))
+		younger := r.byHand(requestOf("data"))
 		time.Sleep(time.Hour) // in which it may have been attached, written to and detached
 		if v := r.create("data"); v.ID != elder {
 			t.Errorf("got %s, the elder is %s", v.ID, elder)
@@ -171,7 +171,7 @@ func TestOwnIsGivenUpWherever(t *testing.T) {
 	})
 }
 
-// TestHasNoProofByReads: see the router's.
+// TestChecksLeaveNothing: after many creates, one after the other, no check and no timer is left.
 func TestChecksLeaveNothing(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		for i := range 100 {

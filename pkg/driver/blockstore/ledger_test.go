@@ -58,6 +58,12 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 			t.Error("an old look replaced a newer one")
 		}
 
+		l.saw(at("w", "one"), time.Now())
+		l.saw(at("w"), time.Now().Add(-5*time.Second))
+		if d, _ := l.last("w"); !d.IsAttachedTo("one") {
+			t.Error("an old look replaced a newer one, of a volume that was not ordered anywhere")
+		}
+
 		l.order("v", detaching, "one")
 		l.saw(at("v", "one"), time.Now())
 		if from, left := l.detachUnderWay("v"); from != "one" || left != 30*time.Second {
@@ -139,6 +145,64 @@ func TestYoungAndGone(t *testing.T) {
 		l.gone("v")
 		if _, ok := l.last("v"); ok || !l.isGone("v") {
 			t.Error("a deleted volume is still seen")
+		}
+	})
+}
+
+// TestLateLooks: what shows a volume as it was before an order whose effect was seen is an old look, as long as reads may
+// lag, and no longer.
+func TestLateLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		l.order("v", attaching, "one")
+		time.Sleep(5 * time.Second)
+		l.saw(at("v", "one"), time.Now())
+		time.Sleep(5 * time.Second)
+		for _, c := range []struct {
+			look disk
+			want time.Duration
+		}{{at("v"), 20 * time.Second}, {at("v", "one"), 0}, {at("v", "two"), 0}, {at("w"), 0}} {
+			if got := l.late(c.look); got != c.want {
+				t.Errorf("after an attach, at %s: late for %s, want %s", c.look.AttachedTo, got, c.want)
+			}
+		}
+		l.saw(at("v"), time.Now())
+		if d, _ := l.last("v"); !d.IsAttachedTo("one") {
+			t.Error("a late look counts as seen")
+		}
+		time.Sleep(20 * time.Second)
+		if l.late(at("v")) != 0 {
+			t.Error("looks are late for ever")
+		}
+		l.saw(at("v"), time.Now())
+		if d, ok := l.last("v"); !ok || d.IsAttachedTo("") {
+			t.Error("after the time a look does not count")
+		}
+
+		l.order("v", attaching, "one")
+		l.saw(at("v", "one"), time.Now())
+		l.order("v", detaching, "one")
+		if l.late(at("v")) != 0 {
+			t.Error("a look that shows what was ordered is late")
+		}
+		time.Sleep(5 * time.Second)
+		l.saw(at("v"), time.Now())
+		for _, c := range []struct {
+			look disk
+			want time.Duration
+		}{{at("v"), 0}, {at("v", "one"), 25 * time.Second}, {at("v", "two"), 0}} {
+			if got := l.late(c.look); got != c.want {
+				t.Errorf("after a detach, at %s: late for %s, want %s", c.look.AttachedTo, got, c.want)
+			}
+		}
+		l.order("v", attaching, "one")
+		if l.late(at("v", "one")) != 0 {
+			t.Error("a look that shows what was ordered is late")
+		}
+		time.Sleep(time.Second)
+		l.saw(at("v", "two"), time.Now()) // by somebody else
+		if l.late(at("v")) != 0 {
+			t.Error("an order that somebody else prevented makes looks late")
 		}
 	})
 }

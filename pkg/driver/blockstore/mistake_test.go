@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -61,6 +62,7 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 		"another region":   {func(b map[string]any) { b["region"] = "lax" }, 0, "region lax"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var change atomic.Pointer[func(map[string]any)]
 			r := unlike(t, &change)
 			change.Store(&c.change)
@@ -77,7 +79,7 @@ func TestWhatIsMadeWronglyIsTakenBack(t *testing.T) {
 			}
 			change.Store(nil)
 			m, _ := r.names.get("pvc-1")
-			m.deleted = m.deleted.Add(-mistakeFor)
+			m.deleted = m.deleted.Add(-10 * time.Minute)
 			r.names.put("pvc-1", m)
 			if _, err := r.Create(t.Context(), spec); err != nil {
 				t.Errorf("when the platform does it right: %v", err)

@@ -85,3 +85,35 @@ func TestAnsweredVolumeIsKept(t *testing.T) {
 		}
 	})
 }
+
+// TestTwinsOfKilledPredecessors: each predecessor created the name anew, because nothing showed yet, and was killed. The
+// successor finds the first one, and the others when they show.
+func TestTwinsOfKilledPredecessors(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 9 * time.Second}, func(t *testing.T, r *rig) {
+		first := r.byHand(requestOf("pvc-1"))
+		time.Sleep(7 * time.Second)
+		r.byHand(requestOf("pvc-1"))
+		time.Sleep(6 * time.Second) // of the fake clock: the first one shows, the second does not
+		if v := r.create("pvc-1"); v.ID != first {
+			t.Errorf("got %s, the first is %s", v.ID, first)
+		}
+		time.Sleep(2 * time.Minute)
+		if left := r.named("pvc-1"); !slices.Equal(left, []string{first}) {
+			t.Errorf("left are %s, the first is %s", left, first)
+		}
+	})
+}
+
+// TestAnsweredVolumeWasDeletedByAnother: the name is free again, as soon as reads can be believed.
+func TestAnsweredVolumeWasDeletedByAnother(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		if err := r.another().Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		again, err := r.repeatCreate(3*time.Minute, specOf("pvc-1"))
+		if err != nil || again.ID == v.ID || !slices.Equal(r.named("pvc-1"), []string{again.ID}) {
+			t.Errorf("got %+v, %v; left are %s", again, err, r.named("pvc-1"))
+		}
+	})
+}

@@ -65,7 +65,7 @@ func TestDeliveredTwice(t *testing.T) {
 // empty and never attached, also when the volume itself is gone by then. Others are reported and stay.
 func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 	t.Parallel()
-	another := func(r *rig, name string, size int) string {
+	create := func(r *rig, name string, size int) string {
 		v, err := r.api.CreateVolume(r.t.Context(), vultr.VolumeRequest{Label: name, Region: "ewr", SizeGB: size, Type: vultr.HighPerf})
 		if err != nil {
 			r.t.Fatal(err)
@@ -73,10 +73,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		return v.ID
 	}
 	t.Run("deleted", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		another(r, "pvc-1", 10)
+		create(r, "pvc-1", 10)
 		r.checkNow("pvc-1", 2)
 		if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
 			t.Errorf("left are %s", left)
@@ -86,10 +87,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		}
 	})
 	t.Run("the volume is gone", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v := r.create("pvc-1")
-		another(r, "pvc-1", 10)
+		create(r, "pvc-1", 10)
 		if err := r.Delete(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -99,10 +101,11 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 		}
 	})
 	t.Run("attached", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.Store = New(r.api, Options{TwinCheck: patience})
 		v, instance := r.create("pvc-1"), r.instance("node-1")
-		other := another(r, "pvc-1", 10)
+		other := create(r, "pvc-1", 10)
 		r.await("the create", func() bool { return r.api.AttachVolume(t.Context(), other, instance) == nil })
 		r.await("the attach", func() bool { return r.attachedTo(other) == instance })
 		r.checkNow("pvc-1", 2)
@@ -174,6 +177,7 @@ func TestTwinRules(t *testing.T) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			d := twin
 			c.change(r.Store, &d)
@@ -226,13 +230,21 @@ func TestStaleReadsAfterACreate(t *testing.T) {
 // answer to the delete is.
 func TestDeleteDespiteStaleReads(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
-		stale := r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStale})
-		v := r.create("pvc-1")
-		r.age(v.ID, looksFor+time.Second)
-		if err := r.Delete(t.Context(), v.ID); err != nil {
+		var stale []string
+		for _, operation := range []string{"get_block", "list_blocks"} {
+			stale = append(stale, r.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStale}))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if v, err := r.Create(ctx, specOf("pvc-1")); err == nil {
+			t.Fatalf("got %+v, which nobody can see", v)
+		}
+		if err := r.Delete(t.Context(), r.named("pvc-1")[0]); err != nil {
 			t.Fatal(err)
 		}
-		r.cloud.Sim.RemoveFault(stale)
+		for _, id := range stale {
+			r.cloud.Sim.RemoveFault(id)
+		}
 		if left := r.named("pvc-1"); len(left) != 0 {
 			t.Errorf("left are %s", left)
 		}
@@ -273,28 +285,30 @@ func TestSuccessorGivesUpItsOwn(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		registry := prometheus.NewRegistry()
-		r.Store = New(r.api, Options{Registerer: registry, TwinCheck: patience})
-		for range 3 {
-			if _, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf}); err != nil {
-				t.Fatal(err)
-			}
+		r.Store = New(r.api, Options{Registerer: registry})
+		first := r.byHand(requestOf("pvc-1"))
+		for _, size := range []int{20, 30} { // no twins, which would be deleted
+			time.Sleep(2 * time.Second)
+			request := requestOf("pvc-1")
+			request.SizeGB = size
+			r.byHand(request)
 		}
-		r.await("a list that shows them", func() bool {
-			list, err := r.api.Volumes(t.Context(), 0)
-			return err == nil && len(list.Items) == 3
-		})
-		first := r.create("pvc-1")
+		time.Sleep(10 * time.Second) // of the fake clock: lists show them
 		for range 3 {
-			if again := r.create("pvc-1"); again.ID != first.ID {
-				t.Errorf("got %s and %s", first.ID, again.ID)
+			r.names.forget("pvc-1")
+			if v := r.create("pvc-1"); v.ID != first {
+				t.Errorf("got %s, the oldest is %s", v.ID, first)
 			}
 		}
 		const counted = `
-	# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
-	# TYPE csi_duplicate_volumes_total counter
-	csi_duplicate_volumes_total 2
-	`
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total"); err != nil {
+# HELP csi_duplicate_volumes_deleted_total Duplicate volumes that were deleted because they were empty, never attached, and made together with the volume that is kept.
+# TYPE csi_duplicate_volumes_deleted_total counter
+csi_duplicate_volumes_deleted_total 0
+# HELP csi_duplicate_volumes_total Volumes found beside an older one of the same name. They cost money and hold no data of a claim.
+# TYPE csi_duplicate_volumes_total counter
+csi_duplicate_volumes_total 2
+`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(counted), "csi_duplicate_volumes_total", "csi_duplicate_volumes_deleted_total"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -153,7 +153,7 @@ func (c *chaos) until(what string, tries int, call func(ctx context.Context) err
 func (c *chaos) fault() string {
 	operations := []string{"create_block", "attach_block", "detach_block", "delete_block", "list_blocks", "get_block", "get_instance", ""}
 	f := simulator.Fault{Operation: operations[c.random.IntN(len(operations))], Nth: 1 + c.random.IntN(2), Times: 1 + c.random.IntN(3)}
-	switch c.random.IntN(10) {
+	switch c.random.IntN(11) {
 	case 0:
 		f.Action = simulator.FaultResetBefore
 	case 1:
@@ -168,6 +168,8 @@ func (c *chaos) fault() string {
 		f.Action = simulator.FaultHangAfter
 	case 6:
 		f.Action, f.LatencyMS = simulator.FaultLatency, 1+c.random.IntN(8000)
+	case 7:
+		f.Action = simulator.FaultDuplicate
 	default:
 		return ""
 	}

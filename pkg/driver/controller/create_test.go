@@ -80,7 +80,6 @@ func TestCreateTwiceIsOnce(t *testing.T) {
 }
 
 func TestCreateComparesWhatExists(t *testing.T) {
-	t.Parallel()
 	r := newRig(t)
 	r.create("pvc-1")
 	for name, c := range map[string]struct {
@@ -101,7 +100,6 @@ func TestCreateComparesWhatExists(t *testing.T) {
 }
 
 func TestCreateRefusesWhatCannotBe(t *testing.T) {
-	t.Parallel()
 	r := newRig(t)
 	before := r.calls()
 	for name, c := range map[string]struct {

@@ -29,6 +29,7 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 		"before the work": simulator.FaultHoldBefore, "after the work": simulator.FaultHoldAfter,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			delays := simulator.DefaultDelays()
 			delays.Attach = 50 * time.Second // one at the scale of the tests
 			cloud := simtest.Start(t, simtest.Options{Config: simulator.Config{Delays: delays}})

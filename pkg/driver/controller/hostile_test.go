@@ -66,8 +66,11 @@ func TestDeleteOfWhatNoReadShows(t *testing.T) {
 // every combination. What a call answered must be true.
 func TestLivesUnderLaggingReads(t *testing.T) {
 	for _, lags := range []simulator.ReadLags{
-		{"blocks.get": 20 * time.Second}, {"blocks.list": 20 * time.Second}, {"blocks": 20 * time.Second},
-		{"blocks.get": 3 * time.Second, "blocks.list": 15 * time.Second}, {"blocks.get": 15 * time.Second, "blocks.list": 3 * time.Second},
+		{"blocks.get": 20 * time.Second},
+		{"blocks.list": 20 * time.Second},
+		{"blocks": 20 * time.Second},
+		{"blocks.get": 3 * time.Second, "blocks.list": 15 * time.Second},
+		{"blocks.get": 15 * time.Second, "blocks.list": 3 * time.Second},
 	} {
 		for _, pause := range []time.Duration{0, 500 * time.Millisecond, 3 * time.Second, 40 * time.Second} {
 			inBubble(t, simulator.Config{ReadLags: lags}, func(t *testing.T, r *rig) {

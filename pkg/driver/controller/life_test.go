@@ -182,7 +182,6 @@ func TestListInPages(t *testing.T) {
 }
 
 func TestGetAndValidate(t *testing.T) {
-	t.Parallel()
 	r := newRig(t)
 	id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 	r.publish(id, node)

@@ -171,3 +171,74 @@ func TestClaims(t *testing.T) {
 		}
 	})
 }
+
+// TestUnpublishAfterSomebodyElsesAttach: the attach that is under way was ordered by somebody else, and the publish that
+// found it refused is cut off.
+func TestUnpublishAfterSomebodyElsesAttach(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		if err := newRigInBubble(t, r.cloud).api.AttachVolume(t.Context(), v, node); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.ControllerPublishVolume(ctx, publishRequest(v, node))
+		want(t, err, codes.DeadlineExceeded)
+		want(t, r.unpublish(v, node), codes.OK)
+		r.settled(v, "")
+		time.Sleep(time.Minute)
+		r.settled(v, "")
+	})
+}
+
+// TestLockedByOwnOrders: the platform locks an instance while it works on an order to it. The next order waits for that.
+func TestLockedByOwnOrders(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		node := r.instance("node-1")
+		ids := []string{r.create("pvc-1").GetVolumeId(), r.create("pvc-2").GetVolumeId()}
+		r.cloud.Fault(simulator.Fault{
+			Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Nth: 2, Times: 1,
+			Body: `{"error":"Server is currently locked","status":400}`,
+		})
+		done := make(chan error, 2)
+		for _, id := range ids {
+			go func() {
+				_, err := r.ControllerPublishVolume(t.Context(), publishRequest(id, node))
+				done <- err
+			}()
+		}
+		want(t, <-done, codes.OK)
+		want(t, <-done, codes.OK)
+	})
+}
+
+// TestDetachIsNotMovedByAnOldLook: the detach is refused for its rate and repeated, and by then the look that goes before it
+// comes from a read that lags behind the attach. That does not prove that the volume was taken away.
+func TestDetachIsNotMovedByAnOldLook(t *testing.T) {
+	inBubble(t, simulator.Config{ReadLags: simulator.ReadLags{"blocks.get": 25 * time.Second}}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		time.Sleep(time.Minute) // of the fake clock: single reads show it
+		r.publish(v, node)
+		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 5, Times: 1})
+		want(t, r.unpublish(v, node), codes.Unavailable, v, node)
+		want(t, r.unpublish(v, node), codes.OK)
+		r.settled(v, "")
+	})
+}
+
+// TestBlocksThatCannotBeRead: a controller that was just started can't read disks, but file systems. An ID of which nobody
+// can tell is not gone.
+func TestBlocksThatCannotBeRead(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, first *rig) {
+		v, node := first.create("pvc-1").GetVolumeId(), first.instance("node-1")
+		first.publish(v, node)
+		r := newRigInBubble(t, first.cloud)
+		for _, operation := range []string{"list_blocks", "get_block"} {
+			r.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+		}
+		want(t, r.unpublish(v, node), codes.Unavailable, v, "500")
+		_, err := r.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: v})
+		want(t, err, codes.Unavailable, v, "500")
+		r.settled(v, node)
+	})
+}

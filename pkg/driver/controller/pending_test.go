@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -43,10 +44,11 @@ func TestListIsFresh(t *testing.T) {
 		time.Sleep(time.Minute) // of the fake clock: nothing else is read
 		other, node := newRigInBubble(t, r.cloud), r.instance("node-1")
 		list := func(token string) *csi.ListVolumesResponse {
-			resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: 1, StartingToken: token})
+			resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: 2, StartingToken: token})
 			want(t, err, codes.OK)
 			return resp
 		}
+		var seen []string
 		id := list("").GetEntries()[0].GetVolume().GetVolumeId()
 		other.publish(id, node)
 		before := r.cloud.Count("list_blocks")
@@ -54,11 +56,20 @@ func TestListIsFresh(t *testing.T) {
 		if got := page.GetEntries()[0].GetStatus().GetPublishedNodeIds(); len(got) != 1 || got[0] != node {
 			t.Errorf("it is published to %s", got)
 		}
-		for page.GetNextToken() != "" {
+		for {
+			for _, e := range page.GetEntries() {
+				seen = append(seen, e.GetVolume().GetVolumeId())
+			}
+			if page.GetNextToken() == "" {
+				break
+			}
 			page = list(page.GetNextToken())
 		}
 		if n := r.cloud.Count("list_blocks") - before; n != 1 {
-			t.Errorf("three pages took %d lists", n)
+			t.Errorf("two pages took %d lists", n)
+		}
+		if slices.Sort(seen); len(slices.Compact(slices.Clone(seen))) != 3 || len(seen) != 3 {
+			t.Errorf("three volumes came as %s", seen)
 		}
 	})
 }

@@ -41,7 +41,6 @@ func TestPublishTwiceIsOnce(t *testing.T) {
 }
 
 func TestPublishRefusals(t *testing.T) {
-	t.Parallel()
 	r := newRig(t)
 	v := r.create("pvc-1").GetVolumeId()
 	node, other := r.instance("node-1"), r.instance("node-2")

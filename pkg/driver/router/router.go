@@ -63,10 +63,9 @@ func (r *Router) Of(ctx context.Context, id string) (volume.Backend, error) {
 }
 
 func (r *Router) find(ctx context.Context, id string) (volume.Finder, error) {
-	if known, ok := r.kinds.Get(id); ok {
-		if f, ok := known.(volume.Finder); ok {
-			return f, nil
-		}
+	known, _ := r.kinds.Get(id)
+	if f, ok := known.(volume.Finder); ok {
+		return f, nil
 	}
 	for _, f := range r.finders {
 		has, err := f.Has(ctx, id)
