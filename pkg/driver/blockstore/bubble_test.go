@@ -16,8 +16,12 @@ import (
 func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := (&rig{cloud: simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: lags}}), t: t}).another()
-		f(t, r)
+		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: lags}})
+		t.Cleanup(func() { // before the cloud ends, what is to be looked at later is
+			cloud.Sim.ClearFaults()
+			time.Sleep(5 * time.Minute) // of the fake clock
+		})
+		f(t, (&rig{cloud: cloud, t: t}).another())
 	})
 }
 

@@ -25,7 +25,12 @@ import (
 func inBubble(t *testing.T, cfg simulator.Config, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, newRigInBubble(t, simtest.Start(t, simtest.Options{Bubble: true, Config: cfg})))
+		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: cfg})
+		t.Cleanup(func() { // before the cloud ends, what is to be looked at later is
+			cloud.Sim.ClearFaults()
+			time.Sleep(5 * time.Minute) // of the fake clock
+		})
+		f(t, newRigInBubble(t, cloud))
 	})
 }
 
