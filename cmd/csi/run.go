@@ -46,6 +46,8 @@ const (
 	attachWindow = 30 * time.Second
 	// unseen is how long reads may lack what was created.
 	unseen = 2 * time.Minute
+	// twinCheck is how long after the settle time a new volume's name is looked at again.
+	twinCheck = 10 * time.Second
 )
 
 // longWorkFor is how long a check of a file system may go on after the end was asked for, before it is told to end. It is
@@ -119,7 +121,9 @@ func (p *process) addController() error {
 		return fmt.Errorf("setting up the API client: %w", err)
 	}
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
-	disks := blockstore.New(api, blockstore.Options{AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), Registerer: p.registry})
+	disks := blockstore.New(api, blockstore.Options{
+		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), Registerer: p.registry,
+	})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
 	p.warner = newWarner()
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)

@@ -86,16 +86,16 @@ func (s *Store) free(id string) vultr.Precondition {
 
 // whereAttached reads the volume. An attach that is not visible yet is waited for: it would take effect after a detach
 // that believed the volume to be free, and nobody would ever undo it. This covers attaches ordered by this process, also
-// those that it saw take effect, if this look is older, and, for volumes that it has met only lately, those that another
-// one may have ordered before it was killed.
+// those that it saw take effect, if this look is older, and those that another one may have ordered before it was killed
+// or lost its lease.
 func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, error) {
-	left := max(s.ledger.strange(id), s.ledger.attachUnderWay(id, instance))
 	d, err := s.lookedAt(ctx, id)
-	if err == nil {
-		left = max(left, s.ledger.late(d))
-	}
-	if err != nil || d.IsAttachedTo("") || left == 0 {
+	if err != nil || d.IsAttachedTo("") {
 		return d, err
+	}
+	left := max(s.ledger.doubtful(id), s.ledger.attachUnderWay(id, instance), s.ledger.late(d))
+	if left == 0 {
+		return d, nil
 	}
 	if instance != "" {
 		if _, err := s.api.Instance(ctx, instance); vultr.IsNotFound(err) {

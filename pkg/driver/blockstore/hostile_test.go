@@ -29,6 +29,40 @@ func TestDetachDespiteLateReads(t *testing.T) {
 	})
 }
 
+// TestDetachAfterAnotherLeader: a controller that has known the volume for long, and moved it before, leads again a
+// moment after another one ordered an attach, which nothing shows yet.
+func TestDetachAfterAnotherLeader(t *testing.T) {
+	for name, history := range map[string]func(r *rig, id, instance string){
+		"created long ago": func(*rig, string, string) {},
+		"moved long ago": func(r *rig, id, instance string) {
+			r.mustAttach(id, instance)
+			if err := r.Detach(r.t.Context(), id, instance); err != nil {
+				r.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				v, instance := r.create("pvc-1"), r.instance("node-1")
+				history(r, v.ID, instance)
+				time.Sleep(2 * time.Minute)
+				ctx, cut := context.WithTimeout(t.Context(), time.Second)
+				defer cut()
+				if _, err := r.another().Attach(ctx, v.ID, instance); err == nil {
+					t.Fatal("the attach was over too early for this test")
+				}
+				if err := r.Detach(t.Context(), v.ID, instance); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if now := r.attachedTo(v.ID); now != "" {
+					t.Errorf("the detach answered success and the volume is at %q", now)
+				}
+			})
+		})
+	}
+}
+
 // TestCreatedAndDeletedByHand: what was created vanishes before any list showed it. The claim must get another volume,
 // however short the calls are.
 func TestCreatedAndDeletedByHand(t *testing.T) {

@@ -31,8 +31,8 @@ const (
 )
 
 type entry struct {
-	// met is when this process first dealt with the volume; what another process ordered before may still show.
-	met time.Time
+	// asked and askedLast are the begin and the last of the detaches in a row that found the volume free.
+	asked, askedLast time.Time
 	// made is when this process created it; zero for volumes that it did not create.
 	made time.Time
 	// gone is when this process deleted it.
@@ -48,7 +48,7 @@ type entry struct {
 	done      verb
 	doneAt    string
 	doneSince time.Time // when it was given
-	// obeyed is set once an order of this process was seen to take effect: what others ordered before has had its turn.
+	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 
 	used time.Time
@@ -78,7 +78,7 @@ func (l *ledger) with(id string, f func(e *entry, now time.Time)) {
 	}
 	e, ok := l.byID[id]
 	if !ok {
-		e = &entry{met: now}
+		e = &entry{}
 		l.byID[id] = e
 	}
 	e.used = now
@@ -183,7 +183,7 @@ func (l *ledger) last(id string) (disk, bool) { return l.lately(id, forgetAfter)
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {
-		e.ordered, e.instance, e.orderedAt, e.seen, e.done = what, instance, now, nil, ""
+		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
 	})
 }
 
@@ -214,13 +214,20 @@ func (l *ledger) detachUnderWay(id string) (from string, left time.Duration) {
 	return from, left
 }
 
-// strange returns for how long an attach may still show that another process ordered, before it was killed or lost its
-// lease: this process has met the volume only lately, did not create it, and moved it nowhere yet.
-func (l *ledger) strange(id string) (left time.Duration) {
+// doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that
+// another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
+// be attached is asked to undo somebody else's attach. Only a detach of its own a moment ago explains why the volume is
+// free; else it has to be found free for the whole window, by one call or by several in a row.
+func (l *ledger) doubtful(id string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
-		if e.made.IsZero() && !e.obeyed {
-			left = max(0, l.window-now.Sub(e.met))
+		if e.done == detaching && now.Sub(e.doneSince) <= 2*l.window {
+			return
 		}
+		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*l.window {
+			e.asked = now
+		}
+		e.askedLast = now
+		left = max(0, l.window-now.Sub(e.asked))
 	})
 	return left
 }

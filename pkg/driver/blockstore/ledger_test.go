@@ -93,34 +93,43 @@ func TestAttachedElsewhereEndsAnAttach(t *testing.T) {
 	})
 }
 
-// TestStrangers: what another process ordered may still show for a volume that this one has met lately, did not create,
-// and moved nowhere.
-func TestStrangers(t *testing.T) {
+// TestFreeIsDoubtful: a volume that a detach finds free may be about to be attached by somebody else, unless this
+// process has just detached it, or it was found free for long enough.
+func TestFreeIsDoubtful(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := ledger{window: 30 * time.Second, unseen: time.Minute}
-		if got := l.strange("v"); got != 30*time.Second {
-			t.Errorf("a volume that was just met: %s", got)
+		doubt := func(id, when string, want time.Duration) {
+			t.Helper()
+			if got := l.doubtful(id); got != want {
+				t.Errorf("%s: doubtful for %s, want %s", when, got, want)
+			}
 		}
-		time.Sleep(10 * time.Second)
+		l.made("v")
 		l.saw(at("v"), time.Now())
-		if got := l.strange("v"); got != 20*time.Second {
-			t.Errorf("a look makes it familiar: %s", got)
-		}
-		l.made("own")
-		if got := l.strange("own"); got != 0 {
-			t.Errorf("a volume of this process: %s", got)
-		}
+		doubt("v", "a volume of this process that it moved nowhere", 30*time.Second)
+		time.Sleep(20 * time.Second)
+		doubt("v", "the next call", 10*time.Second)
+		time.Sleep(10 * time.Second)
+		doubt("v", "found free for the whole window", 0)
+		time.Sleep(61 * time.Second)
+		doubt("v", "asked again much later", 30*time.Second)
+
 		l.order("v", attaching, "one")
 		time.Sleep(time.Second)
-		if got := l.strange("v"); got != 19*time.Second {
-			t.Errorf("an order alone makes it familiar: %s", got)
-		}
 		l.saw(at("v", "one"), time.Now())
-		if got := l.strange("v"); got != 0 || !l.moved("v") {
-			t.Errorf("after an order of this process was obeyed: %s, moved %t", got, l.moved("v"))
+		doubt("v", "attached by this process, and free now", 30*time.Second)
+		l.order("v", detaching, "one")
+		doubt("v", "an own detach that nobody has seen", 30*time.Second)
+		time.Sleep(time.Second)
+		l.saw(at("v"), time.Now())
+		doubt("v", "detached by this process", 0)
+		if !l.moved("v") {
+			t.Error("it was moved nowhere")
 		}
+		time.Sleep(time.Minute)
+		doubt("v", "detached by this process a while ago", 30*time.Second)
 		time.Sleep(forgetAfter + sweepEvery + time.Second)
-		if l.strange("w"); len(l.byID) != 1 {
+		if l.doubtful("w"); len(l.byID) != 1 {
 			t.Errorf("%d volumes are remembered", len(l.byID))
 		}
 	})
