@@ -68,13 +68,8 @@ func TestControllerKilledInAnAttach(t *testing.T) {
 		_, err := second.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: instance})
 		undone <- err
 	}()
-	for changed := cloud.Sim.Changed(); cloud.Count("get_instance") == looks; changed = cloud.Sim.Changed() {
-		select { // until it has seen the volume free and asked about the instance
-		case <-changed:
-		case <-ctx.Done():
-			t.Fatal("the second controller does not look")
-		}
-	}
+	// Until it has seen the volume free and asked about the instance.
+	cloud.Await("a look of the second controller", func() bool { return cloud.Count("get_instance") > looks })
 	hold.Release()
 	if err := <-undone; err != nil {
 		t.Fatal(err)

@@ -96,19 +96,7 @@ func (r *rig) named(name string) []string {
 // await waits until the simulated cloud is as wished.
 func (r *rig) await(what string, is func() bool) {
 	r.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		changed := r.cloud.Sim.Changed()
-		if is() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-late.C:
-			r.t.Fatalf("%s did not come about", what)
-		}
-	}
+	r.cloud.Await(what, is)
 }
 
 // readList has the client read a list now, so that it has none from before.

@@ -91,19 +91,7 @@ func (w *warnings) Warn(_ context.Context, claim events.Claim, reason, message s
 // await waits until the simulated cloud is as wished.
 func (r *rig) await(what string, is func() bool) {
 	r.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		changed := r.cloud.Sim.Changed()
-		if is() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-late.C:
-			r.t.Fatalf("%s did not come about", what)
-		}
-	}
+	r.cloud.Await(what, is)
 }
 
 func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {

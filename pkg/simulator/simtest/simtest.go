@@ -136,6 +136,28 @@ func (c *Cloud) Requests() []simulator.Request { return c.Sim.Requests(0) }
 // Count tells how many requests of an operation ("create_block") ended so far, failed ones included.
 func (c *Cloud) Count(operation string) int { return c.Sim.Counters()[operation].Total }
 
+// awaitFor bounds Await on a busy machine.
+const awaitFor = time.Minute
+
+// Await waits until the cloud is as wished. It looks after each change of the cloud's view and each request, and fails
+// the test if that does not come about.
+func (c *Cloud) Await(what string, is func() bool) {
+	c.t.Helper()
+	late := time.NewTimer(awaitFor)
+	defer late.Stop()
+	for {
+		changed := c.Sim.Changed()
+		if is() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			c.t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
 // Fault puts a fault in force until the test ends or it is removed, and tells its ID.
 func (c *Cloud) Fault(f simulator.Fault) string {
 	c.t.Helper()

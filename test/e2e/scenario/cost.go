@@ -122,7 +122,7 @@ func (w *World) volumeCost(ctx context.Context) (string, calls, error) {
 	}
 	total, shares := after.since(before).life()
 	w.Report.Add("one volume's life, failed attempts included: %s", &counted)
-	w.Report.Add("the driver's calls in it took %.2f times the platform's %d s (a controller's very first create waits 5 s more): %s",
+	w.Report.Add("the driver's calls in it took %.2f times the platform's %d s: %s",
 		total/platformSeconds, platformSeconds, shares)
 	return fmt.Sprintf("%d API calls; claim to running pod %.1f s, whole life %.1f s; the driver's calls took %.2f times the platform's %d s",
 		counted.total, running.Seconds(), whole.Seconds(), total/platformSeconds, platformSeconds), counted, nil
