@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -54,9 +55,7 @@ func shorten(resp *http.Response, left map[string]any) error {
 		return err
 	}
 	short := map[string]any{"id": answer.Block["id"]}
-	for key, value := range left {
-		short[key] = value
-	}
+	maps.Copy(short, left)
 	raw, err := json.Marshal(map[string]any{"block": short})
 	if err != nil {
 		return err
