@@ -26,7 +26,7 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if err := mount.FileSystem(t.Context(), d.Path, path, fsType.Name(), nil); err != nil {
+		if err := mount.FileSystem(d.Path, path, fsType.Name(), nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(path, 0) })
