@@ -203,6 +203,9 @@ func TestStatsThatHang(t *testing.T) {
 		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
 		return err
 	}
+	r.machine.Plug("disk", serial, small)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	r.must(ask(t.Context(), r.staging))
 	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	want(t, ask(soon, mute), codes.DeadlineExceeded, mute)
@@ -218,6 +221,14 @@ func TestStatsThatHang(t *testing.T) {
 	if n := goroutines(t); n > before+2 {
 		t.Errorf("%d goroutines, there were %d", n, before)
 	}
+	// Where it was measured before, the last measurement counts, until the volume is taken away.
+	resp, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: strings.ToUpper(volumeID), VolumePath: r.staging})
+	r.must(err)
+	if len(resp.GetUsage()) != 2 || resp.GetUsage()[0].GetTotal() != r.size(r.staging) {
+		t.Errorf("stats are %v, the file system has %d bytes", resp.GetUsage(), r.size(r.staging))
+	}
+	r.must(r.unstage())
+	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
 	r.must(unix.Close(fuse)) // the look comes back with an error
 	r.must(unix.Unmount(mute, unix.MNT_DETACH))
 }

@@ -61,6 +61,8 @@ type Service struct {
 	busy    inflight.Set
 	work    longwork.Runner
 	looks   looks.Looks
+	// measured are the last stats of each volume.
+	measured measurements
 }
 
 // New makes the service.
