@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
@@ -81,19 +82,22 @@ func (s *Stager) measureReadOnly(at place) (int64, error) {
 
 // awaitSize waits until the kernel sees at least the required size of the device.
 func (s *Stager) awaitSize(ctx context.Context, d device.Device, required int64) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
+	within, cancel := context.WithTimeout(ctx, s.cfg.Patience)
 	defer cancel()
 	pause := 50 * time.Millisecond
 	for {
-		size, err := s.layer.Grow(ctx, d)
+		size, err := s.layer.Grow(within, d)
 		if err != nil || size >= required {
 			return size, err
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-within.Done():
 			timer.Stop()
+			if ctx.Err() != nil {
+				return 0, fmt.Errorf("waiting for %s to have %d bytes was cut off, it has %d: %w", describe(d), required, size, ctx.Err())
+			}
 			return 0, volume.Errorf(volume.InUse, "this machine does not see the new size of the disk yet: %s has %d bytes, "+
 				"required are %d. Some instances see it only after the volume was detached and attached again (restart the pod on another node) or after a reboot",
 				describe(d), size, required)
@@ -117,12 +121,20 @@ func (s *Stager) growMounted(ctx context.Context, d device.Device, volumeID, cal
 		return sizes, err
 	}
 	tools := []filesystem.Tool{t.GrowMounted(d.Path, entry.Path)}
-	err = s.runLong(ctx, volumeID, call, d, tools)
-	if err != nil && t.RefusesOnline(err) {
-		return sizes, fmt.Errorf("%w: %w", errOnline, err)
-	}
+	var refused error // which is no failure of the work: whoever waits for it next goes on from there
+	//nolint:contextcheck // the tools outlive the call
+	err = s.cfg.Work.Do(ctx, volumeID, call, func(task *longwork.Task) error {
+		err := s.runAll(task, d, tools)
+		if err != nil && t.RefusesOnline(err) {
+			refused, err = err, nil
+		}
+		return err
+	})
 	if err != nil {
 		return sizes, err
+	}
+	if refused != nil {
+		return sizes, fmt.Errorf("%w: %w", errOnline, refused)
 	}
 	sizes, err = filesystem.Measure(t, d, entry.Path)
 	if err == nil && sizes.CanGrow() {

@@ -17,20 +17,20 @@ import (
 // health asks the file system that is mounted whether it works, one question per device at a time.
 func (s *Stager) health(ctx context.Context, d device.Device, e mount.Entry, writable bool) error {
 	what := fmt.Sprintf("the file system %s on %s, mounted at %s,", e.FSType, describe(d), e.Path)
-	err := s.looks.Do(ctx, d.Number.String(), what, healthPatience, func() error { return healthOf(d, e, writable) })
+	err := s.looks.Do(ctx, d.Number.String(), what, healthPatience, func() error { return judge(filesystem.Health, d, e, writable) })
 	if hanging, ok := errors.AsType[*looks.HangingError](err); ok {
 		return volume.Errorf(volume.Busy, "%w", hanging)
 	}
 	return err
 }
 
-// healthOf is health for a caller that may hang.
-func healthOf(d device.Device, e mount.Entry, writable bool) error {
+// judge looks at a file system, for a caller that may hang.
+func judge(look func(filesystem.Type, device.Device, mount.Entry, bool) error, d device.Device, e mount.Entry, writable bool) error {
 	t, err := filesystem.Of(e.FSType)
 	if err != nil {
 		return err
 	}
-	if err := filesystem.Health(t, d, e, writable); err != nil {
+	if err := look(t, d, e, writable); err != nil {
 		return fmt.Errorf("%s on %s, mounted at %s: %w", e.FSType, describe(d), e.Path, err)
 	}
 	return nil

@@ -172,9 +172,11 @@ func (f Finder) ByLink(serial string) string {
 }
 
 // Wait finds the device with the serial, waiting for a disk that was just plugged in. It gives up after patience
-// or when the context ends, with the error of the last look. Only absence is waited for, proven (ErrNotFound) or not
-// (ErrUndecided: the disk may be plugged in a moment from now, or a sick one recover), never a doubt about identity.
+// with the error of the last look, or when the context ends, with its error. Only absence is waited for, proven
+// (ErrNotFound) or not (ErrUndecided: the disk may be plugged in a moment from now, or a sick one recover), never a
+// doubt about identity.
 func (f Finder) Wait(ctx context.Context, serial string, patience time.Duration) (Device, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pause := 20 * time.Millisecond
@@ -189,6 +191,9 @@ func (f Finder) Wait(ctx context.Context, serial string, patience time.Duration)
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if caller.Err() != nil {
+				return Device{}, fmt.Errorf("waiting for the disk was cut off: %w: %w", caller.Err(), err)
+			}
 			if hint := f.ByLink(serial); hint != "" {
 				return Device{}, fmt.Errorf("%w; %s, but links are not proof", err, hint)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 )
@@ -26,13 +27,15 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if err := mount.FileSystem(t.Context(), d.Path, path, fsType.Name(), nil); err != nil {
+		if err := mount.FileSystem(d.Path, path, fsType.Name(), nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(path, 0) })
 		e := mount.Entry{Number: d.Number, Path: path, FSType: fsType.Name(), Options: []string{"rw"}, SuperOptions: []string{"rw"}}
-		if err := Health(fsType, d, e, true); err != nil {
-			t.Errorf("a good %s: %v", fsType.Name(), err)
+		for _, look := range []func(Type, device.Device, mount.Entry, bool) error{Health, Glance} {
+			if err := look(fsType, d, e, true); err != nil {
+				t.Errorf("a good %s: %v", fsType.Name(), err)
+			}
 		}
 		for _, text := range []string{"shutdown", "emergency_ro"} {
 			told := e
@@ -51,11 +54,54 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		if err := dir.Close(); errno != 0 || err != nil {
 			t.Fatal(errno, err)
 		}
-		if err := Health(fsType, d, e, true); !errors.Is(err, ErrFailed) {
-			t.Errorf("%s that was shut down: %v", fsType.Name(), err)
+		for _, look := range []func(Type, device.Device, mount.Entry, bool) error{Health, Glance} {
+			for _, writable := range []bool{true, false} {
+				if err := look(fsType, d, e, writable); !errors.Is(err, ErrFailed) {
+					t.Errorf("%s that was shut down: %v", fsType.Name(), err)
+				}
+			}
 		}
 		if err := unix.Unmount(path, 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestGlanceFlushesNothing: what a pod has not written out stays so, however often somebody looks.
+func TestGlanceFlushesNothing(t *testing.T) {
+	const serial = "ewr-ae6c4452b93b4f"
+	m := testmachine.New(t)
+	m.Plug("disk", serial, 1<<30)
+	d := m.Device(serial)
+	path := t.TempDir()
+	tool := All[0].Make(d.Path, true)
+	if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := mount.FileSystem(d.Path, path, All[0].Name(), []string{"commit=300", "noinit_itable"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(path, 0) })
+	e := mount.Entry{Number: d.Number, Path: path, FSType: All[0].Name(), Options: []string{"rw"}, SuperOptions: []string{"rw"}}
+	writes := func(look func(Type, device.Device, mount.Entry, bool) error) bool {
+		t.Helper()
+		unix.Sync()
+		if err := os.WriteFile(path+"/file", []byte(t.Name()), 0o600); err != nil { // changes the root in the running transaction
+			t.Fatal(err)
+		}
+		if err := os.Remove(path + "/file"); err != nil {
+			t.Fatal(err)
+		}
+		before := written(d.Number)
+		if err := look(All[0], d, e, true); err != nil {
+			t.Fatal(err)
+		}
+		return written(d.Number) != before
+	}
+	if !writes(Health) {
+		t.Error("Health writes nothing, so this test shows nothing")
+	}
+	if writes(Glance) {
+		t.Error("Glance wrote to the disk")
 	}
 }

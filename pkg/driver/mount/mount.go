@@ -5,39 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 	mountutils "k8s.io/mount-utils"
 )
 
-// FileSystem mounts a device's file system at a directory, by mount(8), which knows what its options mean. With a label
-// for SELinux the kernel is asked directly: mount(8) leaves the label out, and says nothing, where it cannot see that
-// the kernel has SELinux, as in a container.
-func FileSystem(ctx context.Context, source, target, fsType string, options []string) error {
-	if labels(options) {
-		bits, text := forKernel(options)
-		if err := unix.Mount(source, target, fsType, bits, text); err != nil {
-			return fmt.Errorf("mounting %s at %s as %s with options %s (a label needs a kernel with SELinux): %w",
-				source, target, fsType, strings.Join(options, ","), err)
-		}
+// FileSystem mounts a device's file system at a directory. The kernel is asked directly: mount(8) would mount a device
+// that is write-protected read-only, and leave out a label for SELinux where it cannot see that the kernel has SELinux,
+// as in a container, and say nothing of either.
+func FileSystem(source, target, fsType string, options []string) error {
+	bits, text := forKernel(options)
+	err := unix.Mount(source, target, fsType, bits, text)
+	if err == nil {
 		return nil
 	}
-	options = slices.DeleteFunc(slices.Clone(options), note)
-	args := []string{"-t", fsType}
-	if len(options) > 0 {
-		args = append(args, "-o", strings.Join(options, ","))
+	hint := ""
+	switch {
+	case errors.Is(err, unix.EINVAL) && labels(options):
+		hint = " (a label needs a kernel with SELinux)"
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.EIO):
+		hint = " (an option that this kernel does not know, or a fault in the file system: the kernel's log on the node says which)"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
+		hint = " (the device is write-protected)"
+	case errors.Is(err, unix.EBUSY):
+		hint = " (it is mounted already, or in use by something else)"
+	case errors.Is(err, unix.ENODEV):
+		hint = " (this kernel does not know the file system)"
 	}
-	args = append(args, "--", source, target)
-	out, err := exec.CommandContext(ctx, "mount", args...).CombinedOutput() //nolint:gosec // options were judged, source and target follow --
-	if err != nil {
-		return fmt.Errorf("mount %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	return fmt.Errorf("mounting %s at %s as %s with options %q: %w%s", source, target, fsType, strings.Join(options, ","), err, hint)
 }
 
 // Bind shows a directory or file at another path. A read-only bind is never writable, not even for a moment: it
@@ -78,7 +77,7 @@ func Unmount(ctx context.Context, path string) error {
 		if _, mounted := table.At(path); !mounted {
 			return nil
 		}
-		err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+		err = unmountOnce(path)
 		if err == nil || errors.Is(err, unix.EINVAL) {
 			continue
 		}
@@ -91,6 +90,25 @@ func Unmount(ctx context.Context, path string) error {
 		}
 	}
 	return fmt.Errorf("%s still has a mount after %d were taken away", path, maxStack)
+}
+
+// A mount can be busy for a moment: a program that this process is just starting, for another volume, has a copy of
+// every file that is open, such as of a directory that was looked at, until it runs.
+const (
+	momentTries = 20
+	momentPause = 20 * time.Millisecond
+)
+
+func unmountOnce(path string) error {
+	err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	for range momentTries {
+		if !errors.Is(err, unix.EBUSY) {
+			break
+		}
+		time.Sleep(momentPause)
+		err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	}
+	return err
 }
 
 // Corrupt tells whether what is mounted at the path is dead: its device or its server is gone.

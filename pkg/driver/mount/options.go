@@ -60,31 +60,43 @@ func labels(options []string) bool {
 	})
 }
 
-// flags are the options that are no text for the file system.
-var flags = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
-	"sync": unix.MS_SYNCHRONOUS, "dirsync": unix.MS_DIRSYNC, "mand": unix.MS_MANDLOCK, "lazytime": unix.MS_LAZYTIME,
-	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME, "strictatime": unix.MS_STRICTATIME,
-	"nosymfollow": unix.MS_NOSYMFOLLOW, "iversion": unix.MS_I_VERSION, "silent": unix.MS_SILENT, "noiversion": 0, "loud": 0,
-	"norelatime": 0, "nostrictatime": 0,
-	"rw": 0, "suid": 0, "dev": 0, "exec": 0, "async": 0, "nomand": 0, "nolazytime": 0, "atime": 0, "diratime": 0,
-	// These speak to whoever mounts at boot.
-	"defaults": 0, "auto": 0, "noauto": 0, "nofail": 0, "_netdev": 0,
+// bits are what an option means to mount(2) that is no text for the file system: it sets some, or clears what an option
+// before it set.
+type bits struct{ set, clear uintptr }
+
+var flags = map[string]bits{
+	"ro": {unix.MS_RDONLY, 0}, "rw": {0, unix.MS_RDONLY},
+	"nosuid": {unix.MS_NOSUID, 0}, "suid": {0, unix.MS_NOSUID},
+	"nodev": {unix.MS_NODEV, 0}, "dev": {0, unix.MS_NODEV},
+	"noexec": {unix.MS_NOEXEC, 0}, "exec": {0, unix.MS_NOEXEC},
+	"nosymfollow": {unix.MS_NOSYMFOLLOW, 0},
+	"sync":        {unix.MS_SYNCHRONOUS, 0}, "async": {0, unix.MS_SYNCHRONOUS}, "dirsync": {unix.MS_DIRSYNC, 0},
+	"mand": {unix.MS_MANDLOCK, 0}, "nomand": {0, unix.MS_MANDLOCK},
+	"lazytime": {unix.MS_LAZYTIME, 0}, "nolazytime": {0, unix.MS_LAZYTIME},
+	"noatime": {unix.MS_NOATIME, 0}, "atime": {0, unix.MS_NOATIME},
+	"nodiratime": {unix.MS_NODIRATIME, 0}, "diratime": {0, unix.MS_NODIRATIME},
+	"relatime": {unix.MS_RELATIME, 0}, "norelatime": {0, unix.MS_RELATIME},
+	"strictatime": {unix.MS_STRICTATIME, 0}, "nostrictatime": {0, unix.MS_STRICTATIME},
+	"iversion": {unix.MS_I_VERSION, 0}, "noiversion": {0, unix.MS_I_VERSION},
+	"silent": {unix.MS_SILENT, 0}, "loud": {0, unix.MS_SILENT},
+	// These speak to whoever mounts at boot; defaults are what is there without any.
+	"defaults": {}, "auto": {}, "noauto": {}, "nofail": {}, "_netdev": {},
 }
 
-// forKernel sorts options into the flags and the text that mount(2) takes.
+// forKernel sorts options into the flags and the text that mount(2) takes. Of two that contradict each other the later
+// one counts.
 func forKernel(options []string) (uintptr, string) {
-	var bits uintptr
+	var all uintptr
 	var text []string
 	for _, o := range options {
-		bit, isFlag := flags[o]
+		f, isFlag := flags[o]
 		switch {
 		case isFlag:
-			bits |= bit
+			all = all&^f.clear | f.set
 		case note(o):
 		default:
 			text = append(text, o)
 		}
 	}
-	return bits, strings.Join(text, ",")
+	return all, strings.Join(text, ",")
 }

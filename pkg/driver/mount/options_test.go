@@ -61,3 +61,20 @@ func TestForKernel(t *testing.T) {
 		t.Errorf("got %x and %q", bits, text)
 	}
 }
+
+// TestLaterOptionsCount: as with mount(8).
+func TestLaterOptionsCount(t *testing.T) {
+	for _, c := range []struct {
+		options []string
+		want    uintptr
+	}{
+		{[]string{"noatime", "atime"}, 0},
+		{[]string{"atime", "noatime"}, unix.MS_NOATIME},
+		{[]string{"nosuid", "noexec", "suid"}, unix.MS_NOEXEC},
+		{[]string{"sync", "async", "nodev", "dev", "lazytime", "nolazytime", "ro", "rw"}, 0},
+	} {
+		if got, text := forKernel(c.options); got != c.want || text != "" {
+			t.Errorf("%q: got %x and %q", c.options, got, text)
+		}
+	}
+}

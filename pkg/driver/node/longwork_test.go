@@ -110,36 +110,31 @@ func TestLongWorkOutlivesTheCall(t *testing.T) {
 	}
 }
 
-// TestGrowthUnderAnyDeadline: an ext4 that the kernel does not grow while it is mounted is grown unmounted. Whenever
-// the deadlines are, it is never cut off half-way, and retries bring it to its end.
+// TestGrowthUnderAnyDeadline: an ext4 that the kernel does not grow while it is mounted is grown unmounted. Whenever the
+// deadline is, the growth is never cut off half-way, and retries, which have more time, bring it to its end.
 func TestGrowthUnderAnyDeadline(t *testing.T) {
-	for i := range 12 {
-		deadline := time.Duration(i+1) * 15 * time.Millisecond
+	t.Parallel()
+	for i := range 27 {
+		deadline := time.Duration(i+1) * 10 * time.Millisecond
 		t.Run(deadline.String(), func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)
 			path := r.machine.Device(serial).Path
 			// Without room for its growth, so that tables have to be moved.
 			r.run("mkfs.ext4", "-q", "-O", "^resize_inode", "-b", "1024", path, "200M")
 			capability := mountCapability(writer, "ext4")
-			calls := 0
-			for {
+			for ; ; deadline *= 2 {
 				err := r.stageWithin(deadline, capability)
 				if err == nil {
 					break
 				}
-				if c := status.Code(err); c != codes.Aborted && c != codes.DeadlineExceeded && c != codes.FailedPrecondition && c != codes.Internal {
+				if c := status.Code(err); c != codes.Aborted && c != codes.DeadlineExceeded || deadline > time.Hour {
 					t.Fatal(err)
-				}
-				if status.Code(err) == codes.FailedPrecondition && strings.Contains(err.Error(), "faults") {
-					t.Fatal(err)
-				}
-				if calls++; calls > 500 {
-					t.Fatalf("it never ends: %v", err)
 				}
 			}
 			if size := r.size(r.staging); size < 7*gib/8 {
-				t.Errorf("it has %d bytes after %d calls", size, calls)
+				t.Errorf("it has %d bytes", size)
 			}
 			r.must(r.unstage())
 			if out, err := exec.Command("e2fsck", "-f", "-n", path).CombinedOutput(); err != nil {
@@ -208,6 +203,9 @@ func TestStatsThatHang(t *testing.T) {
 		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
 		return err
 	}
+	r.machine.Plug("disk", serial, small)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	r.must(ask(t.Context(), r.staging))
 	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	want(t, ask(soon, mute), codes.DeadlineExceeded, mute)
@@ -223,6 +221,14 @@ func TestStatsThatHang(t *testing.T) {
 	if n := goroutines(t); n > before+2 {
 		t.Errorf("%d goroutines, there were %d", n, before)
 	}
+	// Where it was measured before, the last measurement counts, until the volume is taken away.
+	resp, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: strings.ToUpper(volumeID), VolumePath: r.staging})
+	r.must(err)
+	if len(resp.GetUsage()) != 2 || resp.GetUsage()[0].GetTotal() != r.size(r.staging) {
+		t.Errorf("stats are %v, the file system has %d bytes", resp.GetUsage(), r.size(r.staging))
+	}
+	r.must(r.unstage())
+	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
 	r.must(unix.Close(fuse)) // the look comes back with an error
 	r.must(unix.Unmount(mute, unix.MNT_DETACH))
 }

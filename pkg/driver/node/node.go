@@ -61,6 +61,8 @@ type Service struct {
 	busy    inflight.Set
 	work    longwork.Runner
 	looks   looks.Looks
+	// measured are the last stats of each volume.
+	measured measurements
 }
 
 // New makes the service.
@@ -103,6 +105,9 @@ func (s *Service) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesR
 // kubelet refuses a registration that reports another value for a key than a label that the node already has.
 func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	self, err := s.cfg.Self(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, asStatus(fmt.Errorf("finding out which instance this is: %w: %w", ctx.Err(), err))
+	}
 	if err != nil {
 		return nil, status.Errorf(codes.Unavailable, "it is not known yet which instance this is: %v", err)
 	}
@@ -134,14 +139,21 @@ func (s *Service) begin(ctx context.Context, volumeID, call string) (end func(),
 	return end, nil
 }
 
-// asStatus gives an error its code. Work that has not come to its end is Aborted: the caller tries again, and does not
-// take the call for failed.
+// asStatus gives an error its code. Work that has not come to its end is Aborted: the caller retries, and does not take
+// the call for failed. A call that was over before its time says only that: what it did not see proves nothing about
+// the volume, whatever reason an error names.
 func asStatus(err error) error {
 	if _, running := errors.AsType[*longwork.RunningError](err); running || errors.Is(err, longwork.ErrEnding) {
 		return status.Error(codes.Aborted, err.Error())
 	}
 	if hanging, ok := errors.AsType[*looks.HangingError](err); ok {
 		return status.Error(codes.Unavailable, hanging.Error())
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, err.Error())
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, err.Error())
 	}
 	return rpcerr.Status(err)
 }

@@ -41,11 +41,13 @@ type rig struct {
 	dir     string
 	staging string
 	target  string
+	// patience of the service.
+	patience time.Duration
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{machine: testmachine.New(t), t: t, dir: t.TempDir()}
+	r := &rig{machine: testmachine.New(t), t: t, dir: t.TempDir(), patience: time.Second}
 	r.staging, r.target = filepath.Join(r.dir, "staging"), filepath.Join(r.dir, "pod", "target")
 	var err error
 	if r.state, err = state.Open(filepath.Join(r.dir, "state")); err != nil {
@@ -72,7 +74,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) restarted(boot string) *node.Service {
 	return node.New(node.Config{
 		Self:       func(context.Context) (node.Self, error) { return node.Self{ID: otherID, Region: "EWR"}, nil },
-		MaxVolumes: 11, Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: time.Second,
+		MaxVolumes: 11, Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience,
 	})
 }
 

@@ -77,5 +77,6 @@ func (s *Service) undo(ctx context.Context, id, call, field, path string, do fun
 	if err != nil {
 		return asStatus(err)
 	}
+	s.measured.forget(id)
 	return asStatus(do(stager, ctx, id, path))
 }

@@ -1,4 +1,9 @@
-// Package state keeps small records on the node that survive the process and, being fsynced, the machine.
+// Package state keeps small records on the node that survive the process.
+//
+// They are valid for one boot of the machine. Should the machine itself be cut off, then each record is found afterwards
+// as it was or as it became, whole: what it holds is synced before it replaces the record before it. Which of the two
+// matters to nobody, as a format of an earlier boot is never continued and no mount outlives a boot, so the directory is
+// not synced as well.
 //
 // They are no memory of what is mounted where: that is asked of the kernel. They hold what the kernel cannot tell,
 // that a format was begun, and which device a volume was staged from.
@@ -11,8 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/durable"
 )
 
 // Intent records that a device is about to be formatted. As long as it exists and matches, what is found on the
@@ -69,7 +72,7 @@ func (s *Store) Check() error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// WriteIntent records an intent. When it returns, the record is on the disk.
+// WriteIntent records an intent. When it returns, the record is there for whoever comes after this process.
 func (s *Store) WriteIntent(i Intent) error { return s.write("intent", i.VolumeID, i) }
 
 // Intent reads the intent of a volume, nil when there is none. A record that cannot be read is an error: it must
@@ -149,9 +152,6 @@ func (s *Store) write(kind, volumeID string, record any) error {
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
-	if err == nil {
-		err = durable.SyncDir(s.dir)
-	}
 	if err != nil {
 		_ = os.Remove(file.Name()) // the record was not made, a leftover would only confuse
 		return fmt.Errorf("recording the %s of volume %s: %w", kind, volumeID, err)
@@ -188,7 +188,7 @@ func (s *Store) remove(kind, volumeID string) error {
 		}
 		return fmt.Errorf("forgetting the %s of volume %s: %w", kind, volumeID, err)
 	}
-	return durable.SyncDir(s.dir)
+	return nil
 }
 
 // BootID is the kernel's name for the time since the machine started.
