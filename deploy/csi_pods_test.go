@@ -184,7 +184,7 @@ func TestCSINodePod(t *testing.T) {
 		AutomountServiceAccountToken:  new(false),
 		EnableServiceLinks:            new(false),
 		PriorityClassName:             "system-node-critical",
-		TerminationGracePeriodSeconds: new(int64(40)),
+		TerminationGracePeriodSeconds: new(int64(300)),
 		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 		NodeSelector:                  map[string]string{"kubernetes.io/os": "linux"},
 		HostNetwork:                   true,
@@ -206,7 +206,7 @@ func TestCSINodeContainer(t *testing.T) {
 	same(t, "csi-node", corev1.Container{
 		Name: "csi-node", Image: got.Image,
 		Args: []string{
-			"--mode=node", "--endpoint=unix:///csi/csi.sock", "--plugin-registration-dir=/registration",
+			"--mode=node", "--endpoint=unix:///csi/csi.sock", "--plugin-registration-dir=/registration", "--kubelet-root=$(KUBELET_ROOT)",
 			"--kubelet-registration-path=$(KUBELET_ROOT)/plugins/block.csi.vultr.com/csi.sock", "--state-dir=/csi/state",
 			"--device-dir=$(DEVICE_DIR)", "--sysfs-block-dir=$(SYSFS_BLOCK_DIR)", "--http-endpoint=127.0.0.1:9808", "--v=2",
 		},
