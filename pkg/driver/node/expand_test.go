@@ -28,8 +28,10 @@ func (r *rig) size(path string) int64 {
 }
 
 func TestExpandWhileInUse(t *testing.T) {
+	t.Parallel()
 	for _, fsType := range []string{"ext4", "xfs"} {
 		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)
 			capability := mountCapability(writer, fsType)
@@ -66,8 +68,10 @@ func TestExpandWhileInUse(t *testing.T) {
 // TestGrowthIsNoticedWhenStaged: a volume that was expanded while it was nowhere, or that could not be grown while
 // it was mounted.
 func TestGrowthIsNoticedWhenStaged(t *testing.T) {
+	t.Parallel()
 	for _, fsType := range []string{"ext4", "xfs"} {
 		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)
 			capability := mountCapability(writer, fsType)

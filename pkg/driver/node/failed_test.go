@@ -38,6 +38,7 @@ func (r *rig) kernelName() string {
 // TestFailedFileSystem has every way in which a file system fails while a pod has it. Nothing takes it for a good one,
 // and when the pods have ended it is checked and mounted again, with what was written before.
 func TestFailedFileSystem(t *testing.T) {
+	t.Parallel()
 	extError := func(r *rig) {
 		r.write(filepath.Join("/sys/fs/ext4", r.kernelName(), "trigger_fs_error"), "test")
 	}
@@ -54,6 +55,7 @@ func TestFailedFileSystem(t *testing.T) {
 		"xfs, read-only":          {"xfs", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)
 			capability := mountCapability(manyPods, c.fsType, c.flags...)
@@ -98,8 +100,10 @@ func TestFailedFileSystem(t *testing.T) {
 
 // TestReadOnlyDoesNotGrow: what is staged read-only reports no growth that did not happen.
 func TestReadOnlyDoesNotGrow(t *testing.T) {
+	t.Parallel()
 	for _, fsType := range []string{"ext4", "xfs"} {
 		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)
 			r.must(r.stage(mountCapability(writer, fsType)))

@@ -25,6 +25,7 @@ func (r *rig) put(offset int64, data string) {
 
 // TestWhatMightHoldDataIsNotFormatted has disks that no format may touch, and proves that not a byte changed.
 func TestWhatMightHoldDataIsNotFormatted(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		prepare func(r *rig, path string)
 		fsType  string
@@ -47,6 +48,7 @@ func TestWhatMightHoldDataIsNotFormatted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			disk := r.machine.Plug("disk", serial, small)
 			c.prepare(r, filepath.Join(r.machine.DeviceDir, disk))
@@ -64,6 +66,7 @@ func TestWhatMightHoldDataIsNotFormatted(t *testing.T) {
 
 // TestCutOffFormat: what our own format left may be formatted again, and only that.
 func TestCutOffFormat(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*state.Intent)
 		code   codes.Code
@@ -77,6 +80,7 @@ func TestCutOffFormat(t *testing.T) {
 		"the record of others": {func(i *state.Intent) { i.VolumeID = otherID }, codes.FailedPrecondition},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, small)
 			r.put(128<<20, "half of a file system")
@@ -112,6 +116,7 @@ func TestDiskThatWasElsewhere(t *testing.T) {
 // TestUnfinishedFileSystem: a file system that the cut-off format left with its first superblock is used when it
 // mounts; when it does not, it is made anew only if it proves that it was never mounted.
 func TestUnfinishedFileSystem(t *testing.T) {
+	t.Parallel()
 	const groupDescriptors = 4096 // of an ext4 with 4 KiB blocks
 	for name, c := range map[string]struct {
 		used, intent bool
@@ -122,6 +127,7 @@ func TestUnfinishedFileSystem(t *testing.T) {
 		"used, with our intent":          {true, true, codes.FailedPrecondition},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, small))
 			r.run("mkfs.ext4", "-q", path)
@@ -145,6 +151,7 @@ func TestUnfinishedFileSystem(t *testing.T) {
 
 // TestIntentGoesWithTheVolume: a record must not outlive the stay of its disk on the node, nor its use.
 func TestIntentGoesWithTheVolume(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(r *rig) error{
 		"unplugged and unstaged": func(r *rig) error { r.machine.Unplug("disk"); return r.unstage() },
 		"replugged and unstaged": func(r *rig) error {
@@ -164,6 +171,7 @@ func TestIntentGoesWithTheVolume(t *testing.T) {
 		"staged and found": func(r *rig) error { return r.stage(mountCapability(writer, "ext4")) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.machine.Plug("disk", serial, small)
 			r.must(r.state.WriteIntent(r.intent()))

@@ -64,8 +64,11 @@ func TestOneCallPerVolume(t *testing.T) {
 		done <- err
 	}()
 	// Until the call has begun another one may succeed, and from then on none does.
+	never := time.After(10 * time.Second)
 	for status.Code(r.unpublish(r.target)) != codes.Aborted {
 		select {
+		case <-never:
+			t.Fatal("no call is refused while another one is under way")
 		case err := <-done:
 			t.Fatalf("it ended: %v", err)
 		default:

@@ -18,8 +18,9 @@ import (
 
 // slowTool puts a tool in front of the real one that does its work only when it is told to, and then counts it.
 type slowTool struct {
-	t          *testing.T
-	gate, runs string
+	t    *testing.T
+	gate *os.File // each line in it lets one run go on
+	runs string
 }
 
 func newSlowTool(t *testing.T, name string) *slowTool {
@@ -29,11 +30,17 @@ func newSlowTool(t *testing.T, name string) *slowTool {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	s := &slowTool{t: t, gate: filepath.Join(dir, "gate"), runs: filepath.Join(dir, "runs")}
-	if err := unix.Mkfifo(s.gate, 0o600); err != nil {
+	s := &slowTool{t: t, runs: filepath.Join(dir, "runs")}
+	gate := filepath.Join(dir, "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\ntrap 'exit 143' TERM\necho run >> %s\nread go < %s\nexec %s \"$@\"\n", s.runs, s.gate, found)
+	// Open all the time, so that no line is lost between two readers.
+	if s.gate, err = os.OpenFile(gate, os.O_RDWR, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.gate.Close() }) // nobody waits for it any more
+	script := fmt.Sprintf("#!/bin/sh\ntrap 'exit 143' TERM\necho run >> %s\nread go < %s\nexec %s \"$@\"\n", s.runs, gate, found)
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +48,10 @@ func newSlowTool(t *testing.T, name string) *slowTool {
 	return s
 }
 
-// open lets one run go on, which has to be waiting.
+// open lets one run go on, now or when it begins.
 func (s *slowTool) open() {
 	s.t.Helper()
-	if err := os.WriteFile(s.gate, []byte("go\n"), 0o600); err != nil { // waits for its reader
+	if _, err := s.gate.WriteString("go\n"); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -97,7 +104,7 @@ func TestLongWorkOutlivesTheCall(t *testing.T) {
 			} else {
 				// The retry waits for the check that is running; a file system that was checked and is not mounted is looked at
 				// again, which is over at once.
-				go slow.open()
+				slow.open()
 				r.must(r.stage(capability))
 			}
 			r.must(r.publish(capability, r.target, false))
@@ -156,7 +163,7 @@ func TestShutdownEndsLongWork(t *testing.T) {
 	want(t, r.stage(capability), codes.Aborted, "told to end") // what nobody waited for
 	want(t, r.stage(capability), codes.Aborted, "being ended")
 	r.Service = r.restarted(bootID)
-	go slow.open()
+	slow.open()
 	r.must(r.stage(capability))
 	r.must(r.unstage())
 	if slow.count() != 2 {
@@ -165,7 +172,7 @@ func TestShutdownEndsLongWork(t *testing.T) {
 
 	slow = newSlowTool(t, "resize2fs")
 	r.machine.Grow("disk", 2*gib, true)
-	go slow.open() // the try while it is mounted, which the kernel refuses here or not
+	slow.open() // the try while it is mounted, which the kernel refuses here or not
 	err := r.stageWithin(500*time.Millisecond, capability)
 	if err == nil {
 		t.Log("the kernel grows it while it is mounted")

@@ -37,10 +37,12 @@ func (r *rig) number(path string) device.Number {
 // TestDiskUnpluggedUnderItsMount: the disk of a mounted volume is pulled and plugged in again while nobody uses it. The
 // mounts of the old one are dead, whatever they still show, and are replaced by whoever comes first.
 func TestDiskUnpluggedUnderItsMount(t *testing.T) {
+	t.Parallel()
 	for _, fsType := range []string{"ext4", "xfs"} {
 		for _, first := range []string{"stage", "publish"} {
 			for _, sameNumber := range []bool{false, true} {
 				t.Run(fsType+" "+first+map[bool]string{true: " same number"}[sameNumber], func(t *testing.T) {
+					t.Parallel()
 					r := newRig(t)
 					r.machine.Plug("disk", serial, gib)
 					capability := mountCapability(writer, fsType)

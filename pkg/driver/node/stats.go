@@ -46,7 +46,7 @@ func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolume
 		return nil, asStatus(err)
 	}
 	answer := make(chan staging.Stats, 1) // a look that comes back late leaves its answer here
-	err = s.looks.Do(ctx, strings.ToLower(id), fmt.Sprintf("volume %s at %s", id, path), statsPatience, func() error {
+	err = s.looks.Do(ctx, strings.ToLower(id), fmt.Sprintf("volume %s at %s", id, path), min(statsPatience, s.cfg.Patience), func() error {
 		stats, err := stager.Stats(id, path)
 		answer <- stats
 		return err
