@@ -139,23 +139,24 @@ func firstNonZero(ctx context.Context, r io.ReaderAt, size int64) (int64, error)
 	var next atomic.Int64
 	var mu sync.Mutex
 	found, failed := int64(-1), error(nil)
+	stop := func(at int64, err error) {
+		next.Store(int64(len(all)))
+		mu.Lock()
+		defer mu.Unlock()
+		if at >= 0 && (found < 0 || at < found) {
+			found = at
+		}
+		failed = errors.Join(failed, err)
+	}
 	var readers sync.WaitGroup
 	for range readersAtOnce {
 		readers.Go(func() {
 			buffer := make([]byte, chunkBytes)
 			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
-				at, err := nonZeroIn(ctx, r, all[i], buffer)
-				if at < 0 && err == nil {
-					continue
+				if at, err := nonZeroIn(ctx, r, all[i], buffer); at >= 0 || err != nil {
+					stop(at, err)
+					return
 				}
-				next.Store(int64(len(all)))
-				mu.Lock()
-				defer mu.Unlock()
-				if at >= 0 && (found < 0 || at < found) {
-					found = at
-				}
-				failed = errors.Join(failed, err)
-				return
 			}
 		})
 	}
