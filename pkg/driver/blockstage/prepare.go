@@ -44,7 +44,7 @@ func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging
 		if err == nil || !plan.OrFormat || ctx.Err() != nil || unfinished(err) {
 			return err
 		}
-		klog.FromContext(ctx).Info("The file system is unfinished, making it anew", "device", d.Path, "err", err)
+		klog.FromContext(ctx).Info("The file system is unfinished, formatting it again", "device", d.Path, "err", err)
 		plan.Overwrite = true
 	}
 	return s.formatAndMount(ctx, d, v, plan, path)

@@ -86,7 +86,7 @@ func TestAnsweredVolumeIsKept(t *testing.T) {
 	})
 }
 
-// TestTwinsOfKilledPredecessors: each predecessor created the name anew, because nothing showed yet, and was killed. The
+// TestTwinsOfKilledPredecessors: each predecessor created the name again, because nothing showed yet, and was killed. The
 // successor finds the first one, and the others when they show.
 func TestTwinsOfKilledPredecessors(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"blocks": 9 * time.Second}, func(t *testing.T, r *rig) {

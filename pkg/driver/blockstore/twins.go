@@ -104,7 +104,7 @@ var errNoTwin = errors.New("it is in use or not certainly a duplicate")
 
 // isTwin reports whether the volume was certainly made by the same wish as the one that is kept, is empty, and was
 // never attached as far as anybody can tell: it is unattached, and too young to have been used. What this process made
-// itself is a twin only if it was given up: the name may have been created anew after its volume was deleted.
+// itself is a twin only if it was given up: the name may have been created again after its volume was deleted.
 func (s *Store) isTwin(kept, d disk) bool {
 	if d.ID == kept.ID || d.IsAttachedTo("") || s.ledger.moved(d.ID) {
 		return false

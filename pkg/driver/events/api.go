@@ -89,7 +89,7 @@ func (a *API) Write(ctx context.Context, w Warning) error {
 	return errors.Join(judge(resp), resp.Body.Close())
 }
 
-// account reads the account anew: token and certificate are replaced while the process runs. Events are rare, so
+// account reads the account again: token and certificate are replaced while the process runs. Events are rare, so
 // nothing is kept between them, no connection either.
 func (a *API) account() (*http.Client, string, error) {
 	token, err := os.ReadFile(filepath.Join(a.dir, "token"))

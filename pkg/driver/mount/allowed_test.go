@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of mount options in docs/block-volumes.md anew")
+var update = flag.Bool("update", false, "write the table of mount options in docs/block-volumes.md again")
 
 func TestCheckOptions(t *testing.T) {
 	for _, c := range []struct {
