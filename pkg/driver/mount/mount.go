@@ -19,7 +19,7 @@ import (
 // as in a container, and say nothing of either.
 func FileSystem(source, target, fsType string, options []string) error {
 	bits, text := forKernel(options)
-	err := unix.Mount(source, target, fsType, bits, text)
+	err := notBusy(func() error { return unix.Mount(source, target, fsType, bits, text) })
 	if err == nil {
 		return nil
 	}
@@ -92,21 +92,26 @@ func Unmount(ctx context.Context, path string) error {
 	return fmt.Errorf("%s still has a mount after %d were taken away", path, maxStack)
 }
 
-// A mount can be busy for a moment: a program that this process is just starting, for another volume, has a copy of
-// every file that is open, such as of a directory that was looked at, until it runs.
+// A mount or a device can be busy for a moment: a program that this process is just starting, for another volume, has a
+// copy of every file that is open, such as of a directory that was looked at or a disk that was claimed, until it runs.
 const (
 	momentTries = 20
 	momentPause = 20 * time.Millisecond
 )
 
 func unmountOnce(path string) error {
-	err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	return notBusy(func() error { return unix.Unmount(path, unix.UMOUNT_NOFOLLOW) })
+}
+
+// notBusy repeats a call of the kernel while it is refused as busy, for a moment.
+func notBusy(call func() error) error {
+	err := call()
 	for range momentTries {
 		if !errors.Is(err, unix.EBUSY) {
 			break
 		}
 		time.Sleep(momentPause)
-		err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+		err = call()
 	}
 	return err
 }
