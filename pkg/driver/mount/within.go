@@ -40,7 +40,7 @@ func Within(root, path string) error {
 		case errors.Is(err, unix.ENOENT):
 			continue // what is above it decides
 		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
-			return fmt.Errorf("%w: %s leads out of %s or through what is no directory: %w", ErrOutside, path, root, err)
+			return fmt.Errorf("%w: %s leads out of %s or through something that is not a directory: %w", ErrOutside, path, root, err)
 		case err != nil:
 			return fmt.Errorf("following %s from %s: %w", rest, root, err)
 		}
