@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 // pages are all documents that users read.
@@ -86,12 +86,12 @@ func TestEveryAnnotationIsDocumented(t *testing.T) {
 	page := pages(t)["load-balancers.md"]
 	row := regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|")
 	for _, match := range row.FindAllStringSubmatch(page, -1) {
-		key := annotation.Prefix + match[1]
-		if len(annotation.Unhandled(map[string]string{key: "x"})) > 0 {
+		key := settings.Prefix + match[1]
+		if len(settings.Unhandled(map[string]string{key: "x"})) > 0 {
 			t.Errorf("the page describes %s, which nothing is done for", key)
 		}
 	}
-	source, err := os.ReadFile("../pkg/cloud/annotation/annotation.go")
+	source, err := os.ReadFile("../pkg/cloud/settings/annotation.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,9 +19,9 @@ import (
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -147,7 +147,7 @@ func (p *Provider) region(ctx context.Context, nodes []*v1.Node) (string, error)
 	if p.options.Region != "" {
 		return strings.ToLower(p.options.Region), nil
 	}
-	switch regions := balancer.Regions(nodes); len(regions) {
+	switch regions := plan.Regions(nodes); len(regions) {
 	case 1:
 		return regions[0], nil
 	case 0:

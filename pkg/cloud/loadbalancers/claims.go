@@ -9,7 +9,7 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -25,7 +25,7 @@ type TakenError struct {
 // Error says who has it and what to do.
 func (e *TakenError) Error() string {
 	return fmt.Sprintf("load balancer %s is used by Service %s; several Services on one load balancer are not supported, so remove or change %s, %s and %s here",
-		e.ID, e.Holder, annotation.ID, annotation.Owned, annotation.Label)
+		e.ID, e.Holder, settings.ID, settings.Owned, settings.Label)
 }
 
 // taken returns a TakenError when another Service has the better claim on the load balancer.
@@ -53,9 +53,9 @@ func claim(service *v1.Service, lb vultr.LoadBalancer) int {
 	switch {
 	case lb.Label == cloudprovider.DefaultLoadBalancerName(service):
 		return ownersClaim
-	case value(service, annotation.ID) == lb.ID:
+	case value(service, settings.ID) == lb.ID:
 		return namedClaim
-	case lb.Label != "" && strings.TrimSpace(value(service, annotation.Label)) == lb.Label && value(service, annotation.ID) == "":
+	case lb.Label != "" && strings.TrimSpace(value(service, settings.Label)) == lb.Label && value(service, settings.ID) == "":
 		return namedClaim
 	}
 	return noClaim
@@ -81,9 +81,9 @@ func (b *Balancers) labelTaken(service *v1.Service, label string) error {
 		return err
 	}
 	for _, other := range others {
-		if strings.TrimSpace(value(other, annotation.Label)) == label && older(other, service) < 0 {
+		if strings.TrimSpace(value(other, settings.Label)) == label && older(other, service) < 0 {
 			return fmt.Errorf("annotation %s: Service %s has the label %q too; several Services on one load balancer are not supported, so each needs a label of its own",
-				annotation.Label, klog.KObj(other), label)
+				settings.Label, klog.KObj(other), label)
 		}
 	}
 	return nil

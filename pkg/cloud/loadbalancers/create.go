@@ -8,16 +8,16 @@ import (
 	v1 "k8s.io/api/core/v1"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // create makes the load balancer of a Service that is proven to have none. Its label is the default name whatever
 // the Service wants to call it: the UID in it makes it found again, and as ours, if this process dies before it has
 // written down the ID. It gets the name that the Service gives it once it is active.
-func (b *Balancers) create(ctx context.Context, service *v1.Service, nodes []*v1.Node, reading balancer.Reading) (*v1.LoadBalancerStatus, error) {
+func (b *Balancers) create(ctx context.Context, service *v1.Service, nodes []*v1.Node, reading plan.Reading) (*v1.LoadBalancerStatus, error) {
 	if reading.Err != nil {
 		return nil, reading.Err
 	}
@@ -39,7 +39,7 @@ func (b *Balancers) create(ctx context.Context, service *v1.Service, nodes []*v1
 	want := reading.Desired
 	want.Label = name
 	want.Instances = b.backends(service, nodes, region)
-	settings := balancer.Creation(want)
+	settings := plan.Creation(want)
 	if certificate != nil {
 		settings.Certificate = &certificate.PEM
 	}
@@ -83,9 +83,9 @@ func (b *Balancers) announce(service *v1.Service, lb vultr.LoadBalancer, m *memo
 }
 
 // ready returns the Service's status, or the error that makes the library ask again.
-func (b *Balancers) ready(service *v1.Service, lb vultr.LoadBalancer, want balancer.Desired) (*v1.LoadBalancerStatus, error) {
+func (b *Balancers) ready(service *v1.Service, lb vultr.LoadBalancer, want plan.Desired) (*v1.LoadBalancerStatus, error) {
 	m := b.memories.of(service)
-	status, ready := balancer.Status(lb, service, want, b.LabelInStatus)
+	status, ready := plan.Status(lb, service, want, b.LabelInStatus)
 	if ready {
 		if !m.pendingSince.IsZero() {
 			b.pace.took(time.Since(m.pendingSince))
@@ -104,23 +104,23 @@ func (b *Balancers) ready(service *v1.Service, lb vultr.LoadBalancer, want balan
 }
 
 // records returns the annotations that are written down about a load balancer.
-func records(f *found, certificate *balancer.Certificate) map[annotation.Key]string {
-	out := map[annotation.Key]string{annotation.ID: f.lb.ID}
+func records(f *found, certificate *plan.Certificate) map[settings.Key]string {
+	out := map[settings.Key]string{settings.ID: f.lb.ID}
 	if f.owned {
-		out[annotation.Owned] = f.lb.ID
+		out[settings.Owned] = f.lb.ID
 	}
 	if certificate != nil {
-		out[annotation.Fingerprint] = certificate.Fingerprint(f.lb.ID)
+		out[settings.Fingerprint] = certificate.Fingerprint(f.lb.ID)
 	}
 	return out
 }
 
 // noteFirewall writes down whether the firewall rules come from the Service.
-func noteFirewall(notes map[annotation.Key]string, want balancer.Desired) {
+func noteFirewall(notes map[settings.Key]string, want plan.Desired) {
 	switch {
 	case want.FirewallStated:
-		notes[annotation.FirewallManaged] = "true"
+		notes[settings.FirewallManaged] = "true"
 	case !want.KeepFirewall:
-		notes[annotation.FirewallManaged] = ""
+		notes[settings.FirewallManaged] = ""
 	}
 }

@@ -11,9 +11,8 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -27,9 +26,9 @@ const (
 // does not exist. What was not made for this Service is left as it is.
 func (b *Balancers) EnsureLoadBalancerDeleted(ctx context.Context, _ string, service *v1.Service) error {
 	service = b.newest(service)
-	if !balancer.Managed(service) {
-		if id := value(service, annotation.ID); id != "" {
-			b.kept(service, fmt.Sprintf("load balancer %s, because %s is false", id, annotation.Create))
+	if !plan.Managed(service) {
+		if id := value(service, settings.ID); id != "" {
+			b.kept(service, fmt.Sprintf("load balancer %s, because %s is false", id, settings.Create))
 		}
 		return nil
 	}
@@ -77,8 +76,8 @@ func (b *Balancers) left(ctx context.Context, service *v1.Service, named string)
 
 // made finds it by the note of its ID, or by the label that it was made with.
 func (b *Balancers) made(ctx context.Context, service *v1.Service, named string) (*vultr.LoadBalancer, error) {
-	id := value(service, annotation.Owned)
-	if !providerid.IsUUID(id) || id == named {
+	id := value(service, settings.Owned)
+	if !vultr.IsID(id) || id == named {
 		list, err := b.API.LoadBalancers(ctx, 0)
 		if err != nil {
 			return nil, fmt.Errorf("looking for the load balancer: %w", err)
@@ -101,9 +100,9 @@ func (b *Balancers) forgetRecords(ctx context.Context, service *v1.Service) erro
 	if service.DeletionTimestamp != nil {
 		return nil
 	}
-	notes := map[annotation.Key]string{annotation.Owned: "", annotation.Fingerprint: "", annotation.FirewallManaged: ""}
-	if value(service, annotation.ID) == value(service, annotation.Owned) {
-		notes[annotation.ID] = ""
+	notes := map[settings.Key]string{settings.Owned: "", settings.Fingerprint: "", settings.FirewallManaged: ""}
+	if value(service, settings.ID) == value(service, settings.Owned) {
+		notes[settings.ID] = ""
 	}
 	err := b.record(ctx, service, notes)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {

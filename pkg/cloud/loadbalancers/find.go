@@ -11,9 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -36,7 +36,7 @@ type ManyError struct {
 // Error lists the load balancers and says what to do.
 func (e *ManyError) Error() string {
 	return fmt.Sprintf("%d load balancers have the label %q: %s; delete those that are not needed, or name the right one by %s",
-		len(e.IDs), e.Label, strings.Join(e.IDs, ", "), annotation.ID)
+		len(e.IDs), e.Label, strings.Join(e.IDs, ", "), settings.ID)
 }
 
 // find returns the load balancer of the Service, nil when it is proven that there is none. An API failure is never
@@ -58,22 +58,22 @@ func (b *Balancers) find(ctx context.Context, service *v1.Service) (*found, erro
 // byID takes the ID that was written down as a hint and asks for it; nil means that it leads nowhere.
 func (b *Balancers) byID(ctx context.Context, service *v1.Service) (*found, error) {
 	m := b.memories.of(service)
-	id := value(service, annotation.ID)
+	id := value(service, settings.ID)
 	if id == "" {
 		id = m.id
 	}
 	if id == "" {
 		return nil, nil
 	}
-	if !providerid.IsUUID(id) && !wanted(service) {
+	if !vultr.IsID(id) && !wanted(service) {
 		// A slip of the pen must not keep a Service from being deleted; the note of what was made for it remains.
-		id = value(service, annotation.Owned)
-		if !providerid.IsUUID(id) {
+		id = value(service, settings.Owned)
+		if !vultr.IsID(id) {
 			return nil, nil
 		}
 	}
-	if !providerid.IsUUID(id) {
-		return nil, &annotation.ValueError{Key: annotation.ID, Value: id, Problem: "must be the UUID of a load balancer"}
+	if !vultr.IsID(id) {
+		return nil, &settings.ValueError{Key: settings.ID, Value: id, Problem: "must be the UUID of a load balancer"}
 	}
 	lb, err := b.API.LoadBalancer(ctx, id)
 	if vultr.IsNotFound(err) {
@@ -102,7 +102,7 @@ func (b *Balancers) byLabel(ctx context.Context, service *v1.Service) (*found, e
 		b.Guard.Seen(name)
 		return &found{lb: *lb, owned: true}, nil
 	}
-	if label := strings.TrimSpace(value(service, annotation.Label)); label != "" && label != name {
+	if label := strings.TrimSpace(value(service, settings.Label)); label != "" && label != name {
 		lb, err := labelled(list.Items, label)
 		if err != nil {
 			return nil, err
@@ -137,7 +137,7 @@ func labelled(all []vultr.LoadBalancer, label string) (*vultr.LoadBalancer, erro
 
 // owns tells whether the load balancer was made for this Service.
 func (b *Balancers) owns(service *v1.Service, lb vultr.LoadBalancer) bool {
-	return lb.Label == cloudprovider.DefaultLoadBalancerName(service) || value(service, annotation.Owned) == lb.ID
+	return lb.Label == cloudprovider.DefaultLoadBalancerName(service) || value(service, settings.Owned) == lb.ID
 }
 
 // harmless makes sure that a load balancer that only its label leads to serves nobody else: labels are not unique,
@@ -164,7 +164,7 @@ func (b *Balancers) harmless(service *v1.Service, lb vultr.LoadBalancer) error {
 	}
 	if len(foreign) > 0 {
 		return fmt.Errorf("load balancer %s has the label %q, but serves instances that are not of this cluster (%s), so it is left alone; to take it over nonetheless set %s to its ID",
-			lb.ID, lb.Label, strings.Join(foreign, ", "), annotation.ID)
+			lb.ID, lb.Label, strings.Join(foreign, ", "), settings.ID)
 	}
 	return nil
 }

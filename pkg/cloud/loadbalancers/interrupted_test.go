@@ -13,7 +13,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 // refusePatches makes the API server answer err to every change of a Service until the returned function is called.
@@ -29,7 +29,7 @@ func (w *world) refusePatches(err error) (stop func()) {
 func TestNoNewLabelBeforeTheOwnerIsWrittenDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.Label, "storefront"))
+		s := w.service("web", with(settings.Label, "storefront"))
 		name := cloudprovider.DefaultLoadBalancerName(s)
 		w.existing(name) // made by a process that died before it wrote anything down
 		stop := w.refusePatches(errors.New("the API server is down"))
@@ -69,9 +69,9 @@ func TestNodesMakeNoLoadBalancerWithoutFinalizer(t *testing.T) {
 func TestMalformedIDDoesNotKeepAServiceFromBeingDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.Label, "storefront"))
+		s := w.service("web", with(settings.Label, "storefront"))
 		w.settled(s)
-		w.edit(s, with(annotation.ID, "storefront"), func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		w.edit(s, with(settings.ID, "storefront"), func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
 		w.restart()
 		w.gone(s)
 		if left := w.balancers(); len(left) != 0 {
@@ -118,11 +118,11 @@ func TestOwnOneIsDeletedThoughAnotherWasNamed(t *testing.T) {
 		for _, label := range []string{"", "storefront"} {
 			s := w.service("web" + label)
 			if label != "" {
-				w.edit(s, with(annotation.Label, label))
+				w.edit(s, with(settings.Label, label))
 			}
 			w.settled(s)
 			theirs := w.existing("theirs" + label)
-			w.edit(s, with(annotation.ID, theirs.ID))
+			w.edit(s, with(settings.ID, theirs.ID))
 			w.settled(s)
 			w.restart()
 			w.gone(s)

@@ -14,8 +14,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -36,7 +36,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("label %q, instances %v", lb.Label, lb.Instances)
 		}
 		notes := w.fresh(s).Annotations
-		if notes[string(annotation.ID)] != lb.ID || notes[string(annotation.Owned)] != lb.ID {
+		if notes[string(settings.ID)] != lb.ID || notes[string(settings.Owned)] != lb.ID {
 			t.Errorf("annotations %v", notes)
 		}
 
@@ -131,7 +131,7 @@ func TestKilledInCreate(t *testing.T) {
 				w.restart()
 				w.settled(s)
 				lb := w.only()
-				if notes := w.fresh(s).Annotations; notes[string(annotation.Owned)] != lb.ID {
+				if notes := w.fresh(s).Annotations; notes[string(settings.Owned)] != lb.ID {
 					t.Errorf("annotations %v", notes)
 				}
 				w.gone(s)
@@ -208,7 +208,7 @@ func TestDeletedByHand(t *testing.T) {
 		}
 		w.events()
 		w.settled(s)
-		if lb := w.only(); lb.ID == old.ID || w.fresh(s).Annotations[string(annotation.ID)] != lb.ID {
+		if lb := w.only(); lb.ID == old.ID || w.fresh(s).Annotations[string(settings.ID)] != lb.ID {
 			t.Errorf("%s, annotations %v", lb.ID, w.fresh(s).Annotations)
 		}
 		w.wantEvent(old.ID + " does not exist any more")
@@ -219,7 +219,7 @@ func TestDeletedByHand(t *testing.T) {
 func TestNoLongerALoadBalancer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.Timeout, "30"))
+		s := w.service("web", with(settings.Timeout, "30"))
 		w.settled(s)
 		first := w.only()
 		w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
@@ -263,7 +263,7 @@ func TestFirewallOfOthers(t *testing.T) {
 		w.restart()
 		w.edit(s, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = nil })
 		w.settled(s)
-		if lb := w.only(); len(lb.Firewall) != 0 || w.fresh(s).Annotations[string(annotation.FirewallManaged)] != "" {
+		if lb := w.only(); len(lb.Firewall) != 0 || w.fresh(s).Annotations[string(settings.FirewallManaged)] != "" {
 			t.Errorf("the Service's own rules must go: %+v, %v", lb.Firewall, w.fresh(s).Annotations)
 		}
 	})
@@ -293,9 +293,9 @@ func TestBusy(t *testing.T) {
 		w := newWorld(t)
 		s := w.service("web")
 		w.settled(s)
-		w.edit(s, with(annotation.NodeCount, "3"))
+		w.edit(s, with(settings.NodeCount, "3"))
 		w.settled(s)
-		w.edit(s, with(annotation.Timeout, "30"))
+		w.edit(s, with(settings.Timeout, "30"))
 		if _, err := w.ensure(s); err != nil && !isWait(err) { // the platform is still busy with the nodes
 			t.Errorf("busy is a reason to wait: %v", err)
 		}
@@ -333,7 +333,7 @@ func TestTogether(t *testing.T) {
 func TestUnmanaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.Create, "false"))
+		s := w.service("web", with(settings.Create, "false"))
 		if _, err := w.ensure(s); !errors.Is(err, cloudprovider.ImplementedElsewhere) {
 			t.Errorf("ensure: %v", err)
 		}
@@ -358,14 +358,14 @@ func TestManyOfOneName(t *testing.T) {
 		if _, many := errors.AsType[*loadbalancers.ManyError](err); !many {
 			t.Errorf("ensure: %v", err)
 		}
-		wantText(t, err, a.ID, b.ID, string(annotation.ID))
+		wantText(t, err, a.ID, b.ID, string(settings.ID))
 		if err := w.lbs.EnsureLoadBalancerDeleted(t.Context(), "", s); err == nil {
 			t.Error("one of two must not be deleted")
 		}
 		if n := w.writes() - before; n != 0 {
 			t.Errorf("%d writes", n)
 		}
-		w.edit(s, with(annotation.ID, b.ID))
+		w.edit(s, with(settings.ID, b.ID))
 		w.settled(s)
 		if lb, err := w.api.LoadBalancer(t.Context(), b.ID); err != nil || !slices.Equal(lb.Instances, w.ids) {
 			t.Errorf("%+v, %v", lb, err)
@@ -379,14 +379,14 @@ func TestFaultsKeepServing(t *testing.T) {
 		w := newWorld(t)
 		s := w.service("web")
 		w.settled(s)
-		w.edit(s, with(annotation.Algorithm, "random"), with(annotation.ProxyProtocol, "perhaps"), with(annotation.Timeout, "30"))
+		w.edit(s, with(settings.Algorithm, "random"), with(settings.ProxyProtocol, "perhaps"), with(settings.Timeout, "30"))
 		w.nodes = w.nodes[:1]
 		_, err := w.ensure(s)
 		wantText(t, err, `"random" must be one of`, `"perhaps" must be true or false`)
 		if lb := w.only(); len(lb.Instances) != 1 || lb.Timeout != 600 {
 			t.Errorf("%+v", lb)
 		}
-		fresh := w.service("new", with(annotation.Algorithm, "random"))
+		fresh := w.service("new", with(settings.Algorithm, "random"))
 		_, err = w.ensure(fresh)
 		for isWait(err) {
 			_, err = w.ensure(fresh)
@@ -403,7 +403,7 @@ func TestNoNodes(t *testing.T) {
 		w.settled(s)
 		w.events()
 		w.nodes = nil
-		w.edit(s, with(annotation.Timeout, "30"))
+		w.edit(s, with(settings.Timeout, "30"))
 		if _, err := w.ensure(s); !isWait(err) {
 			t.Errorf("it must come back when the grace is over: %v", err)
 		}

@@ -21,9 +21,9 @@ import (
 	cloudproviderapi "k8s.io/cloud-provider/api"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -88,7 +88,7 @@ func (b *Balancers) GetLoadBalancerName(_ context.Context, _ string, service *v1
 // GetLoadBalancer tells whether the Service has a load balancer. "No" is an answer only when it is proven.
 func (b *Balancers) GetLoadBalancer(ctx context.Context, _ string, service *v1.Service) (*v1.LoadBalancerStatus, bool, error) {
 	service = b.newest(service)
-	if !balancer.Managed(service) {
+	if !plan.Managed(service) {
 		return nil, false, nil
 	}
 	unlock, err := b.locks.lock(ctx, service.UID)
@@ -104,7 +104,7 @@ func (b *Balancers) GetLoadBalancer(ctx context.Context, _ string, service *v1.S
 	if err != nil || found == nil {
 		return nil, false, err
 	}
-	status, ready := balancer.Status(found.lb, service, balancer.Read(service).Desired, b.LabelInStatus)
+	status, ready := plan.Status(found.lb, service, plan.Read(service).Desired, b.LabelInStatus)
 	if !ready {
 		status = service.Status.LoadBalancer.DeepCopy()
 	}
@@ -114,7 +114,7 @@ func (b *Balancers) GetLoadBalancer(ctx context.Context, _ string, service *v1.S
 // EnsureLoadBalancer makes or changes the load balancer of a Service until it is as asked for.
 func (b *Balancers) EnsureLoadBalancer(ctx context.Context, _ string, service *v1.Service, nodes []*v1.Node) (*v1.LoadBalancerStatus, error) {
 	service = b.newest(service)
-	if !balancer.Managed(service) {
+	if !plan.Managed(service) {
 		return nil, cloudprovider.ImplementedElsewhere
 	}
 	unlock, err := b.locks.lock(ctx, service.UID)
@@ -129,7 +129,7 @@ func (b *Balancers) EnsureLoadBalancer(ctx context.Context, _ string, service *v
 // newest one decides.
 func (b *Balancers) UpdateLoadBalancer(ctx context.Context, _ string, service *v1.Service, nodes []*v1.Node) error {
 	newest := b.newest(service)
-	if !balancer.Managed(newest) {
+	if !plan.Managed(newest) {
 		return cloudprovider.ImplementedElsewhere
 	}
 	if newest.UID != service.UID || !wanted(newest) {
@@ -149,10 +149,10 @@ func (b *Balancers) UpdateLoadBalancer(ctx context.Context, _ string, service *v
 }
 
 func (b *Balancers) ensure(ctx context.Context, service *v1.Service, nodes []*v1.Node) (*v1.LoadBalancerStatus, error) {
-	reading := balancer.Read(service)
+	reading := plan.Read(service)
 	b.tell(service, reading.Warnings)
 	found, err := b.find(ctx, service)
-	if _, faulty := errors.AsType[*annotation.ValueError](err); faulty {
+	if _, faulty := errors.AsType[*settings.ValueError](err); faulty {
 		return nil, reading.Err // it is among these
 	}
 	if err != nil {
@@ -191,14 +191,14 @@ func (b *Balancers) others(service *v1.Service) ([]*v1.Service, error) {
 	}
 	var others []*v1.Service
 	for _, other := range all {
-		if other.UID != service.UID && (wanted(other) || servicehelper.HasLBFinalizer(other)) && balancer.Managed(other) {
+		if other.UID != service.UID && (wanted(other) || servicehelper.HasLBFinalizer(other)) && plan.Managed(other) {
 			others = append(others, other)
 		}
 	}
 	return others, nil
 }
 
-func value(service *v1.Service, key annotation.Key) string { return service.Annotations[string(key)] }
+func value(service *v1.Service, key settings.Key) string { return service.Annotations[string(key)] }
 
 // both joins what went wrong with the faults of the Service. A mere reason to wait gives way to faults: it would keep
 // them out of the Events.

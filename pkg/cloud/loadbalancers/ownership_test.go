@@ -10,9 +10,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -25,7 +25,7 @@ func TestAdoptByID(t *testing.T) {
 		theirs := w.existing("My Balancer", func(s *vultr.LoadBalancerSettings) {
 			s.Firewall = &[]vultr.FirewallRule{{Port: 8080, Source: "10.0.0.0/8", IPType: "v4"}}
 		})
-		s := w.service("web", with(annotation.ID, theirs.ID))
+		s := w.service("web", with(settings.ID, theirs.ID))
 		status := w.settled(s)
 		if status.Ingress[0].IP != theirs.IPv4 || status.Ingress[0].Hostname != "" {
 			t.Errorf("status %+v", status)
@@ -37,7 +37,7 @@ func TestAdoptByID(t *testing.T) {
 		if !slices.Equal(lb.Instances, w.ids) || lb.Rules[0].FrontendPort != 80 {
 			t.Errorf("it must serve the Service: %+v", lb)
 		}
-		w.edit(s, with(annotation.FirewallRules, ""))
+		w.edit(s, with(settings.FirewallRules, ""))
 		w.settled(s)
 		if lb = w.only(); len(lb.Firewall) != 0 {
 			t.Errorf("an explicit empty list must clear: %+v", lb.Firewall)
@@ -56,7 +56,7 @@ func TestAdoptByLabel(t *testing.T) {
 		w := newWorld(t)
 		stranger := w.cloud.AddInstance(simulator.NewServer{Label: "somebody"})
 		theirs := w.existing("shared", func(s *vultr.LoadBalancerSettings) { s.Instances = &[]string{stranger} })
-		s := w.service("web", with(annotation.Label, "shared"))
+		s := w.service("web", with(settings.Label, "shared"))
 		before := w.writes()
 		_, err := w.ensure(s)
 		wantText(t, err, theirs.ID, stranger, "not of this cluster")
@@ -81,21 +81,21 @@ func TestAdoptByLabel(t *testing.T) {
 func TestOwnLabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.Label, "shop-web"))
+		s := w.service("web", with(settings.Label, "shop-web"))
 		status := w.settled(s)
 		lb := w.only()
 		if lb.Label != "shop-web" || status.Ingress[0].Hostname != "shop-web" {
 			t.Errorf("label %q, status %+v", lb.Label, status)
 		}
 		w.restart()
-		w.edit(s, with(annotation.Label, "shop-front"))
+		w.edit(s, with(settings.Label, "shop-front"))
 		w.settled(s)
-		w.edit(s, func(s *v1.Service) { delete(s.Annotations, string(annotation.Label)) })
+		w.edit(s, func(s *v1.Service) { delete(s.Annotations, string(settings.Label)) })
 		w.settled(s)
 		if lb = w.only(); lb.Label != cloudprovider.DefaultLoadBalancerName(s) {
 			t.Errorf("label %q", lb.Label)
 		}
-		w.edit(s, with(annotation.Label, "shop-web"))
+		w.edit(s, with(settings.Label, "shop-web"))
 		w.settled(s)
 		w.restart()
 		w.gone(s)
@@ -113,10 +113,10 @@ func TestMadeByTheOfficialControllerWithALabelOfItsOwn(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				lb := w.existing("storefront")
-				s := w.service("web", with(annotation.Label, "storefront"), with(annotation.ID, lb.ID))
+				s := w.service("web", with(settings.Label, "storefront"), with(settings.ID, lb.ID))
 				w.settled(s)
 				if adopted {
-					w.edit(s, with(annotation.Owned, lb.ID))
+					w.edit(s, with(settings.Owned, lb.ID))
 					w.settled(s)
 				}
 				if err := w.lbs.EnsureLoadBalancerDeleted(t.Context(), "kubernetes", w.fresh(s)); err != nil {
@@ -167,8 +167,8 @@ func TestCopiedService(t *testing.T) {
 func TestSameLabelTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		first := w.service("first", with(annotation.Label, "one"))
-		second := w.service("second", with(annotation.Label, "one"))
+		first := w.service("first", with(settings.Label, "one"))
+		second := w.service("second", with(settings.Label, "one"))
 		for {
 			if _, err := w.ensure(second); !isWait(err) {
 				wantText(t, err, "shop/first", "not supported")
@@ -185,10 +185,10 @@ func TestSameLabelTwice(t *testing.T) {
 func TestUnsupportedSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		protected := w.service("protected", with(annotation.VPC, "true"), with(annotation.Prefix+"colour", "blue"))
+		protected := w.service("protected", with(settings.VPC, "true"), with(settings.Prefix+"colour", "blue"))
 		var err error
 		w.eventually("the verdict", func() bool { _, err = w.ensure(protected); return !isWait(err) })
-		if !errors.Is(err, balancer.ErrUnprotected) {
+		if !errors.Is(err, plan.ErrUnprotected) {
 			t.Errorf("a new one must be refused: %v", err)
 		}
 		if n := w.writes(); n != 0 {
@@ -200,14 +200,14 @@ func TestUnsupportedSettings(t *testing.T) {
 			t.Errorf("want one event: %q", warnings)
 		}
 
-		coloured := w.service("coloured", with(annotation.Prefix+"colour", "blue"))
+		coloured := w.service("coloured", with(settings.Prefix+"colour", "blue"))
 		w.settled(coloured)
-		w.wantEvent(annotation.Prefix + "colour")
+		w.wantEvent(settings.Prefix + "colour")
 
 		theirs := w.existing("firewalled", func(s *vultr.LoadBalancerSettings) {
 			s.Firewall = &[]vultr.FirewallRule{{Port: 80, Source: "10.0.0.0/8", IPType: "v4"}}
 		})
-		kept := w.service("kept", with(annotation.ID, theirs.ID), with(annotation.Owned, theirs.ID), with(annotation.FirewallRulesCM, "cm"))
+		kept := w.service("kept", with(settings.ID, theirs.ID), with(settings.Owned, theirs.ID), with(settings.FirewallRulesCM, "cm"))
 		w.settled(kept)
 		lb, err := w.api.LoadBalancer(t.Context(), theirs.ID)
 		if err != nil || len(lb.Firewall) != 1 || !slices.Equal(lb.Instances, w.ids) || lb.Rules[0].FrontendPort != 80 {

@@ -12,13 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // record writes annotations of ours to the Service if they are not there already. An empty value removes one.
-func (b *Balancers) record(ctx context.Context, service *v1.Service, notes map[annotation.Key]string) error {
+func (b *Balancers) record(ctx context.Context, service *v1.Service, notes map[settings.Key]string) error {
 	changes := map[string]any{}
 	for key, note := range notes {
 		switch {
@@ -44,18 +44,18 @@ func (b *Balancers) record(ctx context.Context, service *v1.Service, notes map[a
 }
 
 // certificate reads and checks the TLS Secret of a Service; nil without one.
-func (b *Balancers) certificate(ctx context.Context, service *v1.Service, name string) (*balancer.Certificate, error) {
+func (b *Balancers) certificate(ctx context.Context, service *v1.Service, name string) (*plan.Certificate, error) {
 	if name == "" {
 		return nil, nil
 	}
 	secret, err := b.Client.CoreV1().Secrets(service.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", annotation.SSL, name, service.Namespace)
+		return nil, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", settings.SSL, name, service.Namespace)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the TLS Secret %s/%s: %w", service.Namespace, name, err)
 	}
-	return balancer.ReadCertificate(secret, time.Now())
+	return plan.ReadCertificate(secret, time.Now())
 }
 
 // tell makes one Warning Event of all warnings, unless it is the one that was made last.
@@ -90,7 +90,7 @@ func (b *Balancers) tellFirewall(service *v1.Service, foreign bool, lb vultr.Loa
 	if foreign && !m.firewallTold {
 		b.Recorder.Eventf(service, v1.EventTypeWarning, "FirewallKept",
 			"Load balancer %s has %d firewall rules that do not come from this Service; they are kept. An empty %s removes them",
-			lb.ID, len(lb.Firewall), annotation.FirewallRules)
+			lb.ID, len(lb.Firewall), settings.FirewallRules)
 	}
 	m.firewallTold = foreign
 }

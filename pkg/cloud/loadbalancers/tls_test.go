@@ -15,7 +15,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 var fixedTime = metav1.NewTime(time.Unix(1_800_000_000, 0))
@@ -60,7 +60,7 @@ func (w *world) putSecret(secret *v1.Secret) {
 func TestCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.service("web", with(annotation.SSL, "tls"), with(annotation.HTTPSPorts, "80"), with(annotation.BackendProtocol, "http"))
+		s := w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"), with(settings.BackendProtocol, "http"))
 		var err error
 		w.eventually("the verdict", func() bool { _, err = w.ensure(s); return !isWait(err) })
 		wantText(t, err, `there is no Secret "tls" in namespace shop`)
@@ -77,7 +77,7 @@ func TestCertificate(t *testing.T) {
 		if lb := w.only(); !lb.HasSSL || lb.Rules[0].FrontendProtocol != "https" {
 			t.Errorf("%+v", lb)
 		}
-		first := w.fresh(s).Annotations[string(annotation.Fingerprint)]
+		first := w.fresh(s).Annotations[string(settings.Fingerprint)]
 		before := w.writes()
 		w.restart()
 		w.settled(s)
@@ -87,12 +87,12 @@ func TestCertificate(t *testing.T) {
 
 		w.putSecret(certificate(t, time.Now().Add(2*time.Hour)))
 		w.settled(s)
-		if n := w.writes() - before; n != 1 || w.fresh(s).Annotations[string(annotation.Fingerprint)] == first {
+		if n := w.writes() - before; n != 1 || w.fresh(s).Annotations[string(settings.Fingerprint)] == first {
 			t.Errorf("a renewed certificate must be sent once: %d writes", n)
 		}
 
 		w.putSecret(certificate(t, time.Now().Add(-time.Hour)))
-		w.edit(s, with(annotation.Timeout, "30"))
+		w.edit(s, with(settings.Timeout, "30"))
 		_, err = w.ensure(s)
 		wantText(t, err, "expired")
 		if lb := w.only(); !lb.HasSSL || lb.Timeout != 30 {
@@ -100,12 +100,12 @@ func TestCertificate(t *testing.T) {
 		}
 
 		w.edit(s, func(s *v1.Service) {
-			delete(s.Annotations, string(annotation.SSL))
-			delete(s.Annotations, string(annotation.HTTPSPorts))
-			delete(s.Annotations, string(annotation.BackendProtocol))
+			delete(s.Annotations, string(settings.SSL))
+			delete(s.Annotations, string(settings.HTTPSPorts))
+			delete(s.Annotations, string(settings.BackendProtocol))
 		})
 		w.settled(s)
-		if lb := w.only(); lb.HasSSL || w.fresh(s).Annotations[string(annotation.Fingerprint)] != "" {
+		if lb := w.only(); lb.HasSSL || w.fresh(s).Annotations[string(settings.Fingerprint)] != "" {
 			t.Errorf("the certificate must be gone: %+v, %v", lb, w.fresh(s).Annotations)
 		}
 		for _, event := range w.events() {

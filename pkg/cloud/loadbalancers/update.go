@@ -12,9 +12,9 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -26,7 +26,7 @@ const busyWait = 5 * time.Second
 const emptyGrace = 5 * time.Minute
 
 // update brings a load balancer that exists to what the Service asks for, with one change at most.
-func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1.Node, reading balancer.Reading, f *found) (*v1.LoadBalancerStatus, error) {
+func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1.Node, reading plan.Reading, f *found) (*v1.LoadBalancerStatus, error) {
 	b.memories.of(service).id = f.lb.ID
 	if !f.lb.Active() {
 		if err := b.record(ctx, service, records(f, nil)); err != nil {
@@ -40,11 +40,11 @@ func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1
 	waitEmpty := b.holdLastBackends(service, &want, f.lb)
 	if reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
-		return nil, both(b.apply(ctx, f.lb, balancer.DiffBackends(f.lb, want)), reading.Err)
+		return nil, both(b.apply(ctx, f.lb, plan.DiffBackends(f.lb, want)), reading.Err)
 	}
 	certificate, certErr := b.certificate(ctx, service, want.TLSSecret)
 	if certErr != nil && !f.lb.HasSSL {
-		return nil, both(b.apply(ctx, f.lb, balancer.DiffBackends(f.lb, want)), certErr)
+		return nil, both(b.apply(ctx, f.lb, plan.DiffBackends(f.lb, want)), certErr)
 	}
 	if err := b.change(ctx, service, f, want, certificate); err != nil {
 		return nil, both(err, certErr)
@@ -59,11 +59,11 @@ func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1
 }
 
 // change sends what differs and writes down what was sent.
-func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, want balancer.Desired, certificate *balancer.Certificate) error {
-	change := balancer.Diff(f.lb, want)
+func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, want plan.Desired, certificate *plan.Certificate) error {
+	change := plan.Diff(f.lb, want)
 	sent := certificate
 	if certificate != nil {
-		if f.lb.HasSSL && value(service, annotation.Fingerprint) == certificate.Fingerprint(f.lb.ID) {
+		if f.lb.HasSSL && value(service, settings.Fingerprint) == certificate.Fingerprint(f.lb.ID) {
 			sent = nil
 		} else {
 			change.Settings.Certificate = &certificate.PEM
@@ -85,14 +85,14 @@ func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, w
 		if err := b.API.DeleteCertificate(ctx, f.lb.ID); err != nil && !vultr.IsNotFound(err) {
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", f.lb.ID, err)
 		}
-		notes[annotation.Fingerprint] = ""
+		notes[settings.Fingerprint] = ""
 	}
 	return b.record(ctx, service, notes)
 }
 
 // recordOwner writes down whose a load balancer is before it gets another label: the one that it has is the only other
 // proof, and without one it would outlive its Service.
-func (b *Balancers) recordOwner(ctx context.Context, service *v1.Service, f *found, want balancer.Desired) error {
+func (b *Balancers) recordOwner(ctx context.Context, service *v1.Service, f *found, want plan.Desired) error {
 	if want.Label == "" || want.Label == f.lb.Label {
 		return nil
 	}
@@ -101,16 +101,16 @@ func (b *Balancers) recordOwner(ctx context.Context, service *v1.Service, f *fou
 
 // dropsCertificate tells whether the load balancer has a certificate that was given to it here and that is not
 // asked for any more. One that somebody else gave it stays.
-func (b *Balancers) dropsCertificate(service *v1.Service, lb vultr.LoadBalancer, want balancer.Desired) bool {
-	return want.TLSSecret == "" && !want.KeepTLS && lb.HasSSL && value(service, annotation.Fingerprint) != ""
+func (b *Balancers) dropsCertificate(service *v1.Service, lb vultr.LoadBalancer, want plan.Desired) bool {
+	return want.TLSSecret == "" && !want.KeepTLS && lb.HasSSL && value(service, settings.Fingerprint) != ""
 }
 
 // adjusted fills in what depends on whose load balancer it is and who made its settings.
-func (b *Balancers) adjusted(service *v1.Service, want balancer.Desired, f *found) balancer.Desired {
+func (b *Balancers) adjusted(service *v1.Service, want plan.Desired, f *found) plan.Desired {
 	if f.owned && want.Label == "" {
 		want.Label = cloudprovider.DefaultLoadBalancerName(service)
 	}
-	foreign := !want.FirewallStated && value(service, annotation.FirewallManaged) == "" && len(f.lb.Firewall) > 0
+	foreign := !want.FirewallStated && value(service, settings.FirewallManaged) == "" && len(f.lb.Firewall) > 0
 	if foreign {
 		want.KeepFirewall = true // nobody asked for this load balancer to be opened
 	}
@@ -120,7 +120,7 @@ func (b *Balancers) adjusted(service *v1.Service, want balancer.Desired, f *foun
 
 // backends returns the instances behind the nodes and tells about nodes that have to be left out.
 func (b *Balancers) backends(service *v1.Service, nodes []*v1.Node, region string) []string {
-	instances, skipped := balancer.Backends(nodes, region)
+	instances, skipped := plan.Backends(nodes, region)
 	var lasting []string
 	for _, skip := range skipped {
 		if !skip.Passing {
@@ -133,7 +133,7 @@ func (b *Balancers) backends(service *v1.Service, nodes []*v1.Node, region strin
 
 // holdLastBackends leaves the backends as they are for a while when no node can be one, and returns the error that
 // makes the library come back when the while is over.
-func (b *Balancers) holdLastBackends(service *v1.Service, want *balancer.Desired, lb vultr.LoadBalancer) error {
+func (b *Balancers) holdLastBackends(service *v1.Service, want *plan.Desired, lb vultr.LoadBalancer) error {
 	m := b.memories.of(service)
 	if len(want.Instances) > 0 || len(lb.Instances) == 0 {
 		m.emptySince = time.Time{}
@@ -153,7 +153,7 @@ func (b *Balancers) holdLastBackends(service *v1.Service, want *balancer.Desired
 }
 
 // apply sends a change, if there is any.
-func (b *Balancers) apply(ctx context.Context, lb vultr.LoadBalancer, change balancer.Change) error {
+func (b *Balancers) apply(ctx context.Context, lb vultr.LoadBalancer, change plan.Change) error {
 	if change.Empty() {
 		return nil
 	}

@@ -19,9 +19,9 @@ import (
 	cloudproviderapi "k8s.io/cloud-provider/api"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -122,7 +122,7 @@ func (w *world) service(name string, change ...func(*v1.Service)) *v1.Service {
 	return s
 }
 
-func with(key annotation.Key, value string) func(*v1.Service) {
+func with(key settings.Key, value string) func(*v1.Service) {
 	return func(s *v1.Service) { s.Annotations[string(key)] = value }
 }
 
@@ -249,7 +249,7 @@ func (w *world) only() vultr.LoadBalancer {
 // existing adds an active load balancer that somebody made.
 func (w *world) existing(label string, change ...func(*vultr.LoadBalancerSettings)) vultr.LoadBalancer {
 	w.Helper()
-	settings := balancer.Creation(balancer.Read(&v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: 8080, NodePort: 31000}}}}).Desired)
+	settings := plan.Creation(plan.Read(&v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: 8080, NodePort: 31000}}}}).Desired)
 	settings.Label = &label
 	for _, c := range change {
 		c(&settings)

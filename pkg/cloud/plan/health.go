@@ -1,4 +1,4 @@
-package balancer
+package plan
 
 import (
 	"strconv"
@@ -6,7 +6,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -19,15 +19,15 @@ const healthPath = "/healthz"
 // health reads the one health check that a load balancer has.
 func (r *reader) health() {
 	hc := vultr.HealthCheck{
-		CheckInterval:      r.Int(annotation.HealthCheckInterval, 15, 1, 300),
-		ResponseTimeout:    r.Int(annotation.HealthCheckTimeout, 5, 1, 300),
-		UnhealthyThreshold: r.Int(annotation.HealthCheckUnhealthy, 5, 1, 300),
-		HealthyThreshold:   r.Int(annotation.HealthCheckHealthy, 5, 1, 300),
+		CheckInterval:      r.Int(settings.HealthCheckInterval, 15, 1, 300),
+		ResponseTimeout:    r.Int(settings.HealthCheckTimeout, 5, 1, 300),
+		UnhealthyThreshold: r.Int(settings.HealthCheckUnhealthy, 5, 1, 300),
+		HealthyThreshold:   r.Int(settings.HealthCheckHealthy, 5, 1, 300),
 	}
 	if path, port := servicehelper.GetServiceHealthCheckPathPort(r.service); port > 0 {
 		// With policy Local a node without a pod must fail its check; only this port of kube-proxy knows.
 		hc.Protocol, hc.Port, hc.Path = "http", int(port), path
-		for _, key := range []annotation.Key{annotation.HealthCheckProtocol, annotation.HealthCheckPort, annotation.HealthCheckPath} {
+		for _, key := range []settings.Key{settings.HealthCheckProtocol, settings.HealthCheckPort, settings.HealthCheckPath} {
 			if r.Has(key) {
 				r.warn("%s has no effect with externalTrafficPolicy Local: port %d tells which nodes have a pod", key, port)
 			}
@@ -46,16 +46,16 @@ func (r *reader) healthTarget(hc *vultr.HealthCheck) {
 		hc.Port = KubeProxyPort
 		protocol, path = "http", healthPath
 	}
-	hc.Protocol = r.OneOf(annotation.HealthCheckProtocol, protocol, "tcp", "http", "https")
-	asked := r.String(annotation.HealthCheckPath)
+	hc.Protocol = r.OneOf(settings.HealthCheckProtocol, protocol, "tcp", "http", "https")
+	asked := r.String(settings.HealthCheckPath)
 	switch {
 	case hc.Protocol == "tcp" && asked != "":
-		r.warn("%s has no effect on a health check by tcp: set %s", annotation.HealthCheckPath, annotation.HealthCheckProtocol)
+		r.warn("%s has no effect on a health check by tcp: set %s", settings.HealthCheckPath, settings.HealthCheckProtocol)
 	case hc.Protocol == "tcp":
 	case asked == "":
 		hc.Path = path
 	case asked[0] != '/':
-		r.Reject(annotation.HealthCheckPath, "must begin with /")
+		r.Reject(settings.HealthCheckPath, "must begin with /")
 	default:
 		hc.Path = asked
 	}
@@ -63,7 +63,7 @@ func (r *reader) healthTarget(hc *vultr.HealthCheck) {
 
 // healthPort returns the port on the nodes, 0 when no port of the Service can be asked.
 func (r *reader) healthPort() int {
-	asked := r.String(annotation.HealthCheckPort)
+	asked := r.String(settings.HealthCheckPort)
 	number, err := strconv.Atoi(asked)
 	isNumber := err == nil
 	for i := range r.service.Spec.Ports {
@@ -83,6 +83,6 @@ func (r *reader) healthPort() int {
 	case isNumber && number == KubeProxyPort:
 		return KubeProxyPort
 	}
-	r.Reject(annotation.HealthCheckPort, "must be the name or number of a TCP port of the Service, or %d (kube-proxy)", KubeProxyPort)
+	r.Reject(settings.HealthCheckPort, "must be the name or number of a TCP port of the Service, or %d (kube-proxy)", KubeProxyPort)
 	return 0
 }

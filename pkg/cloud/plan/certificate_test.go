@@ -1,4 +1,4 @@
-package balancer_test
+package plan_test
 
 import (
 	"crypto/ecdsa"
@@ -15,7 +15,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -83,7 +83,7 @@ func TestReadCertificate(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cert, err := balancer.ReadCertificate(tt.secret, tt.now)
+			cert, err := plan.ReadCertificate(tt.secret, tt.now)
 			if (tt.fault == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.fault) {
 				t.Fatalf("got %v, want %q", err, tt.fault)
 			}
@@ -106,15 +106,15 @@ func TestReadCertificate(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	_, a, aKey := issue(t, "web.example.com", nil)
 	_, b, bKey := issue(t, "web.example.com", nil)
-	first, err := balancer.ReadCertificate(secret(a, aKey), noon)
+	first, err := plan.ReadCertificate(secret(a, aKey), noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := balancer.ReadCertificate(secret(b, bKey), noon)
+	second, err := plan.ReadCertificate(secret(b, bKey), noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := balancer.ReadCertificate(secret(a, aKey), noon)
+	again, err := plan.ReadCertificate(secret(a, aKey), noon)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package balancer
+package plan
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -24,10 +24,10 @@ func (r *reader) rules() {
 	protocols := []string{"tcp", "udp", "http", "https"}
 	p := portReader{
 		reader:      r,
-		protocol:    r.OneOf(annotation.Protocol, "tcp", protocols...),
-		backend:     r.OneOf(annotation.BackendProtocol, "", protocols...),
-		https:       r.Ports(annotation.HTTPSPorts),
-		passThrough: r.Bool(annotation.SSLPassThrough),
+		protocol:    r.OneOf(settings.Protocol, "tcp", protocols...),
+		backend:     r.OneOf(settings.BackendProtocol, "", protocols...),
+		https:       r.Ports(settings.HTTPSPorts),
+		passThrough: r.Bool(settings.SSLPassThrough),
 	}
 	ports := r.service.Spec.Ports
 	if len(ports) > MaxRules {
@@ -82,7 +82,7 @@ func (p *portReader) frontend(port int) string {
 	case protocol == "https" && p.passThrough:
 		return "tcp"
 	case protocol == "udp":
-		p.warn("%s is udp, but port %d is TCP: it is forwarded as tcp", annotation.Protocol, port)
+		p.warn("%s is udp, but port %d is TCP: it is forwarded as tcp", settings.Protocol, port)
 		return "tcp"
 	}
 	return protocol
@@ -101,11 +101,11 @@ func (p *portReader) behind(frontend string) string {
 func (p *portReader) contradictions() {
 	for _, number := range p.https {
 		if !slices.ContainsFunc(p.service.Spec.Ports, func(port v1.ServicePort) bool { return int(port.Port) == number }) {
-			p.warn("%s names %d, which is no port of the Service", annotation.HTTPSPorts, number)
+			p.warn("%s names %d, which is no port of the Service", settings.HTTPSPorts, number)
 		}
 	}
 	applies := func(rule vultr.ForwardingRule) bool { return rule.BackendProtocol == p.backend }
 	if p.backend != "" && !slices.ContainsFunc(p.out.Desired.Rules, applies) {
-		p.warn("%s is %s, but no port can use it", annotation.BackendProtocol, p.backend)
+		p.warn("%s is %s, but no port can use it", settings.BackendProtocol, p.backend)
 	}
 }

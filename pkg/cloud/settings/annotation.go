@@ -1,6 +1,6 @@
 // Package annotation knows the annotations by which users shape the load balancer of a Service, and reads their
 // values so that every fault is found at once.
-package annotation
+package settings
 
 import (
 	"slices"

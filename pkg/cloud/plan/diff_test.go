@@ -1,4 +1,4 @@
-package balancer_test
+package plan_test
 
 import (
 	"slices"
@@ -8,8 +8,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -42,26 +43,26 @@ func set[T any](field, value *T) {
 
 // full is a Service that uses everything.
 func full() *v1.Service {
-	return service(with(annotation.Protocol, "http"), with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls"),
-		with(annotation.SSLRedirect, "true"), with(annotation.HTTP2, "true"), with(annotation.HTTP3, "true"),
-		with(annotation.ProxyProtocol, "true"), with(annotation.Algorithm, "least_connections"), with(annotation.NodeCount, "3"),
-		with(annotation.Timeout, "30"), with(annotation.StickySessionEnabled, "on"), with(annotation.StickySessionCookieName, "route"),
-		with(annotation.HealthCheckProtocol, "http"), with(annotation.HealthCheckPath, "/ok"), with(annotation.Label, "shop-web"),
+	return service(with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls"),
+		with(settings.SSLRedirect, "true"), with(settings.HTTP2, "true"), with(settings.HTTP3, "true"),
+		with(settings.ProxyProtocol, "true"), with(settings.Algorithm, "least_connections"), with(settings.NodeCount, "3"),
+		with(settings.Timeout, "30"), with(settings.StickySessionEnabled, "on"), with(settings.StickySessionCookieName, "route"),
+		with(settings.HealthCheckProtocol, "http"), with(settings.HealthCheckPath, "/ok"), with(settings.Label, "shop-web"),
 		func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8", "192.0.2.0/24"} })
 }
 
 // Every setting is set, taken away and set again; in between nothing is left to send.
 func TestDiffSetClearSet(t *testing.T) {
-	plain, rich := balancer.Read(service()), balancer.Read(full())
+	plain, rich := plan.Read(service()), plan.Read(full())
 	if plain.Err != nil || rich.Err != nil {
 		t.Fatal(plain.Err, rich.Err)
 	}
 	none, all := plain.Desired, rich.Desired
 	none.Label = "a6c8f4d0c43b64d94b8f51c5c0e0a3c1"
 	all.Instances = []string{"b", "a"}
-	lb := applied(vultr.LoadBalancer{}, balancer.Creation(none))
-	for round, want := range []balancer.Desired{all, none, all} {
-		change := balancer.Diff(lb, want)
+	lb := applied(vultr.LoadBalancer{}, plan.Creation(none))
+	for round, want := range []plan.Desired{all, none, all} {
+		change := plan.Diff(lb, want)
 		if change.Empty() {
 			t.Fatalf("round %d: nothing to change", round)
 		}
@@ -73,7 +74,7 @@ func TestDiffSetClearSet(t *testing.T) {
 			t.Errorf("round %d: %s", round, diff)
 		}
 		lb = applied(lb, change.Settings)
-		if rest := balancer.Diff(lb, want); !rest.Empty() {
+		if rest := plan.Diff(lb, want); !rest.Empty() {
 			t.Errorf("round %d: %v still differs after the change", round, rest.Fields)
 		}
 	}
@@ -81,7 +82,7 @@ func TestDiffSetClearSet(t *testing.T) {
 
 func TestDiffSendsEmptyLists(t *testing.T) {
 	lb := vultr.LoadBalancer{Instances: []string{"a"}, Firewall: []vultr.FirewallRule{{Port: 80, Source: "10.0.0.0/8", IPType: "v4"}}}
-	s := balancer.Diff(lb, balancer.Desired{}).Settings
+	s := plan.Diff(lb, plan.Desired{}).Settings
 	if s.Instances == nil || *s.Instances == nil || len(*s.Instances) > 0 || s.Firewall == nil || *s.Firewall == nil || len(*s.Firewall) > 0 {
 		t.Errorf("the last one would stay: %+v", s)
 	}
@@ -89,26 +90,26 @@ func TestDiffSendsEmptyLists(t *testing.T) {
 
 func TestDiffKeeps(t *testing.T) {
 	lb := vultr.LoadBalancer{Label: "theirs", Instances: []string{"a"}, Firewall: []vultr.FirewallRule{{Port: 80, Source: "10.0.0.0/8", IPType: "v4"}}}
-	change := balancer.Diff(lb, balancer.Desired{KeepFirewall: true, KeepInstances: true})
+	change := plan.Diff(lb, plan.Desired{KeepFirewall: true, KeepInstances: true})
 	if !change.Empty() {
 		t.Errorf("%v must be left alone", change.Fields)
 	}
 }
 
 func TestDiffKnowsTheSameInOtherWords(t *testing.T) {
-	want := balancer.Read(service(func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"2001:db8::/32"} })).Desired
-	lb := applied(vultr.LoadBalancer{}, balancer.Creation(want))
+	want := plan.Read(service(func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"2001:db8::/32"} })).Desired
+	lb := applied(vultr.LoadBalancer{}, plan.Creation(want))
 	lb.HealthCheck.Path = "/" // sent with a check by tcp, it has no meaning
 	for i := range lb.Firewall {
 		lb.Firewall[i].Source = "2001:0DB8:0000:0000:0000:0000:0000:0000/32"
 	}
-	if change := balancer.Diff(lb, want); !change.Empty() {
+	if change := plan.Diff(lb, want); !change.Empty() {
 		t.Errorf("%v: %+v", change.Fields, change.Settings)
 	}
 }
 
 func TestCreationLeavesOutWhatIsOff(t *testing.T) {
-	s := balancer.Creation(balancer.Read(service()).Desired)
+	s := plan.Creation(plan.Read(service()).Desired)
 	if s.SSLRedirect != nil || s.ProxyProtocol != nil || s.HTTP2 != nil || s.HTTP3 != nil || s.StickyCookie != nil || s.Firewall != nil || s.VPC != nil || s.Certificate != nil {
 		t.Errorf("%+v", s)
 	}
@@ -138,11 +139,11 @@ func TestBackends(t *testing.T) {
 		node("stranger", "aws:///eu/i-1", "ewr"),
 		node("far", "vultr://cccccccc-66fd-4dfb-b839-443f2e6c0b60", "fra"),
 		node("dead", "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b60", "ewr",
-			v1.Taint{Key: v1.TaintNodeOutOfService, Value: balancer.InstanceDeleted, Effect: v1.TaintEffectNoExecute}),
+			v1.Taint{Key: v1.TaintNodeOutOfService, Value: outofservice.Value, Effect: v1.TaintEffectNoExecute}),
 		node("served", "vultr://eeeeeeee-66fd-4dfb-b839-443f2e6c0b60", "EWR",
 			v1.Taint{Key: v1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: v1.TaintEffectNoExecute}),
 	}
-	got, skipped := balancer.Backends(nodes, "ewr")
+	got, skipped := plan.Backends(nodes, "ewr")
 	if want := []string{idA, idB, "eeeeeeee-66fd-4dfb-b839-443f2e6c0b60"}; !slices.Equal(got, want) {
 		t.Errorf("backends %v", got)
 	}
@@ -156,7 +157,7 @@ func TestBackends(t *testing.T) {
 	if want := []string{"dead", "far", "stranger", "young"}; !slices.Equal(names, want) {
 		t.Errorf("skipped %v", names)
 	}
-	if regions := balancer.Regions(nodes[:4]); !slices.Equal(regions, []string{"ewr"}) {
+	if regions := plan.Regions(nodes[:4]); !slices.Equal(regions, []string{"ewr"}) {
 		t.Errorf("regions %v", regions)
 	}
 }
@@ -164,23 +165,23 @@ func TestBackends(t *testing.T) {
 func TestStatus(t *testing.T) {
 	ready := vultr.LoadBalancer{Status: "active", Label: "a6c8f4d0c43b64d94b8f51c5c0e0a3c1", IPv4: "192.0.2.1", IPv6: "2001:db8::1"}
 	vip, proxy := v1.LoadBalancerIPModeVIP, v1.LoadBalancerIPModeProxy
-	plain := balancer.Read(service()).Desired
+	plain := plan.Read(service()).Desired
 	tests := map[string]struct {
-		change  func(*vultr.LoadBalancer, *v1.Service, *balancer.Desired)
+		change  func(*vultr.LoadBalancer, *v1.Service, *plan.Desired)
 		noLabel bool
 		want    []v1.LoadBalancerIngress
 	}{
-		"active":            {func(*vultr.LoadBalancer, *v1.Service, *balancer.Desired) {}, false, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip, Hostname: ready.Label}}},
-		"without the label": {func(*vultr.LoadBalancer, *v1.Service, *balancer.Desired) {}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
-		"label is no host":  {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *balancer.Desired) { lb.Label = "My Shop" }, false, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
-		"pending":           {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *balancer.Desired) { lb.Status = "pending" }, false, nil},
-		"no address yet":    {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *balancer.Desired) { lb.IPv4 = "" }, false, nil},
-		"host name":         {func(_ *vultr.LoadBalancer, _ *v1.Service, d *balancer.Desired) { d.Hostname = "web.example.com" }, false, []v1.LoadBalancerIngress{{Hostname: "web.example.com"}}},
-		"PROXY protocol":    {func(_ *vultr.LoadBalancer, _ *v1.Service, d *balancer.Desired) { d.ProxyProtocol = true }, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},
-		"HTTP": {func(_ *vultr.LoadBalancer, _ *v1.Service, d *balancer.Desired) {
+		"active":            {func(*vultr.LoadBalancer, *v1.Service, *plan.Desired) {}, false, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip, Hostname: ready.Label}}},
+		"without the label": {func(*vultr.LoadBalancer, *v1.Service, *plan.Desired) {}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
+		"label is no host":  {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *plan.Desired) { lb.Label = "My Shop" }, false, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
+		"pending":           {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *plan.Desired) { lb.Status = "pending" }, false, nil},
+		"no address yet":    {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *plan.Desired) { lb.IPv4 = "" }, false, nil},
+		"host name":         {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) { d.Hostname = "web.example.com" }, false, []v1.LoadBalancerIngress{{Hostname: "web.example.com"}}},
+		"PROXY protocol":    {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) { d.ProxyProtocol = true }, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},
+		"HTTP": {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) {
 			d.Rules = []vultr.ForwardingRule{rule("http", 80, "http", 1)}
 		}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},
-		"both families": {func(_ *vultr.LoadBalancer, s *v1.Service, _ *balancer.Desired) {
+		"both families": {func(_ *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
 			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}
 		}, true, []v1.LoadBalancerIngress{{IP: "2001:db8::1", IPMode: &vip}, {IP: "192.0.2.1", IPMode: &vip}}},
 	}
@@ -188,7 +189,7 @@ func TestStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lb, s, want := ready, service(), plain
 			tt.change(&lb, s, &want)
-			status, ok := balancer.Status(lb, s, want, !tt.noLabel)
+			status, ok := plan.Status(lb, s, want, !tt.noLabel)
 			if ok != (tt.want != nil) {
 				t.Fatalf("ready: %v", ok)
 			}

@@ -1,4 +1,4 @@
-package balancer
+package plan
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -32,20 +32,20 @@ func (r *reader) firewall() {
 			rules = append(rules, rangeRule(prefix, rule.FrontendPort))
 		}
 	}
-	for entry := range strings.SplitSeq(r.String(annotation.FirewallRules), ";") {
+	for entry := range strings.SplitSeq(r.String(settings.FirewallRules), ";") {
 		if entry = strings.TrimSpace(entry); entry == "" {
 			continue
 		}
 		rule, ok := parseFirewallRule(entry)
 		if !ok {
-			r.Reject(annotation.FirewallRules, "must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; %q is not", entry)
+			r.Reject(settings.FirewallRules, "must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; %q is not", entry)
 			continue
 		}
 		rules = append(rules, rule)
 	}
 	SortFirewall(rules)
 	d.Firewall = slices.Compact(rules)
-	d.FirewallStated = len(ranges) > 0 || r.Has(annotation.FirewallRules)
+	d.FirewallStated = len(ranges) > 0 || r.Has(settings.FirewallRules)
 }
 
 // sourceRanges returns the ranges and where they stand. The field wins over the old annotation, as everywhere in Kubernetes.

@@ -1,4 +1,4 @@
-package balancer
+package plan
 
 import (
 	"net/netip"

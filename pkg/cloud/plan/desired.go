@@ -2,7 +2,7 @@
 //
 // It only computes: Service and Nodes give a Desired, Desired and the load balancer as it is give the settings to
 // send. Nothing here talks to Kubernetes or to the cloud.
-package balancer
+package plan
 
 import (
 	"errors"
@@ -13,8 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -74,14 +73,14 @@ type Reading struct {
 	Warnings []string
 	// Unprotected are settings that are not supported and without which a new load balancer would be more open than
 	// its owner asked for: a new one must not be made.
-	Unprotected []annotation.Key
+	Unprotected []settings.Key
 	// Err joins everything that is wrong with the Service. Desired is not to be used then, but for its backends.
 	Err error
 }
 
 // Read computes what the Service asks for, without its backends.
 func Read(service *v1.Service) Reading {
-	r := &reader{Reader: annotation.NewReader(service.Annotations), service: service}
+	r := &reader{Reader: settings.NewReader(service.Annotations), service: service}
 	r.unhandled()
 	r.rules()
 	r.health()
@@ -92,9 +91,9 @@ func Read(service *v1.Service) Reading {
 	d.Label = r.label()
 	d.Hostname = r.hostname()
 	d.Algorithm = r.algorithm()
-	d.Timeout = r.Int(annotation.Timeout, DefaultTimeout, 1, maxTimeout)
+	d.Timeout = r.Int(settings.Timeout, DefaultTimeout, 1, maxTimeout)
 	d.Nodes = r.nodes()
-	d.ProxyProtocol = r.Bool(annotation.ProxyProtocol)
+	d.ProxyProtocol = r.Bool(settings.ProxyProtocol)
 	r.fields()
 	r.out.Err = r.Err()
 	return r.out
@@ -102,12 +101,12 @@ func Read(service *v1.Service) Reading {
 
 // Managed tells whether the Service wants a load balancer of this cloud at all.
 func Managed(service *v1.Service) bool {
-	r := annotation.NewReader(service.Annotations)
-	return !r.Has(annotation.Create) || r.Bool(annotation.Create) || r.Err() != nil
+	r := settings.NewReader(service.Annotations)
+	return !r.Has(settings.Create) || r.Bool(settings.Create) || r.Err() != nil
 }
 
 type reader struct {
-	*annotation.Reader
+	*settings.Reader
 	service *v1.Service
 	out     Reading
 }
@@ -118,7 +117,7 @@ func (r *reader) warn(format string, args ...any) {
 
 // unhandled reports all keys that nothing is done for in one sentence.
 func (r *reader) unhandled() {
-	keys := annotation.Unhandled(r.service.Annotations)
+	keys := settings.Unhandled(r.service.Annotations)
 	if len(keys) == 0 {
 		return
 	}
@@ -129,9 +128,9 @@ func (r *reader) unhandled() {
 			r.out.Unprotected = append(r.out.Unprotected, key)
 		}
 		switch key {
-		case annotation.FirewallRulesCM:
+		case settings.FirewallRulesCM:
 			r.out.Desired.KeepFirewall = true
-		case annotation.AutoSSL:
+		case settings.AutoSSL:
 			r.out.Desired.KeepTLS = true
 		}
 	}
@@ -140,26 +139,26 @@ func (r *reader) unhandled() {
 }
 
 func (r *reader) label() string {
-	label := r.String(annotation.Label)
-	if r.Has(annotation.Label) && label == "" {
-		r.Reject(annotation.Label, "must not be empty")
+	label := r.String(settings.Label)
+	if r.Has(settings.Label) && label == "" {
+		r.Reject(settings.Label, "must not be empty")
 	}
 	return label
 }
 
 func (r *reader) hostname() string {
-	hostname := r.String(annotation.Hostname)
+	hostname := r.String(settings.Hostname)
 	if hostname == "" {
 		return ""
 	}
 	if problems := validation.IsDNS1123Subdomain(hostname); len(problems) > 0 {
-		r.Reject(annotation.Hostname, "must be a host name in lower case, such as web.example.com")
+		r.Reject(settings.Hostname, "must be a host name in lower case, such as web.example.com")
 	}
 	return hostname
 }
 
 func (r *reader) algorithm() string {
-	algorithm := r.OneOf(annotation.Algorithm, DefaultAlgorithm, "roundrobin", "least_connections", "leastconn")
+	algorithm := r.OneOf(settings.Algorithm, DefaultAlgorithm, "roundrobin", "least_connections", "leastconn")
 	if algorithm == "least_connections" {
 		return "leastconn"
 	}
@@ -167,38 +166,38 @@ func (r *reader) algorithm() string {
 }
 
 func (r *reader) nodes() int {
-	nodes := r.Int(annotation.NodeCount, DefaultNodes, 1, maxNodes)
+	nodes := r.Int(settings.NodeCount, DefaultNodes, 1, maxNodes)
 	if nodes%2 == 0 {
-		r.Reject(annotation.NodeCount, "must be an odd number")
+		r.Reject(settings.NodeCount, "must be an odd number")
 	}
 	return nodes
 }
 
 // session reads cookie stickiness, the only kind that the platform has.
 func (r *reader) session() {
-	enabled := r.OneOf(annotation.StickySessionEnabled, "off", "on", "off") == "on"
-	cookie := r.String(annotation.StickySessionCookieName)
+	enabled := r.OneOf(settings.StickySessionEnabled, "off", "on", "off") == "on"
+	cookie := r.String(settings.StickySessionCookieName)
 	switch {
 	case enabled && cookie == "":
-		r.Fail(fmt.Errorf("annotation %s is on, but %s is missing", annotation.StickySessionEnabled, annotation.StickySessionCookieName))
+		r.Fail(fmt.Errorf("annotation %s is on, but %s is missing", settings.StickySessionEnabled, settings.StickySessionCookieName))
 	case enabled && strings.ContainsAny(cookie, " \t\r\n,;=\"\\"):
-		r.Reject(annotation.StickySessionCookieName, "is not a name that a cookie can have")
+		r.Reject(settings.StickySessionCookieName, "is not a name that a cookie can have")
 	case enabled:
 		r.out.Desired.StickyCookie = cookie
 		if !r.hasRule("http", "https") {
-			r.warn("%s is on, but no port is http or https: a cookie needs one", annotation.StickySessionEnabled)
+			r.warn("%s is on, but no port is http or https: a cookie needs one", settings.StickySessionEnabled)
 		}
 	}
 }
 
 // fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
 func (r *reader) fields() {
-	r.Bool(annotation.Create)
-	if id := r.String(annotation.ID); id != "" && !providerid.IsUUID(id) {
-		r.Reject(annotation.ID, "must be the UUID of a load balancer")
+	r.Bool(settings.Create)
+	if id := r.String(settings.ID); id != "" && !vultr.IsID(id) {
+		r.Reject(settings.ID, "must be the UUID of a load balancer")
 	}
 	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
-		r.warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", annotation.StickySessionEnabled)
+		r.warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
 	}
 	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
 		r.warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
@@ -214,30 +213,30 @@ func (r *reader) hasRule(frontends ...string) bool {
 // tls reads what is about certificates and HTTP versions.
 func (r *reader) tls() {
 	d := &r.out.Desired
-	d.TLSSecret = r.String(annotation.SSL)
+	d.TLSSecret = r.String(settings.SSL)
 	https := r.hasRule("https")
 	certificate := d.TLSSecret != "" || d.KeepTLS
 	if d.TLSSecret != "" && len(validation.IsDNS1123Subdomain(d.TLSSecret)) > 0 {
-		r.Reject(annotation.SSL, "must be the name of a TLS Secret in the namespace of the Service")
+		r.Reject(settings.SSL, "must be the name of a TLS Secret in the namespace of the Service")
 	}
 	if https && !certificate {
 		r.Fail(fmt.Errorf("a port is https, but there is no certificate: name a TLS Secret by %s, or let the pods end TLS by %s: \"true\"",
-			annotation.SSL, annotation.SSLPassThrough))
+			settings.SSL, settings.SSLPassThrough))
 	}
 	if d.TLSSecret != "" && !https {
-		r.warn("%s names a certificate, but no port is https: set %s", annotation.SSL, annotation.HTTPSPorts)
+		r.warn("%s names a certificate, but no port is https: set %s", settings.SSL, settings.HTTPSPorts)
 	}
-	d.SSLRedirect = r.Bool(annotation.SSLRedirect)
-	d.HTTP2 = r.Bool(annotation.HTTP2)
-	d.HTTP3 = r.Bool(annotation.HTTP3)
+	d.SSLRedirect = r.Bool(settings.SSLRedirect)
+	d.HTTP2 = r.Bool(settings.HTTP2)
+	d.HTTP3 = r.Bool(settings.HTTP3)
 	if d.SSLRedirect && (!https || !r.hasRule("http")) {
-		r.Reject(annotation.SSLRedirect, "needs an http port to redirect from and an https port to redirect to")
+		r.Reject(settings.SSLRedirect, "needs an http port to redirect from and an https port to redirect to")
 	}
 	if d.HTTP2 && !https {
-		r.Reject(annotation.HTTP2, "needs an https port")
+		r.Reject(settings.HTTP2, "needs an https port")
 	}
 	if d.HTTP3 && !d.HTTP2 {
-		r.Reject(annotation.HTTP3, "needs %s: \"true\" too", annotation.HTTP2)
+		r.Reject(settings.HTTP3, "needs %s: \"true\" too", settings.HTTP2)
 	}
 }
 

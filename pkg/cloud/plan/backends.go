@@ -1,4 +1,4 @@
-package balancer
+package plan
 
 import (
 	"errors"
@@ -8,11 +8,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 )
-
-// InstanceDeleted is the value of the taint node.kubernetes.io/out-of-service on a Node whose instance is proven gone.
-const InstanceDeleted = "instance-deleted"
 
 // Skip is a Node that cannot be a backend.
 type Skip struct {
@@ -55,19 +53,12 @@ func unfit(node *v1.Node, region string) *Skip {
 		return &Skip{Node: node.Name, Reason: "not initialised yet: no provider ID", Passing: true}
 	case err != nil:
 		return &Skip{Node: node.Name, Reason: fmt.Sprintf("not an instance of this cloud: %v", err)}
-	case IsDeleted(node):
+	case outofservice.Marked(node):
 		return &Skip{Node: node.Name, Reason: "its instance was deleted", Passing: true}
 	case region != "" && there != "" && !strings.EqualFold(there, region):
 		return &Skip{Node: node.Name, Reason: fmt.Sprintf("in region %s, the load balancer is in %s", there, region)}
 	}
 	return nil
-}
-
-// IsDeleted tells whether the Node bears the taint that says that its instance is proven gone.
-func IsDeleted(node *v1.Node) bool {
-	return slices.ContainsFunc(node.Spec.Taints, func(t v1.Taint) bool {
-		return t.Key == v1.TaintNodeOutOfService && t.Value == InstanceDeleted
-	})
 }
 
 // Regions returns the regions that the nodes of this cloud are in, as far as they are known, sorted.

@@ -1,4 +1,4 @@
-package balancer_test
+package plan_test
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -33,7 +33,7 @@ func service(change ...func(*v1.Service)) *v1.Service {
 	return s
 }
 
-func with(key annotation.Key, value string) func(*v1.Service) {
+func with(key settings.Key, value string) func(*v1.Service) {
 	return func(s *v1.Service) { s.Annotations[string(key)] = value }
 }
 
@@ -46,11 +46,11 @@ func rule(frontend string, port int, backend string, nodePort int) vultr.Forward
 }
 
 func TestReadDefaults(t *testing.T) {
-	got := balancer.Read(service())
+	got := plan.Read(service())
 	if got.Err != nil || len(got.Warnings) > 0 || len(got.Unprotected) > 0 {
 		t.Fatalf("err %v, warnings %v, unprotected %v", got.Err, got.Warnings, got.Unprotected)
 	}
-	want := balancer.Desired{
+	want := plan.Desired{
 		Nodes: 1, Algorithm: "roundrobin", Timeout: 600,
 		HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080, CheckInterval: 15, ResponseTimeout: 5, UnhealthyThreshold: 5, HealthyThreshold: 5},
 		Rules:       []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)},
@@ -69,19 +69,19 @@ func TestReadPorts(t *testing.T) {
 		want    []vultr.ForwardingRule
 		warning string
 	}{
-		"http":                        {service(with(annotation.Protocol, "http")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("http", 443, "http", 30443)}, ""},
-		"https on one port":           {service(with(annotation.Protocol, "http"), with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "https", 30443)}, ""},
-		"http behind https":           {service(with(annotation.Protocol, "http"), with(annotation.BackendProtocol, "http"), with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "http", 30443)}, ""},
-		"pods end TLS":                {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSLPassThrough, "true")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, ""},
+		"http":                        {service(with(settings.Protocol, "http")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("http", 443, "http", 30443)}, ""},
+		"https on one port":           {service(with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "https", 30443)}, ""},
+		"http behind https":           {service(with(settings.Protocol, "http"), with(settings.BackendProtocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "http", 30443)}, ""},
+		"pods end TLS":                {service(with(settings.HTTPSPorts, "443"), with(settings.SSLPassThrough, "true")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, ""},
 		"by the port":                 {service(udp), []vultr.ForwardingRule{rule("tcp", 53, "tcp", 30054), rule("udp", 53, "udp", 30053)}, ""},
-		"official annotations of UDP": {service(ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}), with(annotation.Protocol, "udp"), with(annotation.BackendProtocol, "udp")), []vultr.ForwardingRule{rule("udp", 53, "udp", 30053)}, ""},
-		"udp asked of TCP ports":      {service(with(annotation.Protocol, "udp")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "port 80 is TCP"},
-		"backend without effect":      {service(with(annotation.BackendProtocol, "http")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port can use it"},
-		"https port of nobody":        {service(with(annotation.HTTPSPorts, "8443")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port of the Service"},
+		"official annotations of UDP": {service(ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}), with(settings.Protocol, "udp"), with(settings.BackendProtocol, "udp")), []vultr.ForwardingRule{rule("udp", 53, "udp", 30053)}, ""},
+		"udp asked of TCP ports":      {service(with(settings.Protocol, "udp")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "port 80 is TCP"},
+		"backend without effect":      {service(with(settings.BackendProtocol, "http")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port can use it"},
+		"https port of nobody":        {service(with(settings.HTTPSPorts, "8443")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port of the Service"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := balancer.Read(tt.service)
+			got := plan.Read(tt.service)
 			if got.Err != nil {
 				t.Fatal(got.Err)
 			}
@@ -112,17 +112,17 @@ func TestReadHealth(t *testing.T) {
 		"UDP is not asked":    {service(firstUDP), "tcp", 30054, ""},
 		"only UDP":            {service(onlyUDP), "http", 10256, "/healthz"},
 		"policy Local":        {service(local), "http", 32000, "/healthz"},
-		"Local wins":          {service(local, with(annotation.HealthCheckPort, "443"), with(annotation.HealthCheckProtocol, "tcp")), "http", 32000, "/healthz"},
-		"http":                {service(with(annotation.HealthCheckProtocol, "http")), "http", 30080, "/"},
-		"path":                {service(with(annotation.HealthCheckProtocol, "https"), with(annotation.HealthCheckPath, "/ready"), with(annotation.HealthCheckPort, "https")), "https", 30443, "/ready"},
-		"by number":           {service(with(annotation.HealthCheckPort, "443")), "tcp", 30443, ""},
-		"by node port":        {service(with(annotation.HealthCheckPort, "30443")), "tcp", 30443, ""},
-		"kube-proxy":          {service(with(annotation.HealthCheckPort, "10256"), with(annotation.HealthCheckProtocol, "http"), with(annotation.HealthCheckPath, "/healthz")), "http", 10256, "/healthz"},
-		"path without effect": {service(with(annotation.HealthCheckPath, "/x")), "tcp", 30080, ""},
+		"Local wins":          {service(local, with(settings.HealthCheckPort, "443"), with(settings.HealthCheckProtocol, "tcp")), "http", 32000, "/healthz"},
+		"http":                {service(with(settings.HealthCheckProtocol, "http")), "http", 30080, "/"},
+		"path":                {service(with(settings.HealthCheckProtocol, "https"), with(settings.HealthCheckPath, "/ready"), with(settings.HealthCheckPort, "https")), "https", 30443, "/ready"},
+		"by number":           {service(with(settings.HealthCheckPort, "443")), "tcp", 30443, ""},
+		"by node port":        {service(with(settings.HealthCheckPort, "30443")), "tcp", 30443, ""},
+		"kube-proxy":          {service(with(settings.HealthCheckPort, "10256"), with(settings.HealthCheckProtocol, "http"), with(settings.HealthCheckPath, "/healthz")), "http", 10256, "/healthz"},
+		"path without effect": {service(with(settings.HealthCheckPath, "/x")), "tcp", 30080, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := balancer.Read(tt.service)
+			got := plan.Read(tt.service)
 			hc := got.Desired.HealthCheck
 			if got.Err != nil || hc.Protocol != tt.protocol || hc.Port != tt.port || hc.Path != tt.path {
 				t.Errorf("got %+v, %v", hc, got.Err)
@@ -130,8 +130,8 @@ func TestReadHealth(t *testing.T) {
 		})
 	}
 	t.Run("numbers", func(t *testing.T) {
-		hc := balancer.Read(service(with(annotation.HealthCheckInterval, "3"), with(annotation.HealthCheckTimeout, "2"),
-			with(annotation.HealthCheckUnhealthy, "4"), with(annotation.HealthCheckHealthy, "6"))).Desired.HealthCheck
+		hc := plan.Read(service(with(settings.HealthCheckInterval, "3"), with(settings.HealthCheckTimeout, "2"),
+			with(settings.HealthCheckUnhealthy, "4"), with(settings.HealthCheckHealthy, "6"))).Desired.HealthCheck
 		if hc.CheckInterval != 3 || hc.ResponseTimeout != 2 || hc.UnhealthyThreshold != 4 || hc.HealthyThreshold != 6 {
 			t.Errorf("%+v", hc)
 		}
@@ -156,9 +156,9 @@ func TestReadFirewall(t *testing.T) {
 		"old annotation": {service(func(s *v1.Service) {
 			s.Annotations[v1.AnnotationLoadBalancerSourceRangesKey] = "10.0.0.0/8, 11.0.0.0/8"
 		}, ports(v1.ServicePort{Port: 80, NodePort: 30080})), []vultr.FirewallRule{fw(80, "10.0.0.0/8", "v4"), fw(80, "11.0.0.0/8", "v4")}, true},
-		"our annotation":  {service(with(annotation.FirewallRules, "cloudflare,443; 192.0.2.0/24 , 80;")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "cloudflare", "v4")}, true},
-		"both, once each": {service(ranges("192.0.2.0/24"), with(annotation.FirewallRules, "192.0.2.7/24,80")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "192.0.2.0/24", "v4")}, true},
-		"said: everybody": {service(with(annotation.FirewallRules, "")), nil, true},
+		"our annotation":  {service(with(settings.FirewallRules, "cloudflare,443; 192.0.2.0/24 , 80;")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "cloudflare", "v4")}, true},
+		"both, once each": {service(ranges("192.0.2.0/24"), with(settings.FirewallRules, "192.0.2.7/24,80")), []vultr.FirewallRule{fw(80, "192.0.2.0/24", "v4"), fw(443, "192.0.2.0/24", "v4")}, true},
+		"said: everybody": {service(with(settings.FirewallRules, "")), nil, true},
 		"both kinds of port": {
 			service(ranges("192.0.2.0/24"), ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}, v1.ServicePort{Port: 53, NodePort: 30054})),
 			[]vultr.FirewallRule{fw(53, "192.0.2.0/24", "v4")},
@@ -167,7 +167,7 @@ func TestReadFirewall(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := balancer.Read(tt.service)
+			got := plan.Read(tt.service)
 			if got.Err != nil || got.Desired.FirewallStated != tt.stated {
 				t.Errorf("err %v, stated %v", got.Err, got.Desired.FirewallStated)
 			}
@@ -187,20 +187,20 @@ func TestReadNamesEveryFault(t *testing.T) {
 		v1.ServicePort{Port: 65305, NodePort: 31100},
 		v1.ServicePort{Port: 9, Protocol: v1.ProtocolTCP},
 		v1.ServicePort{Port: 10, NodePort: 31101, Protocol: v1.ProtocolSCTP})
-	err := balancer.Read(service(ports(many...),
-		with(annotation.Protocol, "gopher"),
-		with(annotation.HealthCheckPort, "nope"),
-		with(annotation.HealthCheckProtocol, "http"),
-		with(annotation.HealthCheckPath, "ready"),
-		with(annotation.NodeCount, "2"),
-		with(annotation.Algorithm, "random"),
-		with(annotation.StickySessionEnabled, "on"),
-		with(annotation.SSLRedirect, "true"),
-		with(annotation.HTTP2, "true"),
-		with(annotation.ID, "not-a-uuid"),
-		with(annotation.Hostname, "Not A Host"),
-		with(annotation.Label, " "),
-		with(annotation.FirewallRules, "192.0.2.1,80;10.0.0.0/8"),
+	err := plan.Read(service(ports(many...),
+		with(settings.Protocol, "gopher"),
+		with(settings.HealthCheckPort, "nope"),
+		with(settings.HealthCheckProtocol, "http"),
+		with(settings.HealthCheckPath, "ready"),
+		with(settings.NodeCount, "2"),
+		with(settings.Algorithm, "random"),
+		with(settings.StickySessionEnabled, "on"),
+		with(settings.SSLRedirect, "true"),
+		with(settings.HTTP2, "true"),
+		with(settings.ID, "not-a-uuid"),
+		with(settings.Hostname, "Not A Host"),
+		with(settings.Label, " "),
+		with(settings.FirewallRules, "192.0.2.1,80;10.0.0.0/8"),
 		func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8", "anywhere"} },
 	)).Err
 	for _, want := range []string{
@@ -234,18 +234,18 @@ func TestReadTLS(t *testing.T) {
 		service *v1.Service
 		fault   string
 	}{
-		"https without certificate": {service(with(annotation.HTTPSPorts, "443")), "there is no certificate"},
-		"certificate":               {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls")), ""},
-		"certificate from Vultr":    {service(with(annotation.HTTPSPorts, "443"), with(annotation.AutoSSL, "secret")), ""},
-		"redirect":                  {service(with(annotation.Protocol, "http"), with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls"), with(annotation.SSLRedirect, "true")), ""},
-		"redirect from nowhere":     {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls"), with(annotation.SSLRedirect, "true")), "needs an http port"},
-		"http3 alone":               {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls"), with(annotation.HTTP3, "true")), "needs " + string(annotation.HTTP2)},
-		"http2 and http3":           {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "tls"), with(annotation.HTTP2, "true"), with(annotation.HTTP3, "true")), ""},
-		"Secret of elsewhere":       {service(with(annotation.HTTPSPorts, "443"), with(annotation.SSL, "other/tls")), "in the namespace of the Service"},
+		"https without certificate": {service(with(settings.HTTPSPorts, "443")), "there is no certificate"},
+		"certificate":               {service(with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls")), ""},
+		"certificate from Vultr":    {service(with(settings.HTTPSPorts, "443"), with(settings.AutoSSL, "secret")), ""},
+		"redirect":                  {service(with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls"), with(settings.SSLRedirect, "true")), ""},
+		"redirect from nowhere":     {service(with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls"), with(settings.SSLRedirect, "true")), "needs an http port"},
+		"http3 alone":               {service(with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls"), with(settings.HTTP3, "true")), "needs " + string(settings.HTTP2)},
+		"http2 and http3":           {service(with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls"), with(settings.HTTP2, "true"), with(settings.HTTP3, "true")), ""},
+		"Secret of elsewhere":       {service(with(settings.HTTPSPorts, "443"), with(settings.SSL, "other/tls")), "in the namespace of the Service"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := balancer.Read(tt.service).Err
+			err := plan.Read(tt.service).Err
 			if (tt.fault == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.fault) {
 				t.Errorf("got %v, want %q", err, tt.fault)
 			}
@@ -254,12 +254,12 @@ func TestReadTLS(t *testing.T) {
 }
 
 func TestUnsupportedKeys(t *testing.T) {
-	got := balancer.Read(service(with(annotation.VPC, "true"), with(annotation.FirewallRulesCM, "cm"), with(annotation.AutoSSL, "s"),
-		with(annotation.Prefix+"colour", "blue")))
+	got := plan.Read(service(with(settings.VPC, "true"), with(settings.FirewallRulesCM, "cm"), with(settings.AutoSSL, "s"),
+		with(settings.Prefix+"colour", "blue")))
 	if got.Err != nil || len(got.Warnings) != 1 {
 		t.Fatalf("err %v, warnings %q", got.Err, got.Warnings)
 	}
-	for _, key := range []annotation.Key{annotation.VPC, annotation.FirewallRulesCM, annotation.AutoSSL, annotation.Prefix + "colour"} {
+	for _, key := range []settings.Key{settings.VPC, settings.FirewallRulesCM, settings.AutoSSL, settings.Prefix + "colour"} {
 		if !strings.Contains(got.Warnings[0], string(key)) {
 			t.Errorf("%s is not named in %q", key, got.Warnings[0])
 		}
@@ -267,24 +267,24 @@ func TestUnsupportedKeys(t *testing.T) {
 	if !got.Desired.KeepFirewall || !got.Desired.KeepTLS {
 		t.Errorf("firewall and certificate must be kept: %+v", got.Desired)
 	}
-	if want := []annotation.Key{annotation.AutoSSL, annotation.FirewallRulesCM, annotation.VPC}; !slices.Equal(got.Unprotected, want) {
+	if want := []settings.Key{settings.AutoSSL, settings.FirewallRulesCM, settings.VPC}; !slices.Equal(got.Unprotected, want) {
 		t.Errorf("unprotected %v", got.Unprotected)
 	}
-	if err := got.MayCreate(); !errors.Is(err, balancer.ErrUnprotected) {
+	if err := got.MayCreate(); !errors.Is(err, plan.ErrUnprotected) {
 		t.Errorf("a new one must be refused: %v", err)
 	}
-	if err := balancer.Read(service(with(annotation.Prefix+"colour", "blue"))).MayCreate(); err != nil {
+	if err := plan.Read(service(with(settings.Prefix+"colour", "blue"))).MayCreate(); err != nil {
 		t.Errorf("a key that protects nothing must not stop a new one: %v", err)
 	}
 }
 
 func TestManaged(t *testing.T) {
 	for value, want := range map[string]bool{"true": true, "false": false, "nonsense": true, "0": false} {
-		if got := balancer.Managed(service(with(annotation.Create, value))); got != want {
+		if got := plan.Managed(service(with(settings.Create, value))); got != want {
 			t.Errorf("create=%q: %v", value, got)
 		}
 	}
-	if !balancer.Managed(service()) {
+	if !plan.Managed(service()) {
 		t.Error("a Service is managed unless it says otherwise")
 	}
 }
@@ -294,9 +294,9 @@ func FuzzRead(f *testing.F) {
 	f.Add("healthcheck-port", "http", "80,443", ";;,")
 	f.Add("node-count", "-1", ",", "::/0,65536")
 	f.Fuzz(func(t *testing.T, suffix, value, https, firewall string) {
-		s := service(with(annotation.Prefix+annotation.Key(suffix), value), with(annotation.HTTPSPorts, https), with(annotation.FirewallRules, firewall))
-		got := balancer.Read(s)
-		if again := balancer.Read(s); !cmp.Equal(got.Desired, again.Desired) {
+		s := service(with(settings.Prefix+settings.Key(suffix), value), with(settings.HTTPSPorts, https), with(settings.FirewallRules, firewall))
+		got := plan.Read(s)
+		if again := plan.Read(s); !cmp.Equal(got.Desired, again.Desired) {
 			t.Fatal("two readings differ")
 		}
 		if got.Err != nil {
@@ -306,11 +306,11 @@ func FuzzRead(f *testing.F) {
 		if d.Nodes%2 == 0 || d.HealthCheck.Port == 0 || len(d.Rules) != len(s.Spec.Ports) {
 			t.Fatalf("accepted, but senseless: %+v", d)
 		}
-		made := balancer.Creation(d)
+		made := plan.Creation(d)
 		if made.Rules == nil || made.HealthCheck == nil {
 			t.Fatal("a creation lacks its rules or its health check")
 		}
-		if change := balancer.Diff(applied(vultr.LoadBalancer{}, made), d); !change.Empty() {
+		if change := plan.Diff(applied(vultr.LoadBalancer{}, made), d); !change.Empty() {
 			t.Fatalf("made as asked for, but %v differs", change.Fields)
 		}
 	})
