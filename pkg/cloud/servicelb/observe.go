@@ -1,0 +1,228 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	cloudprovider "k8s.io/cloud-provider"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// AllowAdoption is the annotation of a Namespace by which an administrator lets the Services in it take over load
+// balancers that were not made for them: their IDs, separated by commas.
+const AllowAdoption = settings.Prefix + "allow-adoption"
+
+// listAge is how old the shared list of load balancers may be for a sync: one list serves all that come together.
+const listAge = 2 * time.Second
+
+// scene is one Service with all that a sync of its load balancer needs to know.
+type scene struct {
+	service *v1.Service
+	nodes   []*v1.Node // all of the cluster
+	memory  *memory
+	entry   ledger.Entry
+	reading plan.Reading
+	finding finding
+	readAt  time.Time // when the list began from which the finding is
+	leftOut []string  // the nodes that are no backends, with the reason
+}
+
+// label is what a load balancer is called that is made for a Service. It is the official default, so that a load
+// balancer is found again by whichever controller looks for it.
+func label(service *v1.Service) string { return cloudprovider.DefaultLoadBalancerName(service) }
+
+// wanted reports whether a Service is to have a load balancer, and not on its way to lose it.
+func wanted(service *v1.Service) bool {
+	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil
+}
+
+// observe reads what a sync needs. Its list is shared, and began after the last change that was made here.
+func (c *Controller) observe(ctx context.Context, service *v1.Service, reading plan.Reading) (*scene, error) {
+	s := &scene{service: service, memory: c.memories.of(service.UID), reading: reading}
+	var err error
+	if s.entry, err = c.ledger.Get(service.UID); err != nil {
+		return nil, err
+	}
+	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
+		return nil, fmt.Errorf("listing Nodes: %w", err)
+	}
+	list, err := c.list(ctx, s.memory.lastWrite())
+	if err != nil {
+		return nil, err
+	}
+	s.readAt = list.Began
+	e := evidence{
+		uid: service.UID, label: label(service), entry: s.entry, list: list,
+		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service), now: time.Now(),
+	}
+	if s.entry.ID != "" && byID(list.Items, s.entry.ID) == nil {
+		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
+			return nil, err
+		}
+	}
+	s.finding = resolve(e)
+	switch {
+	case s.entry.ID == "" || s.finding.current != nil && s.finding.current.ID == s.entry.ID:
+		s.memory.absentSince = time.Time{}
+	case s.memory.absentSince.IsZero():
+		s.memory.absentSince = time.Now()
+	}
+	return s, nil
+}
+
+// list returns a list of all load balancers that is not much older than now and began after the given time.
+func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
+	age := listAge
+	if since := time.Since(after); since < age {
+		age = max(0, since)
+	}
+	list, err := c.API.LoadBalancers(ctx, age)
+	if err != nil {
+		return list, fmt.Errorf("listing load balancers: %w", err)
+	}
+	return list, nil
+}
+
+// byDirectLook asks for a load balancer by its ID; nil means that it was not found.
+func (c *Controller) byDirectLook(ctx context.Context, id string) (*vultr.LoadBalancer, error) {
+	lb, err := c.API.LoadBalancer(ctx, id)
+	if vultr.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load balancer %s: %w", id, err)
+	}
+	return &lb, nil
+}
+
+// doubtful returns until when it is not known whether another controller has made a load balancer for the Service: one
+// that had no ledger and was replaced by this one may have done so in its last moments. Zero if there is no doubt.
+func (c *Controller) doubtful(service *v1.Service) time.Time {
+	born, blank := c.ledger.Born()
+	if !blank || service.CreationTimestamp.After(born) {
+		return time.Time{}
+	}
+	return born.Add(visibleAfter)
+}
+
+// published returns the address in the Service's status.
+func published(service *v1.Service) string {
+	for _, ingress := range service.Status.LoadBalancer.Ingress {
+		if ingress.IP != "" {
+			return ingress.IP
+		}
+	}
+	return ""
+}
+
+// claims gathers who may have a right to load balancers besides the Service.
+func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
+	out := &claims{held: map[string]bool{}, named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
+	for uid, entry := range c.ledger.All() {
+		if uid != s.service.UID && entry.ID != "" {
+			out.held[entry.ID] = true
+		}
+	}
+	services, err := c.services.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Services: %w", err)
+	}
+	for _, other := range services {
+		if other.UID == s.service.UID || other.Spec.Type != v1.ServiceTypeLoadBalancer {
+			continue
+		}
+		for _, name := range []string{label(other), text(other, settings.ID), text(other, settings.Label)} {
+			out.named[name] = true
+		}
+	}
+	for _, node := range s.nodes {
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
+			out.instances[id] = true
+		}
+	}
+	namespace, err := c.Client.CoreV1().Namespaces().Get(ctx, s.service.Namespace, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("reading Namespace %s: %w", s.service.Namespace, err)
+	}
+	for id := range strings.SplitSeq(namespace.Annotations[AllowAdoption], ",") {
+		out.allowed[strings.ToLower(strings.TrimSpace(id))] = true
+	}
+	delete(out.allowed, "")
+	delete(out.named, "")
+	return out, nil
+}
+
+// hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have
+// it. A refusal is remembered for a while, since it can cost calls to find out. A label is looked for only while the
+// Service has none: it is also what its own is to be called.
+func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
+	h := hint{id: strings.ToLower(text(s.service, settings.ID)), label: text(s.service, settings.Label)}
+	switch current := s.finding.current; {
+	case h.id == s.finding.lost || h.id == s.entry.Noted || !vultr.IsID(h.id):
+		h.id = "" // a note of ours, also of one that is gone; or nothing that could exist
+	case current != nil && h.id == current.ID:
+		return nil, nil
+	}
+	if s.finding.current != nil {
+		h.label = ""
+	}
+	m := s.memory
+	if h == (hint{}) || h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil) && s.finding.current != nil {
+		return nil, nil
+	}
+	list, err := c.list(ctx, m.lastWrite())
+	if err != nil {
+		return nil, err
+	}
+	var direct *vultr.LoadBalancer
+	if h.id != "" && byID(list.Items, h.id) == nil {
+		if direct, err = c.byDirectLook(ctx, h.id); err != nil {
+			return nil, err
+		}
+	}
+	lb, err := h.choose(list.Items, direct)
+	if lb == nil {
+		if err == nil {
+			m.dead = h.id
+		}
+		m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
+		return nil, err
+	}
+	claims, err := c.claims(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := claims.mayAdopt(*lb); err != nil {
+		m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
+		return nil, h.refused(err)
+	}
+	return lb, nil
+}
+
+// hintPause is how long a refused wish for another load balancer is not judged again.
+const hintPause = time.Minute
+
+// refused says why a load balancer cannot be taken over, in the words of what the Service's owner wrote.
+func (h hint) refused(err error) error {
+	named := fmt.Sprintf("annotation %s names the load balancer %s", settings.ID, h.id)
+	if h.id == "" {
+		named = fmt.Sprintf("annotation %s: there is a load balancer with the label %q", settings.Label, h.label)
+	}
+	return fmt.Errorf("%s, which is left alone: %w (an administrator allows that by the annotation %s of the Namespace)", named, err, AllowAdoption)
+}
+
+// text returns an annotation's value without the white space around it.
+func text(service *v1.Service, key settings.Key) string {
+	return strings.TrimSpace(service.Annotations[string(key)])
+}
