@@ -65,8 +65,7 @@ type Ledger struct {
 
 	mu      sync.Mutex
 	entries map[types.UID]Entry
-	loaded  time.Time
-	fresh   bool
+	born    time.Time
 }
 
 // ErrNotLoaded is returned before Load has succeeded: what is not known must not be taken for empty.
@@ -85,7 +84,7 @@ func (l *Ledger) Load(ctx context.Context) error {
 	found, err := l.maps.Get(ctx, Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		l.entries, l.fresh = map[types.UID]Entry{}, true
+		l.entries, l.born = map[types.UID]Entry{}, time.Now()
 		if err := l.create(ctx); err != nil {
 			return err
 		}
@@ -96,9 +95,8 @@ func (l *Ledger) Load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("ConfigMap %s/%s: %w; mend the entry, or delete it to have the load balancer looked for by its label", Namespace, Name, err)
 		}
-		l.entries, l.fresh = entries, false
+		l.entries, l.born = entries, found.CreationTimestamp.Time
 	}
-	l.loaded = time.Now()
 	return nil
 }
 
@@ -138,12 +136,11 @@ func (l *Ledger) create(ctx context.Context) error {
 	return nil
 }
 
-// Born returns when this process loaded the ledger, and whether it was empty then because there was none: then it
-// says nothing about what other controllers made before.
-func (l *Ledger) Born() (at time.Time, blank bool) {
+// Born returns when the ledger was made: it says nothing about what other controllers made before.
+func (l *Ledger) Born() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.loaded, l.fresh
+	return l.born
 }
 
 // Get returns the entry of a Service, the zero Entry if there is none.

@@ -163,7 +163,7 @@ func TestChangeAndBackUnderLateReads(t *testing.T) {
 			t.Error("a read that lags is no drift")
 		}
 		w.cloud.Sim.SetReadLags(nil)
-		w.lagging = false
+		w.blind = false
 		if lb := w.truth(lb.ID); len(lb.Firewall) > 0 {
 			t.Errorf("firewall %v", lb.Firewall)
 		}

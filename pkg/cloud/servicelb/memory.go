@@ -30,6 +30,7 @@ type memory struct {
 	sent         []change  // what was changed and may not be shown yet
 	applied      bool      // whether it was once seen, or made, as its Service asks for
 	asked        string    // what it was asked to be then
+	finalized    bool      // whether the finalizer was put there by this process
 	ensuring     bool      // whether the Event that work begins was made since the last one that it ended
 	deleting     bool      // whether the Event that it is being deleted was made
 	told         map[topic]string

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	cloudprovider "k8s.io/cloud-provider"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
@@ -107,10 +108,11 @@ func (c *Controller) byDirectLook(ctx context.Context, id string) (*vultr.LoadBa
 }
 
 // doubtful returns until when it is not known whether another controller has made a load balancer for the Service: one
-// that had no ledger and was replaced by this one may have done so in its last moments. Zero if there is no doubt.
+// that was replaced by this one may have done so in its last moments. It would have put its finalizer there first. Zero if
+// there is no doubt.
 func (c *Controller) doubtful(service *v1.Service) time.Time {
-	born, blank := c.ledger.Born()
-	if !blank || service.CreationTimestamp.After(born) {
+	born := c.ledger.Born()
+	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) || service.CreationTimestamp.After(born) {
 		return time.Time{}
 	}
 	return born.Add(visibleAfter)

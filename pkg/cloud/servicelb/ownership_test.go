@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	cloudprovider "k8s.io/cloud-provider"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -149,8 +150,7 @@ func TestAdoption(t *testing.T) {
 // What another controller made for the Service is found by its label, and by the ID that it wrote.
 func TestMigration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.stop()
+		w := newCluster(t)
 		byLabel := w.service("by-label", old)
 		byID := w.service("by-id", old, with(settings.Label, "www"))
 		lbs := []vultr.LoadBalancer{w.existing(cloudprovider.DefaultLoadBalancerName(byLabel), behind(w.ids...)), w.existing("www", behind(w.ids...))}
@@ -170,9 +170,8 @@ func TestMigration(t *testing.T) {
 // What another controller may have made in its last moments is looked for before anything is made.
 func TestSwitchWhileTheOtherMakesOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, lagging(simulator.ReadLags{"all": 100 * time.Second}))
-		w.stop() // before it has read or made its ledger
-		s := w.service("web", old)
+		w := newCluster(t, lagging(simulator.ReadLags{"all": 100 * time.Second}))
+		s := w.service("web", old, func(s *v1.Service) { s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer} })
 		name := cloudprovider.DefaultLoadBalancerName(s)
 		lb, err := w.api.CreateLoadBalancer(t.Context(), "ewr", vultr.LoadBalancerSettings{Label: &name, Instances: &w.ids,
 			Rules: &[]vultr.ForwardingRule{{FrontendProtocol: "tcp", FrontendPort: 80, BackendProtocol: "tcp", BackendPort: 30080}}})
@@ -184,6 +183,9 @@ func TestSwitchWhileTheOtherMakesOne(t *testing.T) {
 			t.Errorf("another load balancer: %+v", got)
 		}
 		w.only()
+		// A Service that no controller has touched waits for nothing.
+		untouched := w.service("untouched", old)
+		w.within(2*time.Second, "its load balancer is being made", func() bool { return w.entry(untouched).ID != "" })
 	})
 }
 

@@ -133,6 +133,7 @@ func (c *Controller) addFinalizer(ctx context.Context, service *v1.Service) erro
 		return fmt.Errorf("failed to add load balancer cleanup finalizer: %w", err)
 	}
 	service.Finalizers = finalizers
+	c.memories.of(service.UID).finalized = true
 	return nil
 }
 

@@ -124,10 +124,10 @@ func (s *secrets) start(secret key) {
 	s.running.Go(func() { informer.RunWithContext(ctx) })
 }
 
-func (s *secrets) listWatch(secret key) *cache.ListWatch {
+func (s *secrets) listWatch(secret key) cache.ListerWatcher {
 	only := fields.OneTermEqualSelector(metav1.ObjectNameField, secret.Name).String()
 	secrets := s.client.CoreV1().Secrets(secret.Namespace)
-	return &cache.ListWatch{
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.FieldSelector = only
 			return secrets.List(ctx, options)
@@ -136,7 +136,7 @@ func (s *secrets) listWatch(secret key) *cache.ListWatch {
 			options.FieldSelector = only
 			return secrets.Watch(ctx, options)
 		},
-	}
+	}, s.client)
 }
 
 // withoutContent keeps what tells two versions of a Secret apart, and nothing that is secret.

@@ -47,7 +47,7 @@ type world struct {
 	config   servicelb.Config
 	stop     func()
 	ignored  map[string]bool // load balancers that somebody else made
-	lagging  bool            // reads lag, so that only the cloud's own view is the truth
+	blind    bool            // reads lag or fail, so that only the cloud's own view is the truth
 }
 
 type option func(*simtest.Options, *servicelb.Config)
@@ -57,6 +57,14 @@ func lagging(lags simulator.ReadLags) option {
 }
 
 func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	w := newCluster(t, options...)
+	w.start()
+	return w
+}
+
+// newCluster returns a world in which no controller has run yet.
+func newCluster(t *testing.T, options ...option) *world {
 	t.Helper()
 	sim := simtest.Options{Bubble: true}
 	w := &world{T: t, client: fake.NewClientset(), ignored: map[string]bool{}}
@@ -68,7 +76,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	for _, o := range options {
 		o(&sim, &w.config)
 	}
-	w.lagging = len(sim.Config.ReadLags) > 0
+	w.blind = len(sim.Config.ReadLags) > 0
 	w.cloud = simtest.Start(t, sim)
 	w.api = w.newClient(w.cloud.Key)
 	w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
@@ -76,7 +84,6 @@ func newWorld(t *testing.T, options ...option) *world {
 		w.addMachine(fmt.Sprintf("node-%d", i))
 	}
 	w.stop = func() {}
-	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
 }
@@ -233,7 +240,7 @@ func (w *world) within(limit time.Duration, what string, done func() bool) {
 		if time.Now().After(end) {
 			w.Fatalf("%s: not within %s; events %q", what, limit, w.events())
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks; only what is waited for ends the wait
+		time.Sleep(250 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
 }
 
@@ -296,30 +303,45 @@ func (w *world) all() []vultr.LoadBalancer {
 	w.Helper()
 	var all []vultr.LoadBalancer
 	for _, view := range w.cloud.Sim.View().LoadBalancers {
-		if !w.ignored[view.ID] {
-			all = append(all, w.truth(view.ID))
+		if w.ignored[view.ID] {
+			continue
 		}
+		lb, err := w.truthOf(view.ID)
+		if vultr.IsNotFound(err) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, lb)
 	}
 	return all
 }
 
-// truth returns a load balancer as it is; where reads lag, only what the cloud's view shows of it.
+// truth returns a load balancer as it is; where reads lag or fail, only what the cloud's view shows of it.
 func (w *world) truth(id string) vultr.LoadBalancer {
 	w.Helper()
-	for _, view := range w.cloud.Sim.View().LoadBalancers {
-		if view.ID == id && w.lagging {
-			status := "pending"
-			if view.Active {
-				status = "active"
-			}
-			return vultr.LoadBalancer{ID: id, Label: view.Label, Status: status, IPv4: view.IPv4, Instances: view.Instances}
-		}
-	}
-	lb, err := w.api.LoadBalancer(w.Context(), id)
+	lb, err := w.truthOf(id)
 	if err != nil {
 		w.Fatal(err)
 	}
 	return lb
+}
+
+func (w *world) truthOf(id string) (vultr.LoadBalancer, error) {
+	if !w.blind {
+		return w.api.LoadBalancer(w.Context(), id)
+	}
+	for _, view := range w.cloud.Sim.View().LoadBalancers {
+		if view.ID == id {
+			status := "pending"
+			if view.Active {
+				status = "active"
+			}
+			return vultr.LoadBalancer{ID: id, Label: view.Label, Status: status, IPv4: view.IPv4, Instances: view.Instances}, nil
+		}
+	}
+	return w.api.LoadBalancer(w.Context(), id)
 }
 
 // only returns the only load balancer of the cloud.
