@@ -3,11 +3,11 @@ package servicelb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	cloudprovider "k8s.io/cloud-provider"
@@ -23,6 +23,10 @@ import (
 // AllowAdoption is the annotation of a Namespace by which an administrator lets the Services in it take over load
 // balancers that were not made for them: their IDs, separated by commas.
 const AllowAdoption = settings.Prefix + "allow-adoption"
+
+// HandOver is the annotation of a Namespace by which an administrator gives load balancers to the Services in it that use
+// them: from then on they are deleted with their Services, as those that were made for them.
+const HandOver = settings.Prefix + "hand-over"
 
 // listAge is how old the shared list of load balancers may be for a sync: one list serves all that come together.
 const listAge = 2 * time.Second
@@ -153,16 +157,44 @@ func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
 			out.instances[id] = true
 		}
 	}
-	namespace, err := c.Client.CoreV1().Namespaces().Get(ctx, s.service.Namespace, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("reading Namespace %s: %w", s.service.Namespace, err)
+	namespace, err := c.namespace(ctx, s.service.Namespace)
+	if err != nil {
+		return nil, err
 	}
-	for id := range strings.SplitSeq(namespace.Annotations[AllowAdoption], ",") {
-		out.allowed[strings.ToLower(strings.TrimSpace(id))] = true
+	for _, id := range slices.Concat(listed(namespace, AllowAdoption), listed(namespace, HandOver)) {
+		out.allowed[id] = true
 	}
-	delete(out.allowed, "")
 	delete(out.named, "")
 	return out, nil
+}
+
+// namespace reads a Namespace; one that does not exist, and so has nothing in it, is not asked for here.
+func (c *Controller) namespace(ctx context.Context, name string) (*v1.Namespace, error) {
+	namespace, err := c.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading Namespace %s: %w", name, err)
+	}
+	return namespace, nil
+}
+
+// listed returns the IDs in an annotation of a Namespace.
+func listed(namespace *v1.Namespace, annotation string) []string {
+	var ids []string
+	for id := range strings.SplitSeq(namespace.Annotations[annotation], ",") {
+		if id = strings.ToLower(strings.TrimSpace(id)); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// handedOver reports whether the administrator has given the load balancer to the Service's namespace.
+func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id string) (bool, error) {
+	namespace, err := c.namespace(ctx, service.Namespace)
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(listed(namespace, HandOver), id), nil
 }
 
 // hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have

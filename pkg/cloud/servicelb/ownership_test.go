@@ -167,6 +167,27 @@ func TestMigration(t *testing.T) {
 	})
 }
 
+// What the administrator hands over to a Service's namespace goes with the Service that uses it.
+func TestHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lb := w.existing("www", behind(w.ids...))
+		s := w.service("web", with(settings.ID, lb.ID))
+		w.wantEvent("it will be kept when the Service goes")
+		w.eventually("it is adopted", func() bool { return w.entry(s).Adopted })
+		namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{servicelb.HandOver: lb.ID}}}
+		if _, err := w.client.CoreV1().Namespaces().Update(t.Context(), namespace, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.wantEvent("it will be deleted with the Service")
+		w.eventually("it is the Service's", func() bool { return !w.entry(s).Adopted })
+		w.delete(s)
+		if n := len(w.cloud.Sim.View().LoadBalancers); n != 0 {
+			t.Errorf("%d load balancers are left", n)
+		}
+	})
+}
+
 // What another controller may have made in its last moments is looked for before anything is made.
 func TestSwitchWhileTheOtherMakesOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

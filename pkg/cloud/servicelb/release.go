@@ -116,7 +116,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 		if err := c.publish(ctx, service, s.memory, &v1.LoadBalancerStatus{}); err != nil {
 			return err
 		}
-		notes := map[settings.Key]string{settings.Owned: "", settings.Fingerprint: "", settings.FirewallManaged: ""}
+		notes := map[settings.Key]string{}
 		if id := text(service, settings.ID); !s.entry.Adopted && id == s.entry.Noted {
 			notes[settings.ID] = "" // it would send a later load balancer after this one
 		}

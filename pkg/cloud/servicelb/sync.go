@@ -102,18 +102,36 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerNotAdopted", err.Error())
 		}
 	case lb != nil:
-		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerAdopted",
-			"Load balancer %s (%s) is brought to what this Service asks for; it will be kept when the Service goes", lb.ID, lb.Label)
 		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
-		return c.know(ctx, s, *lb, true)
+		return c.adopt(ctx, s, *lb)
 	}
 	switch {
+	case f.current != nil && s.entry.Adopted && s.entry.ID == f.current.ID:
+		return c.adopt(ctx, s, *f.current)
 	case f.current != nil:
-		return c.know(ctx, s, *f.current, s.entry.Adopted && s.entry.ID == f.current.ID)
+		return c.know(ctx, s, *f.current, false)
 	case f.wait > 0:
 		return waitFor(f.wait, "%s", f.why)
 	}
 	return nil
+}
+
+// adopt writes down that the Service has a load balancer that was not made for it, unless the administrator has given it
+// to the Service for good.
+func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	given, err := c.handedOver(ctx, s.service, lb.ID)
+	if err != nil {
+		return err
+	}
+	fate := "it will be kept when the Service goes"
+	if given {
+		fate = "it will be deleted with the Service"
+	}
+	if s.entry.ID != lb.ID || s.entry.Adopted == given {
+		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerAdopted",
+			"Load balancer %s (%s) is brought to what this Service asks for; %s", lb.ID, lb.Label, fate)
+	}
+	return c.know(ctx, s, lb, !given)
 }
 
 // know writes down that the load balancer is the Service's and was seen.
