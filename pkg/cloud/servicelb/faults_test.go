@@ -99,7 +99,7 @@ func TestFailingCreates(t *testing.T) {
 			all = append(all, w.service(fmt.Sprintf("s%d", i)))
 		}
 		w.later(time.Hour)
-		if n := w.requests(http.MethodPost, "/load-balancers"); n < 3 || n > 40 {
+		if n := w.posts(); n < 3 || n > 40 {
 			t.Errorf("%d requests in an hour for 20 Services", n)
 		}
 		w.cloud.Sim.ClearFaults()
@@ -126,13 +126,13 @@ func TestMissingInstance(t *testing.T) {
 		if !has(events, "BackendNotFound") || !has(events, "NodesLeftOut") {
 			t.Errorf("events %q", events)
 		}
-		posts := w.requests(http.MethodPost, "/load-balancers")
+		posts := w.posts()
 		if posts != 2 {
 			t.Errorf("%d requests: one refused, one without it", posts)
 		}
 		second := w.service("second")
 		w.settled(second)
-		if n := w.requests(http.MethodPost, "/load-balancers") - posts; n != 1 {
+		if n := w.posts() - posts; n != 1 {
 			t.Errorf("the second load balancer cost %d requests", n)
 		}
 		before := w.writes()
@@ -302,11 +302,11 @@ func TestUnmanaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.later(10 * time.Second)
-		before := len(w.cloud.Requests())
+		before := w.calls()
 		s := w.service("web", with(settings.Create, "false"))
 		w.later(10 * time.Second)
-		if fresh := w.fresh(s); len(fresh.Finalizers) != 0 || len(w.cloud.Requests()) != before {
-			t.Errorf("finalizers %v, %d requests", fresh.Finalizers, len(w.cloud.Requests())-before)
+		if fresh := w.fresh(s); len(fresh.Finalizers) != 0 || w.calls() != before {
+			t.Errorf("finalizers %v, %d requests", fresh.Finalizers, w.calls()-before)
 		}
 		w.edit(s, without(settings.Create))
 		lb := w.settled(s)
@@ -366,9 +366,9 @@ func TestPendingForADay(t *testing.T) {
 		w := newWorld(t, func(o *simtest.Options, _ *servicelb.Config) { o.Config.Delays.LoadBalancer = 48 * time.Hour })
 		w.service("web")
 		w.wantEvent("LoadBalancerLate")
-		before := len(w.cloud.Requests())
+		before := w.calls()
 		w.later(24 * time.Hour)
-		if n := len(w.cloud.Requests()) - before; n > 2200 {
+		if n := w.calls() - before; n > 2200 {
 			t.Errorf("%d requests in a day", n)
 		}
 		if has(w.events(), "LoadBalancerLate") {

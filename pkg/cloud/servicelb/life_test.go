@@ -130,7 +130,7 @@ func TestLateReads(t *testing.T) {
 					if got := w.only(); got.ID != lb.ID {
 						t.Errorf("another load balancer %+v", got)
 					}
-					if n := w.requests(http.MethodPost, "/load-balancers"); n != 1 {
+					if n := w.posts(); n != 1 {
 						t.Errorf("%d requests to make one", n)
 					}
 					w.delete(s)

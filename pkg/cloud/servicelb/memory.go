@@ -53,10 +53,10 @@ const (
 	aboutSettings topic = iota
 	aboutNodes
 	aboutFirewall
+	aboutLabel
 	aboutLateness
 	aboutStrays
 	aboutFailure
-	aboutIgnored
 	aboutHint
 )
 

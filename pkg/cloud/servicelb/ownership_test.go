@@ -1,7 +1,6 @@
 package servicelb_test
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -242,6 +241,12 @@ func TestOlderServiceWantsTheLabel(t *testing.T) {
 		w.shows(lb.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "www" })
 		w.edit(older, with(settings.Label, "www"))
 		w.later(20 * time.Minute)
+		third := w.service("third", with(settings.Label, "www"))
+		w.wantEvent("another Service has the label")
+		w.later(20 * time.Minute)
+		if entry := w.entry(third); entry.ID != "" {
+			t.Errorf("a load balancer was made for the youngest: %+v", entry)
+		}
 		if entry := w.entry(younger); entry.ID != lb.ID {
 			t.Errorf("the younger has %+v", entry)
 		}
@@ -263,7 +268,7 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 		fresh := w.service("fresh")
 		w.wantEvent("does the key belong to another account?")
 		w.later(time.Hour)
-		if n := other.requests(http.MethodPost, "/load-balancers"); n != 0 {
+		if n := other.posts(); n != 0 {
 			t.Errorf("%d made in the other account", n)
 		}
 		w.deleting(s)

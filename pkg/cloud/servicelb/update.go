@@ -132,6 +132,13 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 	if !s.entry.Adopted && want.Label == "" {
 		want.Label = label(s.service)
 	}
+	taken := ""
+	if err := c.labelTaken(s); err != nil {
+		want.Label, taken = "", err.Error() // it keeps the name that it has
+	}
+	if s.memory.news(aboutLabel, taken) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, "LabelTaken", taken)
+	}
 	foreign := !want.FirewallStated && !s.entry.Firewall && len(lb.Firewall) > 0
 	message := ""
 	if foreign {

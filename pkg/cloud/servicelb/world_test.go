@@ -3,7 +3,6 @@ package servicelb_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -259,11 +258,13 @@ func (w *world) settled(s *v1.Service) vultr.LoadBalancer {
 		if len(ingress) == 0 {
 			return false
 		}
-		i := slices.IndexFunc(w.all(), func(l vultr.LoadBalancer) bool { return l.IPv4 == ingress[0].IP })
-		if i >= 0 {
-			lb = w.all()[i]
+		for _, view := range w.cloud.Sim.View().LoadBalancers {
+			if view.IPv4 == ingress[0].IP {
+				lb = w.truth(view.ID)
+				return true
+			}
 		}
-		return i >= 0
+		return false
 	})
 	return lb
 }
@@ -423,14 +424,18 @@ func (w *world) wantEvent(part string) {
 }
 
 // writes counts the requests that change load balancers.
-func (w *world) writes() int { return w.requests("", "/load-balancers") }
+func (w *world) writes() int {
+	return w.posts() + w.cloud.Count("update_load_balancer") + w.cloud.Count("delete_load_balancer") + w.cloud.Count("delete_load_balancer_ssl")
+}
 
-func (w *world) requests(method, path string) int {
+// posts counts the requests that make one.
+func (w *world) posts() int { return w.cloud.Count("create_load_balancer") }
+
+// calls counts all requests.
+func (w *world) calls() int {
 	n := 0
-	for _, request := range w.cloud.Requests() {
-		if (method == request.Method || method == "" && request.Method != http.MethodGet) && strings.Contains(request.Path, path) {
-			n++
-		}
+	for _, counter := range w.cloud.Sim.Counters() {
+		n += counter.Total
 	}
 	return n
 }
