@@ -102,6 +102,7 @@ func New(config Config) (*Controller, error) {
 			workqueue.TypedRateLimitingQueueConfig[key]{Name: "service"},
 		),
 		ledger:   ledger.New(config.Client),
+		pace:     newPace(),
 		memories: memories{known: map[types.UID]*memory{}},
 		missing:  missing{since: map[string]time.Time{}},
 	}

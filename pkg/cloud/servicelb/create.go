@@ -104,7 +104,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		// The wait begins when the attempt ended, which may be long after it began.
 		tried.Tried = ledger.Second(time.Now().Add(time.Second))
 		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
-			"Whether a load balancer was made is not known; it will be looked for for %s before another one is made: %v", visibleAfter, err)
+			"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
 	}
 	tried.Tried = time.Time{}

@@ -162,7 +162,9 @@ func TestChangeAndBackUnderLateReads(t *testing.T) {
 		if has(w.events(), "LoadBalancerDrifted") {
 			t.Error("a read that lags is no drift")
 		}
-		w.cloud.Sim.SetReadLags(nil)
+		if err := w.cloud.Sim.SetReadLags(nil); err != nil {
+			t.Fatal(err)
+		}
 		w.blind = false
 		if lb := w.truth(lb.ID); len(lb.Firewall) > 0 {
 			t.Errorf("firewall %v", lb.Firewall)

@@ -198,21 +198,11 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 }
 
 // hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have
-// it. A refusal is remembered for a while, since it can cost calls to find out. A label is looked for only while the
-// Service has none: it is also what its own is to be called.
+// it. A refusal is remembered for a while, since it can cost calls to find out.
 func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
-	h := hint{id: strings.ToLower(text(s.service, settings.ID)), label: text(s.service, settings.Label)}
-	switch current := s.finding.current; {
-	case h.id == s.finding.lost || h.id == s.entry.Noted || !vultr.IsID(h.id):
-		h.id = "" // a note of ours, also of one that is gone; or nothing that could exist
-	case current != nil && h.id == current.ID:
-		return nil, nil
-	}
-	if s.finding.current != nil {
-		h.label = ""
-	}
-	m := s.memory
-	if h == (hint{}) || h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil) && s.finding.current != nil {
+	h, m := s.hint(), s.memory
+	judged := h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil)
+	if h == (hint{}) || judged && s.finding.current != nil {
 		return nil, nil
 	}
 	list, err := c.list(ctx, m.lastWrite())
@@ -225,12 +215,10 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 			return nil, err
 		}
 	}
+	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
 	lb, err := h.choose(list.Items, direct)
 	if lb == nil {
-		if err == nil {
-			m.dead = h.id
-		}
-		m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
+		m.dead = h.id // nothing has it, unless there is an error
 		return nil, err
 	}
 	claims, err := c.claims(ctx, s)
@@ -238,10 +226,25 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		return nil, err
 	}
 	if err := claims.mayAdopt(*lb); err != nil {
-		m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
 		return nil, h.refused(err)
 	}
 	return lb, nil
+}
+
+// hint returns what the Service names beside its present load balancer: not a note of ours, also of one that is gone, and
+// nothing that could not exist. A label counts only while it has none: it is also what its own is to be called.
+func (s *scene) hint() hint {
+	h := hint{id: strings.ToLower(text(s.service, settings.ID)), label: text(s.service, settings.Label)}
+	if h.id == s.finding.lost || h.id == s.entry.Noted || !vultr.IsID(h.id) {
+		h.id = ""
+	}
+	if current := s.finding.current; current != nil {
+		h.label = ""
+		if h.id == current.ID {
+			h.id = ""
+		}
+	}
+	return h
 }
 
 // hintPause is how long a refused wish for another load balancer is not judged again.

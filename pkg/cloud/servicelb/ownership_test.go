@@ -193,8 +193,10 @@ func TestSwitchWhileTheOtherMakesOne(t *testing.T) {
 		w := newCluster(t, lagging(simulator.ReadLags{"all": 100 * time.Second}))
 		s := w.service("web", old, func(s *v1.Service) { s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer} })
 		name := cloudprovider.DefaultLoadBalancerName(s)
-		lb, err := w.api.CreateLoadBalancer(t.Context(), "ewr", vultr.LoadBalancerSettings{Label: &name, Instances: &w.ids,
-			Rules: &[]vultr.ForwardingRule{{FrontendProtocol: "tcp", FrontendPort: 80, BackendProtocol: "tcp", BackendPort: 30080}}})
+		lb, err := w.api.CreateLoadBalancer(t.Context(), "ewr", vultr.LoadBalancerSettings{
+			Label: &name, Instances: &w.ids,
+			Rules: &[]vultr.ForwardingRule{{FrontendProtocol: "tcp", FrontendPort: 80, BackendProtocol: "tcp", BackendPort: 30080}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,8 +18,11 @@ const (
 // soon, then ever more slowly.
 type pace struct {
 	mu    sync.Mutex
-	usual time.Duration // how long the last one took, zero before the first
+	usual time.Duration // how long the last one took
 }
+
+// newPace starts with what a quick platform needs.
+func newPace() pace { return pace{usual: 20 * time.Second} }
 
 // wait returns how long to wait for a load balancer that has been made for this long.
 func (p *pace) wait(age time.Duration) time.Duration {

@@ -73,7 +73,7 @@ func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
 // unprovenAbsence returns how long it takes until a list can prove that no attempt left a load balancer behind.
 func (s *scene) unprovenAbsence(list vultr.List[vultr.LoadBalancer], doubtful time.Time) (time.Duration, string) {
 	if s.entry.ID != "" {
-		doubtful = time.Time{} // the one that there is is known
+		doubtful = time.Time{} // the ledger knows the one that there is
 	}
 	e := evidence{entry: ledger.Entry{Tried: s.entry.Tried}, list: list, doubtful: doubtful, now: time.Now()}
 	return e.unproven()

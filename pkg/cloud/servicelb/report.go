@@ -66,9 +66,14 @@ func (c *Controller) publish(ctx context.Context, service *v1.Service, m *memory
 	if equality.Semantic.DeepEqual(service.Status.LoadBalancer, *status) {
 		return nil
 	}
-	changed := service.DeepCopy()
-	changed.Status.LoadBalancer = *status
-	_, err := servicehelper.PatchService(c.Client.CoreV1(), service, changed)
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": service.UID},
+		"status":   map[string]any{"loadBalancer": map[string]any{"ingress": status.Ingress}}, // null removes all
+	})
+	if err != nil {
+		return fmt.Errorf("writing the patch: %w", err)
+	}
+	_, err = c.Client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("failed to update load balancer status: %w", err)
 	}

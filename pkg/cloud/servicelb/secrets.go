@@ -42,25 +42,31 @@ type secrets struct {
 	add    func(key)
 
 	mu      sync.Mutex
-	ctx     context.Context // nil until run
-	wants   map[key]key     // Service to Secret
-	watches map[key]context.CancelFunc
+	active  bool
+	wants   map[key]key           // Service to Secret
+	watches map[key]chan struct{} // closed to end the watch; nil for one that has not begun
 	running sync.WaitGroup
 }
 
 func newSecrets(client kubernetes.Interface, add func(key)) *secrets {
-	return &secrets{client: client, add: add, wants: map[key]key{}, watches: map[key]context.CancelFunc{}}
+	return &secrets{client: client, add: add, wants: map[key]key{}, watches: map[key]chan struct{}{}}
 }
 
 // run lets watches run until ctx ends.
 func (s *secrets) run(ctx context.Context) {
 	s.mu.Lock()
-	s.ctx = ctx
+	s.active = true
 	for secret := range s.watches {
 		s.start(secret)
 	}
 	s.mu.Unlock()
 	<-ctx.Done()
+	s.mu.Lock()
+	s.active = false
+	for secret := range s.watches {
+		s.end(secret)
+	}
+	s.mu.Unlock()
 	s.running.Wait()
 }
 
@@ -75,15 +81,14 @@ func (s *secrets) want(service key, name string) {
 	}
 	delete(s.wants, service)
 	if had && !s.wanted(old) {
-		s.watches[old]()
-		delete(s.watches, old)
+		s.end(old)
 	}
 	if name == "" {
 		return
 	}
 	s.wants[service] = secret
-	if s.watches[secret] == nil {
-		s.watches[secret] = func() {}
+	if _, there := s.watches[secret]; !there {
+		s.watches[secret] = nil
 		s.start(secret)
 	}
 }
@@ -97,13 +102,21 @@ func (s *secrets) wanted(secret key) bool {
 	return false
 }
 
-// start begins a watch. It is called under the lock.
+// end ends a watch. It is called under the lock, as start is.
+func (s *secrets) end(secret key) {
+	if stop := s.watches[secret]; stop != nil {
+		close(stop)
+	}
+	delete(s.watches, secret)
+}
+
+// start begins a watch, as soon as they may run.
 func (s *secrets) start(secret key) {
-	if s.ctx == nil || s.ctx.Err() != nil {
+	if !s.active {
 		return
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	s.watches[secret] = cancel
+	stop := make(chan struct{})
+	s.watches[secret] = stop
 	changed := func(any) { s.changed(secret) }
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: s.listWatch(secret),
@@ -121,7 +134,7 @@ func (s *secrets) start(secret key) {
 			DeleteFunc: changed,
 		},
 	})
-	s.running.Go(func() { informer.RunWithContext(ctx) })
+	s.running.Go(func() { informer.Run(stop) })
 }
 
 func (s *secrets) listWatch(secret key) cache.ListerWatcher {
