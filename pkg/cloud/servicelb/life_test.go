@@ -83,6 +83,10 @@ func TestLostAnswer(t *testing.T) {
 					w.wantEvent("CreateOutcomeUnknown")
 					w.settled(s)
 					w.only()
+					made := fault.Action == simulator.FaultResetAfter || fault.Action == simulator.FaultStatusAfter
+					if want := map[bool]int{true: 1, false: 2}[made]; w.posts() != want {
+						t.Errorf("%d requests to make one, want %d", w.posts(), want)
+					}
 					w.delete(s)
 					w.later(10 * time.Minute)
 					w.none()
