@@ -91,6 +91,10 @@ func (s *Stager) locate(volumeID, path string) (place, error) {
 		p.entry, number, p.writable = entry, entry.Number, s.writable(record, table, entry)
 	}
 	d, err := s.layer.ByNumber(number)
+	if p.block && errors.Is(err, device.ErrNotFound) {
+		return place{}, volume.Errorf(volume.InUse, "volume %s at %s: %w: no device has number %s any more; a pod that is restarted gets it again when it is back",
+			volumeID, path, device.ErrGone, number)
+	}
 	if errors.Is(err, device.ErrNotFound) {
 		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", volumeID, path, err)
 	}
