@@ -208,12 +208,26 @@ func (r *rig) run(args ...string) string {
 	return result.Output
 }
 
-// device returns the node of the disk in the guest, as the kernel shows it.
+// device waits until the guest's kernel has the disk, and returns its node.
 func (r *rig) device() string {
 	r.t.Helper()
-	node, err := shared.agent.Disk(r.soon(), r.serial)
+	return r.devices(1)[0]
+}
+
+// devices is device for several disks with one serial.
+func (r *rig) devices(count int) []string {
+	r.t.Helper()
+	nodes, err := shared.agent.Disks(r.soon(), r.serial, count)
 	r.must(err)
-	return node
+	return nodes
+}
+
+// mounts counts the mounts of the volume in the guest.
+func (r *rig) mounts() int {
+	r.t.Helper()
+	table, err := shared.agent.Read(r.soon(), "/proc/self/mountinfo")
+	r.must(err)
+	return strings.Count(string(table), r.id)
 }
 
 // want checks an error's code, and that its message has the words.

@@ -35,9 +35,10 @@ type File struct {
 	Data []byte
 }
 
-// Wanted is a disk to wait for.
+// Wanted are disks to wait for.
 type Wanted struct {
 	Serial  string
+	Count   int
 	Timeout time.Duration
 }
 
@@ -95,10 +96,14 @@ func (c *Client) Hello(ctx context.Context) (string, error) {
 }
 
 // StartPlugin starts the node plugin and returns when it is ready.
-func (c *Client) StartPlugin(ctx context.Context) error { return c.call(ctx, "StartPlugin", None(false), new(None)) }
+func (c *Client) StartPlugin(ctx context.Context) error {
+	return c.call(ctx, "StartPlugin", None(false), new(None))
+}
 
 // KillPlugin ends the node plugin at once.
-func (c *Client) KillPlugin(ctx context.Context) error { return c.call(ctx, "KillPlugin", None(false), new(None)) }
+func (c *Client) KillPlugin(ctx context.Context) error {
+	return c.call(ctx, "KillPlugin", None(false), new(None))
+}
 
 // Run runs a program.
 func (c *Client) Run(ctx context.Context, args ...string) (Result, error) {
@@ -107,14 +112,14 @@ func (c *Client) Run(ctx context.Context, args ...string) (Result, error) {
 	return r, err
 }
 
-// Disk returns the device node of the disk with the serial, once the guest's kernel shows it.
-func (c *Client) Disk(ctx context.Context, serial string) (string, error) {
-	var node string
-	err := c.call(ctx, "Disk", Wanted{serial, left(ctx)}, &node)
-	return node, err
+// Disks returns the device nodes of the disks with the serial, once the guest's kernel shows so many.
+func (c *Client) Disks(ctx context.Context, serial string, count int) ([]string, error) {
+	var nodes []string
+	err := c.call(ctx, "Disks", Wanted{serial, count, left(ctx)}, &nodes)
+	return nodes, err
 }
 
-// Read reads a file.
+// Read reads a file, or the first MiB of a device.
 func (c *Client) Read(ctx context.Context, path string) ([]byte, error) {
 	var data []byte
 	err := c.call(ctx, "Read", path, &data)

@@ -10,38 +10,45 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
 )
 
-// Disk waits for the disk with a serial, as sysfs shows it, and answers with its device node.
-func (s *service) Disk(w agent.Wanted, node *string) error {
+// Disks waits for disks with a serial, as sysfs shows it, and answers with their device nodes.
+func (s *service) Disks(w agent.Wanted, nodes *[]string) error {
 	for end := time.Now().Add(w.Timeout); ; {
-		serials, err := serials()
+		found, all, err := disks(w.Serial)
 		if err != nil {
 			return err
 		}
-		for name, serial := range serials {
-			if serial == w.Serial {
-				*node = "/dev/" + name
-				return nil
-			}
+		if len(found) >= w.Count {
+			*nodes = found
+			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("no disk has serial %s, there are %v", w.Serial, serials)
+			return fmt.Errorf("%d disks have serial %s, there are %q", len(found), w.Serial, all)
 		}
 		// Nothing depends on when it is seen: it is there or it is not.
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// serials are those of all disks.
-func serials() (map[string]string, error) {
+// disks lists the nodes of the disks that have the serial and can be opened, and the serials of all.
+func disks(serial string) (found, all []string, err error) {
 	paths, err := filepath.Glob("/sys/block/*/serial")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := map[string]string{}
 	for _, path := range paths {
-		if raw, err := os.ReadFile(path); err == nil { // it may just be leaving
-			all[filepath.Base(filepath.Dir(path))] = strings.TrimSpace(string(raw))
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			continue // it may just be leaving
+		}
+		all = append(all, strings.TrimSpace(string(raw)))
+		node := "/dev/" + filepath.Base(filepath.Dir(path))
+		if all[len(all)-1] != serial {
+			continue
+		}
+		if file, err := os.Open(node); err == nil {
+			_ = file.Close() // only tried
+			found = append(found, node)
 		}
 	}
-	return all, nil
+	return found, all, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
@@ -52,10 +53,17 @@ func (s *service) Run(c agent.Command, result *agent.Result) error {
 	return nil
 }
 
+// readLimit is more than any log has; a device ends there.
+const readLimit = 1 << 20
+
 // Read reads a file.
 func (s *service) Read(path string, data *[]byte) error {
-	var err error
-	*data, err = os.ReadFile(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	*data, err = io.ReadAll(io.LimitReader(file, readLimit))
 	return err
 }
 
