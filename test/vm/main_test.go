@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,47 +26,64 @@ const (
 	kvmPatience = 10 * time.Second
 )
 
-// shared is the guest of all tests.
+// shared is the guest of all tests. The first one starts it.
 var shared struct {
+	once    sync.Once
+	err     error
 	machine *qemu.Machine
 	agent   *agent.Client
 }
 
 func TestMain(m *testing.M) {
-	code, err := withGuest(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "vm:", err)
-		code = 1
+	code := m.Run()
+	if shared.machine != nil {
+		if err := shared.machine.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "ending the guest:", err)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }
 
-// withGuest runs the tests with a guest, which ends with them, also when they are interrupted.
-func withGuest(m *testing.M) (code int, err error) {
+// needGuest starts the guest unless it runs.
+func needGuest(t *testing.T) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the guest is made of this machine's Debian packages, and needs those for amd64")
+	}
+	shared.once.Do(func() { shared.err = start(t.Output()) })
+	if shared.err != nil {
+		t.Fatal("no guest: ", shared.err)
+	}
+}
+
+// start makes the image and boots it.
+func start(out io.Writer) error {
+	// While the image is made, an interrupt has to remove what is half made. Later there is nothing to do: QEMU ends with
+	// this process, and no file of ours has a name.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	began := time.Now()
 	cache, err := cacheDir()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	source, err := filepath.Abs("../..")
 	if err != nil {
-		return 0, err
+		return err
 	}
+	began := time.Now()
 	image, err := guest.Make(ctx, source, cache)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	made := time.Since(began)
+	made := time.Now()
 	accelerator, release, err := boot(ctx, image)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	stop() // from here on the default will do: QEMU ends with this process, and nothing has a name
-	fmt.Printf("guest: Linux %s, %s, image made in %.1f s, up after %.1f s\n", release, accelerator, made.Seconds(), (time.Since(began) - made).Seconds())
-	code = m.Run()
-	return code, shared.machine.Close()
+	_, err = fmt.Fprintf(out, "the guest has Linux %s and runs by %s; its image was made in %.1f s, it was up %.1f s later\n",
+		release, accelerator, made.Sub(began).Seconds(), time.Since(made).Seconds())
+	return err
 }
 
 // cacheDir is where the project keeps what it downloads.

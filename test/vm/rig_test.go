@@ -45,6 +45,7 @@ func newRig(t *testing.T, capability *csi.VolumeCapability) *rig {
 
 func newRigOf(t *testing.T, capability *csi.VolumeCapability, id, serial string) *rig {
 	t.Helper()
+	needGuest(t)
 	disk, err := qemu.NewDisk(serial, gib)
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,7 @@ type message struct {
 // Client is one connection to QEMU. It is safe for concurrent use.
 type Client struct {
 	conn io.ReadWriteCloser
+	send sync.Mutex // for what is written, one command at a time
 
 	mu      sync.Mutex
 	last    uint64
@@ -52,21 +53,16 @@ func (c *Client) Close() error { return c.conn.Close() }
 
 // Do has QEMU carry out a command. result may be nil.
 func (c *Client) Do(ctx context.Context, command string, arguments, result any) error {
-	answer := make(chan message, 1)
-	c.mu.Lock()
-	if c.ended != nil {
-		c.mu.Unlock()
-		return fmt.Errorf("QEMU %s: %w", command, c.ended)
+	answer, id, err := c.expect()
+	if err == nil {
+		request := map[string]any{"execute": command, "id": id}
+		if arguments != nil {
+			request["arguments"] = arguments
+		}
+		c.send.Lock()
+		err = json.NewEncoder(c.conn).Encode(request)
+		c.send.Unlock()
 	}
-	c.last++
-	id := c.last
-	c.waiting[id] = answer
-	request := map[string]any{"execute": command, "id": id}
-	if arguments != nil {
-		request["arguments"] = arguments
-	}
-	err := json.NewEncoder(c.conn).Encode(request)
-	c.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("QEMU %s: %w", command, err)
 	}
@@ -76,7 +72,7 @@ func (c *Client) Do(ctx context.Context, command string, arguments, result any) 
 	case m, ok := <-answer:
 		switch {
 		case !ok:
-			return fmt.Errorf("QEMU %s: the connection has ended", command)
+			return fmt.Errorf("QEMU %s: the connection has ended before the answer", command)
 		case m.Error != nil:
 			return fmt.Errorf("QEMU %s: %s: %s", command, m.Error.Class, m.Error.Desc)
 		case result == nil:
@@ -84,6 +80,19 @@ func (c *Client) Do(ctx context.Context, command string, arguments, result any) 
 		}
 		return json.Unmarshal(m.Return, result)
 	}
+}
+
+// expect returns where the answer to a command with the ID will come.
+func (c *Client) expect() (answer chan message, id uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		return nil, 0, c.ended
+	}
+	c.last++
+	answer = make(chan message, 1)
+	c.waiting[c.last] = answer
+	return answer, c.last, nil
 }
 
 // Await returns when an event that matches has happened, be it before the call.
