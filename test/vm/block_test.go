@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 )
 
@@ -65,6 +66,45 @@ func TestRawBlockReplugged(t *testing.T) {
 	}
 }
 
+// TestRawBlockNumberReused: nobody had the device of a disk that was unplugged open, and so the kernel gives its number to
+// the next disk. The path at which it was published leads to that one now, which is another volume's.
+func TestRawBlockNumberReused(t *testing.T) {
+	r, other := newRig(t, raw()), newRig(t, raw())
+	r.plug()
+	r.must(r.stage())
+	r.must(r.publish(r.target))
+	before := r.device()
+	r.unplug()
+	other.plug()
+	if now := other.device(); now != before {
+		t.Fatalf("the other disk is %s, the first was %s: nothing is shown by this", now, before)
+	}
+	_, err := r.total(r.target)
+	want(t, err, codes.NotFound, r.serial, other.serial)
+	_, err = r.expand(r.target, gib)
+	want(t, err, codes.NotFound, r.serial, other.serial)
+	r.must(other.stage())
+	r.must(other.publish(other.target))
+
+	r.plug()
+	r.device()
+	r.must(r.publish(r.target))
+	for _, v := range []*rig{r, other} {
+		p := v.open(v.target, "")
+		if errno := p.write(v.serial); errno != 0 {
+			t.Error(errno)
+		}
+		p.end()
+	}
+	for _, v := range []*rig{r, other} {
+		got, err := shared.agent.Read(r.soon(), v.target)
+		r.must(err)
+		if !strings.HasPrefix(string(got), v.serial) {
+			t.Errorf("on the disk with serial %s was written %q", v.serial, got[:20])
+		}
+	}
+}
+
 // TestRawBlockGrows: the pod's device has the new size.
 func TestRawBlockGrows(t *testing.T) {
 	r := newRig(t, raw())
@@ -88,7 +128,7 @@ func TestRawBlockOfAnotherDisk(t *testing.T) {
 	r.must(r.stage())
 	want(t, r.stageAs(r.soon(), other.serial), codes.InvalidArgument, other.serial, r.id)
 	// A serial that is in no form proves nothing; the record of the staging does.
-	stranger := newRigOf(t, raw(), newID(t), "stranger")
+	stranger := newRigOf(t, raw(), uuid.NewString(), "stranger")
 	stranger.plug()
 	want(t, r.stageAs(r.soon(), stranger.serial), codes.FailedPrecondition, r.serial, stranger.serial)
 	r.must(r.stage())
@@ -116,7 +156,7 @@ func TestWrongDisk(t *testing.T) {
 // TestTwoDisksWithOneSerial: neither is taken.
 func TestTwoDisksWithOneSerial(t *testing.T) {
 	r := newRig(t, mounted("ext4"))
-	twin := newRigOf(t, mounted("ext4"), newID(t), r.serial)
+	twin := newRigOf(t, mounted("ext4"), uuid.NewString(), r.serial)
 	r.plug()
 	twin.plug()
 	r.devices(2)
@@ -127,12 +167,12 @@ func TestTwoDisksWithOneSerial(t *testing.T) {
 
 // TestLongSerials: a virtio disk shows 20 characters of its serial.
 func TestLongSerials(t *testing.T) {
-	id := newID(t)
+	id := uuid.NewString()
 	r := newRigOf(t, mounted("ext4"), id, serialOf("abcde", id)) // 20 characters
 	r.plug()
 	r.must(r.stage())
 
-	id = newID(t)
+	id = uuid.NewString()
 	long := newRigOf(t, mounted("ext4"), id, serialOf("abcdef", id)) // 21
 	long.plug()
 	want(t, long.stage(), codes.FailedPrecondition, long.serial)

@@ -1,16 +1,15 @@
 package vm
 
 import (
-	"crypto/rand"
-	"fmt"
+	"context"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"context"
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -39,7 +38,7 @@ type rig struct {
 // newRig makes a volume with a blank disk that is not plugged in. What the test leaves is taken away after it.
 func newRig(t *testing.T, capability *csi.VolumeCapability) *rig {
 	t.Helper()
-	id := newID(t)
+	id := uuid.NewString()
 	return newRigOf(t, capability, id, serialOf("ewr", id))
 }
 
@@ -57,17 +56,6 @@ func newRigOf(t *testing.T, capability *csi.VolumeCapability, id, serial string)
 	}
 	t.Cleanup(r.end)
 	return r
-}
-
-// newID returns the ID of a volume.
-func newID(t *testing.T) string {
-	t.Helper()
-	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		t.Fatal(err)
-	}
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // serialOf is the serial that the platform gives to the disk of a volume.

@@ -35,13 +35,13 @@ func (a *archive) add(name string, mode uint32, size int64, content io.Reader) e
 	header := fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
 		a.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name)+1, 0)
 	text := header + name + "\x00"
-	if _, err := io.WriteString(a.w, text+padding(int64(len(text)))); err != nil {
+	if _, err := a.w.WriteString(text + padding(int64(len(text)))); err != nil {
 		return err
 	}
 	if _, err := io.CopyN(a.w, content, size); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	_, err := io.WriteString(a.w, padding(size))
+	_, err := a.w.WriteString(padding(size))
 	return err
 }
 

@@ -14,7 +14,7 @@ func TestToolsAreThoseOfTheNodeImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	match := regexp.MustCompile(`(?m)^NODE_PACKAGES := (.*)$`).FindSubmatch(makefile)
-	if match == nil || string(match[1]) != strings.Join(toolPackages, " ") {
+	if len(match) != 2 || string(match[1]) != strings.Join(toolPackages, " ") {
 		t.Errorf("the Makefile's NODE_PACKAGES are %q, the guest has %q", match, toolPackages)
 	}
 }

@@ -47,7 +47,7 @@ func TestEndsWithItsProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(machine)
+	defer func() { _ = unix.Close(machine) }()
 	if err := starter.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -101,10 +102,8 @@ func (c *Client) Await(ctx context.Context, match func(Event) bool) error {
 		c.mu.Lock()
 		events, changed, ended := c.events[seen:], c.changed, c.ended
 		c.mu.Unlock()
-		for _, e := range events {
-			if match(e) {
-				return nil
-			}
+		if slices.ContainsFunc(events, match) {
+			return nil
 		}
 		seen += len(events)
 		if ended != nil {
