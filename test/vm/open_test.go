@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -79,6 +80,58 @@ func TestOldPodOutlivesReplug(t *testing.T) {
 			r.wantFile(r.target, "more", "data")
 			if n := r.mounts(); n != 2 {
 				t.Errorf("the volume has %d mounts", n)
+			}
+		})
+	}
+}
+
+// TestUnpluggedWhileWrittenTo: the disk goes while a pod writes. Everything that the kernel called written is there when the
+// disk is back.
+func TestUnpluggedWhileWrittenTo(t *testing.T) {
+	const line = "0123456789abcde\n"
+	for _, fsType := range []string{"xfs", "ext4"} {
+		t.Run(fsType, func(t *testing.T) {
+			r := newRig(t, mounted(fsType))
+			r.plug()
+			r.must(r.stage())
+			r.must(r.publish(r.target))
+			p := r.open(r.target, "file")
+			begun, ended := make(chan struct{}), make(chan syscall.Errno)
+			written := 0
+			go func() {
+				for {
+					errno, err := shared.agent.WriteOpen(r.soon(), p.handle, []byte(line), true)
+					if err != nil || errno != 0 {
+						ended <- errno
+						return
+					}
+					if written++; written == 20 {
+						close(begun)
+					}
+				}
+			}()
+			select {
+			case <-begun:
+			case errno := <-ended:
+				t.Fatalf("after %d lines: %v", written, errno)
+			}
+			r.unplug()
+			if errno := <-ended; errno != syscall.EIO {
+				t.Errorf("the pod was told: %v", errno)
+			}
+			want(t, r.publish(r.target), codes.FailedPrecondition, r.serial)
+			_, err := r.total(r.target)
+			want(t, err, codes.FailedPrecondition, "unplugged")
+			p.end()
+			r.must(r.unpublish(r.target))
+
+			r.plug()
+			r.device()
+			r.must(r.publish(r.target))
+			got, err := shared.agent.Read(r.soon(), r.target+"/file")
+			r.must(err)
+			if want := strings.Repeat(line, written); !strings.HasPrefix(string(got), want) {
+				t.Errorf("%d bytes were written, %d are there", len(want), len(got))
 			}
 		})
 	}
