@@ -140,7 +140,7 @@ func TestWrongDisk(t *testing.T) {
 	r, other := newRig(t, mounted("xfs")), newRig(t, mounted("xfs"))
 	other.plug()
 	other.device()
-	err := r.stageWithin(3 * time.Second)
+	err := r.stageWithin(5 * time.Second)
 	want(t, err, codes.DeadlineExceeded, r.serial)
 	want(t, r.stageAs(r.soon(), other.serial), codes.InvalidArgument, other.serial, r.id)
 	result, err := shared.agent.Run(r.soon(), "blkid", "--probe", other.device())

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -77,7 +78,7 @@ func start(out io.Writer) error {
 		return err
 	}
 	made := time.Now()
-	accelerator, release, err := boot(ctx, image)
+	accelerator, release, err := boot(ctx, image, out)
 	if err != nil {
 		return err
 	}
@@ -96,12 +97,16 @@ func cacheDir() (string, error) {
 }
 
 // boot starts the guest, by emulation unless KVM runs it.
-func boot(ctx context.Context, image *guest.Image) (accelerator, release string, err error) {
+func boot(ctx context.Context, image *guest.Image, out io.Writer) (accelerator, release string, err error) {
 	if file, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		_ = file.Close() // only tried
-		if release, err := bootWith(ctx, image, "kvm", kvmPatience); err == nil {
+		began := time.Now()
+		release, err := bootWith(ctx, image, "kvm", kvmPatience)
+		if err == nil {
 			return "kvm", release, nil
 		}
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		_, _ = fmt.Fprintf(out, "KVM runs no guest here (%.1f s): %s\n", time.Since(began).Seconds(), reason) // told for whoever wonders
 	}
 	release, err = bootWith(ctx, image, "tcg", bootPatience)
 	return "tcg", release, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,6 +15,9 @@ import (
 // CSI returns the connection to the node plugin's socket in the guest, for the clients of CSI. A context's deadline goes
 // with each call; its cancellation does not.
 func (c *Client) CSI() grpc.ClientConnInterface { return conn{c} }
+
+// grace is how much later than the plugin's client in the guest the one here gives up.
+const grace = 30 * time.Second
 
 type conn struct{ client *Client }
 
@@ -28,8 +32,12 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, _ ...g
 	if err != nil {
 		return err
 	}
+	// The answer comes from the guest, also when it is that there was not enough time.
+	timeout := left(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout+grace)
+	defer cancel()
 	var r Reply
-	if err := c.client.call(ctx, "CSI", Call{Method: method, Request: raw, Timeout: left(ctx)}, &r); err != nil {
+	if err := c.client.call(ctx, "CSI", Call{Method: method, Request: raw, Timeout: timeout}, &r); err != nil {
 		return err
 	}
 	if r.Code != uint32(codes.OK) {
