@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
@@ -42,11 +43,8 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 		return err
 	}
 	u := v.Use
-	if e, mounted := table.At(target); mounted {
-		if n, ok := deviceAt(target); ok && n == d.Number && e.ReadOnly() == u.ReadOnly {
-			return nil
-		}
-		return volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.ReadOnly)
+	if done, err := s.clearNode(ctx, d, u, record, table, target); done || err != nil {
+		return err
 	}
 	others := nodesOf(table.Without(target), d)
 	if u.Single && len(others) > 0 {
@@ -65,6 +63,24 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 		return err
 	}
 	return bindNode(ctx, d, u, target)
+}
+
+// clearNode takes away the device node that a disk which was unplugged left at the target. It reports whether the volume
+// is published there already, and refuses anything else.
+func (s *Stager) clearNode(ctx context.Context, d device.Device, u staging.Use, record *state.Staged, table mount.Table, target string) (bool, error) {
+	e, mounted := table.At(target)
+	if !mounted {
+		return false, nil
+	}
+	n, isDevice := deviceAt(target)
+	switch {
+	case isDevice && n == d.Number && e.ReadOnly() == u.ReadOnly:
+		return true, nil
+	case isDevice && n != d.Number && s.goneDevice(record, n) != nil:
+		klog.FromContext(ctx).Info("The device at the target is of a disk that was unplugged, taking it away", "path", target, "device", n)
+		return false, detach(ctx, target)
+	}
+	return false, volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.ReadOnly)
 }
 
 // bindNode binds the device node and looks at what was bound: the node may have gone to another disk meanwhile.

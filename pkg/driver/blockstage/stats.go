@@ -91,17 +91,26 @@ func (s *Stager) locate(volumeID, path string) (place, error) {
 		p.entry, number, p.writable = entry, entry.Number, s.writable(record, table, entry)
 	}
 	d, err := s.layer.ByNumber(number)
-	if errors.Is(err, device.ErrNotFound) {
-		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", volumeID, path, err)
-	}
 	if err != nil {
-		return place{}, err
+		return place{}, notAt(volumeID, path, p.block, err)
 	}
 	p.device = d
 	if record != nil && record.Serial != d.Serial {
 		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: it was staged from serial %s, there is serial %s", volumeID, path, record.Serial, d.Serial)
 	}
 	return p, nil
+}
+
+// notAt is the error of a volume whose device could not be found by its number. A device node outlives its disk.
+func notAt(volumeID, path string, block bool, err error) error {
+	switch {
+	case !errors.Is(err, device.ErrNotFound):
+		return err
+	case block:
+		return volume.Errorf(volume.InUse, "volume %s at %s: %w while it was published: %w; when the disk is back and the pods that use it are restarted, they have it again",
+			volumeID, path, device.ErrGone, err)
+	}
+	return volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", volumeID, path, err)
 }
 
 // writable reports whether a file system is meant to be written to. A record knows; without one, any mount of it does

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -137,5 +138,42 @@ func TestBlockReplugged(t *testing.T) {
 	r.must(r.publish(capability, r.target, false))
 	want(t, r.unstage(), codes.FailedPrecondition, r.target)
 	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+}
+
+// TestBlockUnpluggedUnderItsPod: what a disk that was unplugged left at a pod's path is replaced when the disk is back, and
+// the path of a disk that is still there is not.
+func TestBlockUnpluggedUnderItsPod(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := blockCapability(writer)
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	busy, err := os.Open(r.target)
+	r.must(err)
+	defer busy.Close()
+	old := r.machine.Device(serial).Number
+	r.pull()
+	_, err = r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+	want(t, err, codes.FailedPrecondition, "unplugged")
+	r.machine.Plug("again", serial, gib)
+	for range 2 {
+		r.must(r.publish(capability, r.target, false))
+	}
+	var st unix.Stat_t
+	r.must(unix.Stat(r.target, &st))
+	now := r.machine.Device(serial).Number
+	if got := device.NumberOf(st.Rdev); got != now || now == old {
+		t.Errorf("at the target is device %s, the disk is %s and was %s", got, now, old)
+	}
+	want(t, r.publish(capability, r.target, true), codes.AlreadyExists, r.target)
+	r.must(r.unpublish(r.target))
+
+	// Another disk's device at the target is none of ours to take away.
+	other := r.machine.Plug("other", "ewr-ffffffffffffff", gib)
+	r.must(os.WriteFile(r.target, nil, 0o600))
+	r.run("mount", "--bind", filepath.Join(r.machine.DeviceDir, other), r.target)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+	r.run("umount", r.target)
 	r.must(r.unstage())
 }
