@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -92,5 +94,56 @@ func TestReadErrorsCountAsData(t *testing.T) {
 	}
 	if got, err := firstNonZero(t.Context(), broken{-1}, 0); err == nil {
 		t.Errorf("no size: %d", got)
+	}
+}
+
+// TestReadsFitTheDisk: reads past the cache are refused unless they and their buffers are aligned.
+func TestReadsFitTheDisk(t *testing.T) {
+	for _, c := range []struct{ size, block int64 }{{size, 4096}, {40 << 30, 4096}, {10<<30 + 4096, 4096}, {13<<20 + 512, 512}, {20<<20 + 512, 512}, {512, 512}} {
+		for _, s := range chunks(spans(c.size)) {
+			if s.from%c.block != 0 || s.to%c.block != 0 || s.to > c.size || s.to <= s.from {
+				t.Errorf("of %d bytes, from %d to %d is read", c.size, s.from, s.to)
+			}
+		}
+	}
+	for range 8 {
+		b := aligned(chunkBytes)
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(b))); at%alignment != 0 || len(b) != chunkBytes {
+			t.Errorf("a buffer of %d bytes is at %x", len(b), at)
+		}
+	}
+}
+
+// TestDiskIsReadPastTheCache: what is judged is what the disk has, whatever the cache has, and the descriptor is as it
+// was afterwards.
+func TestDiskIsReadPastTheCache(t *testing.T) {
+	d := newDisk(t)
+	file, err := device.Claim(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, at := range []int64{0, size - 4096} {
+		if _, err := file.ReadAt(make([]byte, 4096), at); err != nil { // now it is in the cache
+			t.Fatal(err)
+		}
+	}
+	backing, err := os.ReadFile(filepath.Join("/sys/dev/block", d.Number.String(), "loop", "backing_file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := os.OpenFile(strings.TrimSpace(string(backing)), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = below.WriteAt([]byte{1}, size-1)
+	if err := errors.Join(err, below.Sync(), below.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if z := readZeroes(t.Context(), file, d.Size); z.err != nil || z.nonZeroAt != size-1 {
+		t.Errorf("a disk with a byte in the end is %+v", z)
+	}
+	if _, err := file.ReadAt(make([]byte, 3), 5); err != nil {
+		t.Errorf("reading a few bytes afterwards: %v", err)
 	}
 }

@@ -18,12 +18,18 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it.
+// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it. The record of staging
+// stands before anything is written to the device or mounted.
 func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) error {
 	if err := step.At(ctx, step.Probe); err != nil {
 		return err
 	}
+	recorded := make(chan error, 1)
+	go func() { recorded <- s.cfg.State.WriteStaged(s.newRecord(v, d)) }() // which waits for another disk
 	findings, err := blockfs.Probe(ctx, d)
+	if err := <-recorded; err != nil {
+		return err
+	}
 	if err != nil {
 		return volume.Errorf(volume.InUse, "%s cannot be judged and is left as it is: %w", describe(d), err)
 	}

@@ -72,9 +72,6 @@ func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volu
 		}
 		return s.growStaged(ctx, d, entry, v, path)
 	}
-	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
-		return err
-	}
 	if err := mount.MakeDir(path); err != nil {
 		return err
 	}
