@@ -36,9 +36,6 @@ const (
 // error counts as "there may be data": the caller gets the error and no findings.
 func Probe(ctx context.Context, d device.Device) (Findings, error) {
 	file, err := device.Claim(ctx, d)
-	if err != nil && ctx.Err() != nil {
-		return Findings{}, fmt.Errorf("claiming the device was cut off: %w: %w", ctx.Err(), err)
-	}
 	if err != nil {
 		return Findings{}, fmt.Errorf("claiming the device: %w", err)
 	}
@@ -85,6 +82,7 @@ func lookTwice(ctx context.Context, file *os.File) (string, error) {
 func signature(ctx context.Context, file *os.File) (string, error) {
 	cmd := exec.CommandContext(ctx, "blkid", "-p", "-o", "export", "/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{file}
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // a tenth of its time goes into reading locales
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	err := cmd.Run()

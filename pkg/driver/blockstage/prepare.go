@@ -164,7 +164,7 @@ func mountAndProve(ctx context.Context, d device.Device, t filesystem.Type, u st
 	if err := step.At(ctx, step.Mount); err != nil {
 		return err
 	}
-	if err := mount.FileSystem(d.Path, path, t.Name(), mountOptions(t, u)); err != nil {
+	if err := mount.FileSystem(ctx, d.Path, path, t.Name(), mountOptions(t, u)); err != nil {
 		return err
 	}
 	table, err := mount.Read()

@@ -6,8 +6,6 @@ import (
 	"path"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
@@ -96,11 +94,8 @@ func setReadOnly(d device.Device, readOnly bool, others mount.Table) error {
 
 // deviceAt returns which device a device node stands for, false when the path is no block device.
 func deviceAt(path string) (device.Number, bool) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return device.Number{}, false
-	}
-	return device.NumberOf(st.Rdev), true
+	n, isBlock, err := device.At(path)
+	return n, err == nil && isBlock
 }
 
 // nodesOf lists the mounts that are binds of the device's node. Only mounts whose root has the node's name are

@@ -90,9 +90,15 @@ func (s *Stager) takeAway(
 		klog.FromContext(ctx).Info("The disk of the mount at the staging path was unplugged, taking the mount away", "path", path, "device", entry.Number, "why", err)
 		return true, detach(ctx, path)
 	}
-	if entry.Number != d.Number && mount.Corrupt(path) {
-		klog.FromContext(ctx).Info("What is mounted at the staging path is dead, taking it away", "path", path, "device", entry.Number)
-		return true, detach(ctx, path)
+	if entry.Number != d.Number {
+		dead, err := mount.Corrupt(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		if dead {
+			klog.FromContext(ctx).Info("What is mounted at the staging path is dead, taking it away", "path", path, "device", entry.Number)
+			return true, detach(ctx, path)
+		}
 	}
 	if entry.Number == d.Number {
 		writable := !v.Use.ReadOnly && s.writable(record, table, entry)

@@ -27,7 +27,7 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if err := mount.FileSystem(d.Path, path, fsType.Name(), nil); err != nil {
+		if err := mount.FileSystem(t.Context(), d.Path, path, fsType.Name(), nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(path, 0) })
@@ -78,7 +78,7 @@ func TestGlanceFlushesNothing(t *testing.T) {
 	if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := mount.FileSystem(d.Path, path, All[0].Name(), []string{"commit=300", "noinit_itable"}); err != nil {
+	if err := mount.FileSystem(t.Context(), d.Path, path, All[0].Name(), []string{"commit=300", "noinit_itable"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, 0) })

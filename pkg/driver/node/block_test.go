@@ -36,6 +36,9 @@ func TestBlockWritesNoByte(t *testing.T) {
 	if u := stats.GetUsage(); len(u) != 1 || u[0].GetTotal() != small || u[0].GetUnit() != csi.VolumeUsage_BYTES {
 		t.Errorf("stats are %v", u)
 	}
+	if size, err := r.expand(r.target, small); err != nil || size != small {
+		t.Errorf("expanding: %d, %v", size, err)
+	}
 	for range 2 {
 		r.must(r.unpublish(r.target))
 	}

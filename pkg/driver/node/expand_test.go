@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,7 +111,8 @@ func TestExpandAndStatsRefusals(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	capability := mountCapability(writer, "ext4")
 	r.must(r.stage(capability))
-	empty := t.TempDir()
+	empty := filepath.Join(r.dir, "empty")
+	r.must(os.Mkdir(empty, 0o700))
 	for name, c := range map[string]struct {
 		id, path string
 		code     codes.Code

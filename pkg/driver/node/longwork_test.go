@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,6 +206,8 @@ func TestStatsThatHang(t *testing.T) {
 	r.must(os.Mkdir(mute, 0o700))
 	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR, 0)
 	r.must(err)
+	closeServer := sync.OnceFunc(func() { r.must(unix.Close(fuse)) }) // looks come back with an error
+	t.Cleanup(closeServer)                                            // nor does a failed test hang
 	r.must(unix.Mount("mute", mute, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
 	ask := func(ctx context.Context, path string) error {
 		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
@@ -220,7 +223,7 @@ func TestStatsThatHang(t *testing.T) {
 	before := goroutines(t)
 	for range 10 {
 		began := time.Now()
-		want(t, ask(t.Context(), r.dir), codes.Unavailable, mute, "has not answered")
+		want(t, ask(t.Context(), filepath.Join(r.dir, "elsewhere")), codes.Unavailable, mute, "has not answered")
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}
@@ -236,6 +239,20 @@ func TestStatsThatHang(t *testing.T) {
 	}
 	r.must(r.unstage())
 	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
-	r.must(unix.Close(fuse)) // the look comes back with an error
+
+	// Others do not hang there either: a growth is cut off and counts as one look, and an unmount that the looks keep from ending as well.
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := r.NodeExpandVolume(ctx, &csi.NodeExpandVolumeRequest{VolumeId: otherID, VolumePath: mute})
+		want(t, err, codes.DeadlineExceeded, mute)
+	}
+	_, err = r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: otherID, VolumePath: mute})
+	want(t, err, codes.Unavailable, mute, "has not answered")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = r.NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: otherID, TargetPath: mute})
+	want(t, err, codes.DeadlineExceeded, mute, "busy") // by the looks
+	closeServer()
 	r.must(unix.Unmount(mute, unix.MNT_DETACH))
 }

@@ -244,8 +244,8 @@ func TestDeadMount(t *testing.T) {
 	r.must(r.stage(capability))
 	r.must(r.publish(capability, r.target, false))
 	shutdown(t, r.target)
-	if !mount.Corrupt(r.target) {
-		t.Fatal("the mount is not dead")
+	if dead, err := mount.Corrupt(t.Context(), r.target); err != nil || !dead {
+		t.Fatalf("the mount is not dead: %v", err)
 	}
 	r.must(r.unpublish(r.target))
 	r.must(r.unstage())
