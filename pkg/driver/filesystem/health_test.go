@@ -105,3 +105,22 @@ func TestGlanceFlushesNothing(t *testing.T) {
 		t.Error("Glance wrote to the disk")
 	}
 }
+
+// TestOldErrors: errors count from the second of the mount on.
+func TestOldErrors(t *testing.T) {
+	for _, c := range []struct {
+		count, last, mounted int64
+		faulty               bool
+	}{
+		{0, 0, 1000, false},
+		{0, 1000, 1000, false},
+		{3, 999, 1000, false},
+		{3, 1000, 1000, true},
+		{3, 1001, 1000, true},
+		{3, 0, 0, true}, // nothing is known of its times
+	} {
+		if got := extFaults(c.count, c.last, c.mounted); (got != "") != c.faulty {
+			t.Errorf("%+v is %q", c, got)
+		}
+	}
+}

@@ -199,16 +199,68 @@ func TestShutdownEndsLongWork(t *testing.T) {
 	}
 }
 
+// mute mounts a file system whose server never answers, until the function is called or the test ends.
+func (r *rig) mute(name string) (path string, end func()) {
+	r.t.Helper()
+	path = filepath.Join(r.dir, name)
+	r.must(os.Mkdir(path, 0o700))
+	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	r.must(err)
+	end = sync.OnceFunc(func() {
+		r.must(unix.Close(fuse)) // looks come back with an error
+		r.must(unix.Unmount(path, unix.MNT_DETACH))
+	})
+	r.t.Cleanup(end) // nor does a failed test hang
+	r.must(unix.Mount("mute", path, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
+	return path, end
+}
+
+// TestFailureForgetsMeasurements: what was measured before a failure does not stand in for what hangs after it.
+func TestFailureForgetsMeasurements(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	ask := func(ctx context.Context, path string) error {
+		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+		return err
+	}
+	r.must(ask(t.Context(), r.staging))
+	want(t, ask(t.Context(), filepath.Join(r.dir, "nowhere")), codes.NotFound)
+	mute, _ := r.mute("mute")
+	want(t, ask(t.Context(), mute), codes.Unavailable, "has not answered")
+	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
+}
+
+// TestStatsFlushNothing: the kubelet asks every minute, and what a pod has not written out is left alone. Staging, which
+// asks seldom, has it written out to see whether that works.
+func TestStatsFlushNothing(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4", "commit=300", "noinit_itable")
+	r.must(r.stage(capability))
+	written := func() string {
+		return strings.Fields(r.read("/sys/dev/block/" + r.machine.Device(serial).Number.String() + "/stat"))[6]
+	}
+	unix.Sync()
+	r.write(filepath.Join(r.staging, "file"), "data")
+	before := written()
+	for range 3 {
+		_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.staging})
+		r.must(err)
+	}
+	if now := written(); now != before {
+		t.Errorf("%s sectors were written, then %s", before, now)
+	}
+	r.must(r.stage(capability))
+	if now := written(); now == before {
+		t.Error("staging it again wrote nothing")
+	}
+}
+
 // TestStatsThatHang: a file system that never answers keeps one look, whatever the path, and others are told at once.
 func TestStatsThatHang(t *testing.T) {
 	r := newRig(t)
-	mute := filepath.Join(r.dir, "mute")
-	r.must(os.Mkdir(mute, 0o700))
-	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR, 0)
-	r.must(err)
-	closeServer := sync.OnceFunc(func() { r.must(unix.Close(fuse)) }) // looks come back with an error
-	t.Cleanup(closeServer)                                            // nor does a failed test hang
-	r.must(unix.Mount("mute", mute, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
+	mute, _ := r.mute("mute")
 	ask := func(ctx context.Context, path string) error {
 		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
 		return err
@@ -253,6 +305,4 @@ func TestStatsThatHang(t *testing.T) {
 	defer cancel()
 	_, err = r.NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: otherID, TargetPath: mute})
 	want(t, err, codes.DeadlineExceeded, mute, "busy") // by the looks
-	closeServer()
-	r.must(unix.Unmount(mute, unix.MNT_DETACH))
 }
