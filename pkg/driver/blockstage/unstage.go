@@ -93,8 +93,21 @@ func (s *Stager) endIntent(volumeID string, d *device.Device) error {
 	return errors.Join(err, s.cfg.State.ClearIntent(volumeID))
 }
 
+// recorded returns the device that a record is of, when its sequence number proves that without asking the disk.
+func (s *Stager) recorded(r *state.Staged) (device.Device, bool) {
+	if r == nil || r.BootID != s.cfg.BootID || r.DiskSeq == 0 {
+		return device.Device{}, false
+	}
+	n, err := device.ParseNumber(r.Number)
+	if err != nil || s.layer.Same(n, r.Serial, r.DiskSeq) != nil {
+		return device.Device{}, false
+	}
+	return device.Device{Path: r.Device, Number: n, Serial: r.Serial, Seq: r.DiskSeq}, true
+}
+
 // stagedDevice returns the device of a staged volume: the one that is mounted, else the one that was recorded, so
-// that an attempt which was cut off after its unmount still releases the device. It is nil when the device is gone.
+// that an attempt which was cut off after its unmount still releases the device. It is nil when the device is gone. A
+// device that cannot be found for sure is no device that is gone: pods may have it.
 func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *state.Staged, entry mount.Entry, mounted bool) (*device.Device, error) {
 	var d device.Device
 	var err error
@@ -108,10 +121,18 @@ func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *stat
 	default:
 		return nil, nil //nolint:nilnil // nil is documented: there is no device to release
 	}
-	if err != nil {
-		// A device that is gone or that is not known for sure cannot be flushed; the unmount must not fail for it.
+	if err != nil && !errors.Is(err, device.ErrNotFound) {
+		if known, ok := s.recorded(record); ok && (!mounted || known.Number == entry.Number) {
+			d, err = known, nil
+		}
+	}
+	switch {
+	case errors.Is(err, device.ErrNotFound), err != nil && mounted && record == nil:
+		// A device that is gone cannot be flushed. What another driver staged is unmounted, which flushes the file system.
 		klog.FromContext(ctx).Info("The device of the volume is not flushed", "volumeID", volumeID, "err", err)
 		return nil, nil //nolint:nilnil,nilerr // as above
+	case err != nil:
+		return nil, volume.Errorf(volume.Busy, "whether anybody still uses the disk of volume %s is not known: %w", volumeID, err)
 	}
 	if mounted && record != nil && record.Serial != d.Serial {
 		return nil, volume.Errorf(volume.InUse, "volume %s was staged from serial %s, but at the staging path is serial %s", volumeID, record.Serial, d.Serial)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -87,6 +88,23 @@ func TestDiskUnpluggedUnderItsMount(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestForeignMountStaysWhenHealed: what somebody else mounted at the pod's path is not taken away because the volume had
+// to be staged again.
+func TestForeignMountStaysWhenHealed(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(os.MkdirAll(r.target, 0o700))
+	r.must(unix.Mount("somebody's", r.target, "tmpfs", 0, ""))
+	r.write(filepath.Join(r.target, "file"), "data")
+	shutdown(t, r.staging)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+	if got := r.read(filepath.Join(r.target, "file")); got != "data" {
+		t.Errorf("read %q", got)
 	}
 }
 
