@@ -71,6 +71,28 @@ func TestMkfsGuards(t *testing.T) {
 	}
 }
 
+// TestProbeOfADiskThatFails: a disk of which a part cannot be read is not judged, although blkid finds nothing.
+func TestProbeOfADiskThatFails(t *testing.T) {
+	d := newDisk(t)
+	if err := os.Truncate(backing(t, d), size-512<<10); err != nil { // reads beyond are errors
+		t.Fatal(err)
+	}
+	fakeBlkid(t, "exit 2")
+	if f, err := Probe(t.Context(), d); !errors.Is(err, unix.EIO) {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
+// backing is the file below a disk.
+func backing(t *testing.T, d device.Device) string {
+	t.Helper()
+	path, err := os.ReadFile(filepath.Join("/sys/dev/block", d.Number.String(), "loop", "backing_file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(path))
+}
+
 // broken fails to read at one place.
 type broken struct{ at int64 }
 
@@ -128,11 +150,7 @@ func TestDiskIsReadPastTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	backing, err := os.ReadFile(filepath.Join("/sys/dev/block", d.Number.String(), "loop", "backing_file"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	below, err := os.OpenFile(strings.TrimSpace(string(backing)), os.O_WRONLY, 0)
+	below, err := os.OpenFile(backing(t, d), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

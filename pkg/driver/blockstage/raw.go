@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -20,7 +21,9 @@ func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Sta
 	if e, mounted := table.At(path); mounted && e.Number == d.Number && s.gone(record, e) == nil {
 		return volume.Errorf(volume.Exists, "the staging path has the volume mounted as %s, asked for is a block device", e.FSType)
 	}
-	if mounts := table.Of(d.Number); len(mounts) > 0 && (record == nil || s.current(record, d)) {
+	// What is mounted of a stay of the disk that is over is dead.
+	mounts := slices.DeleteFunc(table.Of(d.Number), func(e mount.Entry) bool { return s.gone(record, e) != nil })
+	if len(mounts) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is mounted at %s and cannot be used as a block device as well", v.ID, strings.Join(mounts.Paths(), ", "))
 	}
 	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {

@@ -144,3 +144,35 @@ func TestMountedIsNotStagedAsBlock(t *testing.T) {
 	want(t, r.stage(blockCapability(writer)), codes.AlreadyExists, "ext4")
 	want(t, r.publish(blockCapability(writer), r.target, false), codes.FailedPrecondition, "not staged")
 }
+
+// TestRecordOfAnEarlierBootProvesNothing: disk sequence numbers begin anew with each boot, so an old record that happens
+// to have the number of today is no proof that a mount is dead, and is written again.
+func TestRecordOfAnEarlierBootProvesNothing(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	record, err := r.state.Staged(volumeID)
+	r.must(err)
+	for _, seq := range []uint64{record.DiskSeq, record.DiskSeq + 1} {
+		old := *record
+		old.BootID, old.DiskSeq = "earlier", seq
+		r.must(r.state.WriteStaged(old))
+		elsewhere := *r
+		elsewhere.staging = filepath.Join(r.dir, "elsewhere")
+		want(t, elsewhere.stage(blockCapability(writer)), codes.FailedPrecondition, r.staging)
+	}
+	r.must(r.unstage())
+
+	capability := blockCapability(writer)
+	r.must(r.stage(capability))
+	old, err := r.state.Staged(volumeID)
+	r.must(err)
+	old.BootID = "earlier"
+	r.must(r.state.WriteStaged(*old))
+	r.must(r.publish(capability, r.target, false))
+	if now, err := r.state.Staged(volumeID); err != nil || now == nil || now.BootID != bootID {
+		t.Errorf("the record is %+v, %v", now, err)
+	}
+	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+}
