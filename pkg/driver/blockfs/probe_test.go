@@ -165,3 +165,23 @@ func TestDiskIsReadPastTheCache(t *testing.T) {
 		t.Errorf("reading a few bytes afterwards: %v", err)
 	}
 }
+
+// someByte is a disk with one byte that is not zero.
+type someByte struct{ at int64 }
+
+func (s someByte) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	if i := s.at - off; i >= 0 && i < int64(len(p)) {
+		p[i] = 1
+	}
+	return len(p), nil
+}
+
+// TestEveryByteThatIsReadCounts: the first and the last of a range as well.
+func TestEveryByteThatIsReadCounts(t *testing.T) {
+	for _, at := range []int64{0, 1, chunkBytes - 1, chunkBytes, headBytes - 1, 64 << 20, size - tailBytes, size - 1} {
+		if got, err := firstNonZero(t.Context(), someByte{at}, size); err != nil || got != at {
+			t.Errorf("a byte at %d: %d, %v", at, got, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -82,4 +83,25 @@ func TestOneCallPerVolume(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	r.must(<-done)
 	r.must(r.publish(capability, r.target, false))
+}
+
+// TestNoRecordNoMount: what cannot be recorded is not mounted: nothing could tell afterwards from which disk it was.
+func TestNoRecordNoMount(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(r.unstage())
+	records := filepath.Join(r.dir, "state")
+	r.must(unix.Mount("none", records, "tmpfs", unix.MS_RDONLY, ""))
+	before := r.sum()
+	want(t, r.stage(capability), codes.Internal, "recording the staged", volumeID)
+	if e, ok := r.mounted(r.staging); ok {
+		t.Errorf("mounted is %+v", e)
+	}
+	if r.sum() != before {
+		t.Error("the disk was written to")
+	}
+	r.must(unix.Unmount(records, 0))
+	r.must(r.stage(capability))
 }
