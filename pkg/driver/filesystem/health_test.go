@@ -44,6 +44,20 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 				t.Errorf("%s with %s: %v", fsType.Name(), text, err)
 			}
 		}
+		told := e
+		told.SuperOptions = []string{"ro"}
+		if err := Health(fsType, d, told, true); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s that is shown as read-only: %v", fsType.Name(), err)
+		}
+		if err := unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := Health(fsType, d, e, true); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s that became read-only, and is not shown so: %v", fsType.Name(), err)
+		}
+		if err := unix.Mount("", path, "", unix.MS_REMOUNT, ""); err != nil {
+			t.Fatal(err)
+		}
 		dir, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
