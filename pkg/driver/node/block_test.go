@@ -67,7 +67,13 @@ func TestBlockReadOnly(t *testing.T) {
 	want(t, r.publish(capability, r.target, false), codes.AlreadyExists)
 	r.must(r.publish(capability, second, true))
 	r.must(r.unpublish(second))
+	if readOnly, err := device.ReadOnly(r.machine.Device(serial)); err != nil || !readOnly {
+		t.Errorf("while a pod has it read-only, the device is: %t, %v", readOnly, err)
+	}
 	r.must(r.unpublish(r.target))
+	if readOnly, err := device.ReadOnly(r.machine.Device(serial)); err != nil || readOnly {
+		t.Errorf("after the last pod, the device is read-only: %t, %v", readOnly, err)
+	}
 	r.must(r.publish(capability, second, false))
 	r.must(writeTo(second))
 	r.must(r.unpublish(second))

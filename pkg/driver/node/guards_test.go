@@ -105,3 +105,58 @@ func TestNoRecordNoMount(t *testing.T) {
 	r.must(unix.Unmount(records, 0))
 	r.must(r.stage(capability))
 }
+
+// TestIntentStandsWhileItIsMade: whoever comes after a process that is killed during mkfs finds what it was about, and
+// what ended is forgotten.
+func TestIntentStandsWhileItIsMade(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	slow := newSlowTool(t, "mkfs.ext4")
+	want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, "mkfs.ext4")
+	if i, err := r.state.Intent(volumeID); err != nil || i == nil || *i != r.intent() {
+		t.Errorf("the record of the format is %+v, %v", i, err)
+	}
+	if s, err := r.state.Staged(volumeID); err != nil || s == nil || s.Serial != serial {
+		t.Errorf("the record of staging is %+v, %v", s, err)
+	}
+	slow.open()
+	r.must(r.stage(capability))
+	if i, err := r.state.Intent(volumeID); err != nil || i != nil {
+		t.Errorf("the record is still %+v, %v", i, err)
+	}
+}
+
+// TestIntentOfAnEarlierBootGoes: it is of no use, although the disk happens to have its sequence number again.
+func TestIntentOfAnEarlierBootGoes(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	for boot, stays := range map[string]bool{bootID: true, "earlier": false} {
+		intent := r.intent()
+		intent.BootID = boot
+		r.must(r.state.WriteIntent(intent))
+		r.must(r.unstage())
+		if i, err := r.state.Intent(volumeID); err != nil || (i != nil) != stays {
+			t.Errorf("of boot %s it is %+v, %v", boot, i, err)
+		}
+	}
+}
+
+// TestUnstageOfAnotherVolume: what another volume has mounted at the staging path stays.
+func TestUnstageOfAnotherVolume(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.machine.Plug("other", other, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	record, err := r.state.Staged(volumeID)
+	r.must(err)
+	r.must(r.unstage())
+	r.must(r.state.WriteStaged(*record)) // as one that was cut off leaves it
+	path := r.machine.Device(other).Path
+	r.run("mkfs.ext4", "-q", path)
+	r.must(unix.Mount(path, r.staging, "ext4", 0, ""))
+	want(t, r.unstage(), codes.FailedPrecondition, serial, other)
+	if _, ok := r.mounted(r.staging); !ok {
+		t.Error("it was unmounted")
+	}
+}
