@@ -142,3 +142,22 @@ func TestExpandAndStatsRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestExpandAsSomethingElse: a capability that does not fit what is at the path is refused, both ways.
+func TestExpandAsSomethingElse(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	ask := func(path string, c *csi.VolumeCapability) error {
+		_, err := r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: volumeID, VolumePath: path, VolumeCapability: c})
+		return err
+	}
+	file, block := mountCapability(writer, "ext4"), blockCapability(writer)
+	r.must(r.stage(file))
+	want(t, ask(r.staging, block), codes.InvalidArgument, "volume_capability")
+	r.must(ask(r.staging, file))
+	r.must(r.unstage())
+	r.must(r.stage(block))
+	r.must(r.publish(block, r.target, false))
+	want(t, ask(r.target, file), codes.InvalidArgument, "volume_capability")
+	r.must(ask(r.target, block))
+}

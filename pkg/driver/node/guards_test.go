@@ -160,3 +160,16 @@ func TestUnstageOfAnotherVolume(t *testing.T) {
 		t.Error("it was unmounted")
 	}
 }
+
+// TestPartOfAVolumeIsNotTheVolume: a target that shows a directory of the volume is not where it is published.
+func TestPartOfAVolumeIsNotTheVolume(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	part := filepath.Join(r.staging, "part")
+	r.must(os.Mkdir(part, 0o700))
+	r.must(mount.MakeDir(r.target))
+	r.must(mount.Bind(part, r.target, false))
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+}
