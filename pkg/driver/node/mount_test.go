@@ -235,6 +235,16 @@ func TestUnpublishRemovesNoData(t *testing.T) {
 	if got := r.read(filepath.Join(r.target, "somebody's")); got != "data" {
 		t.Errorf("read %q", got)
 	}
+	file := filepath.Join(r.dir, "file")
+	r.write(file, "data")
+	if err := r.unpublish(file); err == nil {
+		t.Error("a file with content was unpublished")
+	}
+	if got := r.read(file); got != "data" {
+		t.Errorf("read %q", got)
+	}
+	r.write(file, "")
+	r.must(r.unpublish(file))
 }
 
 func TestDeadMount(t *testing.T) {
