@@ -110,7 +110,7 @@ func (s *Stager) recorded(r *state.Staged) (device.Device, bool) {
 // device that cannot be found for sure is no device that is gone: pods may have it.
 func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *state.Staged, entry mount.Entry, mounted bool) (*device.Device, error) {
 	if mounted && s.gone(record, entry) != nil || !mounted && record == nil {
-		return nil, nil //nolint:nilnil // nil is documented: there is no device to release
+		return nil, nil //nolint:nilnil,nilerr // nil is documented: there is no device to release
 	}
 	d, err := s.stagedNow(record, entry, mounted)
 	switch {

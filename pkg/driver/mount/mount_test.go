@@ -194,6 +194,22 @@ func TestBusyMountIsNotDetached(t *testing.T) {
 	tr.must(Unmount(t.Context(), path))
 }
 
+// TestTheLastMountIsSeen: of several at one path.
+func TestTheLastMountIsSeen(t *testing.T) {
+	tr := newTree(t)
+	path := tr.volume("volume")
+	table, err := Read()
+	tr.must(err)
+	first, _ := table.At(path)
+	tr.must(unix.Mount("second", path, "tmpfs", 0, ""))
+	table, err = Read()
+	tr.must(err)
+	if e, ok := table.At(path); !ok || e.Source != "second" || e.Number == first.Number {
+		t.Errorf("seen is %+v", e)
+	}
+	tr.must(Unmount(t.Context(), path))
+}
+
 // TestBusyForAMoment: what somebody is just about to let go is unmounted and mounted all the same, and nothing else is
 // waited for.
 func TestBusyForAMoment(t *testing.T) {
