@@ -10,7 +10,6 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -49,33 +48,6 @@ func TestDiskReplacedBeforeItsFormat(t *testing.T) {
 	}
 	if label := run(t, "e2label", d.Path); label != "precious\n" {
 		t.Errorf("the other disk was formatted, its label is %q", label)
-	}
-}
-
-// TestDiskReplacedBeforeItsMount: the name has gone to another disk when it is mounted, which is noticed and undone.
-func TestDiskReplacedBeforeItsMount(t *testing.T) {
-	const judged, other = "ewr-ae6c4452b93b4f", "ewr-be6c4452b93b4f"
-	m := testmachine.New(t)
-	m.Plug("judged", judged, 64<<20)
-	m.Plug("other", other, 64<<20)
-	d := m.Device(judged)
-	d.Path = m.Device(other).Path
-	run(t, "mkfs.ext4", "-q", d.Path)
-	ext4, err := filesystem.Of("ext4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := t.TempDir()
-	if err := mountAndProve(t.Context(), d, ext4, staging.Use{}, path); volume.ReasonOf(err) != volume.InUse {
-		t.Errorf("got %v", err)
-	}
-	table, err := mount.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e, mounted := table.At(path); mounted {
-		t.Errorf("left is %+v", e)
-		_ = mount.Unmount(t.Context(), path)
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *Stager) endIntent(volumeID string, d *device.Device) error {
 
 // recorded returns the device that a record is of, when its sequence number proves that without asking the disk.
 func (s *Stager) recorded(r *state.Staged) (device.Device, bool) {
-	if r == nil || r.BootID != s.cfg.BootID || r.DiskSeq == 0 {
+	if r == nil || r.BootID != s.cfg.BootID {
 		return device.Device{}, false
 	}
 	n, err := device.ParseNumber(r.Number)
