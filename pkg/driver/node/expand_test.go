@@ -161,3 +161,23 @@ func TestExpandAsSomethingElse(t *testing.T) {
 	want(t, ask(r.target, file), codes.InvalidArgument, "volume_capability")
 	r.must(ask(r.target, block))
 }
+
+// TestStagedAgainUnderAPod: what the kernel does not grow while it is mounted waits until no pod has it.
+func TestStagedAgainUnderAPod(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	r.machine.Grow("disk", 3*gib, true)
+	r.must(r.stage(capability))
+	if _, ok := r.mounted(r.staging); !ok {
+		t.Error("it was unmounted under the pod")
+	}
+	r.write(filepath.Join(r.target, "file"), "data")
+	r.must(r.unpublish(r.target))
+	r.must(r.stage(capability))
+	if size := r.size(r.staging); size < 5*gib/2 {
+		t.Errorf("it has %d bytes", size)
+	}
+}
