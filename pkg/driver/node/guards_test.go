@@ -113,7 +113,7 @@ func TestIntentStandsWhileItIsMade(t *testing.T) {
 	r.machine.Plug("disk", serial, small)
 	capability := mountCapability(writer, "ext4")
 	slow := newSlowTool(t, "mkfs.ext4")
-	want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, "mkfs.ext4")
+	want(t, r.stageUntilBegun(slow, 1, capability), codes.Aborted, "mkfs.ext4")
 	if i, err := r.state.Intent(volumeID); err != nil || i == nil || *i != r.intent() {
 		t.Errorf("the record of the format is %+v, %v", i, err)
 	}
