@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -23,7 +23,9 @@ func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Sta
 	if e, mounted := table.At(path); mounted && e.Number == d.Number && s.gone(record, e) == nil {
 		return volume.Errorf(volume.Exists, "the staging path has the volume mounted as %s, asked for is a block device", e.FSType)
 	}
-	if mounts := table.Of(d.Number); len(mounts) > 0 && (record == nil || s.current(record, d)) {
+	// What is mounted of a stay of the disk that is over is dead.
+	mounts := slices.DeleteFunc(table.Of(d.Number), func(e mount.Entry) bool { return s.gone(record, e) != nil })
+	if len(mounts) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is mounted at %s and cannot be used as a block device as well", v.ID, strings.Join(mounts.Paths(), ", "))
 	}
 	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
@@ -112,11 +114,8 @@ func setReadOnly(d device.Device, readOnly bool, others mount.Table) error {
 
 // deviceAt returns which device a device node stands for, false when the path is no block device.
 func deviceAt(path string) (device.Number, bool) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return device.Number{}, false
-	}
-	return device.NumberOf(st.Rdev), true
+	n, isBlock, err := device.At(path)
+	return n, err == nil && isBlock
 }
 
 // nodesOf lists the mounts that are binds of the device's node. Only mounts whose root has the node's name are

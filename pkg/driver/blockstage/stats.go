@@ -1,6 +1,7 @@
 package blockstage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -55,6 +56,20 @@ type place struct {
 	entry  mount.Entry // of the mount, unless block
 	// writable is set when the file system is meant to be written to, by whatever mount.
 	writable bool
+}
+
+// locateInTime is locate for a caller that must not hang.
+func (s *Stager) locateInTime(ctx context.Context, volumeID, path string) (place, error) {
+	answer := make(chan place, 1) // a look that comes back late leaves its answer here
+	err := s.looks.Do(ctx, path, "volume "+volumeID+" at "+path, min(healthPatience, s.cfg.Patience), func() error {
+		at, err := s.locate(volumeID, path)
+		answer <- at
+		return err
+	})
+	if err != nil {
+		return place{}, err
+	}
+	return <-answer, nil
 }
 
 // locate finds the device behind a path of a volume. What is there is asked of the kernel; a record of staging

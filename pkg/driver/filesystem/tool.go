@@ -53,6 +53,8 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 	cmd := exec.CommandContext(ctx, t.Name, t.Args...) //nolint:gosec // the names are constants, the paths proven
 	// It is asked to end, never killed: it leaves the device in order, or ends when it is done.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	// Its messages are read, by people and by RefusesOnline: in English, whatever the node speaks.
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	// What a terminal sends to the node plugin is not for its tools.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out bytes.Buffer

@@ -144,3 +144,26 @@ func TestOldErrorsAreForgiven(t *testing.T) {
 	_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
 	r.must(err)
 }
+
+// TestStagedReadOnlyIsNotGrown: what became larger while it was nowhere staged is left as it is by a staging that must
+// not write.
+func TestStagedReadOnlyIsNotGrown(t *testing.T) {
+	t.Parallel()
+	for _, fsType := range []string{"ext4", "xfs"} {
+		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			r.must(r.stage(mountCapability(writer, fsType)))
+			before := r.size(r.staging)
+			r.must(r.unstage())
+			r.machine.Grow("disk", 3*gib, true)
+			for range 2 {
+				r.must(r.stage(mountCapability(reader, fsType)))
+			}
+			if size := r.size(r.staging); size != before {
+				t.Errorf("it has %d bytes, it had %d", size, before)
+			}
+		})
+	}
+}

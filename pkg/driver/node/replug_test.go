@@ -91,6 +91,23 @@ func TestDiskUnpluggedUnderItsMount(t *testing.T) {
 	}
 }
 
+// TestForeignMountStaysWhenHealed: what somebody else mounted at the pod's path is not taken away because the volume had
+// to be staged again.
+func TestForeignMountStaysWhenHealed(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(os.MkdirAll(r.target, 0o700))
+	r.must(unix.Mount("somebody's", r.target, "tmpfs", 0, ""))
+	r.write(filepath.Join(r.target, "file"), "data")
+	shutdown(t, r.staging)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+	if got := r.read(filepath.Join(r.target, "file")); got != "data" {
+		t.Errorf("read %q", got)
+	}
+}
+
 // TestUnstageOfADiskThatIsGone: nothing has to be flushed, and nothing may be in the way.
 func TestUnstageOfADiskThatIsGone(t *testing.T) {
 	r := newRig(t)
