@@ -110,7 +110,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	case err == nil, volume.ReasonOf(err) == volume.NotFound:
 		return now, err
 	case ctx.Err() == nil && waiting.Err() != nil:
-		return s.look(ctx, id) // it had its time
+		return s.whereIs(ctx, id, 0) // it had its time
 	}
 	return disk{}, refusal.OfRead(err, "waiting for an attach of volume %s that may still take effect", id)
 }

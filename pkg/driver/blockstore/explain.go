@@ -22,7 +22,7 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 	if err := s.foundApart(ctx, id, instance, cause); err != nil {
 		return disk{}, err
 	}
-	d, err := s.look(ctx, id)
+	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
 		return disk{}, err
 	}

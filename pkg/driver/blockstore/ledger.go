@@ -57,7 +57,9 @@ type entry struct {
 const (
 	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
 	forgetAfter = 10 * time.Minute
-	sweepEvery  = time.Minute
+	// overdueAfter is when a detach that was ordered and not carried out counts as lost.
+	overdueAfter = 10 * time.Minute
+	sweepEvery   = time.Minute
 )
 
 // with runs f on the volume's entry, which is made if there is none.
@@ -124,7 +126,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
-		case e.ordered != "" && now.Sub(e.orderedAt) < l.window && e.mayComeAfter(d):
+		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e.ordered) && e.mayComeAfter(d):
 			return
 		case l.lag(e, d, now) > 0:
 			return
@@ -136,6 +138,15 @@ func (l *ledger) saw(d disk, at time.Time) {
 		e.ordered = ""
 		e.seen, e.at = &d, at
 	})
+}
+
+// patience is how long an order counts as under way whose effect is not seen. A detach that hangs may be carried out
+// minutes later, and until then nobody may be told that the volume is attached.
+func (l *ledger) patience(what verb) time.Duration {
+	if what == detaching {
+		return overdueAfter
+	}
+	return l.window
 }
 
 // mayComeAfter reports whether what was ordered may still take effect after the volume was seen so. An attach cannot if
@@ -203,15 +214,15 @@ func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
 	return left
 }
 
-// detachUnderWay returns from where and for how long a detach that this process ordered may still take effect, 0 if
-// none can.
-func (l *ledger) detachUnderWay(id string) (from string, left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+// detachUnderWay returns from where and since when a detach is under way that this process ordered: none of its looks
+// showed the effect. from is "" if there is none.
+func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
+	l.with(id, func(e *entry, _ time.Time) {
 		if e.ordered == detaching {
-			from, left = e.instance, max(0, l.window-now.Sub(e.orderedAt))
+			from, ordered = e.instance, e.orderedAt
 		}
 	})
-	return from, left
+	return from, ordered
 }
 
 // doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that

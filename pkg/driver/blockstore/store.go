@@ -27,6 +27,7 @@ import (
 type API interface {
 	Regions(ctx context.Context) ([]vultr.Region, error)
 	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
+	VolumeListed(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
 	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
 	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
 	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
@@ -120,17 +121,31 @@ func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
 	return d.Volume, err
 }
 
-// look reads the disk as it is now and notes what it saw. It is NotFound only if a list lacks it as well, and even that is
-// Busy shortly after this process created it: reads may lack it.
-func (s *Store) look(ctx context.Context, id string) (disk, error) { return s.read(ctx, id, 0) }
-
-func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
-	v, at, err := s.api.VolumeNow(ctx, id, maxAge)
+// look reads the disk as it is now. It is NotFound only if a list lacks it as well, and even that is Busy shortly after
+// this process created it: reads may lack it. Where the disk is attached is for whereIs to say.
+func (s *Store) look(ctx context.Context, id string) (disk, error) {
+	v, _, err := s.api.VolumeNow(ctx, id, 0)
 	if vultr.IsNotFound(err) {
-		// Single reads and lists are not equally fresh. What a list shows is there.
-		if v, at, err = s.listed(ctx, id); err == nil && v.ID == "" {
-			return disk{}, s.missing(id)
-		}
+		return s.whereIs(ctx, id, 0) // single reads and lists are not equally fresh, and what a list shows is there
+	}
+	if err != nil {
+		return disk{}, refusal.OfRead(err, "reading volume %s", id)
+	}
+	d := fromAPI(v)
+	s.places.learn(id, d.Region)
+	return d, nil
+}
+
+// whereIs reads the disk by a list that is at most maxAge old, and notes what it saw. All decisions about an attachment
+// are based on lists, because the waits for attachments are: single reads may be older and show the disk as it was
+// before the last attach, which looks as if a detach that is under way were over. NotFound is as for look.
+func (s *Store) whereIs(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
+	if s.ledger.isGone(id) {
+		return disk{}, volume.Errorf(volume.NotFound, "volume %s does not exist, it was deleted", id)
+	}
+	v, at, err := s.api.VolumeListed(ctx, id, maxAge)
+	if vultr.IsNotFound(err) {
+		return disk{}, s.missing(id)
 	}
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "reading volume %s", id)
@@ -139,20 +154,6 @@ func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk
 	s.places.learn(id, d.Region)
 	s.ledger.saw(d, at)
 	return d, nil
-}
-
-// listed returns the volume as a new list shows it, the zero value if it does not.
-func (s *Store) listed(ctx context.Context, id string) (vultr.Volume, time.Time, error) {
-	list, err := s.api.Volumes(ctx, 0)
-	if err != nil {
-		return vultr.Volume{}, time.Time{}, err
-	}
-	for _, v := range list.Items {
-		if v.ID == id && !s.ledger.isGone(id) {
-			return v, list.Began, nil
-		}
-	}
-	return vultr.Volume{}, list.Began, nil
 }
 
 // missing is the error for a volume of which a read says that it does not exist.
@@ -169,7 +170,7 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 	if d, ok := s.ledger.lately(id, looksFor); ok {
 		return d, nil
 	}
-	return s.read(ctx, id, looksFor)
+	return s.whereIs(ctx, id, looksFor)
 }
 
 // List reads all disks. maxAge says how old the answer may be.
