@@ -73,6 +73,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "waiting for volume %s to be attached to instance %s", id, instance)
 	}
+	s.proven(ctx, d)
 	return d, nil
 }
 

@@ -147,12 +147,12 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 func (s *Store) find(ctx context.Context, name string) (*disk, error) {
 	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
 	if !s.names.guard.Tried(name) {
-		if list, err := s.api.Volumes(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
+		if list, err := s.list(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
 			return nil, nil //nolint:nilnil // nil is documented
 		}
 	}
 	found, err := vultr.Search[vultr.Volume]{
-		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.api.Volumes(ctx, 0) },
+		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.list(ctx, 0) },
 		Match:  named,
 		Absent: func(listBegan time.Time) error { return s.names.guard.Absent(name, listBegan) },
 	}.Run(ctx)

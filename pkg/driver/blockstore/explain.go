@@ -90,7 +90,7 @@ func (s *Store) explainByInstance(ctx context.Context, d disk, instance string, 
 }
 
 func (s *Store) disksOf(ctx context.Context, instance string) (int, error) {
-	list, err := s.api.Volumes(ctx, 0)
+	list, err := s.list(ctx, 0)
 	if err != nil {
 		return 0, refusal.OfRead(err, "counting the volumes of instance %s", instance)
 	}

@@ -96,7 +96,7 @@ func (s *Store) Has(ctx context.Context, id string) (bool, error) {
 	if s.ledger.isGone(id) {
 		return true, nil
 	}
-	if list, err := s.api.Volumes(ctx, knownFor); err == nil { // one list for all who ask after a start
+	if list, err := s.list(ctx, knownFor); err == nil { // one list for all who ask after a start
 		if slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
 			return true, nil
 		}
@@ -175,7 +175,7 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 
 // List reads all disks. maxAge says how old the answer may be.
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
-	list, err := s.api.Volumes(ctx, maxAge)
+	list, err := s.list(ctx, maxAge)
 	if err != nil {
 		return nil, refusal.OfRead(err, "listing block storage")
 	}
