@@ -11,7 +11,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// Delete removes the volume. One that does not exist is success; an attached one is refused, never detached.
+// Delete removes the volume. An attached one is refused, never detached. NotFound is the platform's own answer to the
+// delete about an ID that was never seen as a disk: it may be something else.
 // The provisioner asks twice when it has not yet seen its own change to the PersistentVolume, and the platform gives
 // an ID to one volume only: what was just deleted costs no call to delete again.
 func (s *Store) Delete(ctx context.Context, id string) error {
@@ -22,6 +23,9 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
 	err := s.api.DeleteVolume(ctx, id, s.free(id))
+	if vultr.IsNotFound(err) && s.places.of(id) == "" {
+		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
+	}
 	if err == nil || vultr.IsNotFound(err) {
 		s.ledger.gone(id)
 		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id)

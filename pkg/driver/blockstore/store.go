@@ -96,12 +96,16 @@ func (s *Store) Has(ctx context.Context, id string) (bool, error) {
 	if s.ledger.isGone(id) {
 		return true, nil
 	}
-	if list, err := s.list(ctx, knownFor); err == nil { // one list for all who ask after a start
-		if slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
-			return true, nil
-		}
+	asked := time.Now()
+	list, err := s.list(ctx, knownFor) // one for all who ask after a start
+	if err == nil && slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
+		return true, nil
 	}
-	_, err := s.look(ctx, id)
+	if err == nil && !list.Began.Before(asked) { // another list would say the same
+		_, err = s.lookOr(ctx, id, func() (disk, error) { return disk{}, s.missing(id) })
+	} else {
+		_, err = s.look(ctx, id)
+	}
 	if volume.ReasonOf(err) == volume.NotFound {
 		return false, nil
 	}
@@ -124,9 +128,15 @@ func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
 // look reads the disk as it is now. It is NotFound only if a list lacks it as well, and even that is Busy shortly after
 // this process created it: reads may lack it. Where the disk is attached is for whereIs to say.
 func (s *Store) look(ctx context.Context, id string) (disk, error) {
+	// Single reads and lists are not equally fresh. What a list shows is there.
+	return s.lookOr(ctx, id, func() (disk, error) { return s.whereIs(ctx, id, 0) })
+}
+
+// lookOr reads the disk by a single read, and leaves a 404 to lacking.
+func (s *Store) lookOr(ctx context.Context, id string, lacking func() (disk, error)) (disk, error) {
 	v, _, err := s.api.VolumeNow(ctx, id, 0)
 	if vultr.IsNotFound(err) {
-		return s.whereIs(ctx, id, 0) // single reads and lists are not equally fresh, and what a list shows is there
+		return lacking()
 	}
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "reading volume %s", id)

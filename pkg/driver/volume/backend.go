@@ -71,7 +71,8 @@ type Backend interface {
 	CheckAccess(all []Access) error
 	// Create makes the volume that a spec describes, or finds it, and waits until it can be used.
 	Create(ctx context.Context, s Spec) (Volume, error)
-	// Delete removes the volume. One that does not exist is success; an attached one is InUse and stays.
+	// Delete removes the volume. An attached one is InUse and stays. One that does not exist is success, and NotFound if it
+	// was never seen as a volume of this kind: both are proven by the platform's answer to the delete itself.
 	Delete(ctx context.Context, id string) error
 	// Attach gives the volume to the instance and waits until the platform shows it there.
 	Attach(ctx context.Context, id, instance string) (Attachment, error)
