@@ -68,7 +68,10 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		if d.IsAttachedTo("") && !d.IsAttachedTo(instance) {
 			return false, attachedElsewhere(d, instance)
 		}
-		return attachedHere(d, instance), nil
+		if attachedHere(d, instance) {
+			return true, nil
+		}
+		return false, d.asFailed()
 	})
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "waiting for volume %s to be attached to instance %s", id, instance)

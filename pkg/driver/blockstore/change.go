@@ -56,7 +56,12 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 	if err != nil && !vultr.IsNothingToChange(err) {
 		return volume.Volume{}, false, refusal.OfChange(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
 	}
-	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) { return d.SizeGiB >= size, nil })
+	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) {
+		if d.SizeGiB >= size {
+			return true, nil
+		}
+		return false, d.asFailed()
+	})
 	if err != nil {
 		return volume.Volume{}, false, refusal.OfRead(err, "waiting for volume %s to have %d GiB", id, size)
 	}

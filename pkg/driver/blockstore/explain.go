@@ -36,7 +36,7 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 	case !d.IsAttachedTo("") && vultr.IsAlreadyAttached(cause):
 		return disk{}, errUnderWay
 	case !d.Ready:
-		return disk{}, volume.Errorf(volume.Busy, "volume %s is not active yet: %w", id, cause)
+		return disk{}, volume.Errorf(volume.Busy, "volume %s is not active yet, its status is %q: %w", id, d.status, cause)
 	case vultr.IsLocked(cause), vultr.IsOutcomeUnknown(cause), vultr.IsNothingToChange(cause):
 		return disk{}, volume.Errorf(volume.Busy, "attaching volume %s to instance %s: %w", id, instance, cause)
 	}

@@ -117,6 +117,7 @@ type disk struct {
 	volume.Volume
 
 	serial string
+	status string // in the platform's words
 }
 
 // Read returns one volume as it is now.
@@ -203,7 +204,7 @@ func fromAPI(v vultr.Volume) disk {
 			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
 			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
 		},
-		serial: v.MountID,
+		serial: v.MountID, status: v.Status,
 	}
 	if v.Type == vultr.StorageOpt {
 		d.Type = volume.HDD
