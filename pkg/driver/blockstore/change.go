@@ -41,7 +41,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // nothing is changed. The node always has to look as well: the guest may see the new size late, and only the node can
 // tell that it does.
 func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
-	d, err := s.look(ctx, id)
+	// By a list, as the wait for the new size is: an older read would show less, and the platform refuses to shrink.
+	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
 		return volume.Volume{}, false, err
 	}

@@ -48,6 +48,7 @@ type entry struct {
 	done      verb
 	doneAt    string
 	doneSince time.Time // when it was given
+	doneSeen  time.Time // when its effect was seen
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 
@@ -132,7 +133,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 			return
 		}
 		if e.ordered != "" && e.effect(d) {
-			e.done, e.doneAt, e.doneSince = e.ordered, e.instance, e.orderedAt
+			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, now
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""
@@ -228,10 +229,10 @@ func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
 // doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that
 // another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
 // be attached is asked to undo somebody else's attach. Only a detach of its own a moment ago explains why the volume is
-// free; else it has to be found free for the whole window, by one call or by several in a row.
+// free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be found free for the whole window, by one call or by several in a row.
 func (l *ledger) doubtful(id string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
-		if e.done == detaching && now.Sub(e.doneSince) <= 2*l.window {
+		if e.done == detaching && now.Sub(e.doneSeen) <= l.window/3 {
 			return
 		}
 		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*l.window {
