@@ -25,12 +25,8 @@ import (
 
 // API is what the store needs of the platform.
 type API interface {
+	Reads
 	Regions(ctx context.Context) ([]vultr.Region, error)
-	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
-	VolumeListed(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
-	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
-	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
-	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
 	AttachVolume(ctx context.Context, id, instanceID string) error
@@ -38,6 +34,15 @@ type API interface {
 	DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
 	SettleTime() time.Duration
+}
+
+// Reads are the reads of volumes. VolumeNow is a single read, all others are lists.
+type Reads interface {
+	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
+	VolumeListed(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
+	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
+	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
+	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
 }
 
 // Store is block storage as a kind of volumes. It implements volume.Backend, is safe for concurrent use, and any

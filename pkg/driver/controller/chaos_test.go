@@ -32,8 +32,12 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := range uint64(lives) { //nolint:gosec // a small positive number
 		lags := []simulator.ReadLags{
-			nil, {"blocks.list": 4 * time.Second}, {"blocks": 4 * time.Second}, {"blocks": 9 * time.Second},
-			{"blocks.get": 9 * time.Second}, {"blocks.get": 15 * time.Second, "blocks.list": 3 * time.Second},
+			nil,
+			{"blocks.list": 4 * time.Second},
+			{"blocks": 4 * time.Second},
+			{"blocks": 9 * time.Second},
+			{"blocks.get": 9 * time.Second},
+			{"blocks.get": 15 * time.Second, "blocks.list": 3 * time.Second},
 		}[seed%6]
 		inBubble(t, simulator.Config{ReadLags: lags}, func(t *testing.T, r *rig) {
 			c := &chaos{rig: r, random: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable, no secret

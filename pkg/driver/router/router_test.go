@@ -139,6 +139,22 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestMade: what was made belongs to the backend of its kind, whichever comes first.
+func TestMade(t *testing.T) {
+	one, two := &kind{name: volume.Block}, &kind{name: volume.VFS}
+	r := New([]volume.Backend{one, two})
+	for id, k := range map[string]*kind{"a": one, "b": two} {
+		r.Made(volume.Volume{ID: id, Kind: k.name})
+		if b, err := r.Of(t.Context(), id); err != nil || b != volume.Backend(k) {
+			t.Errorf("%s: got %v, %v", id, b, err)
+		}
+	}
+	r.Made(volume.Volume{ID: "c", Kind: "tape"})
+	if _, err := r.Of(t.Context(), "c"); volume.ReasonOf(err) != volume.NotFound {
+		t.Errorf("a kind that nobody has: %v", err)
+	}
+}
+
 // failing fails deletes alone.
 type failing struct {
 	*kind
