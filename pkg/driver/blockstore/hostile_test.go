@@ -156,6 +156,21 @@ func TestNameIsReusedAfterADelete(t *testing.T) {
 	}
 }
 
+// TestDeletedIsNotAdopted: reads still show what this process has just deleted when its name is created again.
+func TestDeletedIsNotAdopted(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 20 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock: every read shows it
+		if err := r.Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		again, err := r.repeatCreate(5*time.Minute, specOf("pvc-1"))
+		if err != nil || again.ID == v.ID || !slices.Equal(r.named("pvc-1"), []string{again.ID}) {
+			t.Errorf("got %s, %v; deleted was %s, the account has %s", again.ID, err, v.ID, r.named("pvc-1"))
+		}
+	})
+}
+
 // TestWhatIsNoTwinStays: volumes of the same name that another wish made, by their size, type, or age.
 func TestWhatIsNoTwinStays(t *testing.T) {
 	for what, change := range map[string]func(request *vultr.VolumeRequest){
