@@ -8,6 +8,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"golang.org/x/sys/unix"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
@@ -82,6 +84,9 @@ func (s *Stager) check(ctx context.Context, d device.Device, t filesystem.Type, 
 		return nil
 	}
 	err := s.runLong(ctx, volumeID, StageCall, d, tools)
+	if errors.Is(err, unix.EBUSY) {
+		return volume.Errorf(volume.InUse, "the file system on %s cannot be checked, because something uses the device: %w", describe(d), err)
+	}
 	if err != nil && !unfinished(err) {
 		return volume.Errorf(volume.InUse, "the file system on %s has faults that are not repaired without being told to: %w", describe(d), err)
 	}

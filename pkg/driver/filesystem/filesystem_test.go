@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -144,5 +147,25 @@ func TestToolIsAskedToEnd(t *testing.T) {
 	}
 	if _, err := os.Stat(dir + "/in-order"); err != nil {
 		t.Error("it was killed")
+	}
+}
+
+// TestToolFindsTheDeviceBusy: a device that another program holds for a moment is tried again; nothing is said of faults.
+func TestToolFindsTheDeviceBusy(t *testing.T) {
+	for _, words := range []string{"/dev/vdb is in use.", "/dev/vdb is apparently in use by the system; will not make a filesystem here!", "cannot open /dev/vdb: Device or resource busy"} {
+		tried := filepath.Join(t.TempDir(), "tried")
+		script := fmt.Sprintf("[ -e %[1]s ] && exit 0; touch %[1]s; echo '%[2]s'; exit 8", tried, words)
+		if err := (Tool{Name: "sh", Args: []string{"-c", script}}).whenFree(t.Context(), &progress{}); err != nil {
+			t.Errorf("busy once: %v", err)
+		}
+		script = fmt.Sprintf("echo '%s'; exit 8", words)
+		err := (Tool{Name: "sh", Args: []string{"-c", script}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
+		if !errors.Is(err, unix.EBUSY) || strings.Contains(err.Error(), "repair it") {
+			t.Errorf("busy for long: %v", err)
+		}
+	}
+	err := (Tool{Name: "sh", Args: []string{"-c", "echo UNEXPECTED INCONSISTENCY; exit 4"}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
+	if err == nil || errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "repair it") {
+		t.Errorf("faults: %v", err)
 	}
 }

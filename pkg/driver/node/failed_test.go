@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -83,6 +84,7 @@ func TestFailedFileSystem(t *testing.T) {
 			r.must(r.publish(capability, r.target, false)) // which stages it again
 			r.must(r.unpublish(r.target))
 			c.fail(r)
+			afterThisSecond()
 			r.must(r.stage(capability))
 			r.must(r.publish(capability, r.target, false))
 			if got := r.read(filepath.Join(r.target, "file")); got != "data" {
@@ -166,4 +168,11 @@ func TestStagedReadOnlyIsNotGrown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// afterThisSecond waits for the clock to reach the next second: ext4 notes errors and mounts in whole seconds, and an error
+// in the second of a mount is taken for one that came after it.
+func afterThisSecond() {
+	now := time.Now()
+	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now)) // the clock is what is waited for
 }
