@@ -53,3 +53,12 @@ func Routes() []Route {
 	}
 	return out
 }
+
+// LateReads are the traits of reads that lag: all kinds of objects, by GET and list.
+func LateReads() []string {
+	var names []string
+	for _, kind := range ReadKinds() {
+		names = append(names, string(quirkLateRead(kind, readGet)), string(quirkLateRead(kind, readList)))
+	}
+	return names
+}

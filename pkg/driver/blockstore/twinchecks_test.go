@@ -48,6 +48,7 @@ func TestTwinIsLookedAtAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.await("the attach", func() bool { return r.attachedTo(twin) == instance })
+		r.cloud.AwaitReads()
 		hold.Release()
 		if err := <-done; err != nil {
 			t.Error(err)
