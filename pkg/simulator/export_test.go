@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 )
@@ -29,6 +30,17 @@ func (s *Simulator) Fill(blocks, instances, balancers int) error {
 			l := loadBalancer{head: s.oldHead(), Region: "ewr", Active: true, Address: fmt.Sprintf("127.64.0.%d", n), AddressShown: true}
 			l.Label, l.Nodes, l.Instances = fmt.Sprintf("lb-%d", n), 1, ids[:min(10, len(ids))]
 			s.balancers.Put(tx, l.ID, l)
+		}
+		return nil
+	})
+}
+
+// Relabel gives all volumes a label in one change.
+func (s *Simulator) Relabel(label string) error {
+	return s.update(func(tx *store.Tx) error {
+		for id, b := range s.blocks.AllIn(tx) {
+			b.Label = strings.Clone(label) // a string of its own each, as of requests
+			s.blocks.Put(tx, id, b)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -243,6 +244,68 @@ func TestNothingIsOlderThanTheStart(t *testing.T) {
 			l.expect(w, "just deleted", made[n], l.after, l.after)
 		}
 	})
+}
+
+// TestThePastIsForgotten: what 10,000 volumes were, several times in a second, is kept for as long as reads can ask for
+// it, though nothing changes any more, and no longer.
+func TestThePastIsForgotten(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		inUse := func() int {
+			var memory runtime.MemStats
+			runtime.GC() //nolint:revive // what is garbage is not in use
+			runtime.ReadMemStats(&memory)
+			return int(memory.HeapAlloc >> 20)
+		}
+		relabel := func(letter string) {
+			if err := w.sim.Relabel(strings.Repeat(letter, 1<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.sim.Fill(10_000, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		relabel("x")
+		w.pass(time.Minute)
+		before := inUse()
+		for range 8 {
+			relabel("y")
+		}
+		if r := w.getNow("/v2/blocks?per_page=1").is(200); r.field("blocks", 0, "label") != strings.Repeat("x", 1<<10) {
+			t.Error("the past is not kept")
+		}
+		if grown := inUse() - before; grown < 60 { // or this test shows nothing
+			t.Errorf("80 MB that reads can ask for take %d MB", grown)
+		}
+		w.pass(10 * time.Second)
+		if grown := inUse() - before; grown > 20 {
+			t.Errorf("%d MB are kept for nobody", grown)
+		}
+	})
+}
+
+// TestThePastIsKeptForFaults: a fault with a lag keeps more of it, until the fault goes.
+func TestThePastIsKeptForFaults(t *testing.T) {
+	for name, remove := range map[string]func(w *world, fault string){
+		"removed": func(w *world, fault string) { w.sim.RemoveFault(fault) },
+		"cleared": func(w *world, _ string) { w.sim.ClearFaults() },
+		"kept":    func(*world, string) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, simulator.Config{}, func(w *world) {
+				fault := w.fault(simulator.Fault{Action: simulator.FaultStale, Operation: "get_block", LagMS: 600_000})
+				v := w.post("/v2/vpcs", `{"region":"ewr"}`).is(201).text("vpc.id")
+				w.pass(time.Minute)
+				remove(w, fault)
+				w.pass(time.Minute)
+				if err := w.sim.SetReadLags(simulator.ReadLags{"vpcs": 10 * time.Minute}); err != nil {
+					t.Fatal(err)
+				}
+				if _, there := w.getNow("/v2/vpcs/" + v).body.(map[string]any)["vpc"]; there != (name != "kept") {
+					t.Errorf("what was made 2 min ago is seen by a read that is 10 min behind: %t", there)
+				}
+			})
+		})
+	}
 }
 
 // TestReadKindsAreDocumented demands that the manual names them all.
