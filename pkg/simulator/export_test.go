@@ -51,8 +51,8 @@ func (s *Simulator) TurnOff(trait string) { s.turnOff(quirk(trait)) }
 
 // Route is one operation of the API, for tests.
 type Route struct {
-	Resource, Method, Path, Operation string
-	Open                              bool
+	Resource, Kind, Method, Path, Operation string
+	Open                                    bool
 }
 
 // Routes are all operations, in the order of the documentation.
@@ -60,7 +60,7 @@ func Routes() []Route {
 	var out []Route
 	for _, res := range resources {
 		for _, r := range res.routes {
-			out = append(out, Route{res.name, r.method, r.path, r.operation, r.open})
+			out = append(out, Route{res.name, res.kind, r.method, r.path, r.operation, r.open})
 		}
 	}
 	return out

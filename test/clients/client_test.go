@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -99,7 +100,10 @@ func balance(ctx context.Context, client *govultr.Client, instance string) (stat
 		return "", err
 	}
 	return "active", until(ctx, func() (bool, error) {
-		now, _, err := client.LoadBalancer.Get(ctx, balancer.ID)
+		now, answer, err := client.LoadBalancer.Get(ctx, balancer.ID)
+		if answer != nil && answer.StatusCode == http.StatusNotFound {
+			return false, nil // reads lag behind the create
+		}
 		return err == nil && now.Status == "active" && now.IPV4 != "", err
 	})
 }
