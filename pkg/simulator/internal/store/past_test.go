@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -90,11 +91,12 @@ func changed[T any](t *testing.T, s *Store, rows *Table[T]) func(value T, old bo
 	}
 }
 
-// kept returns how many versions a table keeps, for all records or for one of them, and has room for.
+// kept returns how many versions, or records with some, a table keeps, for all records or for one of them, and how many
+// it has room for.
 func kept[T any](rows *Table[T], id string) (versions, room int) {
 	rows.store.mu.RLock()
 	defer rows.store.mu.RUnlock()
-	return max(len(rows.past.all), len(rows.past.of[id])), max(cap(rows.past.all), cap(rows.past.of[id]))
+	return max(len(rows.past.all), len(rows.past.of), len(rows.past.of[id])), max(cap(rows.past.all), cap(rows.past.of[id]))
 }
 
 // TestThePastPasses: of 10,000 records that all changed nothing is kept when the time is up, though no change follows,
@@ -118,14 +120,22 @@ func TestThePastPasses(t *testing.T) {
 		if n, room := kept(rows, "77"); n != 0 || room != 0 {
 			t.Errorf("%d versions are kept, with room for %d", n, room)
 		}
-		for range 15_000 {
-			put(row{"c"}, false, "1")
+		put(row{"c"}, false, ids...)
+		time.Sleep(time.Second + grace + time.Millisecond)
+		put(row{"d"}, false, "1")
+		time.Sleep(time.Second + grace)
+		if n, room := kept(rows, "1"); n != 1 || room > 100 {
+			t.Errorf("%d versions are kept, with room for %d, want that of the last change", n, room)
+		}
+		for i := range 15_000 { // records come and go
+			id := fmt.Sprint("new-", i)
+			put(row{"e"}, false, "1", id)
 			time.Sleep(time.Millisecond)
-			if n, _ := kept(rows, "1"); n > 2*3_000+1 {
-				t.Fatalf("%d versions of 1 s, and 2 s more, are kept: one came each millisecond", n)
+			if n, _ := kept(rows, "1"); n > 2*2*3_000+2 {
+				t.Fatalf("%d versions of 1 s, and 2 s more, are kept: two came each millisecond", n)
 			}
 		}
-		if _, room := kept(rows, "1"); room > 4*6_000 {
+		if _, room := kept(rows, "1"); room > 4*12_000 {
 			t.Errorf("there is room for %d versions", room)
 		}
 	})
