@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,8 +100,8 @@ func balance(ctx context.Context, client *govultr.Client, instance string) (stat
 		return "", err
 	}
 	return "active", until(ctx, func() (bool, error) {
-		now, answer, err := client.LoadBalancer.Get(ctx, balancer.ID)
-		if answer != nil && answer.StatusCode == http.StatusNotFound {
+		now, _, err := client.LoadBalancer.Get(ctx, balancer.ID)
+		if err != nil && strings.Contains(err.Error(), "Invalid load balancer ID.") {
 			return false, nil // reads lag behind the create
 		}
 		return err == nil && now.Status == "active" && now.IPV4 != "", err
