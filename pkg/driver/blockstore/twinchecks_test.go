@@ -55,6 +55,7 @@ func lookAtTheTwinAgain(t *testing.T, r *rig) {
 		t.Fatal(err)
 	}
 	r.await("the attach", func() bool { return r.attachedTo(twin) == instance })
+	time.Sleep(2 * time.Second) // of the fake clock: lists show it
 	hold.Release()
 	if err := <-done; err != nil {
 		t.Error(err)
