@@ -175,8 +175,9 @@ func TestFailedIsNotWaitedFor(t *testing.T) {
 			return err
 		},
 		"expand": func() error {
-			if err := s.cloud.Sim.SetReadLags(simulator.ReadLags{"blocks": time.Hour}); err != nil {
-				return err
+			s.cloud.AwaitReads()
+			for _, operation := range []string{"list_blocks", "get_block"} { // reads stay as they are now
+				s.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStale})
 			}
 			_, _, err := s.Expand(ctx, v.ID, volume.Capacity{Required: 20 * volume.GiB})
 			return err
