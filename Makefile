@@ -59,11 +59,13 @@ tool-golangci-lint:
 	@[ -x bin/golangci-lint ] || echo "building golangci-lint: 1 to 5 minutes, once"
 	@cd tools/lint && $(GO) build -buildvcs=false -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: packages-test packages-images
+.PHONY: packages-test packages-images packages-vm
 packages-test:
 	@hack/ensure-packages race disks images clients
 packages-images:
 	@hack/ensure-packages images
+packages-vm:
+	@hack/ensure-packages race images vm
 
 ##@ Checks
 
@@ -90,8 +92,12 @@ lint: tool-golangci-lint ## Run the linters and check the formatting, tests incl
 vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their database can't be read (GOVULNDB=file://... names another).
 	@hack/vuln $(MODULES)
 
+.PHONY: vm
+vm: packages-vm ## Run the node plugin on real virtio disks, in a virtual machine with a kernel of its own.
+	$(GO) test -race -count=1 -v -timeout 15m $(TEST_FLAGS) ./test/vm/...
+
 .PHONY: e2e
-e2e: packages-test cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine.
+e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.
 	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
 	cd test/e2e && $(GO) test -p 1 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
 

@@ -43,7 +43,7 @@ type options struct {
 
 	timeScale   float64
 	delays      simulator.Delays
-	readLagText map[string]string
+	readLagText []string
 	guestGrowth string
 
 	minHighPerf   int
@@ -102,7 +102,7 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	for _, d := range delayFlags(&o.delays) {
 		f.DurationVar(d.value, "delay-"+d.name, *d.value, d.help)
 	}
-	f.StringToStringVar(&o.readLagText, "read-lag", nil, "how far reads lag behind writes, such as blocks.get=2s,vfs=500ms,all.list=1s: KIND.list, KIND.get or KIND for both; docs/simulator.md lists the kinds")
+	f.StringSliceVar(&o.readLagText, "read-lag", []string{"all=" + simulator.DefaultReadLag.String()}, "how far reads lag behind writes, such as blocks.get=2s,vfs=500ms: KIND.list, KIND.get or KIND for both, the rest stays at the default; docs/simulator.md lists the kinds. off (all=0) has reads show the truth")
 	f.StringVar(&o.faultsFile, "faults", "", "file with a fault plan, a JSON list, that is in force from the start; docs/simulator.md explains it")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and end")
 	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
@@ -160,7 +160,6 @@ func delayFlags(d *simulator.Delays) []delayFlag {
 		{"vpc-attach", &d.VPCAttach, "until a server is in a VPC, or out of it"},
 		{"bare-metal", &d.BareMetal, "until a new bare metal server is active"},
 		{"kubernetes", &d.Kubernetes, "until a new cluster or node pool is active"},
-		{"listing-lag", &d.ListingLag, "how long a new object may be missing from lists"},
 	}
 }
 
@@ -298,7 +297,7 @@ func (o *options) validateTimes(fault func(string, ...any)) {
 		}
 	}
 	var err error
-	if o.readLags, err = simulator.ParseReadLags(o.readLagText); err != nil {
+	if o.readLags, err = parseReadLags(o.readLagText); err != nil {
 		fault("--read-lag: %w", err)
 	}
 	if o.growOnReattach = o.guestGrowth == reattach; o.growOnReattach {
@@ -309,6 +308,23 @@ func (o *options) validateTimes(fault func(string, ...any)) {
 		fault("--guest-growth is %q, it must be %q or a time such as 2s", o.guestGrowth, reattach)
 	}
 	o.delays.GuestGrowth = growth
+}
+
+// parseReadLags reads KIND=TIME and "off".
+func parseReadLags(texts []string) (simulator.ReadLags, error) {
+	lags := map[string]string{}
+	for _, text := range texts {
+		if text == "off" {
+			text = "all=0"
+		}
+		key, lag, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is neither \"off\" nor of the form KIND=TIME", text)
+		}
+		lags[key] = lag
+	}
+	parsed, err := simulator.ParseReadLags(lags)
+	return parsed.WithDefault(), err
 }
 
 type listenFlag struct{ flag, address string }

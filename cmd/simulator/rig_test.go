@@ -156,6 +156,14 @@ func (p *process) view() simulator.View {
 	return view
 }
 
+// showTheTruth ends the lag of reads, until the program starts again: what is compared is what there is.
+func (p *process) showTheTruth() {
+	p.t.Helper()
+	if !call(http.MethodPut, p.adm+"read-lags", simulator.NoReadLag(), nil) {
+		p.t.Fatal("the lag of reads can't be changed")
+	}
+}
+
 // addInstance makes one that runs at once.
 func (p *process) addInstance(label string) string {
 	p.t.Helper()

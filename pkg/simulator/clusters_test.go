@@ -18,7 +18,7 @@ func TestKubernetesEngine(t *testing.T) {
 		id := r.text("vke_cluster.id")
 		path := "/v2/kubernetes/clusters/" + id
 		r.has("vke_cluster.endpoint", id+".vultr-k8s.com").hasField("vke_cluster.node_pools", 0, "status", "pending")
-		w.pass(3 * time.Minute)
+		w.pass(3*time.Minute + w.lag)
 		r = w.get(path).is(200).has("vke_cluster.status", "active")
 		r.hasField("vke_cluster.node_pools", 0, "node_quantity", 2).hasField("vke_cluster.node_pools", 0, "status", "active").
 			hasField("vke_cluster.node_pools", 0, "labels.a", "b")
@@ -67,7 +67,7 @@ func TestKubernetesEngine(t *testing.T) {
 		w.post(path+"/upgrades", `{"upgrade_version":"v1.34.5+1"}`).is(400)
 		w.post(path+"/upgrades", `{"upgrade_version":"v1.36.1+1"}`).is(204)
 		w.do("PUT", path, `{"label":"renamed"}`).is(204)
-		w.pass(3 * time.Minute)
+		w.pass(3*time.Minute + w.lag)
 		w.get(path).has("vke_cluster.version", "v1.36.1+1").has("vke_cluster.label", "renamed")
 		config, err := base64.StdEncoding.DecodeString(w.get(path + "/config").is(200).text("kube_config"))
 		if err != nil || !strings.Contains(string(config), "server: https://"+id+".vultr-k8s.com:6443") {

@@ -27,8 +27,8 @@ type Config struct {
 	TimeScale float64
 	// Delays is how long things take; the zero value means DefaultDelays.
 	Delays Delays
-	// ReadLags is how far reads lag behind writes, by kind; without it only lists do, for new objects, as
-	// Delays.ListingLag says.
+	// ReadLags is how far reads lag behind writes, by kind; those without one lag by DefaultReadLag. NoReadLag has all
+	// reads show the truth.
 	ReadLags ReadLags
 	// GrowOnReattach lets a guest see a volume's new size only when it is attached again or the guest restarts, instead
 	// of after Delays.GuestGrowth.
@@ -104,8 +104,6 @@ type Delays struct {
 	VPCAttach       time.Duration // until a server that was there before is in a VPC, or out of it
 	BareMetal       time.Duration // until a new bare metal server is active
 	Kubernetes      time.Duration // until a new cluster or node pool is active
-
-	ListingLag time.Duration // how long a new object is missing from lists
 }
 
 // DefaultDelays is what was seen of the real platform.
@@ -136,8 +134,6 @@ func DefaultDelays() Delays {
 		VPCAttach:       5 * time.Second,
 		BareMetal:       3 * time.Minute,
 		Kubernetes:      3 * time.Minute,
-
-		ListingLag: time.Second,
 	}
 }
 

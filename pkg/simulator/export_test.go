@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 )
@@ -34,13 +35,24 @@ func (s *Simulator) Fill(blocks, instances, balancers int) error {
 	})
 }
 
+// Relabel gives all volumes a label in one change.
+func (s *Simulator) Relabel(label string) error {
+	return s.update(func(tx *store.Tx) error {
+		for id, b := range s.blocks.AllIn(tx) {
+			b.Label = strings.Clone(label) // a string of its own each, as of requests
+			s.blocks.Put(tx, id, b)
+		}
+		return nil
+	})
+}
+
 // TurnOff takes a trait away from a simulator.
 func (s *Simulator) TurnOff(trait string) { s.turnOff(quirk(trait)) }
 
 // Route is one operation of the API, for tests.
 type Route struct {
-	Resource, Method, Path, Operation string
-	Open                              bool
+	Resource, Kind, Method, Path, Operation string
+	Open                                    bool
 }
 
 // Routes are all operations, in the order of the documentation.
@@ -48,8 +60,17 @@ func Routes() []Route {
 	var out []Route
 	for _, res := range resources {
 		for _, r := range res.routes {
-			out = append(out, Route{res.name, r.method, r.path, r.operation, r.open})
+			out = append(out, Route{res.name, res.kind, r.method, r.path, r.operation, r.open})
 		}
 	}
 	return out
+}
+
+// LateReads are the traits of reads that lag: all kinds of objects, by GET and list.
+func LateReads() []string {
+	var names []string
+	for _, kind := range ReadKinds() {
+		names = append(names, string(quirkLateRead(kind, readGet)), string(quirkLateRead(kind, readList)))
+	}
+	return names
 }

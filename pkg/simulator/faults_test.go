@@ -224,6 +224,7 @@ func TestBareMetals(t *testing.T) {
 		if err := w.sim.RemoveBareMetal(id); err != nil {
 			t.Fatal(err)
 		}
+		w.pass(w.lag)
 		w.get("/v2/bare-metals/" + id).is(404)
 		w.balancer(lb).has("load_balancer.instances", []any{})
 	})

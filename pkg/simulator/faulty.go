@@ -128,8 +128,9 @@ func (s *Simulator) AddFault(f Fault) (string, error) {
 	if f.Action == faults.Stale && f.LagMS == 0 {
 		return s.faults.Add(f, s.frozen())
 	}
-	s.store.Keep(f.Lag())
-	return s.faults.Add(f, nil)
+	id, err := s.faults.Add(f, nil)
+	s.keepThePast()
+	return id, err
 }
 
 // AddFaults puts a plan in force, all of it or nothing, and writes their IDs into it.

@@ -94,7 +94,7 @@ var apiTraits = []trait{
 		w.patch("/v2/bare-metals/"+m, `{"label":"other"}`).is(202)
 		w.patch("/v2/instances/"+w.server(simulator.NewServer{Label: "i"}), `{"label":"other"}`).is(202)
 	}},
-	{name: "02-asynchronous", test: func(w *world) {
+	{name: "02-asynchronous", config: exactReads(), test: func(w *world) {
 		i := w.server(simulator.NewServer{Label: "i"})
 		b := w.post("/v2/blocks", `{"region":"ewr","size_gb":10}`).is(202).has("block.status", "pending").text("block.id")
 		w.pass(2 * time.Second)

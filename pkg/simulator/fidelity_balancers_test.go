@@ -29,14 +29,14 @@ func (w *world) patchBalancer(id, body string) reply {
 }
 
 var balancerTraits = []trait{
-	{name: "14-pending", test: func(w *world) {
+	{name: "14-pending", config: exactReads(), test: func(w *world) {
 		id := w.post("/v2/load-balancers", `{"region":"ewr"}`).is(202).has("load_balancer.status", "pending").text("load_balancer.id")
 		w.pass(19 * time.Second)
 		w.balancer(id).has("load_balancer.status", "pending").has("load_balancer.ipv4", "")
 		w.pass(time.Second)
 		w.balancer(id).has("load_balancer.status", "active").has("load_balancer.cname", "vlb-"+id+".vultrlb.com")
 	}},
-	{name: "14-late-address", test: func(w *world) {
+	{name: "14-late-address", config: exactReads(), test: func(w *world) {
 		id := w.post("/v2/load-balancers", `{"region":"ewr"}`).is(202).has("load_balancer.ipv4", "").text("load_balancer.id")
 		w.pass(21 * time.Second)
 		w.balancer(id).has("load_balancer.status", "active").has("load_balancer.ipv4", "")

@@ -34,7 +34,7 @@ var consistencyTraits = []trait{
 		w.pass(10 * time.Second)
 		w.get(path).is(200).has("backup_schedule.enabled", false)
 	}},
-	{name: "20-late-user-data", test: func(w *world) {
+	{name: "20-late-user-data", config: exactReads(), test: func(w *world) {
 		id := w.server(simulator.NewServer{Label: "i", MainIP: "198.18.7.7", UserData: "old"})
 		w.patch("/v2/instances/"+id, `{"user_data":"bmV3"}`).is(202)
 		w.get("/v2/instances/"+id+"/user-data").is(200).has("user_data.data", "bmV3")

@@ -15,7 +15,7 @@ func (r reply) state(status, power, server string) reply {
 }
 
 var instanceTraits = []trait{
-	{name: "03-power-status", test: func(w *world) {
+	{name: "03-power-status", config: exactReads(), test: func(w *world) {
 		r := w.post("/v2/instances", anInstance).is(202).state("pending", "running", "none")
 		r.has("instance.main_ip", "0.0.0.0").has("instance.gateway_v4", "0.0.0.0")
 		id := r.text("instance.id")

@@ -3,7 +3,6 @@ package simulator_test
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
@@ -95,12 +94,5 @@ var listTraits = []trait{
 				w.Errorf("tag=%s gave %d instances, want %d", query, got, want)
 			}
 		}
-	}},
-	{name: "11-listing-lag", test: func(w *world) {
-		b := w.post("/v2/blocks", `{"region":"ewr","size_gb":10}`).is(202).text("block.id")
-		w.get("/v2/blocks").is(200).has("meta.total", 0)
-		w.block(b)
-		w.pass(time.Second)
-		w.get("/v2/blocks").is(200).has("meta.total", 1)
 	}},
 }

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/wire"
@@ -129,12 +128,8 @@ func (s *Simulator) listFileSystemRegions(*call) (int, any, error) {
 
 // listFileSystems answers all at once: of this list no paging is known, and no meta.
 func (s *Simulator) listFileSystems(c *call) (int, any, error) {
-	now, lag := time.Now(), s.listingLag(c.kind)
 	items := []any{}
 	for _, f := range sorted(s.fileSystems.All(), func(f fileSystem) int64 { return f.Seq }) {
-		if now.Sub(f.Created) < lag {
-			continue
-		}
 		body, err := s.showFileSystem(c.req.Context(), f)
 		if err != nil {
 			return 0, nil, err

@@ -284,6 +284,7 @@ func TestLargeInstances(t *testing.T) {
 		if status, _ := direct("PATCH", "/v2/instances/"+id, "{"+data(4<<20)+"}"); status != http.StatusAccepted {
 			t.Errorf("4 MiB of user data: %d", status)
 		}
+		w.pass(w.lag)
 		if status, n := direct("GET", "/v2/instances/"+id+"/user-data", ""); status != http.StatusOK || n < 4<<20 {
 			t.Errorf("%d with %d bytes of user data came back", status, n)
 		}

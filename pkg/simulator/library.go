@@ -56,12 +56,14 @@ type Counter = reqlog.Counter
 // RemoveFault ends a fault and lets go what it holds; false if there is none of that ID.
 func (s *Simulator) RemoveFault(id string) bool {
 	defer s.news.tell()
+	defer s.keepThePast()
 	return s.faults.Remove(id)
 }
 
 // ClearFaults removes all faults and lets go what they hold.
 func (s *Simulator) ClearFaults() {
 	s.faults.Clear()
+	s.keepThePast()
 	s.news.tell()
 }
 
@@ -126,7 +128,7 @@ func (n NewServer) withDefaults(plan string) NewServer {
 	return n
 }
 
-// oldHead is the head of a record that every list shows at once; its transaction has to be Old for other reads.
+// oldHead is the head of a record that was there before; its transaction has to be Old for reads that lag.
 func (s *Simulator) oldHead() head {
 	h := s.newHead()
 	h.Created = h.Created.Add(-time.Hour)

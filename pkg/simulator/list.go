@@ -41,7 +41,7 @@ func list[T listed](s *Simulator, c *call, name string, rows iter.Seq2[string, T
 	if !s.keeps(quirkPageSize) {
 		page.PerPage = math.MaxInt
 	}
-	cut, meta := wire.Cut(s.visible(c.kind, rowsMatching(rows, match)), page, func(h head) int64 { return h.Seq })
+	cut, meta := wire.Cut(headsMatching(rows, match), page, func(h head) int64 { return h.Seq })
 	if !s.keeps(quirkTotal) {
 		meta.Total = len(cut)
 	}
@@ -87,26 +87,15 @@ func orderedList[T any](c *call, name string, rows []T, seq func(n int) int64) (
 	return http.StatusOK, map[string]any{name: items, "meta": meta}, nil
 }
 
-// rowsMatching are the heads of the records that match. The records themselves are many and large: a list copies those
+// headsMatching are the heads of the records that match. The records themselves are many and large: a list copies those
 // of its page only.
-func rowsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.Seq2[string, head] {
-	return func(yield func(string, head) bool) {
-		for id, r := range rows {
-			if match(r) && !yield(id, r.header()) {
-				return
-			}
-		}
-	}
-}
-
-// visible leaves out what is too new for lists. The rows come, and stay, in the order of their creation.
-func (s *Simulator) visible(kind string, rows iter.Seq2[string, head]) iter.Seq[head] {
-	now, lag := time.Now(), s.listingLag(kind)
+func headsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter.Seq[head] {
 	return func(yield func(head) bool) {
-		for id, h := range rows {
-			if now.Sub(h.Created) < lag {
+		for id, r := range rows {
+			if !match(r) {
 				continue
 			}
+			h := r.header()
 			if h.ID = id; !yield(h) {
 				return
 			}

@@ -21,7 +21,7 @@ func TestBareMetalLife(t *testing.T) {
 		path := "/v2/bare-metals/" + id
 		w.post(path+"/halt", "").refused(400, "Server is currently locked")
 		w.patch(path, `{"os_id":2284}`).refused(400, "Server is currently locked")
-		w.pass(3 * time.Minute)
+		w.pass(3*time.Minute + w.lag)
 		r = w.metal(id).has("bare_metal.status", "active").has("bare_metal.main_ip", "198.18.0.11").has("bare_metal.ram", "32768 MB").
 			has("bare_metal.disk", "2x 240 GB SSD").has("bare_metal.cpu_count", 4).has("bare_metal.features", []any{"ipv6"}).
 			has("bare_metal.server_status", missing).has("bare_metal.default_password", missing)
@@ -43,7 +43,7 @@ func TestBareMetalLife(t *testing.T) {
 
 		w.patch(path, `{"label":"renamed","tags":["x"]}`).is(202).has("bare_metal.label", "renamed").has("bare_metal.tags", []any{"x"})
 		w.post(path+"/reinstall", "").is(202).has("bare_metal.status", "pending")
-		w.pass(3 * time.Minute)
+		w.pass(3*time.Minute + w.lag)
 		w.metal(id).has("bare_metal.status", "active").has("bare_metal.main_ip", "198.18.0.11")
 		w.get(path+"/ipv4").is(200).hasField("ipv4s", 0, "ip", "198.18.0.11")
 		w.get(path+"/ipv6").is(200).has("meta.total", 1)

@@ -27,5 +27,6 @@ func (n *news) tell() {
 	}
 }
 
-// Changed gives a channel that is closed at the next change of the View, or when the next request ends.
+// Changed returns a channel that is closed at the next change of the View, when such a change comes in sight of reads
+// that lag, or when the next request ends.
 func (s *Simulator) Changed() <-chan struct{} { return s.news.wait() }

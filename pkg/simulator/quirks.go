@@ -49,7 +49,6 @@ const (
 	quirkTotal         quirk = "11-total"
 	quirkLabelFilter   quirk = "11-label-filter"
 	quirkTagFilter     quirk = "11-tag-filter"
-	quirkListingLag    quirk = "11-listing-lag"
 	quirkSameLabels    quirk = "12-labels-not-unique"
 	quirkLostAnswer    quirk = "12-lost-answer"
 	quirkRateLimit     quirk = "13-rate-limit"
@@ -99,6 +98,9 @@ const (
 	quirkLateUserData  quirk = "20-late-user-data"
 	quirkDeletedCounts quirk = "20-deleted-counts"
 )
+
+// quirkLateRead is that one kind of read of one kind of objects lags.
+func quirkLateRead(kind, read string) quirk { return quirk("20-late-" + kind + "." + read) }
 
 // keeps tells whether this simulator has the trait.
 func (s *Simulator) keeps(q quirk) bool {

@@ -18,10 +18,18 @@ import (
 // always act on the truth.
 //
 // The keys are kinds of objects with the kind of read, "blocks.get" or "load_balancers.list", or without it for both;
-// the kind "all" stands for those that have no key of their own, and the most exact key counts. A list without any
-// misses a new object for Delays.ListingLag and shows everything else at once. Reads of what belongs to an object, as
-// the attachments of a file system, are reads of its kind.
+// the kind "all" stands for those that have no key of their own, and the most exact key counts. A read without any lags
+// by DefaultReadLag. Reads of what belongs to an object, as the attachments of a file system, are reads of its kind.
+// What no request changes, such as the regions and plans, and the account itself never lag.
 type ReadLags map[string]time.Duration
+
+// DefaultReadLag is how far reads lag that ReadLags does not speak of. A second is what was seen of the platform's lists
+// of new objects; what else was seen (instances without their sub-resources, file systems that are attached after their
+// detach) is of seconds, too.
+const DefaultReadLag = time.Second
+
+// NoReadLag has every read show the truth.
+func NoReadLag() ReadLags { return ReadLags{allKinds: 0} }
 
 // MaxReadLag bounds a ReadLag, before scaling: what is overwritten has to be kept for that long.
 const MaxReadLag = time.Hour
@@ -61,14 +69,21 @@ func (l ReadLags) Validate() error {
 	return errors.Join(errs...)
 }
 
-// of returns the lag of one kind of read of one kind of objects, false if nothing is said of it.
-func (l ReadLags) of(kind, read string) (time.Duration, bool) {
+// of returns the lag of one kind of read of one kind of objects.
+func (l ReadLags) of(kind, read string) time.Duration {
 	for _, key := range []string{kind + "." + read, kind, allKinds + "." + read, allKinds} {
 		if lag, ok := l[key]; ok {
-			return lag, true
+			return lag
 		}
 	}
-	return 0, false
+	return DefaultReadLag
+}
+
+// WithDefault returns them with a key for those that have none.
+func (l ReadLags) WithDefault() ReadLags {
+	all := ReadLags{allKinds: DefaultReadLag}
+	maps.Copy(all, l)
+	return all
 }
 
 // longest is the longest of them.
@@ -119,30 +134,50 @@ func ParseReadLags(texts map[string]string) (ReadLags, error) {
 // ReadLags returns how far reads lag behind now.
 func (s *Simulator) ReadLags() ReadLags { return maps.Clone(*s.readLags.Load()) }
 
-// SetReadLags replaces all read lags. A read shows nothing older than the first state that had to be kept.
+// SetReadLags replaces all read lags; nil are the defaults. A read shows nothing older than the first state that had to
+// be kept.
 func (s *Simulator) SetReadLags(lags ReadLags) error {
 	if err := lags.Validate(); err != nil {
 		return err
 	}
-	s.setReadLags(lags)
+	s.storeReadLags(lags)
+	s.keepThePast()
 	s.news.tell()
 	return nil
 }
 
-func (s *Simulator) setReadLags(lags ReadLags) {
-	if lags = maps.Clone(lags); lags == nil {
-		lags = ReadLags{}
-	}
-	s.store.Keep(s.scaled(lags.longest()))
+func (s *Simulator) storeReadLags(lags ReadLags) {
+	lags = lags.WithDefault()
 	s.readLags.Store(&lags)
 }
 
-// listingLag is how long a new object is missing from lists that show everything else at once.
-func (s *Simulator) listingLag(kind string) time.Duration {
-	if _, told := s.readLags.Load().of(kind, readList); told || !s.keeps(quirkListingLag) {
-		return 0 // the whole list lags
+// keepThePast has the store remember what reads can ask for.
+func (s *Simulator) keepThePast() {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	longest := s.scaled(s.readLags.Load().longest())
+	for _, f := range s.faults.List() {
+		longest = max(longest, f.Lag())
 	}
-	return s.scaled(s.cfg.Delays.ListingLag)
+	s.store.Keep(longest)
+}
+
+// tellReaders wakes those who wait for news when a change comes in sight of reads that lag.
+func (s *Simulator) tellReaders() {
+	told := map[time.Duration]bool{0: true}
+	for _, lag := range *s.readLags.Load() {
+		if lag = s.scaled(lag); !told[lag] {
+			told[lag] = true
+			time.AfterFunc(lag, s.news.tell)
+		}
+	}
+}
+
+// CaughtUp returns a channel that is closed when reads show all that was written before the call.
+func (s *Simulator) CaughtUp() <-chan struct{} {
+	caughtUp := make(chan struct{})
+	time.AfterFunc(s.scaled(s.readLags.Load().longest()), func() { close(caughtUp) })
+	return caughtUp
 }
 
 // readLag is how far the answers of a route are behind; 0 for writes.
@@ -154,8 +189,10 @@ func (s *Simulator) readLag(rt route) time.Duration {
 	if strings.HasPrefix(rt.operation, "list_") {
 		read = readList
 	}
-	lag, _ := s.readLags.Load().of(rt.kind, read)
-	return s.scaled(lag)
+	if !s.keeps(quirkLateRead(rt.kind, read)) {
+		return 0
+	}
+	return s.scaled(s.readLags.Load().of(rt.kind, read))
 }
 
 // seenBy is the cloud as a request sees it: as it is, or as it was.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,118 +14,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// laggard is one kind of objects with how it is made, changed, deleted and read.
-type laggard struct {
-	kind, path, list string
-	make, change     string // bodies
-	id, read         string // where the answers have its ID and what is changed
-	is               string // what it reads before the change
-	put              bool   // changed by PUT instead of PATCH
-}
-
-var laggards = []laggard{
-	{
-		kind: "blocks", path: "/v2/blocks", list: "blocks", make: `{"region":"ewr","size_gb":10,"label":"old"}`,
-		change: `{"label":"new"}`, id: "block.id", read: "block.label", is: "old",
-	},
-	{
-		kind: "block_snapshots", path: "/v2/blocks/snapshots", list: "snapshots", make: `{"block_id":"{block}","description":"old"}`,
-		change: `{"description":"new"}`, id: "id", read: "description", is: "old", put: true,
-	},
-	{
-		kind: "vfs", path: "/v2/vfs", list: "vfs", make: `{"region":"ewr","label":"old","storage_size":{"gb":10},"disk_type":"nvme"}`,
-		change: `{"label":"new"}`, id: "id", read: "label", is: "old", put: true,
-	},
-	{
-		kind: "instances", path: "/v2/instances", list: "instances", make: `{"region":"ewr","plan":"vc2-1c-1gb","os_id":2136,"label":"old"}`,
-		change: `{"label":"new"}`, id: "instance.id", read: "instance.label", is: "old",
-	},
-	{
-		kind: "load_balancers", path: "/v2/load-balancers", list: "load_balancers",
-		make:   `{"region":"ewr","label":"old","forwarding_rules":[{"frontend_protocol":"tcp","frontend_port":80,"backend_protocol":"tcp","backend_port":80}]}`,
-		change: `{"label":"new"}`, id: "load_balancer.id", read: "load_balancer.label", is: "old",
-	},
-	{
-		kind: "vpcs", path: "/v2/vpcs", list: "vpcs", make: `{"region":"ewr","description":"old"}`,
-		change: `{"description":"new"}`, id: "vpc.id", read: "vpc.description", is: "old", put: true,
-	},
-	{
-		kind: "firewall_groups", path: "/v2/firewalls", list: "firewall_groups", make: `{"description":"old"}`,
-		change: `{"description":"new"}`, id: "firewall_group.id", read: "firewall_group.description", is: "old", put: true,
-	},
-}
-
-// seen returns what GET and the list show of an object: its field that changes, "" if it is not there.
-func (l laggard) seen(w *world, id string) (get, list string) {
-	w.Helper()
-	switch r := w.get(l.path + "/" + id); r.status {
-	case 200:
-		get = r.text(l.read)
-	case 404:
-	default:
-		r.is(200)
-	}
-	field := l.read[strings.LastIndex(l.read, ".")+1:]
-	for _, item := range w.get(l.path).is(200).items(l.list) {
-		if m, _ := item.(map[string]any); m["id"] == id {
-			list, _ = m[field].(string)
-		}
-	}
-	return get, list
-}
-
-// expect demands what GET and the list show.
-func (l laggard) expect(w *world, when, id, get, list string) {
-	w.Helper()
-	if gotGet, gotList := l.seen(w, id); gotGet != get || gotList != list {
-		w.Errorf("%s, %s: GET shows %q and the list %q, want %q and %q", l.kind, when, gotGet, gotList, get, list)
-	}
-}
-
-// live takes an object through its life. Its GETs are 2 s behind, its lists 5 s.
-func (l laggard) live(w *world) {
-	w.Helper()
-	id := w.post(l.path, l.make).text(l.id)
-	l.expect(w, "just made", id, "", "")
-	w.pass(2*time.Second - 1)
-	l.expect(w, "made almost 2 s ago", id, "", "")
-	w.pass(1)
-	l.expect(w, "made 2 s ago", id, l.is, "")
-	w.pass(3 * time.Second)
-	l.expect(w, "made 5 s ago", id, l.is, l.is)
-	w.pass(time.Minute)
-	method := "PATCH"
-	if l.put {
-		method = "PUT"
-	}
-	if r := w.do(method, l.path+"/"+id, l.change); r.status/100 != 2 {
-		w.Fatalf("%s: %d %s", r.what, r.status, r.raw)
-	}
-	l.expect(w, "just changed", id, l.is, l.is)
-	w.pass(2 * time.Second)
-	l.expect(w, "changed 2 s ago", id, "new", l.is)
-	w.pass(3 * time.Second)
-	l.expect(w, "changed 5 s ago", id, "new", "new")
-	w.delete(l.path + "/" + id).is(204)
-	l.expect(w, "just deleted", id, "new", "new")
-	w.delete(l.path + "/" + id).is(404) // a write knows the truth
-	w.pass(2 * time.Second)
-	l.expect(w, "deleted 2 s ago", id, "", "new")
-	w.pass(3 * time.Second)
-	l.expect(w, "deleted 5 s ago", id, "", "")
-}
-
 // TestReadLags: every kind of objects, with lags of its own for GETs and lists.
 func TestReadLags(t *testing.T) {
 	for _, l := range laggards {
 		t.Run(l.kind, func(t *testing.T) {
 			lags := simulator.ReadLags{l.kind + ".get": 2 * time.Second, l.kind + ".list": 5 * time.Second}
-			bubble(t, simulator.Config{ReadLags: lags}, func(w *world) {
-				if l.kind == "block_snapshots" {
-					l.make = strings.ReplaceAll(l.make, "{block}", w.nvme())
-				}
-				l.live(w)
-			})
+			bubble(t, simulator.Config{ReadLags: lags}, func(w *world) { l.live(w) })
 		})
 	}
 }
@@ -135,33 +30,34 @@ func TestReadLagOfAttachments(t *testing.T) {
 		i := w.server(simulator.NewServer{Label: "n"})
 		w.instance(i) // what was there before anybody asked has no lag
 		b := w.newBlock(`{"region":"ewr","size_gb":10}`)
+		block := "/v2/blocks/" + b
 		w.pass(time.Minute)
 		w.attach(b, i).is(204)
 		w.pass(13 * time.Second) // 4 s until it is attached
-		w.block(b).has("block.attached_to_instance", "")
+		w.getNow(block).is(200).has("block.attached_to_instance", "")
 		w.attach(b, i).is(400) // the truth
 		w.pass(time.Second)
-		w.block(b).has("block.attached_to_instance", i)
+		w.getNow(block).is(200).has("block.attached_to_instance", i)
 		w.detach(b).is(204)
 		w.pass(13 * time.Second)
-		w.block(b).has("block.attached_to_instance", i)
+		w.getNow(block).is(200).has("block.attached_to_instance", i)
 		w.pass(time.Second)
-		w.block(b).has("block.attached_to_instance", "")
+		w.getNow(block).is(200).has("block.attached_to_instance", "")
 
 		f := w.post("/v2/vfs", laggards[2].make).text("id")
 		w.pass(time.Minute)
 		w.do("PUT", "/v2/vfs/"+f+"/attachments/"+i, "").is(200)
-		w.get("/v2/vfs/"+f+"/attachments/"+i).refused(404, "Attachment Not Found")
+		w.getNow("/v2/vfs/"+f+"/attachments/"+i).refused(404, "Attachment Not Found")
 		w.pass(time.Minute)
-		w.get("/v2/vfs/" + f + "/attachments/" + i).is(200)
+		w.getNow("/v2/vfs/" + f + "/attachments/" + i).is(200)
 		w.delete("/v2/vfs/" + f + "/attachments/" + i).is(204)
-		w.get("/v2/vfs/"+f+"/attachments").is(200).hasField("attachments", 0, "state", "ATTACHED")
+		w.getNow("/v2/vfs/"+f+"/attachments").is(200).hasField("attachments", 0, "state", "ATTACHED")
 		w.pass(time.Minute)
-		w.get("/v2/vfs/"+f+"/attachments/"+i).refused(404, "Attachment Not Found")
+		w.getNow("/v2/vfs/"+f+"/attachments/"+i).refused(404, "Attachment Not Found")
 	})
 }
 
-// TestReadLagsAreOfTheirKind: the most exact key counts, others show the truth, and the time scale is applied.
+// TestReadLagsAreOfTheirKind: the most exact key counts, others have the default, and the time scale is applied.
 func TestReadLagsAreOfTheirKind(t *testing.T) {
 	lags := simulator.ReadLags{"all.get": 30 * time.Second, "blocks": 10 * time.Second, "blocks.get": 20 * time.Second, "vpcs.get": 0}
 	bubble(t, simulator.Config{ReadLags: lags, TimeScale: 0.1}, func(w *world) {
@@ -169,11 +65,11 @@ func TestReadLagsAreOfTheirKind(t *testing.T) {
 		b := w.post(block.path, block.make).text("block.id")
 		v := w.vpc()
 		g := w.group()
-		w.get("/v2/vpcs/" + v).is(200)
-		w.get("/v2/vpcs").is(200).has("meta.total", 0) // the lag of new objects, 1 s
-		w.get("/v2/firewalls/" + g).is(404)
+		w.getNow("/v2/vpcs/" + v).is(200)
+		w.getNow("/v2/vpcs").is(200).has("meta.total", 0) // the default lag, 1 s
+		w.getNow("/v2/firewalls/" + g).is(404)
 		w.pass(100 * time.Millisecond)
-		w.get("/v2/vpcs").is(200).has("meta.total", 1)
+		w.getNow("/v2/vpcs").is(200).has("meta.total", 1)
 		w.pass(900*time.Millisecond - 1)
 		block.expect(w, "made almost 1 s ago", b, "", "")
 		w.pass(1)
@@ -181,9 +77,9 @@ func TestReadLagsAreOfTheirKind(t *testing.T) {
 		w.pass(time.Second)
 		block.expect(w, "made 2 s ago", b, "old", "old")
 		w.pass(time.Second - 1)
-		w.get("/v2/firewalls/" + g).is(404)
+		w.getNow("/v2/firewalls/" + g).is(404)
 		w.pass(1)
-		w.get("/v2/firewalls/" + g).is(200)
+		w.getNow("/v2/firewalls/" + g).is(200)
 	})
 }
 
@@ -234,7 +130,7 @@ func TestStaleByALag(t *testing.T) {
 
 // TestReadLagsByOperator sets them while the cloud runs.
 func TestReadLagsByOperator(t *testing.T) {
-	r := newRaw(t, simulator.Config{ReadLags: simulator.ReadLags{"vfs": time.Second}})
+	r := newRaw(t, simulator.Config{ReadLags: simulator.ReadLags{"vfs": 5 * time.Second}})
 	operator := httptest.NewServer(r.sim.AdminHandler())
 	t.Cleanup(operator.Close)
 	ask := func(method, body string) (int, string) {
@@ -253,7 +149,7 @@ func TestReadLagsByOperator(t *testing.T) {
 		}
 		return resp.StatusCode, string(text)
 	}
-	if status, text := ask("GET", ""); status != 200 || !strings.Contains(text, `"vfs": "1s"`) {
+	if status, text := ask("GET", ""); status != 200 || !strings.Contains(text, `"vfs": "5s"`) || !strings.Contains(text, `"all": "1s"`) {
 		t.Errorf("%d %s", status, text)
 	}
 	for body, fault := range map[string]string{
@@ -268,7 +164,7 @@ func TestReadLagsByOperator(t *testing.T) {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
-	if lags := r.sim.ReadLags(); !maps.Equal(lags, simulator.ReadLags{"vfs": time.Second}) {
+	if lags := r.sim.ReadLags(); !maps.Equal(lags, simulator.ReadLags{"vfs": 5 * time.Second, "all": time.Second}) {
 		t.Errorf("a refused change left %v", lags)
 	}
 	if status, text := ask("PUT", `{"blocks.list":"1h"}`); status != 204 {
@@ -280,11 +176,135 @@ func TestReadLagsByOperator(t *testing.T) {
 	if _, body, _ := r.ask("GET", "/v2/blocks", ""); !strings.Contains(body, `"blocks":[]`) {
 		t.Error(body)
 	}
-	if status, text := ask("PUT", `{"blocks.list":"0s"}`); status != 204 {
-		t.Errorf("%d %s", status, text)
+	for _, now := range []string{`{"blocks.list":"0s"}`, `{"all":"0s"}`} {
+		if status, text := ask("PUT", now); status != 204 {
+			t.Errorf("%d %s", status, text)
+		}
+		if _, body, _ := r.ask("GET", "/v2/blocks", ""); strings.Contains(body, `"blocks":[]`) {
+			t.Error(now, body)
+		}
 	}
-	if _, body, _ := r.ask("GET", "/v2/blocks", ""); strings.Contains(body, `"blocks":[]`) {
-		t.Error(body)
+	if status, text := ask("PUT", `{}`); status != 204 || !maps.Equal(r.sim.ReadLags(), simulator.ReadLags{"all": time.Second}) {
+		t.Errorf("%d %s: nothing is the default, it is %v", status, text, r.sim.ReadLags())
+	}
+}
+
+// TestNoReadLag: a cloud that is told so has reads that show the truth.
+func TestNoReadLag(t *testing.T) {
+	bubble(t, simulator.Config{ReadLags: simulator.NoReadLag()}, func(w *world) {
+		for _, l := range laggards {
+			id := l.made(w)
+			l.expect(w, "just made", id, l.before, l.before)
+		}
+	})
+}
+
+// TestWhatNeverLags: the answer of a write is of the write, refusals are of what is, and so are the operator's view, the
+// metadata service and what no request changes.
+func TestWhatNeverLags(t *testing.T) {
+	bubble(t, simulator.Config{ReadLags: simulator.ReadLags{"all": time.Hour}}, func(w *world) {
+		for _, path := range []string{"/v2/account", "/v2/regions", "/v2/plans", "/v2/plans-metal", "/v2/os", "/v2/applications", "/v2/kubernetes/versions"} {
+			w.getNow(path).is(200)
+		}
+		i := w.server(simulator.NewServer{Label: "i", MainIP: "198.18.7.7"})
+		w.getNow("/v2/instances/" + i).is(200) // an operator's own are there from the start
+		b := w.post("/v2/blocks", `{"region":"ewr","size_gb":10,"label":"old"}`).is(202).has("block.label", "old").text("block.id")
+		w.pass(5 * time.Second)
+		w.attach(b, i).is(204)
+		w.attach(b, i).is(400)
+		w.pass(5 * time.Second)
+		w.delete("/v2/blocks/" + b).is(400)
+		if got := w.sim.View().Blocks; len(got) != 1 || got[0].AttachedTo != i {
+			t.Errorf("the operator sees %+v", got)
+		}
+		w.patch("/v2/instances/"+i, `{"label":"new"}`).is(202).has("instance.label", "new")
+		w.guestView("198.18.7.7").has("hostname", "i").has("instance-v2-id", i)
+		w.getNow("/v2/blocks/" + b).is(404)
+		w.getNow("/v2/instances/"+i).has("instance.label", "i")
+	})
+}
+
+// TestNothingIsOlderThanTheStart: a cloud that starts again shows at once what it ended with.
+func TestNothingIsOlderThanTheStart(t *testing.T) {
+	cfg := simulator.Config{StateDir: t.TempDir(), ReadLags: simulator.ReadLags{"all": time.Hour}}
+	var made []string
+	bubble(t, cfg, func(w *world) {
+		for _, l := range laggards {
+			id := l.made(w)
+			made = append(made, id)
+			w.pass(2 * time.Minute)
+			l.expect(w, "made a moment ago", id, "", "")
+			l.changed(w, id)
+		}
+	})
+	bubble(t, cfg, func(w *world) {
+		for n, l := range laggards {
+			l.expect(w, "after a restart", made[n], l.after, l.after)
+			w.delete(l.path + "/" + made[n])
+			l.expect(w, "just deleted", made[n], l.after, l.after)
+		}
+	})
+}
+
+// TestThePastIsForgotten: what 10,000 volumes were, several times in a second, is kept for as long as reads can ask for
+// it, though nothing changes any more, and no longer.
+func TestThePastIsForgotten(t *testing.T) {
+	bubble(t, simulator.Config{}, func(w *world) {
+		inUse := func() int {
+			var memory runtime.MemStats
+			runtime.GC() //nolint:revive // what is garbage is not in use
+			runtime.ReadMemStats(&memory)
+			return int(memory.HeapAlloc >> 20)
+		}
+		relabel := func(letter string) {
+			if err := w.sim.Relabel(strings.Repeat(letter, 1<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.sim.Fill(10_000, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		relabel("x")
+		w.pass(time.Minute)
+		before := inUse()
+		for range 8 {
+			relabel("y")
+		}
+		if r := w.getNow("/v2/blocks?per_page=1").is(200); r.field("blocks", 0, "label") != strings.Repeat("x", 1<<10) {
+			t.Error("the past is not kept")
+		}
+		if grown := inUse() - before; grown < 60 { // or this test shows nothing
+			t.Errorf("80 MB that reads can ask for take %d MB", grown)
+		}
+		w.pass(10 * time.Second)
+		if grown := inUse() - before; grown > 20 {
+			t.Errorf("%d MB are kept for nobody", grown)
+		}
+	})
+}
+
+// TestThePastIsKeptForFaults: a fault with a lag keeps more of it, until the fault goes.
+func TestThePastIsKeptForFaults(t *testing.T) {
+	for name, remove := range map[string]func(w *world, fault string){
+		"removed": func(w *world, fault string) { w.sim.RemoveFault(fault) },
+		"cleared": func(w *world, _ string) { w.sim.ClearFaults() },
+		"kept":    func(*world, string) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, simulator.Config{}, func(w *world) {
+				fault := w.fault(simulator.Fault{Action: simulator.FaultStale, Operation: "get_block", LagMS: 600_000})
+				v := w.post("/v2/vpcs", `{"region":"ewr"}`).is(201).text("vpc.id")
+				w.pass(time.Minute)
+				remove(w, fault)
+				w.pass(time.Minute)
+				if err := w.sim.SetReadLags(simulator.ReadLags{"vpcs": 10 * time.Minute}); err != nil {
+					t.Fatal(err)
+				}
+				if _, there := w.getNow("/v2/vpcs/" + v).body.(map[string]any)["vpc"]; there != (name != "kept") {
+					t.Errorf("what was made 2 min ago is seen by a read that is 10 min behind: %t", there)
+				}
+			})
+		})
 	}
 }
 

@@ -25,7 +25,7 @@ func TestRoutesAreDocumented(t *testing.T) {
 	for _, r := range simulator.Routes() {
 		if r.Resource != resource {
 			resource = r.Resource
-			fmt.Fprintf(&page, "\n## %s\n\n| route | operation | needs a key |\n|---|---|---|\n", resource)
+			fmt.Fprintf(&page, "\n## %s\n\n%s\n\n| route | operation | needs a key |\n|---|---|---|\n", resource, lagOf(r.Kind))
 		}
 		key := "yes"
 		if r.Open {
@@ -45,6 +45,14 @@ func TestRoutesAreDocumented(t *testing.T) {
 	if string(written) != page.String() {
 		t.Errorf("%s is not what the code says; run this test with -update", routesPage)
 	}
+}
+
+// lagOf says how late reads of a kind of objects are.
+func lagOf(kind string) string {
+	if kind == "" {
+		return "Reads are never late."
+	}
+	return fmt.Sprintf("Reads are %s late, unless `--read-lag` says otherwise of `%s`.", simulator.DefaultReadLag, kind)
 }
 
 // Names of operations are what people write into faults, so there is one for each route.

@@ -23,7 +23,6 @@ import (
 type call struct {
 	req  *http.Request
 	body []byte
-	kind string // of the route
 }
 
 // id gives the {id} of the path.
@@ -117,7 +116,7 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 	}
 	// What the platform began it finishes, whether or not the client still waits.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
-	status, v, err := rt.handle(s, &call{req: r, body: body, kind: rt.kind})
+	status, v, err := rt.handle(s, &call{req: r, body: body})
 	if err != nil {
 		return s.failure(err)
 	}

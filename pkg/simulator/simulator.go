@@ -48,6 +48,7 @@ type Simulator struct {
 	keys     atomic.Pointer[[]string]
 	sources  atomic.Pointer[sourceList]
 	readLags atomic.Pointer[ReadLags]
+	keeping  sync.Mutex // one after another says how much of the past is kept
 	mux      *http.ServeMux
 
 	change news // of the state
@@ -74,12 +75,13 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		return nil, err
 	}
 	s.seq.Store(s.highestSeq())
-	s.setReadLags(cfg.ReadLags)
+	s.storeReadLags(cfg.ReadLags)
 	s.scheduler = jobs.New(s.openJobs, s.runJob, s.scaledPause())
 	s.mux = s.routes()
 	if err := s.recoverPlanes(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("recover the data planes: %w", err), s.store.Close())
 	}
+	s.keepThePast() // from here on: reads are never older than the start
 	loopCtx, stop := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), s.log))
 	s.stop = stop
 	go func() {
@@ -150,6 +152,7 @@ func (s *Simulator) update(change func(tx *store.Tx) error) error {
 	}
 	s.change.tell()
 	s.news.tell()
+	s.tellReaders()
 	s.scheduler.Wake()
 	return nil
 }

@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +31,8 @@ type world struct {
 	key      string
 	ctx      context.Context   // of the test in the bubble
 	made     map[string]string // what {names} in paths stand for
+	lag      time.Duration     // of reads
+	wrote    *atomic.Int64     // when the last write was answered
 }
 
 func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
@@ -41,7 +45,8 @@ func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{checks: c, sim: sim, listener: newPipeListener(), key: testKey, ctx: t.Context()}
+	w := &world{checks: c, sim: sim, listener: newPipeListener(), key: testKey, ctx: t.Context(), wrote: new(atomic.Int64)}
+	w.lag = time.Duration(float64(sim.ReadLags()["all"]) * cmp.Or(cfg.TimeScale, 1))
 	server := &http.Server{Handler: sim, ReadHeaderTimeout: time.Hour}
 	served := make(chan struct{})
 	go func() {
@@ -86,6 +91,17 @@ func (w *world) pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// catchUp lets reads come to show what the test wrote.
+func (w *world) catchUp() {
+	if wait := time.Until(time.Unix(0, w.wrote.Load()).Add(w.lag)); wait > 0 {
+		w.pass(wait)
+	}
+}
+
+// exactReads makes a cloud whose reads show the truth, for tests of the moment at which the platform does something: a
+// read that lags would show all of it later, and how much later reads are has tests of its own.
+func exactReads() simulator.Config { return simulator.Config{ReadLags: simulator.NoReadLag()} }
+
 // reply is an answer of the API.
 type reply struct {
 	w      *world
@@ -119,6 +135,9 @@ func (w *world) doWith(client *http.Client, method, path, body string) reply {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(resp.Body)
+	if method != http.MethodGet {
+		w.wrote.Store(time.Now().UnixNano())
+	}
 	out.status, out.header, out.raw, out.err = resp.StatusCode, resp.Header, string(raw), err
 	if len(raw) > 0 && resp.Header.Get("Content-Type") != "text/html" {
 		if err := json.Unmarshal(raw, &out.body); err != nil {
@@ -128,7 +147,9 @@ func (w *world) doWith(client *http.Client, method, path, body string) reply {
 	return out
 }
 
-func (w *world) get(path string) reply         { w.Helper(); return w.do("GET", path, "") }
+// get reads what the test wrote; getNow reads at once, and may be behind.
+func (w *world) get(path string) reply         { w.Helper(); w.catchUp(); return w.do("GET", path, "") }
+func (w *world) getNow(path string) reply      { w.Helper(); return w.do("GET", path, "") }
 func (w *world) post(path, body string) reply  { w.Helper(); return w.do("POST", path, body) }
 func (w *world) patch(path, body string) reply { w.Helper(); return w.do("PATCH", path, body) }
 func (w *world) delete(path string) reply      { w.Helper(); return w.do("DELETE", path, "") }

@@ -44,18 +44,18 @@ func TestContractLoadBalancerSettings(t *testing.T) {
 		Label: &label, Rules: &https, AutoSSL: &vultr.AutoSSL{Zone: "example.com", Sub: "www"},
 	})
 	lb = must(t, lb, err)
-	base := settled(ctx, t, c, lb.ID)
+	base := settled(ctx, t, cloud, c, lb.ID)
 	if base.AutoSSL.Domain != "www.example.com" || !base.HasSSL {
 		t.Errorf("created with %+v", base)
 	}
 	for _, test := range balancerSettings(base, vm, vpc.ID) {
 		var set string
 		for range 2 {
-			was := change(ctx, t, c, lb.ID, test.set)
+			was := change(ctx, t, cloud, c, lb.ID, test.set)
 			if set = fmt.Sprint(test.shown(was)); set == fmt.Sprint(test.shown(base)) {
 				t.Errorf("%s: set to %s, as before", test.name, set)
 			}
-			if now := change(ctx, t, c, lb.ID, test.clear); fmt.Sprintf("%+v", now) != fmt.Sprintf("%+v", base) {
+			if now := change(ctx, t, cloud, c, lb.ID, test.clear); fmt.Sprintf("%+v", now) != fmt.Sprintf("%+v", base) {
 				t.Errorf("%s: cleared, got\n%+v, want\n%+v", test.name, now, base)
 			}
 		}
@@ -64,14 +64,14 @@ func TestContractLoadBalancerSettings(t *testing.T) {
 		t.Error(err)
 	}
 	// The certificate stays until it is taken away, and that until no rule needs it.
-	if now := settled(ctx, t, c, lb.ID); now.AutoSSL != (vultr.AutoSSL{}) || !now.HasSSL {
+	if now := settled(ctx, t, cloud, c, lb.ID); now.AutoSSL != (vultr.AutoSSL{}) || !now.HasSSL {
 		t.Errorf("without renewal: %+v", now)
 	}
-	change(ctx, t, c, lb.ID, settings{Rules: &[]vultr.ForwardingRule{}})
+	change(ctx, t, cloud, c, lb.ID, settings{Rules: &[]vultr.ForwardingRule{}})
 	if err := c.DeleteCertificate(ctx, lb.ID); err != nil {
 		t.Error(err)
 	}
-	if now := settled(ctx, t, c, lb.ID); now.HasSSL || len(now.Rules) != 0 {
+	if now := settled(ctx, t, cloud, c, lb.ID); now.HasSSL || len(now.Rules) != 0 {
 		t.Errorf("without a certificate: %+v", now)
 	}
 }
@@ -132,28 +132,28 @@ func balancerSettings(base vultr.LoadBalancer, vm, vpc string) []balancerSetting
 
 // A certificate can be given, replaced and taken away. Its key is nowhere in what a refusal says.
 func TestContractLoadBalancerCertificate(t *testing.T) {
-	_, c := start(t, simtest.Options{})
+	cloud, c := start(t, simtest.Options{})
 	ctx := testContext(t)
 	cert := certificate(t)
 	https := []vultr.ForwardingRule{{FrontendProtocol: "https", FrontendPort: 443, BackendProtocol: "http", BackendPort: 31080}}
 	lb, err := c.CreateLoadBalancer(ctx, "ewr", settings{Rules: &https, Certificate: &cert})
 	lb = must(t, lb, err)
-	if now := settled(ctx, t, c, lb.ID); !now.HasSSL || now.AutoSSL != (vultr.AutoSSL{}) {
+	if now := settled(ctx, t, cloud, c, lb.ID); !now.HasSSL || now.AutoSSL != (vultr.AutoSSL{}) {
 		t.Errorf("created with %+v", now)
 	}
 	chained := cert
 	chained.Chain = cert.Certificate
-	change(ctx, t, c, lb.ID, settings{Certificate: &chained})
+	change(ctx, t, cloud, c, lb.ID, settings{Certificate: &chained})
 	wrong := cert
 	wrong.PrivateKey = strings.Replace(cert.PrivateKey, "M", "N", 1)
 	if err := c.UpdateLoadBalancer(ctx, lb.ID, settings{Certificate: &wrong}); !vultr.IsInvalid(err) || strings.Contains(err.Error(), "PRIVATE KEY") {
 		t.Errorf("a key of another certificate: %v", err)
 	}
-	change(ctx, t, c, lb.ID, settings{Rules: &[]vultr.ForwardingRule{}})
+	change(ctx, t, cloud, c, lb.ID, settings{Rules: &[]vultr.ForwardingRule{}})
 	if err := c.DeleteCertificate(ctx, lb.ID); err != nil {
 		t.Error(err)
 	}
-	if now := settled(ctx, t, c, lb.ID); now.HasSSL {
+	if now := settled(ctx, t, cloud, c, lb.ID); now.HasSSL {
 		t.Errorf("without a certificate: %+v", now)
 	}
 }
@@ -173,10 +173,10 @@ func certificate(t *testing.T) vultr.Certificate {
 }
 
 // change updates a load balancer and gives it as it is when it has settled.
-func change(ctx context.Context, t *testing.T, c *vultr.Client, id string, s vultr.LoadBalancerSettings) vultr.LoadBalancer {
+func change(ctx context.Context, t *testing.T, cloud *simtest.Cloud, c *vultr.Client, id string, s vultr.LoadBalancerSettings) vultr.LoadBalancer {
 	t.Helper()
 	if err := c.UpdateLoadBalancer(ctx, id, s); err != nil {
 		t.Fatal(err)
 	}
-	return settled(ctx, t, c, id)
+	return settled(ctx, t, cloud, c, id)
 }

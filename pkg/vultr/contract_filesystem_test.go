@@ -26,7 +26,7 @@ func fileSystem(ctx context.Context, t *testing.T, c *vultr.Client) vultr.FileSy
 }
 
 func TestContractFileSystems(t *testing.T) {
-	_, c := start(t, simtest.Options{})
+	cloud, c := start(t, simtest.Options{})
 	ctx := testContext(t)
 	f := fileSystem(ctx, t, c)
 	if f.Label != "pvc-1" || f.Region != "ewr" || f.SizeGB != 10 || f.DiskType != "nvme" || !slices.Equal(f.Tags, []string{"k8s"}) || f.Created.IsZero() {
@@ -36,12 +36,14 @@ func TestContractFileSystems(t *testing.T) {
 		if err := c.ResizeFileSystem(ctx, f.ID, size); err != nil {
 			t.Errorf("%d GB: %v", size, err)
 		}
+		awaited(ctx, t, cloud, c.FileSystem, f.ID, func(f vultr.FileSystem) bool { return f.SizeGB == 20 })
 	}
 	if err := c.RelabelFileSystem(ctx, f.ID, "pvc-2"); err != nil {
 		t.Error(err)
 	}
 	found := named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.FileSystem], error) { return c.FileSystems(ctx, 0) },
 		func(f vultr.FileSystem) bool { return f.Label == "pvc-2" })
+	cloud.AwaitReads()
 	if got, err := c.FileSystem(ctx, f.ID); err != nil || got.SizeGB != 20 || got.Label != "pvc-2" || len(found) != 1 || found[0].ID != got.ID {
 		t.Errorf("read %+v, %v; listed %+v", got, err, found)
 	}
@@ -54,6 +56,7 @@ func TestContractFileSystems(t *testing.T) {
 	if err := c.DeleteFileSystem(ctx, f.ID); err != nil {
 		t.Error(err)
 	}
+	awaitGone(ctx, t, cloud, c.FileSystem, f.ID)
 	for name, err := range map[string]error{
 		"read":   func() error { _, err := c.FileSystem(ctx, f.ID); return err }(),
 		"resize": c.ResizeFileSystem(ctx, f.ID, 30), "relabel": c.RelabelFileSystem(ctx, f.ID, "x"), "delete": c.DeleteFileSystem(ctx, f.ID),
@@ -83,6 +86,7 @@ func TestContractFileSystemAttachments(t *testing.T) {
 			t.Errorf("attached: %+v, %v", a, err)
 		}
 	}
+	cloud.AwaitReads()
 	all, err := c.FileSystemAttachments(ctx, f.ID)
 	if all = must(t, all, err); len(all) != 2 || !all[0].Attached() || !all[1].Attached() {
 		t.Errorf("got %+v", all)
@@ -114,6 +118,7 @@ func TestContractFileSystemAttachments(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	awaitGone(ctx, t, cloud, c.FileSystem, f.ID)
 	if _, err := c.WaitFileSystemAttachment(ctx, f.ID, on[0], mountable); !vultr.IsNotFound(err) || vultr.IsNotAttached(err) {
 		t.Errorf("attachments of a file system that is gone: %v", err)
 	}

@@ -37,7 +37,7 @@ func named[T any](ctx context.Context, t *testing.T, c *vultr.Client, list func(
 func TestContractSnapshots(t *testing.T) {
 	for _, wrapped := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wrapped %t", wrapped), func(t *testing.T) {
-			_, c := start(t, simtest.Options{Config: simulator.Config{WrapSnapshots: wrapped}})
+			cloud, c := start(t, simtest.Options{Config: simulator.Config{WrapSnapshots: wrapped}})
 			ctx := testContext(t)
 			v := create(ctx, t, c, "pvc-1")
 			s, err := c.CreateSnapshot(ctx, v.ID, "snap-1")
@@ -56,18 +56,19 @@ func TestContractSnapshots(t *testing.T) {
 			if err := c.DescribeSnapshot(ctx, s.ID, "snap-2"); err != nil {
 				t.Fatal(err)
 			}
+			awaited(ctx, t, cloud, c.Snapshot, s.ID, func(s vultr.Snapshot) bool { return s.Description == "snap-2" })
 			for description, want := range map[string]int{"snap-1": 0, "snap-2": 1, "SNAP-2": 0, "nothing": 0} {
 				if list, err := c.SnapshotsDescribed(ctx, description); err != nil || len(list.Items) != want {
 					t.Errorf("described as %q: %+v, %v", description, list.Items, err)
 				}
 			}
-			restored(ctx, t, c, v, s)
+			restored(ctx, t, cloud, c, v, s)
 		})
 	}
 }
 
 // restored makes a volume from the snapshot, and deletes in any order what depends on nothing.
-func restored(ctx context.Context, t *testing.T, c *vultr.Client, v vultr.Volume, s vultr.Snapshot) {
+func restored(ctx context.Context, t *testing.T, cloud *simtest.Cloud, c *vultr.Client, v vultr.Volume, s vultr.Snapshot) {
 	t.Helper()
 	request := vultr.VolumeRequest{Label: "pvc-2", Region: v.Region, SizeGB: 20, Type: vultr.HighPerf, SnapshotID: s.ID}
 	small := request
@@ -84,12 +85,14 @@ func restored(ctx context.Context, t *testing.T, c *vultr.Client, v vultr.Volume
 	if err := c.DeleteVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
 	}
+	awaitGone(ctx, t, cloud, c.Volume, v.ID)
 	if _, err := c.Snapshot(ctx, s.ID); err != nil {
 		t.Errorf("the snapshot went with its volume: %v", err)
 	}
 	if err := c.DeleteSnapshot(ctx, s.ID); err != nil {
 		t.Fatal(err)
 	}
+	awaitGone(ctx, t, cloud, c.Snapshot, s.ID)
 	for name, err := range map[string]error{
 		"read":     func() error { _, err := c.Snapshot(ctx, s.ID); return err }(),
 		"describe": c.DescribeSnapshot(ctx, s.ID, "x"),
@@ -123,6 +126,7 @@ func TestContractVPCs(t *testing.T) {
 	if err := c.DescribeVPC(ctx, chosen.ID, "mine"); err != nil {
 		t.Fatal(err)
 	}
+	awaited(ctx, t, cloud, c.VPC, chosen.ID, func(v vultr.VPC) bool { return v.Description == "mine" })
 	found := named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.VPC], error) { return c.VPCs(ctx, 0) },
 		func(v vultr.VPC) bool { return v.Description == "mine" })
 	if got, err := c.VPC(ctx, chosen.ID); err != nil || len(found) != 1 || found[0] != got || got.Subnet != subnet {
@@ -132,9 +136,7 @@ func TestContractVPCs(t *testing.T) {
 	if err := c.DeleteVPC(ctx, auto.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.VPC(ctx, auto.ID); !vultr.IsNotFound(err) {
-		t.Errorf("after the delete: %v", err)
-	}
+	awaitGone(ctx, t, cloud, c.VPC, auto.ID)
 	if err := c.DeleteVPC(ctx, auto.ID); !vultr.IsNotFound(err) {
 		t.Errorf("a second delete: %v", err)
 	}
@@ -184,13 +186,14 @@ func TestContractReservedIPs(t *testing.T) {
 		if err := c.AttachReservedIP(ctx, ip.ID, instance); err != nil {
 			t.Error(err)
 		}
-		got, err := c.ReservedIP(ctx, ip.ID)
-		if got = must(t, got, err); got.InstanceID != instance || got.Label != "" || got.Prefix != ip.Prefix {
+		got := awaited(ctx, t, cloud, c.ReservedIP, ip.ID, func(r vultr.ReservedIP) bool { return r.InstanceID == instance })
+		if got.Label != "" || got.Prefix != ip.Prefix {
 			t.Errorf("%s: attached %+v", kind, got)
 		}
 		if err := c.DetachReservedIP(ctx, ip.ID); err != nil {
 			t.Error(err)
 		}
+		cloud.AwaitReads()
 		found := named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.ReservedIP], error) { return c.ReservedIPs(ctx, 0) },
 			func(r vultr.ReservedIP) bool { return r.ID == ip.ID })
 		if len(found) != 1 || found[0].InstanceID != "" {
@@ -199,9 +202,7 @@ func TestContractReservedIPs(t *testing.T) {
 		if err := c.DeleteReservedIP(ctx, ip.ID); err != nil {
 			t.Error(err)
 		}
-		if _, err := c.ReservedIP(ctx, ip.ID); !vultr.IsNotFound(err) {
-			t.Errorf("%s: after the delete: %v", kind, err)
-		}
+		awaitGone(ctx, t, cloud, c.ReservedIP, ip.ID)
 	}
 	if _, err := c.CreateReservedIP(ctx, "ewr", "v5", "web"); !vultr.IsInvalid(err) {
 		t.Errorf("got %v", err)
@@ -209,7 +210,7 @@ func TestContractReservedIPs(t *testing.T) {
 }
 
 func TestContractFirewallGroups(t *testing.T) {
-	_, c := start(t, simtest.Options{})
+	cloud, c := start(t, simtest.Options{})
 	ctx := testContext(t)
 	group, err := c.CreateFirewallGroup(ctx, "nodes")
 	if group = must(t, group, err); group.Description != "nodes" || group.Rules != 0 || group.MaxRules == 0 {
@@ -232,6 +233,7 @@ func TestContractFirewallGroups(t *testing.T) {
 	if _, err := c.CreateFirewallGroupRule(ctx, group.ID, wanted[0]); !vultr.IsDuplicateRule(err) || vultr.IsOutcomeUnknown(err) {
 		t.Errorf("a rule twice: %v", err)
 	}
+	cloud.AwaitReads()
 	rules, err := c.FirewallGroupRules(ctx, group.ID)
 	if rules = must(t, rules, err); !slices.Equal(rules, wanted) {
 		t.Errorf("got %+v, want %+v", rules, wanted)
@@ -245,6 +247,7 @@ func TestContractFirewallGroups(t *testing.T) {
 	if err := c.DescribeFirewallGroup(ctx, group.ID, ""); err != nil {
 		t.Error(err)
 	}
+	cloud.AwaitReads()
 	found := named(ctx, t, c, func(ctx context.Context) (vultr.List[vultr.FirewallGroup], error) { return c.FirewallGroups(ctx, 0) },
 		func(g vultr.FirewallGroup) bool { return g.ID == group.ID })
 	if got, err := c.FirewallGroup(ctx, group.ID); err != nil || got.Rules != 3 || got.Description != "" || len(found) != 1 || found[0] != got {
@@ -253,6 +256,7 @@ func TestContractFirewallGroups(t *testing.T) {
 	if err := c.DeleteFirewallGroup(ctx, group.ID); err != nil {
 		t.Error(err)
 	}
+	awaitGone(ctx, t, cloud, c.FirewallGroup, group.ID)
 	if _, err := c.FirewallGroupRules(ctx, group.ID); !vultr.IsNotFound(err) {
 		t.Errorf("rules of a group that is gone: %v", err)
 	}
@@ -274,7 +278,7 @@ func TestContractPlans(t *testing.T) {
 
 // A create that loses its answer is never repeated, and is found again by its name: the same for every kind of object.
 func TestContractLostCreates(t *testing.T) {
-	// At the simulated cloud's time scale an object is missing from lists for 20 ms.
+	// At the simulated cloud's time scale an object is missing from reads for 20 ms.
 	cloud, c := start(t, simtest.Options{}, func(cfg *vultr.Config) { cfg.SettleTime = 500 * time.Millisecond })
 	ctx := testContext(t)
 	v := create(ctx, t, c, "source")
@@ -379,6 +383,7 @@ func TestContractLostChanges(t *testing.T) {
 			if err := change.do(); !vultr.IsOutcomeUnknown(err) {
 				t.Errorf("%s, %s: %v", change.operation, lost, err)
 			}
+			cloud.AwaitReads() // the look proves nothing before
 			if got := change.look(); got != want {
 				t.Errorf("%s, %s: got %q, want %q", change.operation, lost, got, want)
 			}

@@ -16,7 +16,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// These tests run the client against the simulated cloud: what both believe about the API must agree.
+// These tests run the client against the simulated cloud: what both believe about the API must agree. Reads lag behind
+// writes there, as on the platform, so what was written is awaited before it is compared.
 
 func start(t *testing.T, opts simtest.Options, change ...func(*vultr.Config)) (*simtest.Cloud, *vultr.Client) {
 	t.Helper()
@@ -41,6 +42,33 @@ func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// awaited reads until an object is as it was wished, and returns it.
+func awaited[T any](ctx context.Context, t *testing.T, cloud *simtest.Cloud, read func(ctx context.Context, id string) (T, error), id string, is func(T) bool) T {
+	t.Helper()
+	var got T
+	cloud.Await("what was written", func() bool {
+		var err error
+		got, err = read(ctx, id)
+		if err != nil && !vultr.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		return err == nil && is(got)
+	})
+	return got
+}
+
+// awaitGone reads until an object that was deleted is not found. A read that lags still finds it.
+func awaitGone[T any](ctx context.Context, t *testing.T, cloud *simtest.Cloud, read func(ctx context.Context, id string) (T, error), id string) {
+	t.Helper()
+	cloud.Await("the delete", func() bool {
+		_, err := read(ctx, id)
+		if err != nil && !vultr.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		return err != nil
+	})
 }
 
 func active(v vultr.Volume) (bool, error) { return v.Active(), nil }
@@ -91,9 +119,7 @@ func TestContractLifeOfAVolume(t *testing.T) {
 		if err := c.ResizeVolume(ctx, v.ID, 20); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if got, err := c.Volume(ctx, v.ID); err != nil || got.SizeGB != 20 {
-		t.Errorf("got %+v, %v", got, err)
+		awaited(ctx, t, cloud, c.Volume, v.ID, func(v vultr.Volume) bool { return v.SizeGB == 20 })
 	}
 	if err := c.DetachVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
@@ -104,9 +130,7 @@ func TestContractLifeOfAVolume(t *testing.T) {
 	if err := c.DeleteVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Volume(ctx, v.ID); !vultr.IsNotFound(err) {
-		t.Errorf("after the delete: %v", err)
-	}
+	awaitGone(ctx, t, cloud, c.Volume, v.ID)
 	if err := c.DeleteVolume(ctx, v.ID); !vultr.IsNotFound(err) {
 		t.Errorf("a second delete: %v", err)
 	}
@@ -160,9 +184,7 @@ func TestContractLostAnswers(t *testing.T) {
 	if err := c.DeleteVolume(ctx, v.ID); err != nil {
 		t.Errorf("a delete that lost its answer: %v", err)
 	}
-	if _, err := c.Volume(ctx, v.ID); !vultr.IsNotFound(err) {
-		t.Errorf("after the delete: %v", err)
-	}
+	awaitGone(ctx, t, cloud, c.Volume, v.ID)
 	// The log names a request a moment after its answer, so only too many mean something.
 	if n := cloud.Count("create_block"); n > 1 {
 		t.Errorf("%d creates", n)
@@ -309,7 +331,7 @@ func TestContractLoadBalancer(t *testing.T) {
 	if err := c.DeleteLoadBalancer(ctx, lb.ID); !vultr.IsNotReady(err) {
 		t.Errorf("delete while pending: %v", err)
 	}
-	lb = settled(ctx, t, c, lb.ID)
+	lb = settled(ctx, t, cloud, c, lb.ID)
 	if !sameRules(lb.Rules, rules) || !slices.Equal(lb.Firewall, firewall) || !slices.Equal(lb.Instances, []string{vm}) ||
 		lb.StickyCookie != cookie || lb.HealthCheck.Port != 31080 || lb.Nodes != 1 || lb.Region != "ewr" {
 		t.Errorf("got %+v", lb)
@@ -323,7 +345,7 @@ func TestContractLoadBalancer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lb = settled(ctx, t, c, lb.ID)
+	lb = settled(ctx, t, cloud, c, lb.ID)
 	if len(lb.Instances) != 0 || len(lb.Firewall) != 0 || lb.StickyCookie != "" || !sameRules(lb.Rules, one) || lb.Label != "a1" || lb.HealthCheck.Port != 31080 {
 		t.Errorf("after everything was taken away: %+v", lb)
 	}
@@ -334,31 +356,23 @@ func TestContractLoadBalancer(t *testing.T) {
 	if err := c.DeleteLoadBalancer(ctx, lb.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.LoadBalancer(ctx, lb.ID); !vultr.IsNotFound(err) {
-		t.Errorf("after the delete: %v", err)
-	}
+	awaitGone(ctx, t, cloud, c.LoadBalancer, lb.ID)
 }
 
-// settled waits until the load balancer is active and takes an update that changes nothing.
-func settled(ctx context.Context, t *testing.T, c *vultr.Client, id string) vultr.LoadBalancer {
+// settled waits until the load balancer is active and takes an update that changes nothing, and returns it as it is then.
+func settled(ctx context.Context, t *testing.T, cloud *simtest.Cloud, c *vultr.Client, id string) vultr.LoadBalancer {
 	t.Helper()
-	for ctx.Err() == nil {
-		lb, err := c.LoadBalancer(ctx, id)
-		if err != nil {
+	awaited(ctx, t, cloud, c.LoadBalancer, id, func(lb vultr.LoadBalancer) bool { return lb.Active() && lb.IPv4 != "" })
+	cloud.Await("an update to be taken", func() bool {
+		err := c.UpdateLoadBalancer(ctx, id, vultr.LoadBalancerSettings{})
+		if err != nil && !vultr.IsNotReady(err) && !vultr.IsNothingToChange(err) {
 			t.Fatal(err)
 		}
-		if lb.Active() && lb.IPv4 != "" {
-			err := c.UpdateLoadBalancer(ctx, id, vultr.LoadBalancerSettings{Label: &lb.Label})
-			if err == nil || vultr.IsNothingToChange(err) {
-				return lb
-			}
-			if !vultr.IsNotReady(err) {
-				t.Fatal(err)
-			}
-		}
-	}
-	t.Fatal("the load balancer never settled")
-	return vultr.LoadBalancer{}
+		return !vultr.IsNotReady(err)
+	})
+	cloud.AwaitReads()
+	lb, err := c.LoadBalancer(ctx, id)
+	return must(t, lb, err)
 }
 
 func sameRules(a, b []vultr.ForwardingRule) bool {

@@ -62,6 +62,16 @@ func (c *Client) VolumeNow(ctx context.Context, id string, maxAge time.Duration)
 	return v, s.time(), err
 }
 
+// VolumeListed returns one volume as a list shows it that is at most maxAge old, and the time as of which that holds. It
+// sees what WaitVolume sees: lists may be older than single reads, or the other way round, and whoever decides by both
+// goes back in time. A volume that the list lacks is read directly. Only IsNotFound proves that it does not exist.
+func (c *Client) VolumeListed(ctx context.Context, id string, maxAge time.Duration) (Volume, time.Time, error) {
+	if err := checkID(volumes.ops.get, id); err != nil {
+		return Volume{}, time.Time{}, err
+	}
+	return lookFor(c, volumes, c.volumes, id)(ctx, time.Now().Add(-maxAge))
+}
+
 func find(list List[Volume], id string) (Volume, bool) {
 	for _, v := range list.Items {
 		if v.ID == id {

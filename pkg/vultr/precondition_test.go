@@ -213,3 +213,34 @@ func TestAllPreconditions(t *testing.T) {
 		}
 	}
 }
+
+// TestVolumeListed: one volume is looked at by a list, one that is new enough does, and only what lists lack is read
+// directly.
+func TestVolumeListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == blocksPath {
+				return reply(200, map[string]any{"blocks": []any{map[string]any{"id": idA}}}), nil
+			}
+			return reply(200, map[string]any{"block": map[string]any{"id": strings.TrimPrefix(r.URL.Path, blocksPath+"/")}}), nil
+		}}
+		c := net.client(t)
+		for _, step := range []struct {
+			id           string
+			maxAge       time.Duration
+			lists, reads int
+		}{{idA, 0, 1, 0}, {idA, 2 * time.Second, 1, 0}, {idB, 2 * time.Second, 1, 1}, {idA, 0, 2, 1}} {
+			time.Sleep(time.Second)
+			v, at, err := c.VolumeListed(t.Context(), step.id, step.maxAge)
+			if err != nil || v.ID != step.id || time.Since(at) > step.maxAge {
+				t.Errorf("%+v: got %+v as of %s, %v", step, v, at, err)
+			}
+			if lists, reads := net.count(http.MethodGet, blocksPath), net.count(http.MethodGet, blocksPath+"/"+idB); lists != step.lists || reads != step.reads {
+				t.Errorf("%+v: %d lists and %d reads by now", step, lists, reads)
+			}
+		}
+		if _, _, err := c.VolumeListed(t.Context(), "", time.Hour); err == nil {
+			t.Error("an empty ID was looked for")
+		}
+	})
+}

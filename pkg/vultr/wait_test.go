@@ -80,6 +80,25 @@ func TestWaitForOneVolumeTakesOneLook(t *testing.T) {
 	})
 }
 
+// TestShortWaitsLook: what is waited for usually takes longer than a caller has time. Each of its calls looks all the same:
+// it may have begun long before.
+func TestShortWaitsLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform()
+		c := (&cloud{answer: p.answer}).client(t)
+		p.attached[idA] = time.Now().Add(25 * time.Second)
+		if _, err := c.WaitVolume(t.Context(), "attach", idA, attachedTo(idB)); err != nil { // by which it learns
+			t.Fatal(err)
+		}
+		lists := p.lists
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if v, err := c.WaitVolume(ctx, "attach", idA, attachedTo(idB)); err != nil || v.AttachedTo != idB || p.lists != lists+1 {
+			t.Errorf("got %+v, %v, by %d lists", v, err, p.lists-lists)
+		}
+	})
+}
+
 func TestFiveHundredWaitersCostOneListPerInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,6 +101,9 @@ func balance(ctx context.Context, client *govultr.Client, instance string) (stat
 	}
 	return "active", until(ctx, func() (bool, error) {
 		now, _, err := client.LoadBalancer.Get(ctx, balancer.ID)
+		if err != nil && strings.Contains(err.Error(), "Invalid load balancer ID.") {
+			return false, nil // reads lag behind the create
+		}
 		return err == nil && now.Status == "active" && now.IPV4 != "", err
 	})
 }

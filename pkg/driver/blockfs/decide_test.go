@@ -25,6 +25,7 @@ func TestDecide(t *testing.T) {
 	ours := &state.Intent{VolumeID: "ID", Serial: "serial", FSType: "ext4", BootID: boot, DiskSeq: 7}
 	foreign := &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: "earlier", DiskSeq: 7}
 	before := &state.Intent{VolumeID: "id", Serial: "serial", FSType: "ext4", BootID: boot, DiskSeq: 6}
+	otherDisk := &state.Intent{VolumeID: "id", Serial: "another", FSType: "ext4", BootID: boot, DiskSeq: 7}
 	blank, data := Findings{Blank: true, NonZeroAt: -1}, Findings{NonZeroAt: 4711}
 	for name, c := range map[string]struct {
 		request  Request
@@ -45,6 +46,9 @@ func TestDecide(t *testing.T) {
 		"data, intent for another fs": {Request{FSType: "xfs"}, data, ours, Plan{}, "somebody else's"},
 		"data, intent of another boot": {
 			Request{}, data, foreign, Plan{}, "last plugged in",
+		},
+		"data, intent for another disk": {
+			Request{}, data, otherDisk, Plan{}, "somebody else's",
 		},
 		"data, intent of an earlier stay": {
 			Request{}, data, before, Plan{}, "last plugged in",

@@ -65,3 +65,20 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnsComeBack: a turn ends with its format, however that ended.
+func TestTurnsComeBack(t *testing.T) {
+	m := testmachine.New(t)
+	m.Plug("disk", "ewr-ae6c4452b93b4f", 64<<20)
+	d := m.Device("ewr-ae6c4452b93b4f")
+	f := NewFormatter(1)
+	var work longwork.Runner
+	for _, proof := range []error{errors.New("moved"), nil, nil} {
+		err := work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
+			return f.Make(task, d, of("ext4"), true, func() error { return proof })
+		})
+		if !errors.Is(err, proof) || len(f.slots) != 0 {
+			t.Fatalf("got %v, %d turns are taken", err, len(f.slots))
+		}
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -69,6 +71,28 @@ func TestMkfsGuards(t *testing.T) {
 	}
 }
 
+// TestProbeOfADiskThatFails: a disk of which a part cannot be read is not judged, although blkid finds nothing.
+func TestProbeOfADiskThatFails(t *testing.T) {
+	d := newDisk(t)
+	if err := os.Truncate(backing(t, d), size-512<<10); err != nil { // reads beyond are errors
+		t.Fatal(err)
+	}
+	fakeBlkid(t, "exit 2")
+	if f, err := Probe(t.Context(), d); !errors.Is(err, unix.EIO) {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
+// backing is the file below a disk.
+func backing(t *testing.T, d device.Device) string {
+	t.Helper()
+	path, err := os.ReadFile(filepath.Join("/sys/dev/block", d.Number.String(), "loop", "backing_file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(path))
+}
+
 // broken fails to read at one place.
 type broken struct{ at int64 }
 
@@ -92,5 +116,72 @@ func TestReadErrorsCountAsData(t *testing.T) {
 	}
 	if got, err := firstNonZero(t.Context(), broken{-1}, 0); err == nil {
 		t.Errorf("no size: %d", got)
+	}
+}
+
+// TestReadsFitTheDisk: reads past the cache are refused unless they and their buffers are aligned.
+func TestReadsFitTheDisk(t *testing.T) {
+	for _, c := range []struct{ size, block int64 }{{size, 4096}, {40 << 30, 4096}, {10<<30 + 4096, 4096}, {13<<20 + 512, 512}, {20<<20 + 512, 512}, {512, 512}} {
+		for _, s := range chunks(spans(c.size)) {
+			if s.from%c.block != 0 || s.to%c.block != 0 || s.to > c.size || s.to <= s.from {
+				t.Errorf("of %d bytes, from %d to %d is read", c.size, s.from, s.to)
+			}
+		}
+	}
+	for range 8 {
+		b := aligned(chunkBytes)
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(b))); at%alignment != 0 || len(b) != chunkBytes {
+			t.Errorf("a buffer of %d bytes is at %x", len(b), at)
+		}
+	}
+}
+
+// TestDiskIsReadPastTheCache: what is judged is what the disk has, whatever the cache has, and the descriptor is as it
+// was afterwards.
+func TestDiskIsReadPastTheCache(t *testing.T) {
+	d := newDisk(t)
+	file, err := device.Claim(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, at := range []int64{0, size - 4096} {
+		if _, err := file.ReadAt(make([]byte, 4096), at); err != nil { // now it is in the cache
+			t.Fatal(err)
+		}
+	}
+	below, err := os.OpenFile(backing(t, d), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = below.WriteAt([]byte{1}, size-1)
+	if err := errors.Join(err, below.Sync(), below.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if z := readZeroes(t.Context(), file, d.Size); z.err != nil || z.nonZeroAt != size-1 {
+		t.Errorf("a disk with a byte in the end is %+v", z)
+	}
+	if _, err := file.ReadAt(make([]byte, 3), 5); err != nil {
+		t.Errorf("reading a few bytes afterwards: %v", err)
+	}
+}
+
+// someByte is a disk with one byte that is not zero.
+type someByte struct{ at int64 }
+
+func (s someByte) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	if i := s.at - off; i >= 0 && i < int64(len(p)) {
+		p[i] = 1
+	}
+	return len(p), nil
+}
+
+// TestEveryByteThatIsReadCounts: the first and the last of a range as well.
+func TestEveryByteThatIsReadCounts(t *testing.T) {
+	for _, at := range []int64{0, 1, chunkBytes - 1, chunkBytes, headBytes - 1, 64 << 20, size - tailBytes, size - 1} {
+		if got, err := firstNonZero(t.Context(), someByte{at}, size); err != nil || got != at {
+			t.Errorf("a byte at %d: %d, %v", at, got, err)
+		}
 	}
 }

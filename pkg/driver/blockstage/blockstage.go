@@ -122,14 +122,19 @@ func (s *Stager) gone(r *state.Staged, e mount.Entry) error {
 	if _, err := filesystem.Of(e.FSType); err != nil {
 		return nil //nolint:nilerr // it is no mount of a disk
 	}
+	return s.goneDevice(r, e.Number)
+}
+
+// goneDevice is gone for the number of a device.
+func (s *Stager) goneDevice(r *state.Staged, n device.Number) error {
 	serial, seq := "", uint64(0)
-	if r != nil && (r.Number == "" || r.Number == e.Number.String()) {
+	if r != nil && (r.Number == "" || r.Number == n.String()) {
 		serial = r.Serial
 		if r.BootID == s.cfg.BootID {
 			seq = r.DiskSeq
 		}
 	}
-	if err := s.layer.Same(e.Number, serial, seq); errors.Is(err, device.ErrGone) {
+	if err := s.layer.Same(n, serial, seq); errors.Is(err, device.ErrGone) {
 		return err
 	}
 	return nil

@@ -23,7 +23,7 @@ var errOnline = errors.New("the kernel refuses to grow it while it is mounted")
 // Expand brings the growth of a volume to its user: it waits until the kernel sees the new size and grows the file
 // system. The size that it returns was measured.
 func (s *Stager) Expand(ctx context.Context, volumeID, path string, g staging.Growth) (int64, error) {
-	at, err := s.locate(volumeID, path)
+	at, err := s.locateInTime(ctx, volumeID, path)
 	if err != nil {
 		return 0, err
 	}

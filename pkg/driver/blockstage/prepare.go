@@ -8,6 +8,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"golang.org/x/sys/unix"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
@@ -18,12 +20,18 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it.
+// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it. The record of staging
+// stands before anything is written to the device or mounted.
 func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) error {
 	if err := step.At(ctx, step.Probe); err != nil {
 		return err
 	}
+	recorded := make(chan error, 1)
+	go func() { recorded <- s.cfg.State.WriteStaged(s.newRecord(v, d)) }() // which waits for another disk
 	findings, err := blockfs.Probe(ctx, d)
+	if err := <-recorded; err != nil {
+		return err
+	}
 	if err != nil {
 		return volume.Errorf(volume.InUse, "%s cannot be judged and is left as it is: %w", describe(d), err)
 	}
@@ -76,6 +84,9 @@ func (s *Stager) check(ctx context.Context, d device.Device, t filesystem.Type, 
 		return nil
 	}
 	err := s.runLong(ctx, volumeID, StageCall, d, tools)
+	if errors.Is(err, unix.EBUSY) {
+		return volume.Errorf(volume.InUse, "the file system on %s cannot be checked, because something uses the device: %w", describe(d), err)
+	}
 	if err != nil && !unfinished(err) {
 		return volume.Errorf(volume.InUse, "the file system on %s has faults that are not repaired without being told to: %w", describe(d), err)
 	}
@@ -158,7 +169,7 @@ func mountAndProve(ctx context.Context, d device.Device, t filesystem.Type, u st
 	if err := step.At(ctx, step.Mount); err != nil {
 		return err
 	}
-	if err := mount.FileSystem(d.Path, path, t.Name(), mountOptions(t, u)); err != nil {
+	if err := mount.FileSystem(ctx, d.Path, path, t.Name(), mountOptions(t, u)); err != nil {
 		return err
 	}
 	table, err := mount.Read()

@@ -79,7 +79,7 @@ func (s *Stager) clearTarget(
 	switch {
 	case !mounted:
 		return false, nil
-	case healed || e.Number != d.Number && s.gone(record, e) != nil:
+	case healed && e.Number == d.Number || e.Number != d.Number && s.gone(record, e) != nil:
 		klog.FromContext(ctx).Info("What is mounted at the target is of a disk that was unplugged, taking it away", "path", target, "device", e.Number)
 		return false, detach(ctx, target)
 	case e.Number == d.Number && e.Root == staged.Root && e.ReadOnly() == u.ReadOnly:

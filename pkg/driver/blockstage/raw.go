@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
@@ -22,7 +23,9 @@ func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Sta
 	if e, mounted := table.At(path); mounted && e.Number == d.Number && s.gone(record, e) == nil {
 		return volume.Errorf(volume.Exists, "the staging path has the volume mounted as %s, asked for is a block device", e.FSType)
 	}
-	if mounts := table.Of(d.Number); len(mounts) > 0 && (record == nil || s.current(record, d)) {
+	// What is mounted of a stay of the disk that is over is dead.
+	mounts := slices.DeleteFunc(table.Of(d.Number), func(e mount.Entry) bool { return s.gone(record, e) != nil })
+	if len(mounts) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is mounted at %s and cannot be used as a block device as well", v.ID, strings.Join(mounts.Paths(), ", "))
 	}
 	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
@@ -42,11 +45,8 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 		return err
 	}
 	u := v.Use
-	if e, mounted := table.At(target); mounted {
-		if n, ok := deviceAt(target); ok && n == d.Number && e.ReadOnly() == u.ReadOnly {
-			return nil
-		}
-		return volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.ReadOnly)
+	if done, err := s.clearNode(ctx, d, u, record, table, target); done || err != nil {
+		return err
 	}
 	others := nodesOf(table.Without(target), d)
 	if u.Single && len(others) > 0 {
@@ -65,6 +65,24 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 		return err
 	}
 	return bindNode(ctx, d, u, target)
+}
+
+// clearNode takes away the device node that a disk which was unplugged left at the target. It reports whether the volume
+// is published there already, and refuses anything else.
+func (s *Stager) clearNode(ctx context.Context, d device.Device, u staging.Use, record *state.Staged, table mount.Table, target string) (bool, error) {
+	e, mounted := table.At(target)
+	if !mounted {
+		return false, nil
+	}
+	n, isDevice := deviceAt(target)
+	switch {
+	case isDevice && n == d.Number && e.ReadOnly() == u.ReadOnly:
+		return true, nil
+	case isDevice && n != d.Number && s.goneDevice(record, n) != nil:
+		klog.FromContext(ctx).Info("The device at the target is of a disk that was unplugged, taking it away", "path", target, "device", n)
+		return false, detach(ctx, target)
+	}
+	return false, volume.Errorf(volume.Exists, "%s has another mount, asked for are device %s, read-only %t", target, d.Number, u.ReadOnly)
 }
 
 // bindNode binds the device node and looks at what was bound: the node may have gone to another disk meanwhile.
@@ -96,11 +114,8 @@ func setReadOnly(d device.Device, readOnly bool, others mount.Table) error {
 
 // deviceAt returns which device a device node stands for, false when the path is no block device.
 func deviceAt(path string) (device.Number, bool) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return device.Number{}, false
-	}
-	return device.NumberOf(st.Rdev), true
+	n, isBlock, err := device.At(path)
+	return n, err == nil && isBlock
 }
 
 // nodesOf lists the mounts that are binds of the device's node. Only mounts whose root has the node's name are

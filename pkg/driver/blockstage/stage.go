@@ -72,9 +72,6 @@ func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volu
 		}
 		return s.growStaged(ctx, d, entry, v, path)
 	}
-	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
-		return err
-	}
 	if err := mount.MakeDir(path); err != nil {
 		return err
 	}
@@ -93,9 +90,15 @@ func (s *Stager) takeAway(
 		klog.FromContext(ctx).Info("The disk of the mount at the staging path was unplugged, taking the mount away", "path", path, "device", entry.Number, "why", err)
 		return true, detach(ctx, path)
 	}
-	if entry.Number != d.Number && mount.Corrupt(path) {
-		klog.FromContext(ctx).Info("What is mounted at the staging path is dead, taking it away", "path", path, "device", entry.Number)
-		return true, detach(ctx, path)
+	if entry.Number != d.Number {
+		dead, err := mount.Corrupt(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		if dead {
+			klog.FromContext(ctx).Info("What is mounted at the staging path is dead, taking it away", "path", path, "device", entry.Number)
+			return true, detach(ctx, path)
+		}
 	}
 	if entry.Number == d.Number {
 		writable := !v.Use.ReadOnly && s.writable(record, table, entry)

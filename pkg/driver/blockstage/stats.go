@@ -1,6 +1,7 @@
 package blockstage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -57,6 +58,20 @@ type place struct {
 	writable bool
 }
 
+// locateInTime is locate for a caller that must not hang.
+func (s *Stager) locateInTime(ctx context.Context, volumeID, path string) (place, error) {
+	answer := make(chan place, 1) // a look that comes back late leaves its answer here
+	err := s.looks.Do(ctx, path, "volume "+volumeID+" at "+path, min(healthPatience, s.cfg.Patience), func() error {
+		at, err := s.locate(volumeID, path)
+		answer <- at
+		return err
+	})
+	if err != nil {
+		return place{}, err
+	}
+	return <-answer, nil
+}
+
 // locate finds the device behind a path of a volume. What is there is asked of the kernel; a record of staging
 // must not contradict it.
 func (s *Stager) locate(volumeID, path string) (place, error) {
@@ -91,17 +106,26 @@ func (s *Stager) locate(volumeID, path string) (place, error) {
 		p.entry, number, p.writable = entry, entry.Number, s.writable(record, table, entry)
 	}
 	d, err := s.layer.ByNumber(number)
-	if errors.Is(err, device.ErrNotFound) {
-		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", volumeID, path, err)
-	}
 	if err != nil {
-		return place{}, err
+		return place{}, notAt(volumeID, path, p.block, err)
 	}
 	p.device = d
 	if record != nil && record.Serial != d.Serial {
 		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: it was staged from serial %s, there is serial %s", volumeID, path, record.Serial, d.Serial)
 	}
 	return p, nil
+}
+
+// notAt is the error of a volume whose device could not be found by its number. A device node outlives its disk.
+func notAt(volumeID, path string, block bool, err error) error {
+	switch {
+	case !errors.Is(err, device.ErrNotFound):
+		return err
+	case block:
+		return volume.Errorf(volume.InUse, "volume %s at %s: %w while it was published: %w; when the disk is back and the pods that use it are restarted, they have it again",
+			volumeID, path, device.ErrGone, err)
+	}
+	return volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", volumeID, path, err)
 }
 
 // writable reports whether a file system is meant to be written to. A record knows; without one, any mount of it does

@@ -93,28 +93,52 @@ func (s *Stager) endIntent(volumeID string, d *device.Device) error {
 	return errors.Join(err, s.cfg.State.ClearIntent(volumeID))
 }
 
-// stagedDevice returns the device of a staged volume: the one that is mounted, else the one that was recorded, so
-// that an attempt which was cut off after its unmount still releases the device. It is nil when the device is gone.
-func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *state.Staged, entry mount.Entry, mounted bool) (*device.Device, error) {
-	var d device.Device
-	var err error
-	switch {
-	case mounted && s.gone(record, entry) != nil:
-		return nil, nil //nolint:nilnil,nilerr // nil is documented: the device is gone
-	case mounted:
-		d, err = s.layer.ByNumber(entry.Number)
-	case record != nil:
-		d, err = s.layer.Find(record.Serial)
-	default:
-		return nil, nil //nolint:nilnil // nil is documented: there is no device to release
+// recorded returns the device that a record is of, when its sequence number proves that without asking the disk.
+func (s *Stager) recorded(r *state.Staged) (device.Device, bool) {
+	if r == nil || r.BootID != s.cfg.BootID {
+		return device.Device{}, false
 	}
-	if err != nil {
-		// A device that is gone or that is not known for sure cannot be flushed; the unmount must not fail for it.
+	n, err := device.ParseNumber(r.Number)
+	if err != nil || s.layer.Same(n, r.Serial, r.DiskSeq) != nil {
+		return device.Device{}, false
+	}
+	return device.Device{Path: r.Device, Number: n, Serial: r.Serial, Seq: r.DiskSeq}, true
+}
+
+// stagedDevice returns the device of a staged volume: the one that is mounted, else the one that was recorded, so
+// that an attempt which was cut off after its unmount still releases the device. It is nil when the device is gone. A
+// device that cannot be found for sure is no device that is gone: pods may have it.
+func (s *Stager) stagedDevice(ctx context.Context, volumeID string, record *state.Staged, entry mount.Entry, mounted bool) (*device.Device, error) {
+	if mounted && s.gone(record, entry) != nil || !mounted && record == nil {
+		return nil, nil //nolint:nilnil,nilerr // nil is documented: there is no device to release
+	}
+	d, err := s.stagedNow(record, entry, mounted)
+	switch {
+	case errors.Is(err, device.ErrNotFound), err != nil && record == nil:
+		// A device that is gone cannot be flushed. What another driver staged is unmounted, which flushes the file system.
 		klog.FromContext(ctx).Info("The device of the volume is not flushed", "volumeID", volumeID, "err", err)
 		return nil, nil //nolint:nilnil,nilerr // as above
-	}
-	if mounted && record != nil && record.Serial != d.Serial {
+	case err != nil:
+		return nil, volume.Errorf(volume.Busy, "whether anybody still uses the disk of volume %s is not known: %w", volumeID, err)
+	case mounted && record != nil && record.Serial != d.Serial:
 		return nil, volume.Errorf(volume.InUse, "volume %s was staged from serial %s, but at the staging path is serial %s", volumeID, record.Serial, d.Serial)
 	}
 	return &d, nil
+}
+
+// stagedNow finds the device of what is mounted, else of the record. A record of this stay of the disk stands in for a
+// disk that does not tell its serial.
+func (s *Stager) stagedNow(record *state.Staged, entry mount.Entry, mounted bool) (d device.Device, err error) {
+	if mounted {
+		d, err = s.layer.ByNumber(entry.Number)
+	} else {
+		d, err = s.layer.Find(record.Serial)
+	}
+	if err == nil || errors.Is(err, device.ErrNotFound) {
+		return d, err
+	}
+	if known, ok := s.recorded(record); ok && (!mounted || known.Number == entry.Number) {
+		return known, nil
+	}
+	return d, err
 }

@@ -34,7 +34,7 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachm
 }
 
 func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
-	if err := s.awaitDetach(ctx, id); err != nil {
+	if err := s.awaitDetach(ctx, id, instance); err != nil {
 		return disk{}, err
 	}
 	turn, err := s.orders.Enter(ctx, instance)
@@ -68,29 +68,50 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		if d.IsAttachedTo("") && !d.IsAttachedTo(instance) {
 			return false, attachedElsewhere(d, instance)
 		}
-		return attachedHere(d, instance), nil
+		if attachedHere(d, instance) {
+			return true, nil
+		}
+		return false, d.asFailed()
 	})
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "waiting for volume %s to be attached to instance %s", id, instance)
 	}
+	s.proven(ctx, d)
 	return d, nil
 }
 
 // awaitDetach waits until a detach that this process ordered before has taken effect. Until then the platform shows
-// the volume where it was, and an attach to the same instance would seem to be done already.
-func (s *Store) awaitDetach(ctx context.Context, id string) error {
-	from, left := s.ledger.detachUnderWay(id)
-	if left == 0 {
+// the volume where it was, and an attach to the same instance would seem to be done already. A detach that hangs is left
+// to the calls to come: it may be carried out at any time.
+func (s *Store) awaitDetach(ctx context.Context, id, instance string) error {
+	from, ordered := s.ledger.detachUnderWay(id)
+	if from == "" {
 		return nil
 	}
-	klog.FromContext(ctx).Info("A detach is under way, waiting for it before the attach", "volumeID", id, "atMost", left)
-	waiting, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
-	_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
-	if err == nil || (ctx.Err() == nil && waiting.Err() != nil) {
-		return nil // it had its time
+	if left := s.opts.AttachWindow - time.Since(ordered); left > 0 {
+		klog.FromContext(ctx).Info("A detach is under way, waiting for it before the attach", "volumeID", id, "atMost", left)
+		waiting, cancel := context.WithTimeout(ctx, left)
+		defer cancel()
+		_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || waiting.Err() == nil {
+			return refusal.OfRead(err, "waiting for the detach of volume %s that is under way", id)
+		}
 	}
-	return refusal.OfRead(err, "waiting for the detach of volume %s that is under way", id)
+	if from != instance {
+		return nil // the platform itself refuses to attach what another instance has
+	}
+	if _, err := s.whereIs(ctx, id, 0); err != nil {
+		return err
+	}
+	if from, ordered = s.ledger.detachUnderWay(id); from == "" {
+		return nil
+	}
+	return volume.Errorf(volume.Busy, "volume %s is not published to instance %s before a detach from there is over that was ordered %s ago and "+
+		"may still be carried out: the instance may be locked or hold the disk, see it in the Vultr console",
+		id, instance, time.Since(ordered).Round(time.Second))
 }
 
 // stillThere returns the volume if it was seen at the instance lately: a moment ago is as good as now, and after that
@@ -102,7 +123,7 @@ func (s *Store) stillThere(ctx context.Context, id, instance string) (disk, bool
 	if d, ok := s.ledger.last(id); !ok || !attachedHere(d, instance) {
 		return disk{}, false
 	}
-	d, err := s.look(ctx, id)
+	d, err := s.whereIs(ctx, id, 0)
 	return d, err == nil && attachedHere(d, instance)
 }
 

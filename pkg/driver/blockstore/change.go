@@ -11,7 +11,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// Delete removes the volume. One that does not exist is success; an attached one is refused, never detached.
+// Delete removes the volume. An attached one is refused, never detached. NotFound is the platform's own answer to the
+// delete about an ID that was never seen as a disk: it may be something else.
 // The provisioner asks twice when it has not yet seen its own change to the PersistentVolume, and the platform gives
 // an ID to one volume only: what was just deleted costs no call to delete again.
 func (s *Store) Delete(ctx context.Context, id string) error {
@@ -22,6 +23,9 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
 	err := s.api.DeleteVolume(ctx, id, s.free(id))
+	if vultr.IsNotFound(err) && s.places.of(id) == "" {
+		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
+	}
 	if err == nil || vultr.IsNotFound(err) {
 		s.ledger.gone(id)
 		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id)
@@ -37,7 +41,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // nothing is changed. The node always has to look as well: the guest may see the new size late, and only the node can
 // tell that it does.
 func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
-	d, err := s.look(ctx, id)
+	// By a list, as the wait for the new size is: an older read would show less, and the platform refuses to shrink.
+	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
 		return volume.Volume{}, false, err
 	}
@@ -52,7 +57,12 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 	if err != nil && !vultr.IsNothingToChange(err) {
 		return volume.Volume{}, false, refusal.OfChange(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
 	}
-	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) { return d.SizeGiB >= size, nil })
+	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) {
+		if d.SizeGiB >= size {
+			return true, nil
+		}
+		return false, d.asFailed()
+	})
 	if err != nil {
 		return volume.Volume{}, false, refusal.OfRead(err, "waiting for volume %s to have %d GiB", id, size)
 	}

@@ -62,8 +62,8 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	switch {
 	case m.wrong != nil && m.deleted.IsZero():
 		return v, true, s.takeBack(ctx, spec.Name, m)
-	case m.wrong != nil && time.Since(m.deleted) < mistakeFor:
-		return v, true, fmt.Errorf("%w; it was deleted again, and the next try is in %s", m.wrong, (mistakeFor - time.Since(m.deleted)).Round(time.Second))
+	case m.wrong != nil && time.Since(m.deleted) < m.pause():
+		return v, true, fmt.Errorf("%w; it was deleted again, and the next try is in %s", m.wrong, (m.pause() - time.Since(m.deleted)).Round(time.Second))
 	case m.wrong != nil, s.ledger.isGone(m.id):
 		return v, false, nil //nolint:nilerr // what was wrong is gone
 	case !m.answered:
@@ -86,15 +86,20 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Volume, error) {
 	// Counted from the create: each call that waits for it may be short.
 	missing := max(0, s.opts.Unseen-time.Since(m.at))
-	v, list, err := s.api.WaitListed(ctx, "create", m.id, missing, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
+	v, list, err := s.api.WaitListed(ctx, "create", m.id, missing, usable)
 	if vultr.IsNotFound(err) {
 		s.names.forget(spec.Name)
 		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", m.id)
 	}
+	d := fromAPI(v)
+	if m.spec != nil && d.isFailed() {
+		// Nobody was told of it, and it costs money.
+		m.wrong = volume.Errorf(volume.Busy, "the platform made volume %s with the status %q", m.id, d.status)
+		return volume.Volume{}, s.takeBack(ctx, spec.Name, m)
+	}
 	if err != nil {
 		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", m.id)
 	}
-	d := fromAPI(v)
 	s.ledger.saw(d, list.Began)
 	s.places.learn(m.id, d.Region)
 	if m.spec != nil {
@@ -147,12 +152,12 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 func (s *Store) find(ctx context.Context, name string) (*disk, error) {
 	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
 	if !s.names.guard.Tried(name) {
-		if list, err := s.api.Volumes(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
+		if list, err := s.list(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
 			return nil, nil //nolint:nilnil // nil is documented
 		}
 	}
 	found, err := vultr.Search[vultr.Volume]{
-		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.api.Volumes(ctx, 0) },
+		List:   func(ctx context.Context) (vultr.List[vultr.Volume], error) { return s.list(ctx, 0) },
 		Match:  named,
 		Absent: func(listBegan time.Time) error { return s.names.guard.Absent(name, listBegan) },
 	}.Run(ctx)
@@ -181,7 +186,7 @@ func (s *Store) adopt(ctx context.Context, d disk, spec volume.Spec) (volume.Vol
 	if d.Ready {
 		return d.Volume, nil
 	}
-	v, _, err := s.api.WaitListed(ctx, "create", d.ID, s.opts.Unseen, func(v vultr.Volume) (bool, error) { return v.Active(), nil })
+	v, _, err := s.api.WaitListed(ctx, "create", d.ID, s.opts.Unseen, usable)
 	if vultr.IsNotFound(err) {
 		return volume.Volume{}, volume.Errorf(volume.Busy, "volume %s vanished before it became active", d.ID)
 	}

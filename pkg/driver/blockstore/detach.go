@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/klog/v2"
 
@@ -69,18 +70,27 @@ func (s *Store) at(id, instance string) vultr.Precondition {
 	}
 }
 
-// free is the precondition of a delete: no instance has the volume, by a look that is fresh. A volume that is gone, or
-// that reads lack, is left to the delete itself, whose 404 is proof.
+// free is the precondition of a delete: no instance has the volume, by a list that is fresh. What the list lacks is left
+// to the delete itself, whose 404 is proof: it may be new, but nobody was told that it is attached before a list showed that.
 func (s *Store) free(id string) vultr.Precondition {
 	return func(ctx context.Context) error {
-		d, err := s.lookedAt(ctx, id)
-		if err == nil && d.IsAttachedTo("") {
+		d, known := s.ledger.lately(id, looksFor)
+		if !known {
+			list, err := s.list(ctx, looksFor)
+			if err == nil && !slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
+				return nil
+			}
+			if d, err = s.whereIs(ctx, id, looksFor); volume.ReasonOf(err) == volume.NotFound {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if d.IsAttachedTo("") {
 			return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and is not deleted before it is detached", id, d.AttachedTo[0])
 		}
-		if volume.ReasonOf(err) == volume.NotFound || s.ledger.young(id) > 0 {
-			return nil
-		}
-		return err
+		return nil
 	}
 }
 
@@ -110,7 +120,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	case err == nil, volume.ReasonOf(err) == volume.NotFound:
 		return now, err
 	case ctx.Err() == nil && waiting.Err() != nil:
-		return s.look(ctx, id) // it had its time
+		return s.whereIs(ctx, id, 0) // it had its time
 	}
 	return disk{}, refusal.OfRead(err, "waiting for an attach of volume %s that may still take effect", id)
 }

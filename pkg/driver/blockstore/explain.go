@@ -22,7 +22,7 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 	if err := s.foundApart(ctx, id, instance, cause); err != nil {
 		return disk{}, err
 	}
-	d, err := s.look(ctx, id)
+	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
 		return disk{}, err
 	}
@@ -36,7 +36,7 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 	case !d.IsAttachedTo("") && vultr.IsAlreadyAttached(cause):
 		return disk{}, errUnderWay
 	case !d.Ready:
-		return disk{}, volume.Errorf(volume.Busy, "volume %s is not active yet: %w", id, cause)
+		return disk{}, volume.Errorf(volume.Busy, "volume %s is not active yet, its status is %q: %w", id, d.status, cause)
 	case vultr.IsLocked(cause), vultr.IsOutcomeUnknown(cause), vultr.IsNothingToChange(cause):
 		return disk{}, volume.Errorf(volume.Busy, "attaching volume %s to instance %s: %w", id, instance, cause)
 	}
@@ -90,7 +90,7 @@ func (s *Store) explainByInstance(ctx context.Context, d disk, instance string, 
 }
 
 func (s *Store) disksOf(ctx context.Context, instance string) (int, error) {
-	list, err := s.api.Volumes(ctx, 0)
+	list, err := s.list(ctx, 0)
 	if err != nil {
 		return 0, refusal.OfRead(err, "counting the volumes of instance %s", instance)
 	}

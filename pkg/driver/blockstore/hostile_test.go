@@ -32,20 +32,25 @@ func TestDetachDespiteLateReads(t *testing.T) {
 // TestDetachAfterAnotherLeader: a controller that has known the volume for long, and moved it before, leads again a
 // moment after another one ordered an attach, which nothing shows yet.
 func TestDetachAfterAnotherLeader(t *testing.T) {
-	for name, history := range map[string]func(r *rig, id, instance string){
-		"created long ago": func(*rig, string, string) {},
-		"moved long ago": func(r *rig, id, instance string) {
-			r.mustAttach(id, instance)
-			if err := r.Detach(r.t.Context(), id, instance); err != nil {
-				r.t.Fatal(err)
-			}
-		},
+	moved := func(r *rig, id, instance string) {
+		r.mustAttach(id, instance)
+		if err := r.Detach(r.t.Context(), id, instance); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		history func(r *rig, id, instance string)
+		ago     time.Duration
+	}{
+		"created long ago":                    {func(*rig, string, string) {}, 2 * time.Minute},
+		"moved long ago":                      {moved, 2 * time.Minute},
+		"moved before another one could lead": {moved, 12 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, r *rig) {
 				v, instance := r.create("pvc-1"), r.instance("node-1")
-				history(r, v.ID, instance)
-				time.Sleep(2 * time.Minute)
+				c.history(r, v.ID, instance)
+				time.Sleep(c.ago)
 				ctx, cut := context.WithTimeout(t.Context(), time.Second)
 				defer cut()
 				if _, err := r.another().Attach(ctx, v.ID, instance); err == nil {
@@ -149,6 +154,21 @@ func TestNameIsReusedAfterADelete(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDeletedIsNotAdopted: reads still show what this process has just deleted when its name is created again.
+func TestDeletedIsNotAdopted(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 20 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock: every read shows it
+		if err := r.Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		again, err := r.repeatCreate(5*time.Minute, specOf("pvc-1"))
+		if err != nil || again.ID == v.ID || !slices.Equal(r.named("pvc-1"), []string{again.ID}) {
+			t.Errorf("got %s, %v; deleted was %s, the account has %s", again.ID, err, v.ID, r.named("pvc-1"))
+		}
+	})
 }
 
 // TestWhatIsNoTwinStays: volumes of the same name that another wish made, by their size, type, or age.

@@ -48,6 +48,7 @@ type entry struct {
 	done      verb
 	doneAt    string
 	doneSince time.Time // when it was given
+	doneSeen  time.Time // when its effect was seen
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 
@@ -57,7 +58,9 @@ type entry struct {
 const (
 	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
 	forgetAfter = 10 * time.Minute
-	sweepEvery  = time.Minute
+	// overdueAfter is when a detach that was ordered and not carried out counts as lost.
+	overdueAfter = 10 * time.Minute
+	sweepEvery   = time.Minute
 )
 
 // with runs f on the volume's entry, which is made if there is none.
@@ -124,18 +127,27 @@ func (l *ledger) saw(d disk, at time.Time) {
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
-		case e.ordered != "" && now.Sub(e.orderedAt) < l.window && e.mayComeAfter(d):
+		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e.ordered) && e.mayComeAfter(d):
 			return
 		case l.lag(e, d, now) > 0:
 			return
 		}
 		if e.ordered != "" && e.effect(d) {
-			e.done, e.doneAt, e.doneSince = e.ordered, e.instance, e.orderedAt
+			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, now
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""
 		e.seen, e.at = &d, at
 	})
+}
+
+// patience is how long an order counts as under way whose effect is not seen. A detach that hangs may be carried out
+// minutes later, and until then nobody may be told that the volume is attached.
+func (l *ledger) patience(what verb) time.Duration {
+	if what == detaching {
+		return overdueAfter
+	}
+	return l.window
 }
 
 // mayComeAfter reports whether what was ordered may still take effect after the volume was seen so. An attach cannot if
@@ -203,24 +215,24 @@ func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
 	return left
 }
 
-// detachUnderWay returns from where and for how long a detach that this process ordered may still take effect, 0 if
-// none can.
-func (l *ledger) detachUnderWay(id string) (from string, left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+// detachUnderWay returns from where and since when a detach is under way that this process ordered: none of its looks
+// showed the effect. from is "" if there is none.
+func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
+	l.with(id, func(e *entry, _ time.Time) {
 		if e.ordered == detaching {
-			from, left = e.instance, max(0, l.window-now.Sub(e.orderedAt))
+			from, ordered = e.instance, e.orderedAt
 		}
 	})
-	return from, left
+	return from, ordered
 }
 
 // doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that
 // another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
 // be attached is asked to undo somebody else's attach. Only a detach of its own a moment ago explains why the volume is
-// free; else it has to be found free for the whole window, by one call or by several in a row.
+// free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be found free for the whole window, by one call or by several in a row.
 func (l *ledger) doubtful(id string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
-		if e.done == detaching && now.Sub(e.doneSince) <= 2*l.window {
+		if e.done == detaching && now.Sub(e.doneSeen) <= l.window/3 {
 			return
 		}
 		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*l.window {

@@ -66,12 +66,15 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 
 		l.order("v", detaching, "one")
 		l.saw(at("v", "one"), time.Now())
-		if from, left := l.detachUnderWay("v"); from != "one" || left != 30*time.Second {
-			t.Errorf("a detach is under way from %q for %s", from, left)
-		}
-		time.Sleep(30 * time.Second)
+		ordered := time.Now()
+		time.Sleep(overdueAfter - time.Second)
 		l.saw(at("v", "one"), time.Now())
-		if _, left := l.detachUnderWay("v"); left != 0 {
+		if from, since := l.detachUnderWay("v"); from != "one" || !since.Equal(ordered) {
+			t.Errorf("a detach is under way from %q since %s, ordered was one at %s", from, since, ordered)
+		}
+		time.Sleep(time.Second)
+		l.saw(at("v", "one"), time.Now())
+		if from, _ := l.detachUnderWay("v"); from != "" {
 			t.Error("a detach is under way for ever")
 		}
 		if d, ok := l.lately("v", 0); !ok || !d.IsAttachedTo("one") {

@@ -38,7 +38,17 @@ const (
 	// mistakeFor is how long the platform is not asked again for what it made wrongly: each try makes and deletes a
 	// volume, and its next answer is most likely the same.
 	mistakeFor = 10 * time.Minute
+	// failedFor is the same for a volume that failed: the next one may well succeed.
+	failedFor = time.Minute
 )
+
+// pause is how long after its delete the name of a wrong volume is not created again.
+func (m made) pause() time.Duration {
+	if volume.ReasonOf(m.wrong) == volume.Busy {
+		return failedFor
+	}
+	return mistakeFor
+}
 
 func newNames(settle time.Duration) *names {
 	return &names{guard: vultr.NewAttemptGuard(settle), made: map[string]made{}}

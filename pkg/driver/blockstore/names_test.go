@@ -111,6 +111,7 @@ func TestAnsweredVolumeWasDeletedByAnother(t *testing.T) {
 		if err := r.another().Delete(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
+		r.cloud.AwaitReads()
 		again, err := r.repeatCreate(3*time.Minute, specOf("pvc-1"))
 		if err != nil || again.ID == v.ID || !slices.Equal(r.named("pvc-1"), []string{again.ID}) {
 			t.Errorf("got %+v, %v; left are %s", again, err, r.named("pvc-1"))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -19,6 +20,9 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 	if err := s.CheckAccess(r.Accesses); err != nil {
 		return volume.Spec{}, err
 	}
+	if err := s.CheckOptions(asMade(r.Accesses)); err != nil {
+		return volume.Spec{}, err
+	}
 	if !r.Source.IsZero() {
 		return volume.Spec{}, volume.Errorf(volume.Invalid, "a block volume cannot be made from %s by this version", r.Source)
 	}
@@ -30,10 +34,16 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 }
 
 // CheckAccess judges whether a disk can be used so.
-func (s *Store) CheckAccess(all []volume.Access) error {
+func (s *Store) CheckAccess(all []volume.Access) error { return faultsIn(all, accessFault) }
+
+// CheckOptions judges mount options by the node's own table.
+func (s *Store) CheckOptions(all []volume.Access) error { return faultsIn(all, optionsFault) }
+
+// faultsIn names what is wrong with each access; nil when nothing is.
+func faultsIn(all []volume.Access, fault func(volume.Access) string) error {
 	var faults []string
 	for i, a := range all {
-		if fault := accessFault(a); fault != "" {
+		if fault := fault(a); fault != "" {
 			faults = append(faults, fmt.Sprintf("volume capability %d: %s", i+1, fault))
 		}
 	}
@@ -51,6 +61,33 @@ func accessFault(a volume.Access) string {
 	}
 	if !a.Block && a.FSType != "" && !slices.Contains(params.FileSystems, a.FSType) {
 		return fmt.Sprintf("file system %q is not supported, valid are %s", a.FSType, strings.Join(params.FileSystems, ", "))
+	}
+	return ""
+}
+
+// asMade are the accesses to a volume that is made empty: one for which nobody names a file system gets the default one.
+func asMade(all []volume.Access) []volume.Access {
+	all = slices.Clone(all)
+	for i, a := range all {
+		if !a.Block && a.FSType == "" {
+			all[i].FSType = params.FileSystems[0]
+		}
+	}
+	return all
+}
+
+// optionsFault says in words what is wrong with mount options, "" when nothing is.
+func optionsFault(a volume.Access) string {
+	var options []string
+	for _, text := range a.Options { // several in one text are common
+		split, err := mount.SplitOptions(text)
+		if err != nil {
+			return err.Error()
+		}
+		options = append(options, split...)
+	}
+	if err := mount.CheckOptions(a.FSType, options); err != nil {
+		return err.Error()
 	}
 	return ""
 }

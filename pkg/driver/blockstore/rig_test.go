@@ -112,11 +112,12 @@ func (r *rig) age(id string, by time.Duration) {
 	r.ledger.with(id, func(e *entry, _ time.Time) { e.at = e.at.Add(-by) })
 }
 
-// byAnother changes where a volume is as somebody else would, and waits until that has happened.
+// byAnother changes where a volume is as somebody else would, and waits until that has happened and reads show it.
 func (r *rig) byAnother(id, instance string, change func(ctx context.Context) error) {
 	r.t.Helper()
 	if err := change(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 	r.await("the change by somebody else", func() bool { return r.attachedTo(id) == instance })
+	r.cloud.AwaitReads()
 }

@@ -77,12 +77,26 @@ func TestGrow(t *testing.T) {
 		{20, volume.Capacity{Required: 20 * gib}, 20, false},
 		{20, volume.Capacity{Required: 10 * gib}, 20, false},
 		{20, volume.Capacity{}, 20, false},
+		{20, volume.Capacity{Required: 20 * gib, Limit: 20 * gib}, 20, false},
+		{12000, volume.Capacity{Required: 12000 * gib}, 12000, false}, // larger than what is sold today, and large enough
 		{20, volume.Capacity{Required: 10 * gib, Limit: 15 * gib}, 0, true},
 		{20, volume.Capacity{Required: 20001 * gib}, 0, true},
 	} {
 		got, err := grow(volume.NVMe, c.present, c.c)
 		if got != c.want || (err != nil) != c.fails || (err != nil && volume.ReasonOf(err) != volume.OutOfRange) {
 			t.Errorf("Grow(%d, %+v) = %d, %v", c.present, c.c, got, err)
+		}
+	}
+}
+
+// TestExactSize: a request whose least and largest size are the same is met by that size.
+func TestExactSize(t *testing.T) {
+	for kind, sizes := range map[volume.DiskType][]int64{volume.NVMe: {10, 11, 10000}, volume.HDD: {40, 41, 40000}} {
+		for _, size := range sizes {
+			got, err := roundUp(kind, volume.Capacity{Required: size * volume.GiB, Limit: size * volume.GiB})
+			if got != size || err != nil {
+				t.Errorf("%s of %d GiB: got %d, %v", kind, size, got, err)
+			}
 		}
 	}
 }

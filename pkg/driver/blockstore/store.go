@@ -25,11 +25,8 @@ import (
 
 // API is what the store needs of the platform.
 type API interface {
+	Reads
 	Regions(ctx context.Context) ([]vultr.Region, error)
-	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
-	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
-	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
-	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
 	AttachVolume(ctx context.Context, id, instanceID string) error
@@ -37,6 +34,15 @@ type API interface {
 	DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
 	SettleTime() time.Duration
+}
+
+// Reads are the reads of volumes. VolumeNow is a single read, all others are lists.
+type Reads interface {
+	VolumeNow(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
+	VolumeListed(ctx context.Context, id string, maxAge time.Duration) (vultr.Volume, time.Time, error)
+	Volumes(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Volume], error)
+	WaitVolumeAsOf(ctx context.Context, op, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error)
+	WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(vultr.Volume) (bool, error)) (vultr.Volume, vultr.List[vultr.Volume], error)
 }
 
 // Store is block storage as a kind of volumes. It implements volume.Backend, is safe for concurrent use, and any
@@ -95,12 +101,16 @@ func (s *Store) Has(ctx context.Context, id string) (bool, error) {
 	if s.ledger.isGone(id) {
 		return true, nil
 	}
-	if list, err := s.api.Volumes(ctx, knownFor); err == nil { // one list for all who ask after a start
-		if slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
-			return true, nil
-		}
+	asked := time.Now()
+	list, err := s.list(ctx, knownFor) // one for all who ask after a start
+	if err == nil && slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
+		return true, nil
 	}
-	_, err := s.look(ctx, id)
+	if err == nil && !list.Began.Before(asked) { // another list would say the same
+		_, err = s.lookOr(ctx, id, func() (disk, error) { return disk{}, s.missing(id) })
+	} else {
+		_, err = s.look(ctx, id)
+	}
 	if volume.ReasonOf(err) == volume.NotFound {
 		return false, nil
 	}
@@ -112,6 +122,7 @@ type disk struct {
 	volume.Volume
 
 	serial string
+	status string // in the platform's words
 }
 
 // Read returns one volume as it is now.
@@ -120,17 +131,37 @@ func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
 	return d.Volume, err
 }
 
-// look reads the disk as it is now and notes what it saw. It is NotFound only if a list lacks it as well, and even that is
-// Busy shortly after this process created it: reads may lack it.
-func (s *Store) look(ctx context.Context, id string) (disk, error) { return s.read(ctx, id, 0) }
+// look reads the disk as it is now. It is NotFound only if a list lacks it as well, and even that is Busy shortly after
+// this process created it: reads may lack it. Where the disk is attached is for whereIs to say.
+func (s *Store) look(ctx context.Context, id string) (disk, error) {
+	// Single reads and lists are not equally fresh. What a list shows is there.
+	return s.lookOr(ctx, id, func() (disk, error) { return s.whereIs(ctx, id, 0) })
+}
 
-func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
-	v, at, err := s.api.VolumeNow(ctx, id, maxAge)
+// lookOr reads the disk by a single read, and leaves a 404 to lacking.
+func (s *Store) lookOr(ctx context.Context, id string, lacking func() (disk, error)) (disk, error) {
+	v, _, err := s.api.VolumeNow(ctx, id, 0)
 	if vultr.IsNotFound(err) {
-		// Single reads and lists are not equally fresh. What a list shows is there.
-		if v, at, err = s.listed(ctx, id); err == nil && v.ID == "" {
-			return disk{}, s.missing(id)
-		}
+		return lacking()
+	}
+	if err != nil {
+		return disk{}, refusal.OfRead(err, "reading volume %s", id)
+	}
+	d := fromAPI(v)
+	s.places.learn(id, d.Region)
+	return d, nil
+}
+
+// whereIs reads the disk by a list that is at most maxAge old, and notes what it saw. All decisions about an attachment
+// are based on lists, because the waits for attachments are: single reads may be older and show the disk as it was
+// before the last attach, which looks as if a detach that is under way were over. NotFound is as for look.
+func (s *Store) whereIs(ctx context.Context, id string, maxAge time.Duration) (disk, error) {
+	if s.ledger.isGone(id) {
+		return disk{}, volume.Errorf(volume.NotFound, "volume %s does not exist, it was deleted", id)
+	}
+	v, at, err := s.api.VolumeListed(ctx, id, maxAge)
+	if vultr.IsNotFound(err) {
+		return disk{}, s.missing(id)
 	}
 	if err != nil {
 		return disk{}, refusal.OfRead(err, "reading volume %s", id)
@@ -139,20 +170,6 @@ func (s *Store) read(ctx context.Context, id string, maxAge time.Duration) (disk
 	s.places.learn(id, d.Region)
 	s.ledger.saw(d, at)
 	return d, nil
-}
-
-// listed returns the volume as a new list shows it, the zero value if it does not.
-func (s *Store) listed(ctx context.Context, id string) (vultr.Volume, time.Time, error) {
-	list, err := s.api.Volumes(ctx, 0)
-	if err != nil {
-		return vultr.Volume{}, time.Time{}, err
-	}
-	for _, v := range list.Items {
-		if v.ID == id && !s.ledger.isGone(id) {
-			return v, list.Began, nil
-		}
-	}
-	return vultr.Volume{}, list.Began, nil
 }
 
 // missing is the error for a volume of which a read says that it does not exist.
@@ -169,12 +186,12 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 	if d, ok := s.ledger.lately(id, looksFor); ok {
 		return d, nil
 	}
-	return s.read(ctx, id, looksFor)
+	return s.whereIs(ctx, id, looksFor)
 }
 
 // List reads all disks. maxAge says how old the answer may be.
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
-	list, err := s.api.Volumes(ctx, maxAge)
+	list, err := s.list(ctx, maxAge)
 	if err != nil {
 		return nil, refusal.OfRead(err, "listing block storage")
 	}
@@ -192,7 +209,7 @@ func fromAPI(v vultr.Volume) disk {
 			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
 			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
 		},
-		serial: v.MountID,
+		serial: v.MountID, status: v.Status,
 	}
 	if v.Type == vultr.StorageOpt {
 		d.Type = volume.HDD

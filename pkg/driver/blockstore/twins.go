@@ -36,8 +36,11 @@ type twins struct {
 	found, deleted prometheus.Counter
 	known          *lru.Cache
 	givenUp        *lru.Cache
+	// doubted are volumes that others share their name with, true until that was looked at.
+	doubted *lru.Cache
 
 	mu      sync.Mutex
+	read    time.Time // when the list began that was looked through last
 	pending []check
 	timer   *time.Timer
 }
@@ -53,7 +56,7 @@ type check struct {
 
 func newTwins() *twins {
 	return &twins{
-		known: lru.New(twinsKnown), givenUp: lru.New(twinsKnown),
+		known: lru.New(twinsKnown), givenUp: lru.New(twinsKnown), doubted: lru.New(twinsKnown),
 		found: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "csi_duplicate_volumes_total",
 			Help: "Volumes found beside an older one of the same name. They cost money and hold no data of a claim.",
@@ -132,8 +135,11 @@ func (s *Store) removeTwin(ctx context.Context, kept, d disk) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkFor)
 	defer cancel()
-	still := func(ctx context.Context) error {
+	still := func(ctx context.Context) error { // by both kinds of reads, of which one may be old
 		now, err := s.look(ctx, d.ID)
+		if err == nil && s.isTwin(kept, now) {
+			now, err = s.whereIs(ctx, d.ID, 0)
+		}
 		if err == nil && !s.isTwin(kept, now) {
 			err = errNoTwin
 		}

@@ -54,5 +54,5 @@ func accessOf(c *csi.VolumeCapability) (a volume.Access, fault string) {
 	case c.GetBlock() == nil && c.GetMount() == nil:
 		return a, "it asks neither for a block device nor for a mount"
 	}
-	return volume.Access{Mode: mode, Block: c.GetBlock() != nil, FSType: c.GetMount().GetFsType()}, ""
+	return volume.Access{Mode: mode, Block: c.GetBlock() != nil, FSType: c.GetMount().GetFsType(), Options: c.GetMount().GetMountFlags()}, ""
 }

@@ -26,14 +26,19 @@ type chaos struct {
 
 // TestChaos: what the controller answered is true, and nothing is left in the account that nobody was told of.
 func TestChaos(t *testing.T) {
-	lives := 60
+	lives := 90
 	if testing.Short() {
-		lives = 10
+		lives = 12
 	}
 	for seed := range uint64(lives) { //nolint:gosec // a small positive number
 		lags := []simulator.ReadLags{
-			nil, {"blocks.list": 4 * time.Second}, {"blocks": 4 * time.Second}, {"blocks": 9 * time.Second},
-		}[seed%4]
+			nil,
+			{"blocks.list": 4 * time.Second},
+			{"blocks": 4 * time.Second},
+			{"blocks": 9 * time.Second},
+			{"blocks.get": 9 * time.Second},
+			{"blocks.get": 15 * time.Second, "blocks.list": 3 * time.Second},
+		}[seed%6]
 		inBubble(t, simulator.Config{ReadLags: lags}, func(t *testing.T, r *rig) {
 			c := &chaos{rig: r, random: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable, no secret
 			c.nodes = []string{r.instance("node-1"), r.instance("node-2")}

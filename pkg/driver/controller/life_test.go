@@ -1,7 +1,10 @@
 package controller_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
@@ -38,6 +41,62 @@ func TestAPIBudget(t *testing.T) {
 		}
 		budget("delete of what was just detached: DELETE", 1, remove)
 		budget("delete again, as the provisioner does", 0, remove)
+	})
+}
+
+// TestDeleteBudget: an ID that nothing shows is proven to be none by few calls, and once. A disk, also one that this
+// process never saw, costs a look and the delete.
+func TestDeleteBudget(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		budget := func(what, id string, most int) {
+			t.Helper()
+			before := r.calls()
+			_, err := r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id})
+			want(t, err, codes.OK)
+			if n := r.calls() - before; n > most {
+				t.Errorf("%s took %d calls, %d are planned", what, n, most)
+			}
+		}
+		id, never := r.create("pvc-1").GetVolumeId(), uuid.NewString()
+		time.Sleep(time.Minute) // of the fake clock: nothing read before is new enough
+		budget("an ID that nothing shows: list, DELETE, GET of a file system", never, 3)
+		budget("the same again", never, 0)
+		r = newRigInBubble(t, r.cloud)
+		time.Sleep(time.Minute)
+		budget("a disk, for a fresh controller: list, DELETE", id, 2)
+		budget("the same again", id, 0)
+		r = newRigInBubble(t, r.cloud)
+		budget("a deleted disk, for a fresh controller", id, 3)
+		before := r.calls()
+		want(t, r.unpublish(uuid.NewString(), uuid.NewString()), codes.OK)
+		if n := r.calls() - before; n > 4 {
+			t.Errorf("an unpublish of what nothing shows took %d calls", n)
+		}
+	})
+}
+
+// TestDeleteWithoutLists: without a list nobody knows where a volume is attached, and it is not deleted.
+func TestDeleteWithoutLists(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(id, node)
+		time.Sleep(time.Minute)
+		fault := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+		fresh := newRigInBubble(t, r.cloud)
+		for _, c := range []*rig{r, fresh} {
+			ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+			_, err := c.DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: id})
+			cancel()
+			if err == nil {
+				t.Error("it was deleted although nobody knows where it is")
+			}
+		}
+		if n := r.cloud.Count("delete_block"); n != 0 {
+			t.Errorf("%d deletes were sent", n)
+		}
+		r.cloud.Sim.RemoveFault(fault)
+		_, err := fresh.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id})
+		want(t, err, codes.FailedPrecondition, node)
 	})
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
+// keepingHistory has no lags of its own, and remembers what a fault shows that makes reads stale.
+var keepingHistory = simulator.Config{ReadLags: simulator.ReadLags{"vfs": time.Minute}}
+
 // settled checks where the volume is in truth, and that nothing is under way.
 func (r *rig) settled(id, node string) {
 	r.t.Helper()
@@ -106,10 +109,10 @@ func TestAttachesOfOneNodeOverlap(t *testing.T) {
 	})
 }
 
-// TestDetachRefusedAfterALateLook: single reads lag, the volume was detached, and the node refuses the next attach. An
-// old read shows the volume there still, which is not the attach that was asked for.
+// TestAttachRefusedAfterADetach: the volume was detached, and the node refuses the next attach. An old list shows the
+// volume there still, which is not the attach that was asked for.
 func TestAttachRefusedAfterADetach(t *testing.T) {
-	inBubble(t, simulator.Config{ReadLags: simulator.ReadLags{"blocks.get": 20 * time.Second}}, func(t *testing.T, r *rig) {
+	inBubble(t, keepingHistory, func(t *testing.T, r *rig) {
 		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 		r.publish(v, node)
 		time.Sleep(time.Minute)
@@ -119,8 +122,10 @@ func TestAttachRefusedAfterADetach(t *testing.T) {
 			Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest,
 			Body: `{"error":"Server is currently locked","status":400}`, Times: 1,
 		})
+		stale := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStale, LagMS: 20000})
 		_, err := r.ControllerPublishVolume(t.Context(), publishRequest(v, node))
-		want(t, err, codes.Unavailable, v, node)
+		want(t, err, codes.Unavailable, v, node, "a moment ago")
+		r.cloud.Sim.RemoveFault(stale)
 		r.publish(v, node)
 		r.settled(v, node)
 	})
@@ -215,12 +220,14 @@ func TestLockedByOwnOrders(t *testing.T) {
 // TestDetachIsNotMovedByAnOldLook: the detach is refused for its rate and repeated, and by then the look that goes before it
 // comes from a read that lags behind the attach. That does not prove that the volume was taken away.
 func TestDetachIsNotMovedByAnOldLook(t *testing.T) {
-	inBubble(t, simulator.Config{ReadLags: simulator.ReadLags{"blocks.get": 25 * time.Second}}, func(t *testing.T, r *rig) {
+	inBubble(t, keepingHistory, func(t *testing.T, r *rig) {
 		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
-		time.Sleep(time.Minute) // of the fake clock: single reads show it
+		time.Sleep(time.Minute) // of the fake clock: an old list shows it, too
 		r.publish(v, node)
 		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 5, Times: 1})
+		stale := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStale, LagMS: 25000})
 		want(t, r.unpublish(v, node), codes.Unavailable, v, node)
+		r.cloud.Sim.RemoveFault(stale)
 		want(t, r.unpublish(v, node), codes.OK)
 		r.settled(v, "")
 	})

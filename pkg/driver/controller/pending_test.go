@@ -106,6 +106,23 @@ func TestAccessIsJudgedEverywhere(t *testing.T) {
 	})
 }
 
+// TestExpandByAnOldRead: single reads lag, and show a volume smaller than it is. A smaller wish than its size is met.
+func TestExpandByAnOldRead(t *testing.T) {
+	for _, lags := range []simulator.ReadLags{{"blocks.get": 20 * time.Second}, {"blocks.list": 5 * time.Second}, {"blocks": 5 * time.Second}} {
+		inBubble(t, simulator.Config{ReadLags: lags}, func(t *testing.T, r *rig) {
+			id := r.create("pvc-1").GetVolumeId()
+			time.Sleep(time.Minute) // of the fake clock: every read shows it
+			for _, size := range []int64{30, 20} {
+				resp, err := r.ControllerExpandVolume(t.Context(), expandRequest(id, size))
+				want(t, err, codes.OK)
+				if resp.GetCapacityBytes() != 30*gib {
+					t.Errorf("reads lag %v, to %d GiB: %v", lags, size, resp)
+				}
+			}
+		})
+	}
+}
+
 // TestExpandIsSeen: the answer comes when the platform shows the new size, and says that the node has to look.
 func TestExpandIsSeen(t *testing.T) {
 	inBubble(t, simulator.Config{ReadLags: simulator.ReadLags{"blocks": 5 * time.Second}}, func(t *testing.T, r *rig) {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -137,7 +138,7 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 func mismatch(backend volume.Backend, v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
 	accesses, err := accessesOf(req.GetVolumeCapabilities())
 	if err == nil {
-		err = backend.CheckAccess(accesses)
+		err = errors.Join(backend.CheckAccess(accesses), backend.CheckOptions(accesses))
 	}
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ var (
 	// ErrNotFound says that no device has the serial or number, for now.
 	ErrNotFound = errors.New("no device has this serial")
 	// ErrUndecided says that no device that can be read has the serial, but that there are devices whose serial cannot
-	// be read, each of which could be the one. It proves no absence.
+	// be read, each of which could be the one, or that the one with the serial cannot be opened yet. It proves no absence.
 	ErrUndecided = errors.New("no device that can be read has this serial")
 )
 
@@ -84,12 +84,12 @@ func (f Finder) names() ([]string, error) {
 func (f Finder) prove(name, serial string) (Device, error) {
 	number, err := f.numberOf(name)
 	if err != nil {
-		return Device{}, fmt.Errorf("device %s: %w", name, err)
+		return Device{}, unready(name, serial, err)
 	}
 	d := Device{Path: f.node(name), Number: number, Serial: serial}
 	file, err := Open(d, os.O_RDONLY)
 	if err != nil {
-		return Device{}, err
+		return Device{}, unready(name, serial, err)
 	}
 	defer file.Close() //nolint:errcheck // only read from
 	if d.Size, err = SizeOf(file); err != nil {
@@ -107,6 +107,16 @@ func (f Finder) prove(name, serial string) (Device, error) {
 		return Device{}, fmt.Errorf("device %s had serial %s and now has %q: it was replaced meanwhile", name, serial, again)
 	}
 	return d, nil
+}
+
+// unready is the error of a device that has the serial and cannot be used. The kernel shows a disk that is plugged in,
+// with its serial, before it makes its node and before it lets anybody open it; and one that is unplugged still after
+// that has ended. Such a disk is waited for.
+func unready(name, serial string, err error) error {
+	if absent(err) {
+		return fmt.Errorf("%w: device %s has %s and is just arriving or leaving: %w", ErrUndecided, name, serial, err)
+	}
+	return fmt.Errorf("device %s: %w", name, err)
 }
 
 // node is the device node of a device. sysfs has an exclamation mark where the name has a slash.

@@ -66,12 +66,7 @@ func ReadOnly(d Device) (bool, error) {
 // Release waits until nobody on the machine has the device mounted or claimed, then writes out what the kernel
 // still holds of it and drops its cache, so that another machine reads what this one wrote. The error names who has it.
 func Release(ctx context.Context, d Device, patience time.Duration) error {
-	within, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	file, err := claimToWrite(within, d)
-	if err != nil && within.Err() != nil && ctx.Err() != nil {
-		return fmt.Errorf("waiting for the device was cut off: %w: %w", ctx.Err(), err)
-	}
+	file, err := claimToWrite(ctx, d, patience)
 	if err != nil {
 		return err
 	}
@@ -85,48 +80,27 @@ func Release(ctx context.Context, d Device, patience time.Duration) error {
 	return nil
 }
 
-// momentPatience is how long a claim that is refused is tried again. A program that this process is just starting, for
-// another volume, has a copy of every file that is open until it runs, and so keeps a claim that was given up.
-const momentPatience = 500 * time.Millisecond
-
 // Claim opens the device for this process alone, to be read: the kernel refuses that while it is mounted anywhere, in
 // whatever mount namespace, or claimed by somebody else.
-func Claim(ctx context.Context, d Device) (*os.File, error) {
-	within, cancel := context.WithTimeout(ctx, momentPatience)
-	defer cancel()
-	return whenFree(within, func() (*os.File, error) { return Open(d, os.O_RDONLY|unix.O_EXCL) })
+func Claim(ctx context.Context, d Device) (file *os.File, err error) {
+	err = UntilFree(ctx, Moment, func() error {
+		file, err = Open(d, os.O_RDONLY|unix.O_EXCL)
+		return err
+	})
+	return file, err
 }
 
 // claimToWrite is Claim for a device that is written to, unless it cannot be. The error names who has it.
-func claimToWrite(ctx context.Context, d Device) (*os.File, error) {
-	file, err := whenFree(ctx, func() (*os.File, error) {
-		file, err := Open(d, os.O_RDWR|unix.O_EXCL)
+func claimToWrite(ctx context.Context, d Device, patience time.Duration) (file *os.File, err error) {
+	err = UntilFree(ctx, patience, func() error {
+		file, err = Open(d, os.O_RDWR|unix.O_EXCL)
 		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
 			file, err = Open(d, os.O_RDONLY|unix.O_EXCL)
 		}
-		return file, err
+		return err
 	})
 	if errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("device %s is still in use: %s: %w", d.Path, describe(Users(d)), err)
 	}
 	return file, err
-}
-
-// whenFree opens a device, again and again while somebody else has it, until the context ends.
-func whenFree(ctx context.Context, open func() (*os.File, error)) (*os.File, error) {
-	pause := 10 * time.Millisecond
-	for {
-		file, err := open()
-		if !errors.Is(err, unix.EBUSY) {
-			return file, err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, err
-		}
-		pause = min(2*pause, 100*time.Millisecond)
-	}
 }

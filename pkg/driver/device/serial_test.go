@@ -191,11 +191,14 @@ func TestDiskThatRecovers(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	if err := os.WriteFile(filepath.Join(m.DeviceDir, "aaa"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	speak("ewr-00000000000005")
 	// Whoever asks next may still meet the read that is coming back.
 	ctx, _ = waiting(t)
 	if _, err := m.Wait(ctx, "ewr-00000000000005", time.Minute); err == nil || errors.Is(err, device.ErrUndecided) {
-		t.Errorf("the device that recovered has no node here, so it is found and refused: %v", err)
+		t.Errorf("the device that recovered has a file as its node here, so it is found and refused: %v", err)
 	}
 }
 

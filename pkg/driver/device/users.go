@@ -115,8 +115,8 @@ func loops(numbers []Number) []string {
 // backingNumber finds the block device that a loop device is on top of. The file's path tells when it can be seen from
 // here; the loop device is opened and asked only when it cannot, as being opened keeps it from being cleared.
 func backingNumber(name, path string) (Number, bool) {
-	if st, err := look(path); err == nil {
-		return st.rdev, st.block
+	if n, isBlock, err := At(path); err == nil {
+		return n, isBlock
 	}
 	file, err := os.OpenFile(filepath.Join(devDir, name), os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -184,8 +184,8 @@ func opens(dir string, numbers []Number) bool {
 		return false
 	}
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		st, err := look(filepath.Join(dir, "fd", e.Name()))
-		return err == nil && st.block && slices.Contains(numbers, st.rdev)
+		n, isBlock, err := At(filepath.Join(dir, "fd", e.Name()))
+		return err == nil && isBlock && slices.Contains(numbers, n)
 	})
 }
 
@@ -199,20 +199,15 @@ func processName(dir string) string {
 	return fmt.Sprintf("%s (%s)", pid, strings.TrimSpace(string(raw)))
 }
 
-// seen is what a look at a file told.
-type seen struct {
-	block bool
-	rdev  Number
-}
-
-// look looks at a file without asking the server of a network file system, which could hang.
-func look(path string) (seen, error) {
+// At reports which device the node at the path stands for, and whether it is a block device at all. It does not ask the
+// server of a network file system, which could hang.
+func At(path string) (n Number, isBlock bool, err error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st); err != nil {
-		return seen{}, err
+		return Number{}, false, err
 	}
 	if st.Mask&unix.STATX_TYPE == 0 {
-		return seen{}, errors.New("its type is unknown")
+		return Number{}, false, errors.New("its type is unknown")
 	}
-	return seen{block: uint32(st.Mode)&unix.S_IFMT == unix.S_IFBLK, rdev: Number{st.Rdev_major, st.Rdev_minor}}, nil
+	return Number{st.Rdev_major, st.Rdev_minor}, uint32(st.Mode)&unix.S_IFMT == unix.S_IFBLK, nil
 }

@@ -114,6 +114,7 @@ func TestSame(t *testing.T) {
 	check("by serial", 0, wanted, false, false)
 	check("another serial", 0, absent, true, false)
 	check("the same disk, plugged in once more", d.Seq-1, wanted, true, false)
+	check("another stay, whichever came first", d.Seq+1, wanted, true, false)
 	check("nothing is known", 0, "", false, true)
 
 	// A disk that was proven by its sequence number is not asked for its serial.

@@ -115,16 +115,25 @@ func (ext4) Faults(d device.Device) string {
 	dir := filepath.Join("/sys/fs/ext4", filepath.Base(name))
 	count, last := readNumber(dir, "errors_count"), readNumber(dir, "last_error_time")
 	if count == 0 {
-		return ""
+		return "" // the device need not be asked
 	}
-	text := fmt.Sprintf("the kernel has counted %d errors", count)
+	mounted := int64(0) // when that cannot be read, every error counts
 	if node, err := device.Open(d, os.O_RDONLY); err == nil {
 		defer node.Close() //nolint:errcheck // only read from
-		if sb, err := readExt(node); err == nil && last < extMounted(sb) {
-			return ""
+		if sb, err := readExt(node); err == nil {
+			mounted = extMounted(sb)
 		}
 	}
-	return text
+	return extFaults(count, last, mounted)
+}
+
+// extFaults judges errors that were counted, the last one at a time, on a file system that was mounted at another. In the
+// second of the mount an error may be an old one or a new one, and counts.
+func extFaults(count, last, mounted int64) string {
+	if count == 0 || last < mounted {
+		return ""
+	}
+	return fmt.Sprintf("the kernel has counted %d errors", count)
 }
 
 func readNumber(dir, name string) int64 {

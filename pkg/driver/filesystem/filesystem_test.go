@@ -1,9 +1,17 @@
 package filesystem
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -75,5 +83,89 @@ func TestSuperblocksThatAreNone(t *testing.T) {
 		if never, err := fsType.NeverMounted(unreadable{}); err == nil || never {
 			t.Errorf("a device that cannot be read has a %s that was never mounted: %t, %v", fsType.Name(), never, err)
 		}
+	}
+}
+
+// TestUsedByEither: an ext4 was used when either its time of mount or its count of mounts says so.
+func TestUsedByEither(t *testing.T) {
+	for name, c := range map[string]struct {
+		at    int
+		never bool
+	}{"made": {-1, true}, "time": {extMountTime, false}, "late time": {extMountTimeHigh, false}, "count": {extMountCount, false}} {
+		sb := make([]byte, 2*extStart)
+		binary.LittleEndian.PutUint16(sb[extStart+extMagic:], extMagicValue)
+		if c.at >= 0 {
+			sb[extStart+c.at] = 1
+		}
+		if never, err := (ext4{}).NeverMounted(bytes.NewReader(sb)); err != nil || never != c.never {
+			t.Errorf("%s: never mounted: %t, %v", name, never, err)
+		}
+	}
+}
+
+// TestSizeOfALargeExt4: beyond 2^32 blocks.
+func TestSizeOfALargeExt4(t *testing.T) {
+	sb := make([]byte, 2*extStart)
+	binary.LittleEndian.PutUint16(sb[extStart+extMagic:], extMagicValue)
+	binary.LittleEndian.PutUint32(sb[extStart+extLogBlockSize:], 2)
+	binary.LittleEndian.PutUint32(sb[extStart+extBlocksLow:], 5)
+	binary.LittleEndian.PutUint32(sb[extStart+extBlocksHigh:], 1)
+	for incompat, want := range map[uint32]int64{0: 5 << 12, extIs64Bit: 1<<44 + 5<<12} {
+		binary.LittleEndian.PutUint32(sb[extStart+extIncompat:], incompat)
+		if size, err := (ext4{}).SizeOnDisk(bytes.NewReader(sb)); err != nil || size != want {
+			t.Errorf("with %#x: %d, %v", incompat, size, err)
+		}
+	}
+}
+
+// TestRoomToGrow: what is too small to be used is no room.
+func TestRoomToGrow(t *testing.T) {
+	for room, can := range map[int64]bool{-slack: false, 0: false, slack - 1: false, slack: true, 2 * slack: true} {
+		if got := (Sizes{Device: 1<<30 + room, FileSystem: 1 << 30}).CanGrow(); got != can {
+			t.Errorf("%d bytes of room: can grow: %t", room, got)
+		}
+	}
+}
+
+// TestToolIsAskedToEnd: a tool gets a signal that it can answer, so that it leaves the device in order.
+func TestToolIsAskedToEnd(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	tool := Tool{Name: "sh", Args: []string{"-c", "trap 'touch " + dir + "/in-order; exit 3' TERM; touch " + dir + "/running; while :; do sleep 0.05; done"}}
+	ended := make(chan error, 1)
+	go func() { ended <- tool.run(ctx, &progress{}) }()
+	for {
+		if _, err := os.Stat(dir + "/running"); err == nil {
+			break
+		}
+		runtime.Gosched()
+	}
+	why := errors.New("the process ends")
+	cancel(why)
+	if err := <-ended; !errors.Is(err, why) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir + "/in-order"); err != nil {
+		t.Error("it was killed")
+	}
+}
+
+// TestToolFindsTheDeviceBusy: a device that another program holds for a moment is tried again; nothing is said of faults.
+func TestToolFindsTheDeviceBusy(t *testing.T) {
+	for _, words := range []string{"/dev/vdb is in use.", "/dev/vdb is apparently in use by the system; will not make a filesystem here!", "cannot open /dev/vdb: Device or resource busy"} {
+		tried := filepath.Join(t.TempDir(), "tried")
+		script := fmt.Sprintf("[ -e %[1]s ] && exit 0; touch %[1]s; echo '%[2]s'; exit 8", tried, words)
+		if err := (Tool{Name: "sh", Args: []string{"-c", script}}).whenFree(t.Context(), &progress{}); err != nil {
+			t.Errorf("busy once: %v", err)
+		}
+		script = fmt.Sprintf("echo '%s'; exit 8", words)
+		err := (Tool{Name: "sh", Args: []string{"-c", script}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
+		if !errors.Is(err, unix.EBUSY) || strings.Contains(err.Error(), "repair it") {
+			t.Errorf("busy for long: %v", err)
+		}
+	}
+	err := (Tool{Name: "sh", Args: []string{"-c", "echo UNEXPECTED INCONSISTENCY; exit 4"}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
+	if err == nil || errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "repair it") {
+		t.Errorf("faults: %v", err)
 	}
 }

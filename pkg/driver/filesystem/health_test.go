@@ -27,7 +27,7 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if err := mount.FileSystem(d.Path, path, fsType.Name(), nil); err != nil {
+		if err := mount.FileSystem(t.Context(), d.Path, path, fsType.Name(), nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(path, 0) })
@@ -43,6 +43,20 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 			if err := Health(fsType, d, told, true); !errors.Is(err, ErrFailed) {
 				t.Errorf("%s with %s: %v", fsType.Name(), text, err)
 			}
+		}
+		told := e
+		told.SuperOptions = []string{"ro"}
+		if err := Health(fsType, d, told, true); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s that is shown as read-only: %v", fsType.Name(), err)
+		}
+		if err := unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := Health(fsType, d, e, true); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s that became read-only, and is not shown so: %v", fsType.Name(), err)
+		}
+		if err := unix.Mount("", path, "", unix.MS_REMOUNT, ""); err != nil {
+			t.Fatal(err)
 		}
 		dir, err := os.Open(path)
 		if err != nil {
@@ -78,7 +92,7 @@ func TestGlanceFlushesNothing(t *testing.T) {
 	if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := mount.FileSystem(d.Path, path, All[0].Name(), []string{"commit=300", "noinit_itable"}); err != nil {
+	if err := mount.FileSystem(t.Context(), d.Path, path, All[0].Name(), []string{"commit=300", "noinit_itable"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, 0) })
@@ -103,5 +117,24 @@ func TestGlanceFlushesNothing(t *testing.T) {
 	}
 	if writes(Glance) {
 		t.Error("Glance wrote to the disk")
+	}
+}
+
+// TestOldErrors: errors count from the second of the mount on.
+func TestOldErrors(t *testing.T) {
+	for _, c := range []struct {
+		count, last, mounted int64
+		faulty               bool
+	}{
+		{0, 0, 1000, false},
+		{0, 1000, 1000, false},
+		{3, 999, 1000, false},
+		{3, 1000, 1000, true},
+		{3, 1001, 1000, true},
+		{3, 0, 0, true}, // nothing is known of its times
+	} {
+		if got := extFaults(c.count, c.last, c.mounted); (got != "") != c.faulty {
+			t.Errorf("%+v is %q", c, got)
+		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 )
@@ -46,13 +48,20 @@ func (t Tool) Run(task *longwork.Task, d device.Device) error {
 	if err != nil {
 		return fmt.Errorf("%s is not begun: %w", what, err)
 	}
-	return t.run(ctx, p)
+	return t.whenFree(ctx, p)
+}
+
+// whenFree runs the tool again while it finds the device busy for a moment: that says nothing about what is on it.
+func (t Tool) whenFree(ctx context.Context, p *progress) error {
+	return device.UntilFree(ctx, device.Moment, func() error { return t.run(ctx, p) })
 }
 
 func (t Tool) run(ctx context.Context, p *progress) error {
 	cmd := exec.CommandContext(ctx, t.Name, t.Args...) //nolint:gosec // the names are constants, the paths proven
 	// It is asked to end, never killed: it leaves the device in order, or ends when it is done.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	// Its messages are read, by people and by RefusesOnline: in English, whatever the node speaks.
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	// What a terminal sends to the node plugin is not for its tools.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out bytes.Buffer
@@ -79,6 +88,9 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w: %s", t.Name, strings.Join(t.Args, " "), err, brief(out.String()))
+	if saysBusy(out.String()) {
+		return fmt.Errorf("%w: %w", unix.EBUSY, err) // it did not begin, and says nothing about the file system
+	}
 	if t.Advice != "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w. %s", err, t.Advice)
 	}
@@ -86,6 +98,12 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 		err = fmt.Errorf("it was told to end: %w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// saysBusy recognises that a tool could not have the device for itself: the words of e2fsck, mkfs.ext4 and of the C library.
+func saysBusy(out string) bool {
+	return strings.Contains(out, " is in use.") || strings.Contains(out, "apparently in use by the system") ||
+		strings.Contains(out, "Device or resource busy")
 }
 
 // briefAt is how much of a tool's output goes into an error. Its end says why it gave up.

@@ -67,7 +67,7 @@ func wait(ctx context.Context, l *look, timer *time.Timer) error {
 	case <-timer.C:
 		return &HangingError{l.what, time.Since(l.began)}
 	case <-ctx.Done():
-		return fmt.Errorf("looking at %s: %w", l.what, ctx.Err())
+		return fmt.Errorf("looking at %s was cut off: %w", l.what, ctx.Err())
 	}
 }
 

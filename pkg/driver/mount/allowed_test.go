@@ -214,7 +214,7 @@ func TestAllowedOptionsAreKnown(t *testing.T) {
 					first, _, _ := strings.Cut(string(values), "|")
 					option += "=" + first
 				}
-				if err := FileSystem(device, point, fsType, []string{option}); err != nil {
+				if err := FileSystem(t.Context(), device, point, fsType, []string{option}); err != nil {
 					t.Errorf("%s: %v", fsType, err)
 					continue
 				}

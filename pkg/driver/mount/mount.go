@@ -12,14 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 	mountutils "k8s.io/mount-utils"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
 )
 
 // FileSystem mounts a device's file system at a directory. The kernel is asked directly: mount(8) would mount a device
 // that is write-protected read-only, and leave out a label for SELinux where it cannot see that the kernel has SELinux,
 // as in a container, and say nothing of either.
-func FileSystem(source, target, fsType string, options []string) error {
+func FileSystem(ctx context.Context, source, target, fsType string, options []string) error {
 	bits, text := forKernel(options)
-	err := notBusy(func() error { return unix.Mount(source, target, fsType, bits, text) })
+	err := device.UntilFree(ctx, device.Moment, func() error { return unix.Mount(source, target, fsType, bits, text) })
 	if err == nil {
 		return nil
 	}
@@ -77,11 +80,15 @@ func Unmount(ctx context.Context, path string) error {
 		if _, mounted := table.At(path); !mounted {
 			return nil
 		}
-		err = unmountOnce(path)
+		err = unmountOnce(ctx, path)
 		if err == nil || errors.Is(err, unix.EINVAL) {
 			continue
 		}
-		if !Corrupt(path) {
+		corrupt, unknown := Corrupt(ctx, path)
+		if unknown != nil {
+			return fmt.Errorf("unmounting %s: %w, and whether it is dead is not known: %w", path, err, unknown)
+		}
+		if !corrupt {
 			return fmt.Errorf("unmounting %s: %w", path, err)
 		}
 		klog.FromContext(ctx).Info("The mount is dead and cannot be unmounted, detaching it lazily", "path", path, "err", err)
@@ -92,39 +99,43 @@ func Unmount(ctx context.Context, path string) error {
 	return fmt.Errorf("%s still has a mount after %d were taken away", path, maxStack)
 }
 
-// A mount or a device can be busy for a moment: a program that this process is just starting, for another volume, has a
-// copy of every file that is open, such as of a directory that was looked at or a disk that was claimed, until it runs.
-const (
-	momentTries = 20
-	momentPause = 20 * time.Millisecond
-)
-
-func unmountOnce(path string) error {
-	return notBusy(func() error { return unix.Unmount(path, unix.UMOUNT_NOFOLLOW) })
+func unmountOnce(ctx context.Context, path string) error {
+	return device.UntilFree(ctx, device.Moment, func() error { return unix.Unmount(path, unix.UMOUNT_NOFOLLOW) })
 }
 
-// notBusy repeats a call of the kernel while it is refused as busy, for a moment.
-func notBusy(call func() error) error {
-	err := call()
-	for range momentTries {
-		if !errors.Is(err, unix.EBUSY) {
-			break
-		}
-		time.Sleep(momentPause)
-		err = call()
+// corruptPatience is how long a mount has to show whether it is dead.
+const corruptPatience = 10 * time.Second
+
+// underWay are the looks of this process at mounts. It is one for all callers: a look that hangs cannot be ended.
+var underWay looks.Looks
+
+// Corrupt reports whether what is mounted at the path is dead: its device or its server is gone. What does not answer in
+// time is not known to be dead: that is a looks.HangingError.
+func Corrupt(ctx context.Context, path string) (dead bool, err error) {
+	return corruptWithin(ctx, path, corruptPatience)
+}
+
+func corruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
+	answer := make(chan error, 1) // a look that comes back late leaves its answer here
+	err := underWay.Do(ctx, path, "what is mounted at "+path, patience, func() error {
+		answer <- readRoot(path)
+		return nil
+	})
+	if err != nil {
+		return false, err
 	}
-	return err
+	err = <-answer
+	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN)), nil
 }
 
-// Corrupt tells whether what is mounted at the path is dead: its device or its server is gone.
-func Corrupt(path string) bool {
-	// A directory must be read to notice; its root may be cached.
+// readRoot reads a directory: its root may be cached, and opening it alone would not notice.
+func readRoot(path string) error {
 	d, err := os.Open(path) //nolint:gosec // a path that the caller manages
 	if err == nil {
 		_, err = d.Readdirnames(1)
 		_ = d.Close() // only read from
 	}
-	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN))
+	return err
 }
 
 // RemoveTarget removes an empty directory or an empty file. It never removes content: should the unmount have

@@ -1,16 +1,21 @@
 package mount
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
 )
 
 func TestMain(m *testing.M) { testns.Main(m) }
@@ -187,4 +192,93 @@ func TestBusyMountIsNotDetached(t *testing.T) {
 	}
 	tr.must(file.Close())
 	tr.must(Unmount(t.Context(), path))
+}
+
+// TestTheLastMountIsSeen: of several at one path.
+func TestTheLastMountIsSeen(t *testing.T) {
+	tr := newTree(t)
+	path := tr.volume("volume")
+	table, err := Read()
+	tr.must(err)
+	first, _ := table.At(path)
+	tr.must(unix.Mount("second", path, "tmpfs", 0, ""))
+	table, err = Read()
+	tr.must(err)
+	if e, ok := table.At(path); !ok || e.Source != "second" || e.Number == first.Number {
+		t.Errorf("seen is %+v", e)
+	}
+	tr.must(Unmount(t.Context(), path))
+}
+
+// TestBusyForAMoment: what somebody is just about to let go is unmounted and mounted all the same, and nothing else is
+// waited for.
+func TestBusyForAMoment(t *testing.T) {
+	tr := newTree(t)
+	path := tr.volume("volume")
+	file, err := os.Create(filepath.Join(path, "file"))
+	tr.must(err)
+	let := make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { let <- file.Close() }) // it is real time that Unmount waits
+	tr.must(Unmount(t.Context(), path))
+	tr.must(<-let)
+	if err := FileSystem(t.Context(), "none", path, "no-such-type", nil); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("mounting what the kernel does not know: %v", err)
+	}
+}
+
+// TestUnmountIsCutOff: an unmount whose call is over says so, and does not take a busy mount for a dead one.
+func TestUnmountIsCutOff(t *testing.T) {
+	tr := newTree(t)
+	path := tr.volume("volume")
+	file, err := os.Create(filepath.Join(path, "file"))
+	tr.must(err)
+	defer file.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Unmount(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	table, err := Read()
+	tr.must(err)
+	if _, ok := table.At(path); !ok {
+		t.Error("a busy mount was detached")
+	}
+}
+
+// mute mounts a file system whose server never answers.
+func (tr *tree) mute(name string) (path string, server int) {
+	tr.t.Helper()
+	path = tr.path(name)
+	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	tr.must(err)
+	tr.must(unix.Mount("mute", path, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server)))
+	return path, server
+}
+
+// TestMountThatHangs: what does not answer is not called dead, and is looked at once, however often that is asked. When
+// its server is gone, it is.
+func TestMountThatHangs(t *testing.T) {
+	tr := newTree(t)
+	path, server := tr.mute("mute")
+	for range 3 {
+		corrupt, err := corruptWithin(t.Context(), path, 50*time.Millisecond)
+		if hanging, ok := errors.AsType[*looks.HangingError](err); corrupt || !ok || !strings.Contains(hanging.Error(), path) {
+			t.Fatalf("got %t, %v", corrupt, err)
+		}
+	}
+	before := runtime.NumGoroutine()
+	for range 5 {
+		_, _ = corruptWithin(t.Context(), path, 50*time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines, there were %d", n, before)
+	}
+	tr.must(unix.Close(server))
+	if corrupt, err := Corrupt(t.Context(), path); err != nil || !corrupt {
+		t.Errorf("without its server: %t, %v", corrupt, err)
+	}
+	tr.must(Unmount(t.Context(), path))
+	if corrupt, err := Corrupt(t.Context(), path); err != nil || corrupt {
+		t.Errorf("an empty directory: %t, %v", corrupt, err)
+	}
 }

@@ -36,6 +36,9 @@ func TestBlockWritesNoByte(t *testing.T) {
 	if u := stats.GetUsage(); len(u) != 1 || u[0].GetTotal() != small || u[0].GetUnit() != csi.VolumeUsage_BYTES {
 		t.Errorf("stats are %v", u)
 	}
+	if size, err := r.expand(r.target, small); err != nil || size != small {
+		t.Errorf("expanding: %d, %v", size, err)
+	}
 	for range 2 {
 		r.must(r.unpublish(r.target))
 	}
@@ -64,7 +67,13 @@ func TestBlockReadOnly(t *testing.T) {
 	want(t, r.publish(capability, r.target, false), codes.AlreadyExists)
 	r.must(r.publish(capability, second, true))
 	r.must(r.unpublish(second))
+	if readOnly, err := device.ReadOnly(r.machine.Device(serial)); err != nil || !readOnly {
+		t.Errorf("while a pod has it read-only, the device is: %t, %v", readOnly, err)
+	}
 	r.must(r.unpublish(r.target))
+	if readOnly, err := device.ReadOnly(r.machine.Device(serial)); err != nil || readOnly {
+		t.Errorf("after the last pod, the device is read-only: %t, %v", readOnly, err)
+	}
 	r.must(r.publish(capability, second, false))
 	r.must(writeTo(second))
 	r.must(r.unpublish(second))
@@ -140,4 +149,36 @@ func TestMountedIsNotStagedAsBlock(t *testing.T) {
 	r.must(r.stage(mountCapability(writer, "ext4")))
 	want(t, r.stage(blockCapability(writer)), codes.AlreadyExists, "ext4")
 	want(t, r.publish(blockCapability(writer), r.target, false), codes.FailedPrecondition, "not staged")
+}
+
+// TestRecordOfAnEarlierBootProvesNothing: disk sequence numbers begin anew with each boot, so an old record that happens
+// to have the number of today is no proof that a mount is dead, and is written again.
+func TestRecordOfAnEarlierBootProvesNothing(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	record, err := r.state.Staged(volumeID)
+	r.must(err)
+	for _, seq := range []uint64{record.DiskSeq, record.DiskSeq + 1} {
+		old := *record
+		old.BootID, old.DiskSeq = "earlier", seq
+		r.must(r.state.WriteStaged(old))
+		elsewhere := *r
+		elsewhere.staging = filepath.Join(r.dir, "elsewhere")
+		want(t, elsewhere.stage(blockCapability(writer)), codes.FailedPrecondition, r.staging)
+	}
+	r.must(r.unstage())
+
+	capability := blockCapability(writer)
+	r.must(r.stage(capability))
+	old, err := r.state.Staged(volumeID)
+	r.must(err)
+	old.BootID = "earlier"
+	r.must(r.state.WriteStaged(*old))
+	r.must(r.publish(capability, r.target, false))
+	if now, err := r.state.Staged(volumeID); err != nil || now == nil || now.BootID != bootID {
+		t.Errorf("the record is %+v, %v", now, err)
+	}
+	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
 }

@@ -5,20 +5,18 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 )
 
 // NodeExpandVolume brings the growth of a volume to its user. The size that it answers was measured.
 func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
-	switch {
-	case req.GetVolumeId() == "":
-		return nil, missing("volume_id")
-	case req.GetVolumePath() == "":
-		return nil, missing("volume_path")
+	if err := s.checkVolumePath(req.GetVolumeId(), req.GetVolumePath()); err != nil {
+		return nil, asStatus(err)
 	}
-	if err := rpcerr.CheckVolumeID(req.GetVolumeId()); err != nil {
-		return nil, err
+	if staging := req.GetStagingTargetPath(); staging != "" {
+		if err := s.checkPath("staging_target_path", staging); err != nil {
+			return nil, asStatus(err)
+		}
 	}
 	end, err := s.begin(ctx, req.GetVolumeId(), "NodeExpandVolume")
 	if err != nil {

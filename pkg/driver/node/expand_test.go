@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,7 +111,8 @@ func TestExpandAndStatsRefusals(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	capability := mountCapability(writer, "ext4")
 	r.must(r.stage(capability))
-	empty := t.TempDir()
+	empty := filepath.Join(r.dir, "empty")
+	r.must(os.Mkdir(empty, 0o700))
 	for name, c := range map[string]struct {
 		id, path string
 		code     codes.Code
@@ -138,5 +140,44 @@ func TestExpandAndStatsRefusals(t *testing.T) {
 		if u.GetTotal() <= 0 || u.GetAvailable() <= 0 || u.GetUsed() <= 0 || u.GetUsed() >= u.GetTotal() {
 			t.Errorf("stats are %v", u)
 		}
+	}
+}
+
+// TestExpandAsSomethingElse: a capability that does not fit what is at the path is refused, both ways.
+func TestExpandAsSomethingElse(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	ask := func(path string, c *csi.VolumeCapability) error {
+		_, err := r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: volumeID, VolumePath: path, VolumeCapability: c})
+		return err
+	}
+	file, block := mountCapability(writer, "ext4"), blockCapability(writer)
+	r.must(r.stage(file))
+	want(t, ask(r.staging, block), codes.InvalidArgument, "volume_capability")
+	r.must(ask(r.staging, file))
+	r.must(r.unstage())
+	r.must(r.stage(block))
+	r.must(r.publish(block, r.target, false))
+	want(t, ask(r.target, file), codes.InvalidArgument, "volume_capability")
+	r.must(ask(r.target, block))
+}
+
+// TestStagedAgainUnderAPod: what the kernel does not grow while it is mounted waits until no pod has it.
+func TestStagedAgainUnderAPod(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	r.machine.Grow("disk", 3*gib, true)
+	r.must(r.stage(capability))
+	if _, ok := r.mounted(r.staging); !ok {
+		t.Error("it was unmounted under the pod")
+	}
+	r.write(filepath.Join(r.target, "file"), "data")
+	r.must(r.unpublish(r.target))
+	r.must(r.stage(capability))
+	if size := r.size(r.staging); size < 5*gib/2 {
+		t.Errorf("it has %d bytes", size)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -83,6 +84,7 @@ func TestFailedFileSystem(t *testing.T) {
 			r.must(r.publish(capability, r.target, false)) // which stages it again
 			r.must(r.unpublish(r.target))
 			c.fail(r)
+			afterThisSecond()
 			r.must(r.stage(capability))
 			r.must(r.publish(capability, r.target, false))
 			if got := r.read(filepath.Join(r.target, "file")); got != "data" {
@@ -143,4 +145,34 @@ func TestOldErrorsAreForgiven(t *testing.T) {
 	r.must(r.publish(capability, r.target, false))
 	_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
 	r.must(err)
+}
+
+// TestStagedReadOnlyIsNotGrown: what became larger while it was nowhere staged is left as it is by a staging that must
+// not write.
+func TestStagedReadOnlyIsNotGrown(t *testing.T) {
+	t.Parallel()
+	for _, fsType := range []string{"ext4", "xfs"} {
+		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.machine.Plug("disk", serial, gib)
+			r.must(r.stage(mountCapability(writer, fsType)))
+			before := r.size(r.staging)
+			r.must(r.unstage())
+			r.machine.Grow("disk", 3*gib, true)
+			for range 2 {
+				r.must(r.stage(mountCapability(reader, fsType)))
+			}
+			if size := r.size(r.staging); size != before {
+				t.Errorf("it has %d bytes, it had %d", size, before)
+			}
+		})
+	}
+}
+
+// afterThisSecond waits for the clock to reach the next second: ext4 notes errors and mounts in whole seconds, and an error
+// in the second of a mount is taken for one that came after it.
+func afterThisSecond() {
+	now := time.Now()
+	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now)) // the clock is what is waited for
 }

@@ -194,3 +194,18 @@ func TestUnreadableRecord(t *testing.T) {
 		t.Error("the disk was written to")
 	}
 }
+
+// TestIntentsOutliveTheProcessNotTheBoot: the next process may continue a format of this boot, and forgets those of
+// earlier ones.
+func TestIntentsOutliveTheProcessNotTheBoot(t *testing.T) {
+	r := newRig(t)
+	r.must(r.state.WriteIntent(state.Intent{VolumeID: volumeID, Serial: serial, FSType: "ext4", BootID: bootID, DiskSeq: 7}))
+	r.must(r.state.WriteIntent(state.Intent{VolumeID: otherID, Serial: other, FSType: "ext4", BootID: "earlier", DiskSeq: 7}))
+	r.restarted(bootID)
+	if i, err := r.state.Intent(volumeID); err != nil || i == nil {
+		t.Errorf("the one of this boot is %+v, %v", i, err)
+	}
+	if i, err := r.state.Intent(otherID); err != nil || i != nil {
+		t.Errorf("the one of an earlier boot is %+v, %v", i, err)
+	}
+}

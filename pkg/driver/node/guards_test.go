@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -82,4 +83,93 @@ func TestOneCallPerVolume(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	r.must(<-done)
 	r.must(r.publish(capability, r.target, false))
+}
+
+// TestNoRecordNoMount: what cannot be recorded is not mounted: nothing could tell afterwards from which disk it was.
+func TestNoRecordNoMount(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(r.unstage())
+	records := filepath.Join(r.dir, "state")
+	r.must(unix.Mount("none", records, "tmpfs", unix.MS_RDONLY, ""))
+	before := r.sum()
+	want(t, r.stage(capability), codes.Internal, "recording the staged", volumeID)
+	if e, ok := r.mounted(r.staging); ok {
+		t.Errorf("mounted is %+v", e)
+	}
+	if r.sum() != before {
+		t.Error("the disk was written to")
+	}
+	r.must(unix.Unmount(records, 0))
+	r.must(r.stage(capability))
+}
+
+// TestIntentStandsWhileItIsMade: whoever comes after a process that is killed during mkfs finds what it was about, and
+// what ended is forgotten.
+func TestIntentStandsWhileItIsMade(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	slow := newSlowTool(t, "mkfs.ext4")
+	want(t, r.stageUntilBegun(slow, 1, capability), codes.Aborted, "mkfs.ext4")
+	if i, err := r.state.Intent(volumeID); err != nil || i == nil || *i != r.intent() {
+		t.Errorf("the record of the format is %+v, %v", i, err)
+	}
+	if s, err := r.state.Staged(volumeID); err != nil || s == nil || s.Serial != serial {
+		t.Errorf("the record of staging is %+v, %v", s, err)
+	}
+	slow.open()
+	r.must(r.stage(capability))
+	if i, err := r.state.Intent(volumeID); err != nil || i != nil {
+		t.Errorf("the record is still %+v, %v", i, err)
+	}
+}
+
+// TestIntentOfAnEarlierBootGoes: it is of no use, although the disk happens to have its sequence number again.
+func TestIntentOfAnEarlierBootGoes(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	for boot, stays := range map[string]bool{bootID: true, "earlier": false} {
+		intent := r.intent()
+		intent.BootID = boot
+		r.must(r.state.WriteIntent(intent))
+		r.must(r.unstage())
+		if i, err := r.state.Intent(volumeID); err != nil || (i != nil) != stays {
+			t.Errorf("of boot %s it is %+v, %v", boot, i, err)
+		}
+	}
+}
+
+// TestUnstageOfAnotherVolume: what another volume has mounted at the staging path stays.
+func TestUnstageOfAnotherVolume(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.machine.Plug("other", other, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	record, err := r.state.Staged(volumeID)
+	r.must(err)
+	r.must(r.unstage())
+	r.must(r.state.WriteStaged(*record)) // as one that was cut off leaves it
+	path := r.machine.Device(other).Path
+	r.run("mkfs.ext4", "-q", path)
+	r.must(unix.Mount(path, r.staging, "ext4", 0, ""))
+	want(t, r.unstage(), codes.FailedPrecondition, serial, other)
+	if _, ok := r.mounted(r.staging); !ok {
+		t.Error("it was unmounted")
+	}
+}
+
+// TestPartOfAVolumeIsNotTheVolume: a target that shows a directory of the volume is not where it is published.
+func TestPartOfAVolumeIsNotTheVolume(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	part := filepath.Join(r.staging, "part")
+	r.must(os.Mkdir(part, 0o700))
+	r.must(mount.MakeDir(r.target))
+	r.must(mount.Bind(part, r.target, false))
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
 }

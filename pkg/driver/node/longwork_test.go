@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +67,29 @@ func (s *slowTool) count() int {
 	return strings.Count(string(raw), "run")
 }
 
+// stageUntilBegun stages until the tool was begun so many times, and gives up then, whatever the machine is busy with.
+func (r *rig) stageUntilBegun(slow *slowTool, runs int, capability *csi.VolumeCapability) error {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.NodeStageVolume(ctx, r.stageRequest(capability))
+		ended <- err
+	}()
+	poll := time.NewTicker(10 * time.Millisecond) // a process that is no child of ours tells nothing by itself
+	defer poll.Stop()
+	for slow.count() < runs {
+		select {
+		case err := <-ended:
+			return err
+		case <-poll.C:
+		}
+	}
+	cancel()
+	return <-ended
+}
+
 // stageWithin stages with a deadline.
 func (r *rig) stageWithin(d time.Duration, capability *csi.VolumeCapability) error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), d)
@@ -87,7 +111,7 @@ func TestLongWorkOutlivesTheCall(t *testing.T) {
 			}
 			slow := newSlowTool(t, tool)
 			capability := mountCapability(writer, "ext4")
-			want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, tool, path, "running for")
+			want(t, r.stageUntilBegun(slow, 1, capability), codes.Aborted, tool, path, "running for")
 			for range 3 {
 				want(t, r.stageWithin(100*time.Millisecond, capability), codes.Aborted, tool, path, "running for")
 			}
@@ -158,7 +182,7 @@ func TestShutdownEndsLongWork(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	capability := mountCapability(writer, "ext4")
 	slow := newSlowTool(t, "mkfs.ext4")
-	want(t, r.stageWithin(300*time.Millisecond, capability), codes.Aborted, "mkfs.ext4")
+	want(t, r.stageUntilBegun(slow, 1, capability), codes.Aborted, "mkfs.ext4")
 	r.Shutdown(t.Context())
 	want(t, r.stage(capability), codes.Aborted, "told to end") // what nobody waited for
 	want(t, r.stage(capability), codes.Aborted, "being ended")
@@ -173,7 +197,7 @@ func TestShutdownEndsLongWork(t *testing.T) {
 	slow = newSlowTool(t, "resize2fs")
 	r.machine.Grow("disk", 2*gib, true)
 	slow.open() // the try while it is mounted, which the kernel refuses here or not
-	err := r.stageWithin(500*time.Millisecond, capability)
+	err := r.stageUntilBegun(slow, 2, capability)
 	if err == nil {
 		t.Log("the kernel grows it while it is mounted")
 		return
@@ -198,14 +222,68 @@ func TestShutdownEndsLongWork(t *testing.T) {
 	}
 }
 
+// mute mounts a file system whose server never answers, until the function is called or the test ends.
+func (r *rig) mute(name string) (path string, end func()) {
+	r.t.Helper()
+	path = filepath.Join(r.dir, name)
+	r.must(os.Mkdir(path, 0o700))
+	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	r.must(err)
+	end = sync.OnceFunc(func() {
+		r.must(unix.Close(fuse)) // looks come back with an error
+		r.must(unix.Unmount(path, unix.MNT_DETACH))
+	})
+	r.t.Cleanup(end) // nor does a failed test hang
+	r.must(unix.Mount("mute", path, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
+	return path, end
+}
+
+// TestFailureForgetsMeasurements: what was measured before a failure does not stand in for what hangs after it.
+func TestFailureForgetsMeasurements(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	ask := func(ctx context.Context, path string) error {
+		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+		return err
+	}
+	r.must(ask(t.Context(), r.staging))
+	want(t, ask(t.Context(), filepath.Join(r.dir, "nowhere")), codes.NotFound)
+	mute, _ := r.mute("mute")
+	want(t, ask(t.Context(), mute), codes.Unavailable, "has not answered")
+	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
+}
+
+// TestStatsFlushNothing: the kubelet asks every minute, and what a pod has not written out is left alone. Staging, which
+// asks seldom, has it written out to see whether that works.
+func TestStatsFlushNothing(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, small)
+	capability := mountCapability(writer, "ext4", "commit=300", "noinit_itable")
+	r.must(r.stage(capability))
+	written := func() string {
+		return strings.Fields(r.read("/sys/dev/block/" + r.machine.Device(serial).Number.String() + "/stat"))[6]
+	}
+	unix.Sync()
+	r.write(filepath.Join(r.staging, "file"), "data")
+	before := written()
+	for range 3 {
+		_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.staging})
+		r.must(err)
+	}
+	if now := written(); now != before {
+		t.Errorf("%s sectors were written, then %s", before, now)
+	}
+	r.must(r.stage(capability))
+	if now := written(); now == before {
+		t.Error("staging it again wrote nothing")
+	}
+}
+
 // TestStatsThatHang: a file system that never answers keeps one look, whatever the path, and others are told at once.
 func TestStatsThatHang(t *testing.T) {
 	r := newRig(t)
-	mute := filepath.Join(r.dir, "mute")
-	r.must(os.Mkdir(mute, 0o700))
-	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR, 0)
-	r.must(err)
-	r.must(unix.Mount("mute", mute, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)))
+	mute, _ := r.mute("mute")
 	ask := func(ctx context.Context, path string) error {
 		_, err := r.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
 		return err
@@ -220,7 +298,7 @@ func TestStatsThatHang(t *testing.T) {
 	before := goroutines(t)
 	for range 10 {
 		began := time.Now()
-		want(t, ask(t.Context(), r.dir), codes.Unavailable, mute, "has not answered")
+		want(t, ask(t.Context(), filepath.Join(r.dir, "elsewhere")), codes.Unavailable, mute, "has not answered")
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}
@@ -236,6 +314,16 @@ func TestStatsThatHang(t *testing.T) {
 	}
 	r.must(r.unstage())
 	want(t, ask(t.Context(), r.staging), codes.Unavailable, "no measurement")
-	r.must(unix.Close(fuse)) // the look comes back with an error
-	r.must(unix.Unmount(mute, unix.MNT_DETACH))
+
+	// Others do not hang there either: a growth is cut off and counts as one look, and an unmount that the looks keep from ending as well.
+	soon, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err = r.NodeExpandVolume(soon, &csi.NodeExpandVolumeRequest{VolumeId: otherID, VolumePath: mute})
+	want(t, err, codes.DeadlineExceeded, mute)
+	_, err = r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: otherID, VolumePath: mute})
+	want(t, err, codes.Unavailable, mute, "has not answered")
+	soon, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = r.NodeUnpublishVolume(soon, &csi.NodeUnpublishVolumeRequest{VolumeId: otherID, TargetPath: mute})
+	want(t, err, codes.DeadlineExceeded, mute, "busy") // by the looks
 }

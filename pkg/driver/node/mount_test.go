@@ -235,6 +235,16 @@ func TestUnpublishRemovesNoData(t *testing.T) {
 	if got := r.read(filepath.Join(r.target, "somebody's")); got != "data" {
 		t.Errorf("read %q", got)
 	}
+	file := filepath.Join(r.dir, "file")
+	r.write(file, "data")
+	if err := r.unpublish(file); err == nil {
+		t.Error("a file with content was unpublished")
+	}
+	if got := r.read(file); got != "data" {
+		t.Errorf("read %q", got)
+	}
+	r.write(file, "")
+	r.must(r.unpublish(file))
 }
 
 func TestDeadMount(t *testing.T) {
@@ -244,8 +254,8 @@ func TestDeadMount(t *testing.T) {
 	r.must(r.stage(capability))
 	r.must(r.publish(capability, r.target, false))
 	shutdown(t, r.target)
-	if !mount.Corrupt(r.target) {
-		t.Fatal("the mount is not dead")
+	if dead, err := mount.Corrupt(t.Context(), r.target); err != nil || !dead {
+		t.Fatalf("the mount is not dead: %v", err)
 	}
 	r.must(r.unpublish(r.target))
 	r.must(r.unstage())

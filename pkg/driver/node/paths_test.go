@@ -35,6 +35,14 @@ func TestPathsLieInTheKubeletsDirectory(t *testing.T) {
 		want(t, r.publish(capability, bad, false), codes.InvalidArgument, "target_path")
 		want(t, r.unpublish(bad), codes.InvalidArgument, "target_path")
 	}
+	for _, elsewhere := range []string{
+		outside, "/etc", "/", "etc", "/proc/self/root" + target, "/proc/self/cwd", root, root + "/link", root + "/link/x", root + "/a/../../outside", root + "-other/x",
+	} {
+		_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: elsewhere})
+		want(t, err, codes.NotFound, "volume_path")
+		_, err = r.expand(elsewhere, gib)
+		want(t, err, codes.NotFound, "volume_path")
+	}
 	if _, err := os.Stat(outside); err != nil {
 		t.Errorf("a directory outside was removed: %v", err)
 	}
@@ -44,11 +52,44 @@ func TestPathsLieInTheKubeletsDirectory(t *testing.T) {
 	for range 2 {
 		r.must(r.publish(capability, target, false))
 	}
+	for _, path := range []string{staging, target} {
+		_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+		r.must(err)
+		if size, err := r.expand(path, gib); err != nil || size != gib {
+			t.Errorf("expanding %s: %d, %v", path, size, err)
+		}
+		_, err = r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: volumeID, VolumePath: path, StagingTargetPath: staging})
+		r.must(err)
+		_, err = r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: volumeID, VolumePath: path, StagingTargetPath: outside})
+		want(t, err, codes.InvalidArgument, "staging_target_path")
+	}
 	for range 2 {
 		r.must(r.unpublish(target))
 	}
 	for range 2 {
 		r.must(r.unstage())
+	}
+}
+
+// TestVolumeElsewhereIsNotLookedAt: a volume that really is mounted outside of the kubelet's directory, or seen there
+// through a link, is not measured and not grown.
+func TestVolumeElsewhereIsNotLookedAt(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	outside := filepath.Join(r.dir, "outside")
+	r.must(mount.MakeDir(outside))
+	r.must(mount.Bind(r.staging, outside, false))
+	root := filepath.Join(r.dir, "kubelet")
+	r.must(mount.MakeDir(root))
+	r.must(os.Symlink(outside, filepath.Join(root, "link")))
+	r.Service = node.New(node.Config{Finder: r.machine.Finder, State: r.state, BootID: bootID, Patience: time.Second, KubeletRoot: root})
+	r.machine.Grow("disk", 3*gib, true)
+	for _, path := range []string{outside, filepath.Join(root, "link"), "/proc/self/root" + outside} {
+		_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
+		want(t, err, codes.NotFound, "volume_path")
+		_, err = r.expand(path, 3*gib)
+		want(t, err, codes.NotFound, "volume_path")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -90,6 +91,23 @@ func TestDiskUnpluggedUnderItsMount(t *testing.T) {
 	}
 }
 
+// TestForeignMountStaysWhenHealed: what somebody else mounted at the pod's path is not taken away because the volume had
+// to be staged again.
+func TestForeignMountStaysWhenHealed(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.must(os.MkdirAll(r.target, 0o700))
+	r.must(unix.Mount("somebody's", r.target, "tmpfs", 0, ""))
+	r.write(filepath.Join(r.target, "file"), "data")
+	shutdown(t, r.staging)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+	if got := r.read(filepath.Join(r.target, "file")); got != "data" {
+		t.Errorf("read %q", got)
+	}
+}
+
 // TestUnstageOfADiskThatIsGone: nothing has to be flushed, and nothing may be in the way.
 func TestUnstageOfADiskThatIsGone(t *testing.T) {
 	r := newRig(t)
@@ -137,5 +155,42 @@ func TestBlockReplugged(t *testing.T) {
 	r.must(r.publish(capability, r.target, false))
 	want(t, r.unstage(), codes.FailedPrecondition, r.target)
 	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+}
+
+// TestBlockUnpluggedUnderItsPod: what a disk that was unplugged left at a pod's path is replaced when the disk is back, and
+// the path of a disk that is still there is not.
+func TestBlockUnpluggedUnderItsPod(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := blockCapability(writer)
+	r.must(r.stage(capability))
+	r.must(r.publish(capability, r.target, false))
+	busy, err := os.Open(r.target)
+	r.must(err)
+	defer busy.Close()
+	old := r.machine.Device(serial).Number
+	r.pull()
+	_, err = r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: r.target})
+	want(t, err, codes.FailedPrecondition, "unplugged")
+	r.machine.Plug("again", serial, gib)
+	for range 2 {
+		r.must(r.publish(capability, r.target, false))
+	}
+	var st unix.Stat_t
+	r.must(unix.Stat(r.target, &st))
+	now := r.machine.Device(serial).Number
+	if got := device.NumberOf(st.Rdev); got != now || now == old {
+		t.Errorf("at the target is device %s, the disk is %s and was %s", got, now, old)
+	}
+	want(t, r.publish(capability, r.target, true), codes.AlreadyExists, r.target)
+	r.must(r.unpublish(r.target))
+
+	// Another disk's device at the target is none of ours to take away.
+	other := r.machine.Plug("other", "ewr-ffffffffffffff", gib)
+	r.must(os.WriteFile(r.target, nil, 0o600))
+	r.run("mount", "--bind", filepath.Join(r.machine.DeviceDir, other), r.target)
+	want(t, r.publish(capability, r.target, false), codes.AlreadyExists, r.target)
+	r.run("umount", r.target)
 	r.must(r.unstage())
 }

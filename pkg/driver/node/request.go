@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -66,7 +67,27 @@ func parseOptions(fsType string, texts []string) ([]string, error) {
 	return options, nil
 }
 
-// checkPath judges a path of a request at which something is mounted or unmounted: it has to lie in the kubelet's
+// checkVolumePath judges the volume and the path of a request about a volume that is in use. Where nothing is published,
+// no volume is to be found, and nothing is looked at. For a raw block volume the path is that of a device node, which the
+// kubelet has in its directory as well.
+func (s *Service) checkVolumePath(id, path string) error {
+	switch {
+	case id == "":
+		return missing("volume_id")
+	case path == "":
+		return missing("volume_path")
+	}
+	if err := rpcerr.CheckVolumeID(id); err != nil {
+		return err
+	}
+	err := s.checkPath("volume_path", path)
+	if volume.ReasonOf(err) == volume.Invalid {
+		return volume.Errorf(volume.NotFound, "volume %s is not at %s: %w", id, path, err)
+	}
+	return err
+}
+
+// checkPath judges a path of a request: whatever is mounted, unmounted or looked at has to lie in the kubelet's
 // directory.
 func (s *Service) checkPath(field, path string) error {
 	if path == "" {

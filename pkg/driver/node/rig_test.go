@@ -75,7 +75,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) restarted(boot string) *node.Service {
 	return node.New(node.Config{
 		Self:       func(context.Context) (node.Self, error) { return node.Self{ID: otherID, Region: "EWR"}, nil },
-		MaxVolumes: 11, Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience,
+		MaxVolumes: 11, Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience, KubeletRoot: r.dir,
 	})
 }
 

@@ -14,7 +14,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 )
 
@@ -29,14 +28,8 @@ const staleStats = 15 * time.Minute
 // the last measurement counts for a while.
 func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
 	id, path := req.GetVolumeId(), req.GetVolumePath()
-	switch {
-	case id == "":
-		return nil, missing("volume_id")
-	case path == "":
-		return nil, missing("volume_path")
-	}
-	if err := rpcerr.CheckVolumeID(id); err != nil {
-		return nil, err
+	if err := s.checkVolumePath(id, path); err != nil {
+		return nil, asStatus(err)
 	}
 	if err := s.work.Running(id); err != nil {
 		return nil, asStatus(fmt.Errorf("volume %s: %w", id, err))

@@ -23,12 +23,13 @@ type Router struct {
 	backends []volume.Backend
 	finders  []volume.Finder
 	kinds    *lru.Cache // ID -> volume.Finder; the platform gives an ID to one object only, ever
+	gone     *lru.Cache // IDs that are proven to name nothing any more
 }
 
 // New makes a router. Backends are asked in their order, then the finders: those recognise kinds that exist in the
 // account but that this version does not handle, whose volumes must not be taken for gone.
 func New(backends []volume.Backend, unsupported ...volume.Finder) *Router {
-	r := &Router{backends: backends, kinds: lru.New(remembered)}
+	r := &Router{backends: backends, kinds: lru.New(remembered), gone: lru.New(remembered)}
 	for _, b := range backends {
 		r.finders = append(r.finders, b)
 	}
@@ -80,18 +81,45 @@ func (r *Router) find(ctx context.Context, id string) (volume.Finder, error) {
 	return nil, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
 }
 
-// Delete removes the volume. When no kind shows it, it may be new and missing from reads: only the platform's answer to
-// the delete itself proves that it does not exist.
+// Delete removes the volume; one that is proven not to exist is success. When nobody knows what the ID is, reads are no
+// such proof, as they may lack what is new: the platform's answer to the delete itself is. It also costs less than to find
+// out first. What was deleted stays so, because an ID is given once, and costs no call to delete again.
 func (r *Router) Delete(ctx context.Context, id string) error {
-	b, err := r.Of(ctx, id)
-	if err == nil {
-		return b.Delete(ctx, id)
+	if _, is := r.gone.Get(id); is {
+		return nil
 	}
-	if volume.ReasonOf(err) != volume.NotFound {
-		return err
+	err := r.remove(ctx, id)
+	if err == nil {
+		r.gone.Add(id, nil)
+	}
+	return err
+}
+
+func (r *Router) remove(ctx context.Context, id string) error {
+	if _, known := r.kinds.Get(id); known {
+		b, err := r.Of(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := b.Delete(ctx, id); volume.ReasonOf(err) != volume.NotFound {
+			return err
+		}
+		return nil
 	}
 	for _, b := range r.backends {
-		if err := b.Delete(ctx, id); err != nil && volume.ReasonOf(err) != volume.NotFound {
+		if err := b.Delete(ctx, id); volume.ReasonOf(err) != volume.NotFound {
+			return err // deleted, or refused by the kind that has it
+		}
+	}
+	// No supported kind has it.
+	for _, f := range r.finders[len(r.backends):] {
+		has, err := f.Has(ctx, id)
+		if err != nil {
+			return fmt.Errorf("finding out what volume %s is: %w", id, err)
+		}
+		if has {
+			r.kinds.Add(id, f)
+			_, err = r.Of(ctx, id)
 			return err
 		}
 	}

@@ -31,6 +31,9 @@ func (k *kind) Has(_ context.Context, id string) (bool, error) {
 
 func (k *kind) Delete(_ context.Context, id string) error {
 	k.deleted = append(k.deleted, id)
+	if k.err == nil && !slices.Contains(k.ids, id) {
+		return volume.Errorf(volume.NotFound, "no such volume")
+	}
 	return k.err
 }
 
@@ -96,16 +99,23 @@ func TestDelete(t *testing.T) {
 	blocks := &kind{name: volume.Block, ids: []string{"b1"}}
 	shared := &kind{name: volume.VFS, ids: []string{"v1"}}
 	r := New([]volume.Backend{blocks}, finder{shared})
-	for _, id := range []string{"b1", "unseen"} {
-		if err := r.Delete(t.Context(), id); err != nil {
-			t.Error(err)
+	for range 2 { // the second time all is known
+		for _, id := range []string{"b1", "unseen"} {
+			if err := r.Delete(t.Context(), id); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	if !slices.Equal(blocks.deleted, []string{"b1", "unseen"}) {
-		t.Errorf("asked to delete %s", blocks.deleted)
+	if !slices.Equal(blocks.deleted, []string{"b1", "unseen"}) || !slices.Equal(shared.asked, []string{"unseen"}) || len(blocks.asked) != 0 {
+		t.Errorf("asked to delete %s, asked for %s and %s", blocks.deleted, blocks.asked, shared.asked)
 	}
-	if err := r.Delete(t.Context(), "v1"); volume.ReasonOf(err) != volume.InUse {
-		t.Errorf("got %v", err)
+	for range 2 {
+		if err := r.Delete(t.Context(), "v1"); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), "v1") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(blocks.deleted) != 3 || len(shared.asked) != 2 {
+		t.Errorf("asked to delete %s, asked for %s: what is known is known", blocks.deleted, shared.asked)
 	}
 	broken := &failing{kind: blocks, err: volume.Errorf(volume.Busy, "no answer")}
 	if err := New([]volume.Backend{broken}).Delete(t.Context(), "unseen"); volume.ReasonOf(err) != volume.Busy {
@@ -116,8 +126,32 @@ func TestDelete(t *testing.T) {
 		t.Errorf("what is proven not to exist: %v", err)
 	}
 	shared.err = errors.New("no answer")
-	if err := r.Delete(t.Context(), "x"); !errors.Is(err, shared.err) || len(blocks.deleted) != 2 {
-		t.Errorf("without proof: %v, asked to delete %s", err, blocks.deleted)
+	if err := r.Delete(t.Context(), "x"); !errors.Is(err, shared.err) {
+		t.Errorf("without proof: %v", err)
+	}
+	shared.err = nil
+	if err := r.Delete(t.Context(), "x"); err != nil || len(shared.asked) != 4 {
+		t.Errorf("with proof: %v, asked for %s", err, shared.asked)
+	}
+	r.Made(volume.Volume{ID: "by hand", Kind: volume.Block})
+	if err := r.Delete(t.Context(), "by hand"); err != nil || len(shared.asked) != 4 {
+		t.Errorf("known, and gone meanwhile: %v, asked for %s", err, shared.asked)
+	}
+}
+
+// TestMade: what was made belongs to the backend of its kind, whichever comes first.
+func TestMade(t *testing.T) {
+	one, two := &kind{name: volume.Block}, &kind{name: volume.VFS}
+	r := New([]volume.Backend{one, two})
+	for id, k := range map[string]*kind{"a": one, "b": two} {
+		r.Made(volume.Volume{ID: id, Kind: k.name})
+		if b, err := r.Of(t.Context(), id); err != nil || b != volume.Backend(k) {
+			t.Errorf("%s: got %v, %v", id, b, err)
+		}
+	}
+	r.Made(volume.Volume{ID: "c", Kind: "tape"})
+	if _, err := r.Of(t.Context(), "c"); volume.ReasonOf(err) != volume.NotFound {
+		t.Errorf("a kind that nobody has: %v", err)
 	}
 }
 

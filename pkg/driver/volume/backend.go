@@ -26,6 +26,8 @@ type Access struct {
 	Block bool
 	// FSType is the file system to mount, "" for the default. Unset with Block.
 	FSType string
+	// Options are the mount options. Unset with Block.
+	Options []string
 }
 
 // Request is what is asked of a new volume, before anybody judged whether it can be had.
@@ -67,11 +69,16 @@ type Backend interface {
 	// Plan judges what is asked for, sizes, access modes and placement, and decides what a new volume will be. It makes
 	// no call to the platform. Its error names every fault.
 	Plan(r Request) (Spec, error)
-	// CheckAccess judges whether volumes of this kind can be used so. The error is Invalid and names every fault.
+	// CheckAccess judges whether volumes of this kind can be used so. The error is Invalid and names every fault. Mount
+	// options are left to CheckOptions: a volume that exists may have some that were possible when it was made, or that only
+	// its node can judge.
 	CheckAccess(all []Access) error
+	// CheckOptions judges mount options, before they are written down for good. The error is as CheckAccess's.
+	CheckOptions(all []Access) error
 	// Create makes the volume that a spec describes, or finds it, and waits until it can be used.
 	Create(ctx context.Context, s Spec) (Volume, error)
-	// Delete removes the volume. One that does not exist is success; an attached one is InUse and stays.
+	// Delete removes the volume. An attached one is InUse and stays. One that does not exist is success, and NotFound if it
+	// was never seen as a volume of this kind: both are proven by the platform's answer to the delete itself.
 	Delete(ctx context.Context, id string) error
 	// Attach gives the volume to the instance and waits until the platform shows it there.
 	Attach(ctx context.Context, id, instance string) (Attachment, error)

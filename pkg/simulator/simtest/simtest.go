@@ -139,8 +139,8 @@ func (c *Cloud) Count(operation string) int { return c.Sim.Counters()[operation]
 // awaitFor bounds Await on a busy machine.
 const awaitFor = time.Minute
 
-// Await waits until the cloud is as wished. It looks after each change of the cloud's view and each request, and fails
-// the test if that does not come about.
+// Await waits until the cloud is as wished. It looks after each change of the cloud's view, also when it comes in sight
+// of reads that lag, and each request, and fails the test if that does not come about.
 func (c *Cloud) Await(what string, is func() bool) {
 	c.t.Helper()
 	late := time.NewTimer(awaitFor)
@@ -157,6 +157,10 @@ func (c *Cloud) Await(what string, is func() bool) {
 		}
 	}
 }
+
+// AwaitReads waits until reads show all that was written before the call: for a look that shall find nothing, or
+// nothing else. What shall be seen is better waited for by Await.
+func (c *Cloud) AwaitReads() { <-c.Sim.CaughtUp() }
 
 // Fault puts a fault in force until the test ends or it is removed, and tells its ID.
 func (c *Cloud) Fault(f simulator.Fault) string {

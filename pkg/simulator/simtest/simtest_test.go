@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
@@ -192,4 +193,54 @@ func eventually(t *testing.T, what string, done func() bool) {
 		}
 		time.Sleep(5 * time.Millisecond) // between two looks; only what is waited for ends the wait
 	}
+}
+
+// TestAwaitReads: what was written is read when reads have caught up, and a wait looks again at that moment.
+func TestAwaitReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := simtest.Start(t, simtest.Options{Bubble: true})
+		client := &http.Client{Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: true}}
+		ask := func(method, path, body string) (int, string) {
+			req, err := http.NewRequestWithContext(t.Context(), method, c.URL+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+c.Key)
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := io.ReadAll(resp.Body)
+			if err := errors.Join(err, resp.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode, string(raw)
+		}
+		wrote := time.Now()
+		status, body := ask("POST", "/v2/vpcs", `{"region":"ewr"}`)
+		if status != http.StatusCreated {
+			t.Fatalf("%d %s", status, body)
+		}
+		vpc := "/v2/vpcs/" + c.Sim.View().VPCs[0].ID
+		if status, _ := ask("GET", vpc, ""); status != http.StatusNotFound {
+			t.Errorf("a read at once: %d", status)
+		}
+		c.Await("the new VPC to come in sight", func() bool { return time.Since(wrote) >= simulator.DefaultReadLag })
+		if took := time.Since(wrote); took != simulator.DefaultReadLag {
+			t.Errorf("it was waited for %s", took)
+		}
+		if status, _ := ask("GET", vpc, ""); status != http.StatusOK {
+			t.Errorf("a second later: %d", status)
+		}
+		if status, _ := ask("DELETE", vpc, ""); status != http.StatusNoContent {
+			t.Errorf("delete: %d", status)
+		}
+		if status, _ := ask("GET", vpc, ""); status != http.StatusOK {
+			t.Errorf("a read right after the delete: %d", status)
+		}
+		c.AwaitReads()
+		if status, _ := ask("GET", vpc, ""); status != http.StatusNotFound {
+			t.Errorf("after the reads have caught up: %d", status)
+		}
+	})
 }

@@ -36,9 +36,11 @@ var ErrNewer = errors.New("the state was written by a newer version of the simul
 type Store struct {
 	db     *bbolt.DB // nil: in memory only
 	writer sync.Mutex
-	mu     sync.RWMutex // guards keep and the rows of all tables
+	mu     sync.RWMutex // guards keep, forgetting, and the rows of all tables
 	keep   time.Duration
 	tables []Kind
+	// forgetting is the timer that calls forget, nil while nothing of the past is kept.
+	forgetting *time.Timer
 }
 
 // Kind is what Open needs of a table whatever its rows are; every *Table is one.
@@ -47,6 +49,7 @@ type Kind interface {
 	load(id string, raw []byte) error
 	loaded()
 	fill(from Kind)
+	forget(oldest time.Time) bool
 }
 
 // Open reads the state under dir into the tables; "" keeps it in memory. It fails when another process uses the
@@ -101,6 +104,7 @@ func (s *Store) Fork(tables ...Kind) *Store {
 func (s *Store) Close() error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
+	s.Keep(0)
 	if s.db == nil {
 		return nil
 	}
@@ -174,6 +178,7 @@ func (s *Store) Update(change func(tx *Tx) error) error {
 	for _, o := range tx.order {
 		o.apply()
 	}
+	s.forgetLater()
 	return nil
 }
 

@@ -19,8 +19,8 @@ type Table[T any] struct {
 	store *Store
 	rows  map[string]*record[T]
 	order []*record[T]
-	// history is what the records were before they changed, oldest first; Store.Keep says for how long.
-	history []version[T]
+	// past is what the records were before they changed; Store.Keep says for how long.
+	past past[T]
 	// of is the table that this one shows as it was at moment; nil for a table with rows of its own.
 	of     *Table[T]
 	moment time.Time

@@ -1,0 +1,169 @@
+// Package agent is how tests talk to the agent in the guest: by net/rpc over one byte stream, a virtio serial port.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/rpc"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Port is the name of the serial port that leads to the agent.
+const Port = "agent"
+
+// Service is the name under which the agent serves its methods.
+const Service = "Agent"
+
+// Command is a program to run in the guest.
+type Command struct {
+	Args    []string
+	Timeout time.Duration
+}
+
+// Result is how a program ended.
+type Result struct {
+	Output string
+	Code   int
+}
+
+// File is a file in the guest with all that it has.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// Wanted are disks to wait for.
+type Wanted struct {
+	Serial  string
+	Count   int
+	Timeout time.Duration
+}
+
+// Chunk is something to write to a file that the agent holds open.
+type Chunk struct {
+	Handle int
+	Data   []byte
+	Sync   bool
+}
+
+// Errno is the kernel's answer to what the agent did for a test; 0 is success.
+type Errno struct{ Number syscall.Errno }
+
+// Call is one RPC of CSI, for the plugin in the guest.
+type Call struct {
+	Method  string
+	Request []byte
+	Timeout time.Duration
+}
+
+// Reply is the plugin's answer.
+type Reply struct {
+	Response []byte
+	Code     uint32
+	Message  string
+}
+
+// None is the argument or the result of what has none; gob refuses structures without a field.
+type None bool
+
+// Client talks to the agent. It is safe for concurrent use.
+type Client struct{ rpc *rpc.Client }
+
+// NewClient talks by a connection, which the caller closes.
+func NewClient(conn io.ReadWriteCloser) *Client { return &Client{rpc.NewClient(conn)} }
+
+func (c *Client) call(ctx context.Context, method string, args, reply any) error {
+	call := c.rpc.Go(Service+"."+method, args, reply, make(chan *rpc.Call, 1))
+	select {
+	case <-call.Done:
+		if call.Error != nil {
+			return fmt.Errorf("in the guest: %s: %w", method, call.Error)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("in the guest: %s: %w", method, ctx.Err())
+	}
+}
+
+// Hello returns the kernel's release as soon as the guest is up.
+func (c *Client) Hello(ctx context.Context) (string, error) {
+	var release string
+	err := c.call(ctx, "Hello", None(false), &release)
+	return release, err
+}
+
+// StartPlugin starts the node plugin and returns when it is ready.
+func (c *Client) StartPlugin(ctx context.Context) error {
+	return c.call(ctx, "StartPlugin", None(false), new(None))
+}
+
+// KillPlugin ends the node plugin at once.
+func (c *Client) KillPlugin(ctx context.Context) error {
+	return c.call(ctx, "KillPlugin", None(false), new(None))
+}
+
+// Run runs a program.
+func (c *Client) Run(ctx context.Context, args ...string) (Result, error) {
+	var r Result
+	err := c.call(ctx, "Run", Command{Args: args, Timeout: left(ctx)}, &r)
+	return r, err
+}
+
+// Disks returns the device nodes of the disks with the serial, once the guest's kernel shows so many.
+func (c *Client) Disks(ctx context.Context, serial string, count int) ([]string, error) {
+	var nodes []string
+	err := c.call(ctx, "Disks", Wanted{serial, count, left(ctx)}, &nodes)
+	return nodes, err
+}
+
+// Read reads a file, or the first MiB of a device.
+func (c *Client) Read(ctx context.Context, path string) ([]byte, error) {
+	var data []byte
+	err := c.call(ctx, "Read", path, &data)
+	return data, err
+}
+
+// Write writes a file and has it on the disk.
+func (c *Client) Write(ctx context.Context, path string, data []byte) error {
+	return c.call(ctx, "Write", File{path, data}, new(None))
+}
+
+// Open opens or makes a file and holds it open, as a pod does.
+func (c *Client) Open(ctx context.Context, path string) (int, error) {
+	var handle int
+	err := c.call(ctx, "Open", path, &handle)
+	return handle, err
+}
+
+// WriteOpen writes to a file that is held open, and returns what the kernel says of it.
+func (c *Client) WriteOpen(ctx context.Context, handle int, data []byte, sync bool) (syscall.Errno, error) {
+	var e Errno
+	err := c.call(ctx, "WriteOpen", Chunk{handle, data, sync}, &e)
+	return e.Number, err
+}
+
+// CloseOpen closes a file that is held open.
+func (c *Client) CloseOpen(ctx context.Context, handle int) error {
+	return c.call(ctx, "CloseOpen", handle, new(None))
+}
+
+// Serve serves the agent's methods on a connection until it ends.
+func Serve(methods any, conn *os.File) error {
+	s := rpc.NewServer()
+	if err := s.RegisterName(Service, methods); err != nil {
+		return err
+	}
+	s.ServeConn(conn)
+	return nil
+}
+
+// left is how much time a context has, a minute if it has no end.
+func left(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return time.Minute
+}

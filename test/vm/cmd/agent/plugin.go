@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/guest"
+)
+
+const (
+	kubeletRoot = "/var/lib/kubelet"
+	socket      = "/csi/csi.sock"
+	// readyWithin is generous: the guest's processor is emulated.
+	readyWithin = time.Minute
+)
+
+// plugin is the node plugin. The zero value is ready to be started.
+type plugin struct {
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	conn *grpc.ClientConn
+}
+
+// StartPlugin starts the node plugin as its manifest does, and waits until it answers.
+func (s *service) StartPlugin(agent.None, *agent.None) error {
+	p := &s.plugin
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return errors.New("the plugin is running")
+	}
+	log, err := os.OpenFile(guest.PluginLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the plugin has its own
+	//nolint:noctx // it runs until it is killed
+	cmd := exec.Command(guest.Plugin, "--mode=node", "--region=ewr", "--node-id=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+		"--endpoint=unix://"+socket, "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "-v=4")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd = cmd
+	if p.conn == nil {
+		if p.conn, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	defer cancel()
+	resp, err := csi.NewIdentityClient(p.conn).Probe(ctx, &csi.ProbeRequest{}, grpc.WaitForReady(true))
+	if err != nil || !resp.GetReady().GetValue() {
+		return fmt.Errorf("the plugin is not ready: %w", err)
+	}
+	return nil
+}
+
+// KillPlugin ends the node plugin at once.
+func (s *service) KillPlugin(agent.None, *agent.None) error {
+	p := &s.plugin
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return errors.New("the plugin is not running")
+	}
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = p.cmd.Wait() // it says that it was killed
+	p.cmd = nil
+	return nil
+}
+
+// CSI passes a call on to the plugin.
+func (s *service) CSI(c agent.Call, r *agent.Reply) error {
+	s.plugin.mu.Lock()
+	conn := s.plugin.conn
+	s.plugin.mu.Unlock()
+	if conn == nil {
+		return errors.New("the plugin was never started")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	err := conn.Invoke(ctx, c.Method, c.Request, &r.Response, grpc.ForceCodecV2(raw{}), grpc.WaitForReady(true))
+	r.Code, r.Message = uint32(status.Code(err)), status.Convert(err).Message()
+	return nil
+}
+
+// raw passes messages on as they are.
+type raw struct{}
+
+// Marshal has nothing to do.
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	data, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("a raw message is %T", v)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(data)}, nil
+}
+
+// Unmarshal has nothing to do either.
+func (raw) Unmarshal(data mem.BufferSlice, v any) error {
+	target, ok := v.(*[]byte)
+	if !ok {
+		return fmt.Errorf("a raw message is read into %T", v)
+	}
+	*target = data.Materialize()
+	return nil
+}
+
+// Name is that of the messages which are passed on.
+func (raw) Name() string { return "proto" }

@@ -1,0 +1,99 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/qmp"
+)
+
+// Disk is a virtual disk, which keeps its content while it is not plugged in. It is gone with this process.
+type Disk struct {
+	// Serial is what the platform calls mount_id.
+	Serial string
+
+	file *os.File
+	name string // while it is plugged in
+	slot int
+}
+
+// NewDisk makes a blank disk of a size.
+func NewDisk(serial string, size int64) (*Disk, error) {
+	file, err := os.CreateTemp("", "vm-disk-")
+	if err != nil {
+		return nil, err
+	}
+	// Nameless from the start: QEMU opens it by its descriptor here.
+	if err := errors.Join(os.Remove(file.Name()), file.Truncate(size)); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &Disk{Serial: serial, file: file}, nil
+}
+
+// Close throws the disk away.
+func (d *Disk) Close() error { return d.file.Close() }
+
+// Plug plugs a disk into the running machine.
+func (m *Machine) Plug(ctx context.Context, d *Disk) error {
+	m.mu.Lock()
+	slot := slices.Index(m.slots[:], false)
+	if slot < 0 {
+		m.mu.Unlock()
+		return fmt.Errorf("all %d slots have a disk", ports)
+	}
+	m.slots[slot] = true
+	m.disks++
+	d.name, d.slot = fmt.Sprintf("disk%d", m.disks), slot
+	m.mu.Unlock()
+	err := m.qmp.Do(ctx, "blockdev-add", map[string]any{
+		"node-name": d.name, "driver": "raw",
+		"file": map[string]any{
+			"driver": "file", "filename": fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.file.Fd()),
+			"cache": map[string]any{"no-flush": true}, // it is gone with us anyway
+		},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return m.qmp.Do(ctx, "device_add", map[string]any{
+		"driver": "virtio-blk-pci", "id": d.name, "drive": d.name, "serial": d.Serial, "bus": fmt.Sprintf("slot%d", slot),
+	}, nil)
+}
+
+// Unplug asks the guest to give the disk back, as the platform does, and returns when it has.
+func (m *Machine) Unplug(ctx context.Context, d *Disk) error {
+	if err := m.qmp.Do(ctx, "device_del", map[string]any{"id": d.name}, nil); err != nil {
+		return err
+	}
+	err := m.qmp.Await(ctx, func(e qmp.Event) bool {
+		var data struct {
+			Device string `json:"device"`
+		}
+		return e.Name == "DEVICE_DELETED" && json.Unmarshal(e.Data, &data) == nil && data.Device == d.name
+	})
+	if err != nil {
+		return fmt.Errorf("the guest does not give disk %s back: %w", d.Serial, err)
+	}
+	if err := m.qmp.Do(ctx, "blockdev-del", map[string]any{"node-name": d.name}, nil); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.slots[d.slot], d.name = false, ""
+	return nil
+}
+
+// Plugged reports whether the disk is plugged in.
+func (d *Disk) Plugged() bool { return d.name != "" }
+
+// Resize changes the size of a disk that is plugged in.
+func (m *Machine) Resize(ctx context.Context, d *Disk, size int64) error {
+	return m.qmp.Do(ctx, "block_resize", map[string]any{"node-name": d.name, "size": size}, nil)
+}
+
+// Resize changes the size of a disk that is not plugged in.
+func (d *Disk) Resize(size int64) error { return d.file.Truncate(size) }

@@ -1,0 +1,157 @@
+// Package qemu runs virtual machines in QEMU and plugs disks into them.
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/qmp"
+)
+
+// program is QEMU for the guest's architecture.
+const program = "qemu-system-x86_64"
+
+// ports is how many disks can be plugged in at a time.
+const ports = 8
+
+// Config describes a machine.
+type Config struct {
+	// Kernel is its path; Initramfs the file with the initial file system.
+	Kernel    string
+	Initramfs *os.File
+	// Accelerator is tcg, which is emulation, or kvm.
+	Accelerator string
+	// Port is the name of the virtio serial port by which the guest is talked to.
+	Port string
+}
+
+// Machine is a running virtual machine. It has no network, and ends with this process however that ends.
+type Machine struct {
+	qmp     *qmp.Client
+	console *os.File
+	port    net.Conn
+	cmd     *exec.Cmd
+	gone    chan struct{} // closed when QEMU has ended
+
+	mu    sync.Mutex
+	disks int
+	slots [ports]bool
+}
+
+// Start starts a machine.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	console, err := os.CreateTemp("", "vm-console-")
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{console: console, gone: make(chan struct{})}
+	if err := os.Remove(console.Name()); err != nil { // it ends with us
+		return nil, err
+	}
+	control, controlEnd, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	port, portEnd, err := pair()
+	if err != nil {
+		return nil, errors.Join(err, control.Close(), controlEnd.Close())
+	}
+	m.port = port
+	m.cmd = exec.Command(program, arguments(c)...) //nolint:gosec,noctx // it is killed by Close, or with us
+	m.cmd.Stdout, m.cmd.Stderr = console, console
+	m.cmd.ExtraFiles = []*os.File{controlEnd, portEnd, c.Initramfs} // descriptors 3, 4 and 5
+	err = m.run()
+	err = errors.Join(err, controlEnd.Close(), portEnd.Close())
+	if err == nil {
+		m.qmp, err = qmp.New(ctx, control)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting QEMU: %w: %s", err, m.Console()), m.Close())
+	}
+	return m, nil
+}
+
+// arguments are QEMU's.
+func arguments(c Config) []string {
+	args := []string{
+		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-machine", "q35,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", "768",
+		"-kernel", c.Kernel, "-initrd", "/proc/self/fd/5", "-append", "console=ttyS0 quiet panic=-1",
+		"-serial", "stdio",
+		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=4", "-device", "virtserialport,chardev=port,name=" + c.Port,
+	}
+	for i := range ports {
+		args = append(args, "-device", fmt.Sprintf("pcie-root-port,id=slot%d,chassis=%d,slot=%d", i, i+1, i+1))
+	}
+	return args
+}
+
+// run starts QEMU on a thread that lives as long: the kernel ends it when the thread that started it ends.
+func (m *Machine) run() error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer close(m.gone)
+		m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+		err := m.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = m.cmd.Wait() // it was killed, or the guest powered off
+		}
+	}()
+	return <-started
+}
+
+// Close ends the machine at once.
+func (m *Machine) Close() error {
+	if m.cmd.Process != nil {
+		_ = m.cmd.Process.Kill() // it may have ended
+		<-m.gone
+	}
+	err := errors.Join(m.port.Close(), m.console.Close())
+	if m.qmp != nil {
+		err = errors.Join(err, m.qmp.Close())
+	}
+	return err
+}
+
+// Gone is closed when the machine has ended.
+func (m *Machine) Gone() <-chan struct{} { return m.gone }
+
+// Port is the connection to the guest's serial port.
+func (m *Machine) Port() net.Conn { return m.port }
+
+// Console returns what the guest and QEMU have printed.
+func (m *Machine) Console() string {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", m.console.Fd()))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// pair returns the two ends of a connection, the second one to be inherited.
+func pair() (net.Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	defer ours.Close() //nolint:errcheck // the connection has a descriptor of its own
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return conn, theirs, nil
+}
