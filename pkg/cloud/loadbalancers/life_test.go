@@ -379,19 +379,19 @@ func TestFaultsKeepServing(t *testing.T) {
 		w := newWorld(t)
 		s := w.service("web")
 		w.settled(s)
-		w.edit(s, with(settings.Algorithm, "random"), with(settings.ProxyProtocol, "perhaps"), with(settings.Timeout, "30"))
+		w.edit(s, with(settings.NodeCount, "many"), with(settings.Protocol, "gopher"), with(settings.Timeout, "30"))
 		w.nodes = w.nodes[:1]
 		_, err := w.ensure(s)
-		wantText(t, err, `"random" must be one of`, `"perhaps" must be true or false`)
+		wantText(t, err, `"many" must be a number`, `"gopher" must be one of`)
 		if lb := w.only(); len(lb.Instances) != 1 || lb.Timeout != 600 {
 			t.Errorf("%+v", lb)
 		}
-		fresh := w.service("new", with(settings.Algorithm, "random"))
+		fresh := w.service("new", with(settings.Protocol, "gopher"))
 		_, err = w.ensure(fresh)
 		for isWait(err) {
 			_, err = w.ensure(fresh)
 		}
-		wantText(t, err, `"random" must be one of`)
+		wantText(t, err, `"gopher" must be one of`)
 		w.only()
 	})
 }

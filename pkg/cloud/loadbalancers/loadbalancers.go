@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -198,7 +199,10 @@ func (b *Balancers) others(service *v1.Service) ([]*v1.Service, error) {
 	return others, nil
 }
 
-func value(service *v1.Service, key settings.Key) string { return service.Annotations[string(key)] }
+// value returns an annotation without the white space around it, which templates leave there.
+func value(service *v1.Service, key settings.Key) string {
+	return strings.TrimSpace(service.Annotations[string(key)])
+}
 
 // both joins what went wrong with the faults of the Service. A mere reason to wait gives way to faults: it would keep
 // them out of the Events.

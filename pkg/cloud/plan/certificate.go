@@ -26,8 +26,8 @@ type Certificate struct {
 	digest []byte
 }
 
-// ReadCertificate checks the pair in a TLS Secret, so that the platform is never given one that it would refuse or
-// that every client would. Its errors contain nothing of the private key.
+// ReadCertificate checks the pair in a TLS Secret, so that the platform is never sent one that it or every client
+// would refuse. Its errors contain nothing of the private key.
 func ReadCertificate(secret *v1.Secret, now time.Time) (*Certificate, error) {
 	certPEM, keyPEM := secret.Data[v1.TLSCertKey], secret.Data[v1.TLSPrivateKeyKey]
 	if len(certPEM) == 0 || len(keyPEM) == 0 {
@@ -82,8 +82,8 @@ func encode(certs []*x509.Certificate) string {
 	return b.String()
 }
 
-// Fingerprint tells which certificate was given to which load balancer. It is made of public parts alone: the
-// private key belongs to the certificate, since the pair was checked.
+// Fingerprint identifies a certificate on a load balancer. It is computed from public parts alone: the private key
+// belongs to the certificate, since the pair was checked.
 func (c *Certificate) Fingerprint(loadBalancerID string) string {
 	digest := sha256.Sum256(append([]byte(loadBalancerID+"\n"), c.digest...))
 	return hex.EncodeToString(digest[:])

@@ -1,11 +1,7 @@
-// Package annotation knows the annotations by which users shape the load balancer of a Service, and reads their
-// values so that every fault is found at once.
+// Package settings knows the annotations by which users shape the load balancer of a Service: one table says what each
+// of them means, and the reader works from it. The reference page, the admission policy and the cluster-wide defaults
+// are made from the same table or tested against it.
 package settings
-
-import (
-	"slices"
-	"strings"
-)
 
 // Key is the full name of an annotation.
 type Key string
@@ -47,9 +43,9 @@ const (
 const (
 	// Owned holds the ID of the load balancer that was created for this Service, and that is deleted with it.
 	Owned Key = Prefix + "owned"
-	// Fingerprint tells which certificate was given to which load balancer, so that it is not sent again.
+	// Fingerprint identifies the certificate that was sent to a load balancer, so that it is not sent again.
 	Fingerprint Key = Prefix + "ssl-fingerprint"
-	// FirewallManaged tells that the load balancer's firewall rules come from the Service, so that they go when the
+	// FirewallManaged says that the load balancer's firewall rules come from the Service, so that they go when the
 	// Service no longer names any. Rules that came from elsewhere stay.
 	FirewallManaged Key = Prefix + "firewall-managed"
 )
@@ -60,51 +56,6 @@ const (
 	FirewallRulesCM Key = Prefix + "firewall-rules-cm"
 	PrivateNetwork  Key = Prefix + "private-network"
 	VPC             Key = Prefix + "vpc"
-	// SSLLastUpdated was written by the official controller to wake itself up; it asks for nothing.
+	// SSLLastUpdated was written by the official controller to trigger its own reconciliation; it asks for nothing.
 	SSLLastUpdated Key = Prefix + "ssl-last-updated"
 )
-
-var handled = []Key{
-	Protocol, BackendProtocol, HTTPSPorts, SSL, SSLPassThrough, SSLRedirect, HTTP2, HTTP3, ProxyProtocol,
-	HealthCheckProtocol, HealthCheckPath, HealthCheckPort, HealthCheckInterval, HealthCheckTimeout,
-	HealthCheckUnhealthy, HealthCheckHealthy, Algorithm, StickySessionEnabled, StickySessionCookieName,
-	FirewallRules, NodeCount, Timeout, Create, Label, ID, Hostname, Owned, Fingerprint, FirewallManaged, SSLLastUpdated,
-}
-
-// Unhandled returns the keys below the prefix that nothing is done for, because they are unknown or not supported
-// yet, in alphabetical order. A switch that is off asks for nothing and is not among them.
-func Unhandled(annotations map[string]string) []Key {
-	var keys []Key
-	for name, value := range annotations {
-		key := Key(name)
-		if !strings.HasPrefix(name, Prefix) || slices.Contains(handled, key) || isOff(key, value) {
-			continue
-		}
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// isOff tells whether a setting that is not supported is not asked for either.
-func isOff(key Key, value string) bool {
-	switch key {
-	case VPC, PrivateNetwork:
-		return value == "false" || value == ""
-	case AutoSSL, FirewallRulesCM:
-		return value == ""
-	}
-	return false
-}
-
-// Protects tells whether the key, known or not, is about who may reach the load balancer or about the encryption of
-// the way to it. A new load balancer without such a setting would be more open than its owner asked for.
-func (k Key) Protects() bool {
-	suffix := strings.TrimPrefix(string(k), Prefix)
-	for _, family := range []string{"firewall-rules", "vpc", "private-network", "ssl", "auto-ssl"} {
-		if suffix == family || strings.HasPrefix(suffix, family+"-") {
-			return true
-		}
-	}
-	return false
-}
