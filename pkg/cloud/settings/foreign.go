@@ -26,11 +26,11 @@ func is(wanted ...string) func(string) bool {
 // when they move a Service, and every load balancer here is public.
 var foreignSettings = map[string]foreignSetting{
 	"service.beta.kubernetes.io/aws-load-balancer-internal":        {"AWS", unlessOff},
-	"service.beta.kubernetes.io/aws-load-balancer-scheme":          {"AWS", is("internal")},
+	"service.beta.kubernetes.io/aws-load-balancer-scheme":          {"AWS", notPublic},
 	"service.beta.kubernetes.io/aws-load-balancer-security-groups": {"AWS", unlessEmpty},
 
-	"networking.gke.io/load-balancer-type": {"Google Cloud", is("internal")},
-	"cloud.google.com/load-balancer-type":  {"Google Cloud", is("internal")},
+	"networking.gke.io/load-balancer-type": {"Google Cloud", notPublic},
+	"cloud.google.com/load-balancer-type":  {"Google Cloud", notPublic},
 
 	"service.beta.kubernetes.io/azure-load-balancer-internal":                      {"Azure", unlessOff},
 	"service.beta.kubernetes.io/azure-load-balancer-internal-subnet":               {"Azure", nil}, // without the former it does nothing
@@ -38,7 +38,7 @@ var foreignSettings = map[string]foreignSetting{
 	"service.beta.kubernetes.io/azure-allowed-ip-ranges":                           {"Azure", unlessEmpty},
 	"service.beta.kubernetes.io/azure-deny-all-except-load-balancer-source-ranges": {"Azure", nil}, // the ranges are honoured, and nobody else gets in
 
-	"service.beta.kubernetes.io/do-loadbalancer-network":     {"DigitalOcean", is("internal")},
+	"service.beta.kubernetes.io/do-loadbalancer-network":     {"DigitalOcean", notPublic},
 	"service.beta.kubernetes.io/do-loadbalancer-allow-rules": {"DigitalOcean", unlessEmpty},
 	"service.beta.kubernetes.io/do-loadbalancer-deny-rules":  {"DigitalOcean", unlessEmpty},
 
@@ -57,12 +57,12 @@ var foreignSettings = map[string]foreignSetting{
 	"oci-network-load-balancer.oraclecloud.com/internal":          {"Oracle Cloud", unlessOff},
 	"oci.oraclecloud.com/oci-network-security-groups":             {"Oracle Cloud", unlessEmpty},
 	"service.beta.kubernetes.io/scw-loadbalancer-private":         {"Scaleway", unlessOff},
-	"yandex.cloud/load-balancer-type":                             {"Yandex Cloud", is("internal")},
+	"yandex.cloud/load-balancer-type":                             {"Yandex Cloud", notPublic},
 	"service.kubernetes.io/qcloud-loadbalancer-internal-subnetid": {"Tencent Cloud", unlessEmpty},
 
-	"service.kubernetes.io/ibm-load-balancer-cloud-provider-ip-type":     {"IBM Cloud", is("private")},
-	"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": {"Alibaba Cloud", is("intranet")},
-	"service.beta.kubernetes.io/alicloud-loadbalancer-address-type":      {"Alibaba Cloud", is("intranet")},
+	"service.kubernetes.io/ibm-load-balancer-cloud-provider-ip-type":     {"IBM Cloud", notPublic},
+	"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": {"Alibaba Cloud", notPublic},
+	"service.beta.kubernetes.io/alicloud-loadbalancer-address-type":      {"Alibaba Cloud", notPublic},
 	"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-id":       {"Alibaba Cloud", unlessEmpty},
 	"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-status":   {"Alibaba Cloud", nil}, // without an ID it does nothing
 }

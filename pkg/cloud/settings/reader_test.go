@@ -110,7 +110,7 @@ var each = map[settings.Key][]values{
 	settings.HealthCheckHealthy: {{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""}},
 	settings.FirewallRules: {
 		{"", "", "", "", ""}, {" Cloudflare , 443 ; 10.1.2.3/8,80;", "cloudflare,443;10.0.0.0/8,80", "", "", ""}, {"2001:DB8::1/32,1", "2001:db8::/32,1", "", "", ""},
-		{"10.0.0.1,80", "", `"10.0.0.1,80" is not`, "", ""}, {"10.0.0.0/8,0", "", "is not", "", ""}, {"10.0.0.0/33,80", "", "is not", "", ""}, {"everybody,80", "", "is not", "", ""},
+		{"10.0.0.1,80", "", `"10.0.0.1,80" is not`, "", ""}, {"10.0.0.0/8,0", "", "is not", "", ""}, {"10.0.0.0/33,80", "", "is not", "", ""}, {"everybody,80", "", "is not", "", ""}, {"::ffff:10.0.0.0/104,80", "", "is not", "", ""}, {"10.0.0.0/8,80,81", "", "is not", "", ""},
 	},
 	settings.Hostname: {{"", "", "", "", ""}, {"web.example.com", "web.example.com", "", "", ""}, {"Web.example.com", "", "must be a host name", "", ""}},
 	settings.Create: {

@@ -141,12 +141,13 @@ func ifTLS(value string) bool {
 
 // isOff reports whether a value says no, in whatever words. An empty one does too: templates leave it behind.
 func isOff(value string) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "", "0", "f", "false", "n", "no", "off", "none", "null", "never", "disable", "disabled":
-		return true
-	}
-	return false
+	return slices.Contains(offWords, strings.ToLower(strings.TrimSpace(value)))
 }
+
+var offWords = []string{"", "0", "f", "false", "n", "no", "off", "none", "null", "never", "disable", "disabled"}
+
+// OffWords returns the values in lower case by which users say no.
+func OffWords() []string { return slices.Clone(offWords) }
 
 // isOn reports whether a value says yes, in whatever words.
 func isOn(value string) bool {

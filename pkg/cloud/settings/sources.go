@@ -60,7 +60,8 @@ func parseSource(entry string) (Source, bool) {
 		return Source{Cloudflare: true, Port: port}, true
 	}
 	prefix, err := netip.ParsePrefix(text)
-	return Source{Range: prefix.Masked(), Port: port}, err == nil
+	// A v4 range that is written as a v6 one would be sent as v6, and match nobody.
+	return Source{Range: prefix.Masked(), Port: port}, err == nil && !prefix.Addr().Is4In6()
 }
 
 func joinSources(sources []Source) string {
