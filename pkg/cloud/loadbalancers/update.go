@@ -43,10 +43,11 @@ func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1
 		return nil, both(b.apply(ctx, f.lb, plan.DiffBackends(f.lb, want)), reading.Err)
 	}
 	certificate, certErr := b.certificate(ctx, service, want.TLSSecret)
+	change, remove := plan.DiffTLS(f.lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: value(service, settings.Fingerprint)})
 	if certErr != nil && !f.lb.HasSSL {
-		return nil, both(b.apply(ctx, f.lb, plan.DiffBackends(f.lb, want)), certErr)
+		return nil, both(b.apply(ctx, f.lb, change), certErr)
 	}
-	if err := b.change(ctx, service, f, want, certificate); err != nil {
+	if err := b.change(ctx, service, f, want, certificate, change, remove); err != nil {
 		return nil, both(err, certErr)
 	}
 	if certErr != nil {
@@ -59,16 +60,9 @@ func (b *Balancers) update(ctx context.Context, service *v1.Service, nodes []*v1
 }
 
 // change sends what differs and writes down what was sent.
-func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, want plan.Desired, certificate *plan.Certificate) error {
-	change := plan.Diff(f.lb, want)
-	sent := certificate
-	if certificate != nil {
-		if f.lb.HasSSL && value(service, settings.Fingerprint) == certificate.Fingerprint(f.lb.ID) {
-			sent = nil
-		} else {
-			change.Settings.Certificate = &certificate.PEM
-			change.Fields = append(change.Fields, "ssl")
-		}
+func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, want plan.Desired, certificate *plan.Certificate, change plan.Change, remove bool) error {
+	if change.Settings.Certificate == nil {
+		certificate = nil
 	}
 	if err := b.recordOwner(ctx, service, f, want); err != nil {
 		return err
@@ -79,9 +73,9 @@ func (b *Balancers) change(ctx context.Context, service *v1.Service, f *found, w
 	if want.Label != "" {
 		f.lb.Label = want.Label
 	}
-	notes := records(f, sent)
+	notes := records(f, certificate)
 	noteFirewall(notes, want)
-	if b.dropsCertificate(service, f.lb, want) {
+	if remove {
 		if err := b.API.DeleteCertificate(ctx, f.lb.ID); err != nil && !vultr.IsNotFound(err) {
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", f.lb.ID, err)
 		}
@@ -97,12 +91,6 @@ func (b *Balancers) recordOwner(ctx context.Context, service *v1.Service, f *fou
 		return nil
 	}
 	return b.record(ctx, service, records(f, nil))
-}
-
-// dropsCertificate tells whether the load balancer has a certificate that was given to it here and that is not
-// asked for any more. One that somebody else gave it stays.
-func (b *Balancers) dropsCertificate(service *v1.Service, lb vultr.LoadBalancer, want plan.Desired) bool {
-	return want.TLSSecret == "" && !want.KeepTLS && lb.HasSSL && value(service, settings.Fingerprint) != ""
 }
 
 // adjusted fills in what depends on whose load balancer it is and who made its settings.

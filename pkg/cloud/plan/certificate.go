@@ -88,3 +88,29 @@ func (c *Certificate) Fingerprint(loadBalancerID string) string {
 	digest := sha256.Sum256(append([]byte(loadBalancerID+"\n"), c.digest...))
 	return hex.EncodeToString(digest[:])
 }
+
+// TLS is what is known about the certificate of a Service's load balancer.
+type TLS struct {
+	// Certificate is the one that the Service names, nil if it names none or it cannot be used.
+	Certificate *Certificate
+	// Err says why the named certificate cannot be used.
+	Err error
+	// Sent is the fingerprint of the certificate that was sent to the load balancer for this Service, "" for none. A
+	// certificate that somebody else gave it is not this Service's to replace or remove.
+	Sent string
+}
+
+// DiffTLS compares a load balancer and its certificate with what is desired, and reports whether the certificate has to
+// be removed once the change is applied. A certificate that cannot be used keeps the old one in place. Where there is no
+// old one, https ports would be refused and everything else with them, so that only the backends are brought up to date.
+func DiffTLS(current vultr.LoadBalancer, want Desired, t TLS) (change Change, remove bool) {
+	if t.Err != nil && !current.HasSSL {
+		return DiffBackends(current, want), false
+	}
+	change = Diff(current, want)
+	if t.Certificate != nil && (!current.HasSSL || t.Sent != t.Certificate.Fingerprint(current.ID)) {
+		change.Settings.Certificate = &t.Certificate.PEM
+		change.Fields = append(change.Fields, "ssl")
+	}
+	return change, current.HasSSL && t.Sent != "" && want.TLSSecret == "" && !want.KeepTLS
+}
