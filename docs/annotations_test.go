@@ -52,8 +52,8 @@ const referenceHead = `<!-- Generated from pkg/cloud/settings by: go test ./docs
 
 All names begin with ` + "`" + settings.Prefix + "`" + `. [Load balancers](load-balancers.md) shows how to use them.
 
-An empty value is the same as none, except for ` + "`label`" + `. White space around a value does not matter, nor does case in
-switches and choices. Every fault of a Service is reported at once, in one Event; while there is one, the load balancer
+An empty value is the same as none, except for ` + "`label`" + `. White space around a value does not matter, nor does case
+where there is a choice. Every fault of a Service is reported at once, in one Event; while there is one, the load balancer
 keeps its settings and still follows the nodes. Settings marked with * read a malformed value as the default, like the
 official controller, and a Warning event says so. If such a value may have asked for protection, no new load balancer is
 created.

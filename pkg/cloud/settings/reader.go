@@ -101,7 +101,7 @@ func (r *Reader) Text(key Key) string {
 	return cmp.Or(canonical, s.Default)
 }
 
-// report tells once about a value that cannot be used.
+// report records, once, that a value cannot be used.
 func (r *Reader) report(s *Setting, value string, err error) {
 	if r.reported == nil {
 		r.reported = map[Key]bool{}
