@@ -113,6 +113,7 @@ func rule(t *testing.T, s settings.Setting) (expression, message string) {
 		return "", ""
 	case settings.Unsupported:
 		return fmt.Sprintf(`%t && v.lowerAscii() in %s`, !s.AsksForProtection(""), quote(offWords(s))), "is not supported yet"
+	case settings.Supported:
 	}
 	switch s.Kind {
 	case settings.Switch:

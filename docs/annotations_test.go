@@ -115,8 +115,9 @@ func allowed(s settings.Setting) string {
 		return fmt.Sprintf("%s%d to %d", odd, s.Lowest, s.Highest)
 	case settings.PortList:
 		return "ports: `443,8443`"
+	default:
+		return s.Format
 	}
-	return s.Format
 }
 
 func mark(s settings.Setting) string {

@@ -75,12 +75,20 @@ type Reading struct {
 	refusals []settings.Refusal
 }
 
+type reader struct {
+	*settings.Reader
+	service *v1.Service
+	out     Reading
+
+	keepUnstatedFirewall bool
+}
+
 // Option changes how a Service is read.
 type Option func(*reader)
 
 // WithDefaults uses the cluster's defaults for what the Service does not say.
 func WithDefaults(defaults settings.Defaults) Option {
-	return func(r *reader) { r.Reader.WithDefaults(defaults) }
+	return func(r *reader) { r.WithDefaults(defaults) }
 }
 
 // Read computes what the Service asks for, without its backends.
@@ -129,14 +137,6 @@ func (r *reader) reading() Reading {
 // Managed reports whether the Service wants a load balancer of this cloud at all.
 func Managed(service *v1.Service) bool {
 	return settings.NewReader(service.Annotations).Bool(settings.Create)
-}
-
-type reader struct {
-	*settings.Reader
-	service *v1.Service
-	out     Reading
-
-	keepUnstatedFirewall bool
 }
 
 // unhandled reports all annotations that nothing is done for.

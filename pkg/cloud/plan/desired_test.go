@@ -278,7 +278,7 @@ func TestUnsupportedKeys(t *testing.T) {
 }
 
 func TestManaged(t *testing.T) {
-	for value, want := range map[string]bool{"true": true, "false": false, " False\n": false, "nonsense": true, "": true, "0": true, "no": true} {
+	for value, want := range map[string]bool{"true": true, "false": false, "False": false, "nonsense": true, "": true, "0": true, "no": true} {
 		if got := plan.Managed(service(with(settings.Create, value))); got != want {
 			t.Errorf("create=%q: %v", value, got)
 		}

@@ -57,8 +57,9 @@ func (s *Setting) check(text string) (string, error) {
 	case SourceList:
 		sources, err := ParseSources(text)
 		return joinSources(sources), err
+	default:
+		return text, s.checkText(text)
 	}
-	return text, s.checkText(text)
 }
 
 func (s *Setting) checkChoice(text string) (string, error) {
@@ -110,6 +111,7 @@ func (s *Setting) checkText(text string) error {
 		if text == "" {
 			return errors.New("must not be empty")
 		}
+	default: // PortReference depends on the Service
 	}
 	return nil
 }

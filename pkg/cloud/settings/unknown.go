@@ -171,20 +171,48 @@ func (w word) in(name string) bool {
 
 // accessWords mean restricted access in the key of any cloud.
 var accessWords = []word{
-	{"internal", true, unlessOff}, {"private", true, unlessOff}, {"intranet", true, unlessOff},
-	{"allow", true, unlessEmpty}, {"deny", true, unlessEmpty}, {"denied", true, unlessEmpty}, {"acl", false, unlessEmpty},
-	{"whitelist", true, unlessEmpty}, {"blacklist", true, unlessEmpty}, {"blocklist", true, unlessEmpty},
-	{"sourcerange", true, unlessEmpty}, {"firewall", true, unlessEmpty},
+	{"internal", true, unlessOff},
+	{"private", true, unlessOff},
+	{"intranet", true, unlessOff},
+	{"allow", true, unlessEmpty},
+	{"deny", true, unlessEmpty},
+	{"denied", true, unlessEmpty},
+	{"acl", false, unlessEmpty},
+	{"whitelist", true, unlessEmpty},
+	{"blacklist", true, unlessEmpty},
+	{"blocklist", true, unlessEmpty},
+	{"sourcerange", true, unlessEmpty},
+	{"firewall", true, unlessEmpty},
 }
 
 // protectingWords mean restricted access or encryption in a key that is meant for this controller.
 var protectingWords = slices.Concat(accessWords, []word{
-	{"source", true, unlessEmpty}, {"cidr", true, unlessEmpty}, {"iprange", true, unlessEmpty}, {"trusted", true, unlessEmpty},
-	{"permit", true, unlessEmpty}, {"block", false, unlessEmpty}, {"blocked", false, unlessEmpty}, {"acls", false, unlessEmpty},
-	{"restrict", true, unlessOff}, {"secur", true, unlessOff}, {"protected", true, unlessOff}, {"access", true, unlessOff},
-	{"vpc", false, unlessOff}, {"subnet", true, unlessOff}, {"fw", false, unlessEmpty}, {"waf", false, unlessOff}, {"auth", false, unlessOff},
-	{"ssl", false, unlessOff}, {"tls", false, unlessOff}, {"mtls", false, unlessOff}, {"cert", true, unlessOff}, {"encrypt", true, unlessOff},
-	{"public", true, ifOff}, {"external", true, ifOff}, {"internet", true, ifOff}, {"expose", true, ifOff},
+	{"source", true, unlessEmpty},
+	{"cidr", true, unlessEmpty},
+	{"iprange", true, unlessEmpty},
+	{"trusted", true, unlessEmpty},
+	{"permit", true, unlessEmpty},
+	{"block", false, unlessEmpty},
+	{"blocked", false, unlessEmpty},
+	{"acls", false, unlessEmpty},
+	{"restrict", true, unlessOff},
+	{"secur", true, unlessOff},
+	{"protected", true, unlessOff},
+	{"access", true, unlessOff},
+	{"vpc", false, unlessOff},
+	{"subnet", true, unlessOff},
+	{"fw", false, unlessEmpty},
+	{"waf", false, unlessOff},
+	{"auth", false, unlessOff},
+	{"ssl", false, unlessOff},
+	{"tls", false, unlessOff},
+	{"mtls", false, unlessOff},
+	{"cert", true, unlessOff},
+	{"encrypt", true, unlessOff},
+	{"public", true, ifOff},
+	{"external", true, ifOff},
+	{"internet", true, ifOff},
+	{"expose", true, ifOff},
 })
 
 // asksByWords reports whether a name has one of the words and the value asks for it, or the value itself says that the
