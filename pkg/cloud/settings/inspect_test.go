@@ -85,6 +85,7 @@ func TestInspect(t *testing.T) {
 		{beta + "aws-load-balancer-ssl-cert", "arn", nil},
 		{"networking.gke.io/load-balancer-type", "Internal", cloud("Google Cloud")},
 		{"networking.gke.io/load-balancer-type", "External", nil},
+		{"Networking.GKE.io/load-balancer-type", "internal", cloud("Google Cloud")},
 		{"cloud.google.com/load-balancer-type", "Internal", cloud("Google Cloud")},
 		{beta + "azure-load-balancer-internal", "true", cloud("Azure")},
 		{beta + "azure-load-balancer-resource-group", "internal", nil},
