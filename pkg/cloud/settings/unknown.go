@@ -134,16 +134,11 @@ func suffix(key Key) (string, bool) {
 	return name, true
 }
 
-// nearestSetting returns the setting that a name is probably a misspelling of, nil if there is none. Of two that are
-// equally close, one that protects something is assumed.
+// nearestSetting returns the setting that a name is probably a misspelling of, nil if there is none.
 func nearestSetting(name string) *Setting {
-	var names []string
-	for _, protects := range []bool{true, false} {
-		for i := range table {
-			if (table[i].Protects != Nothing) == protects {
-				names = append(names, table[i].Name())
-			}
-		}
+	names := make([]string, 0, len(table))
+	for i := range table {
+		names = append(names, table[i].Name())
 	}
 	found := nearest(letters(name), names, letters)
 	if found == "" {
