@@ -94,6 +94,12 @@ func TestDiffKeeps(t *testing.T) {
 	if !change.Empty() {
 		t.Errorf("%v must be left alone", change.Fields)
 	}
+	if change := plan.DiffBackends(lb, plan.Desired{KeepInstances: true}); !change.Empty() {
+		t.Errorf("%v must be left alone", change.Fields)
+	}
+	if change := plan.DiffBackends(lb, plan.Desired{Instances: []string{"b"}}); !slices.Equal(change.Fields, []string{"instances"}) {
+		t.Errorf("%v is changed, want the backends alone", change.Fields)
+	}
 }
 
 func TestDiffKnowsTheSameInOtherWords(t *testing.T) {

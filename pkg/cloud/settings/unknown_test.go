@@ -13,7 +13,7 @@ func TestUnhandled(t *testing.T) {
 		want        []settings.Key
 	}{
 		"none":                 {nil, nil},
-		"foreign prefix":       {map[string]string{"service.beta.kubernetes.io/aws-load-balancer-type": "nlb"}, nil},
+		"foreign prefix":       {map[string]string{"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}, nil},
 		"handled":              {map[string]string{string(settings.Protocol): "tcp", string(settings.ID): "x"}, nil},
 		"written by others":    {map[string]string{string(settings.SSLLastUpdated): "now"}, nil},
 		"not supported yet":    {map[string]string{string(settings.VPC): "true"}, []settings.Key{settings.VPC}},
