@@ -145,11 +145,7 @@ func TestRegion(t *testing.T) {
 			defer stop()
 			running.Go(func() { services.Run(ctx, 1) })
 			c.Await("the load balancer is made, or it is said why not", func() bool {
-				all, err := api.LoadBalancers(t.Context(), 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, lb := range all.Items {
+				for _, lb := range c.Sim.View().LoadBalancers {
 					if lb.Region != tt.want {
 						t.Fatalf("made in %q, want %q", lb.Region, tt.want)
 					}

@@ -16,7 +16,7 @@ import (
 type Skip struct {
 	Node   string
 	Reason string
-	// Passing is set when the reason goes away by itself.
+	// Passing is set if the reason resolves itself.
 	Passing bool
 }
 

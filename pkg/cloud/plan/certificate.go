@@ -26,8 +26,8 @@ type Certificate struct {
 	digest []byte
 }
 
-// ReadCertificate checks the pair in a TLS Secret, so that the platform is never given one that it would refuse or
-// that every client would. Its errors contain nothing of the private key.
+// ReadCertificate checks the pair in a TLS Secret, so that the platform is never sent one that it or every client
+// would refuse. Its errors contain nothing of the private key.
 func ReadCertificate(secret *v1.Secret, now time.Time) (*Certificate, error) {
 	certPEM, keyPEM := secret.Data[v1.TLSCertKey], secret.Data[v1.TLSPrivateKeyKey]
 	if len(certPEM) == 0 || len(keyPEM) == 0 {
@@ -82,9 +82,35 @@ func encode(certs []*x509.Certificate) string {
 	return b.String()
 }
 
-// Fingerprint tells which certificate was given to which load balancer. It is made of public parts alone: the
-// private key belongs to the certificate, since the pair was checked.
+// Fingerprint identifies a certificate on a load balancer. It is computed from public parts alone: the private key
+// belongs to the certificate, since the pair was checked.
 func (c *Certificate) Fingerprint(loadBalancerID string) string {
 	digest := sha256.Sum256(append([]byte(loadBalancerID+"\n"), c.digest...))
 	return hex.EncodeToString(digest[:])
+}
+
+// TLS is what is known about the certificate of a Service's load balancer.
+type TLS struct {
+	// Certificate is the one that the Service names, nil if it names none or it cannot be used.
+	Certificate *Certificate
+	// Err says why the named certificate cannot be used.
+	Err error
+	// Sent is the fingerprint of the certificate that was sent to the load balancer for this Service, "" for none. A
+	// certificate that somebody else gave it is not this Service's to replace or remove.
+	Sent string
+}
+
+// DiffTLS compares a load balancer and its certificate with what is desired, and reports whether the certificate has to
+// be removed once the change is applied. A certificate that cannot be used keeps the old one in place. Where there is no
+// old one, https ports would be refused and everything else with them, so that only the backends are brought up to date.
+func DiffTLS(current vultr.LoadBalancer, want Desired, t TLS) (change Change, remove bool) {
+	if t.Err != nil && !current.HasSSL {
+		return DiffBackends(current, want), false
+	}
+	change = Diff(current, want)
+	if t.Certificate != nil && (!current.HasSSL || t.Sent != t.Certificate.Fingerprint(current.ID)) {
+		change.Settings.Certificate = &t.Certificate.PEM
+		change.Fields = append(change.Fields, "ssl")
+	}
+	return change, current.HasSSL && t.Sent != "" && want.TLSSecret == "" && !want.KeepTLS
 }

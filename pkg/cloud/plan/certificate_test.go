@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -121,4 +124,58 @@ func TestFingerprint(t *testing.T) {
 	if first.Fingerprint("x") != again.Fingerprint("x") || first.Fingerprint("x") == second.Fingerprint("x") || first.Fingerprint("x") == first.Fingerprint("y") {
 		t.Error("a fingerprint must tell certificates and load balancers apart, and nothing else")
 	}
+}
+
+func TestDiffTLS(t *testing.T) {
+	_, certPEM, keyPEM := issue(t, "web.example.com", nil)
+	cert, err := plan.ReadCertificate(secret(certPEM, keyPEM), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := plan.Read(https()).Desired
+	named.Instances = []string{idA}
+	unnamed, kept := named, named
+	unnamed.TLSSecret, kept.TLSSecret, kept.KeepTLS = "", "", true
+	bad := errors.New("expired")
+	tests := map[string]struct {
+		hasSSL bool
+		want   plan.Desired
+		tls    plan.TLS
+		fields []string
+		remove bool
+	}{
+		"first":                       {false, named, plan.TLS{Certificate: cert}, []string{"ssl"}, false},
+		"there already":               {true, named, plan.TLS{Certificate: cert, Sent: cert.Fingerprint(idA)}, nil, false},
+		"renewed":                     {true, named, plan.TLS{Certificate: cert, Sent: "older"}, []string{"ssl"}, false},
+		"sent to another one":         {true, named, plan.TLS{Certificate: cert, Sent: cert.Fingerprint(idB)}, []string{"ssl"}, false},
+		"lost by the platform":        {false, named, plan.TLS{Certificate: cert, Sent: cert.Fingerprint(idA)}, []string{"ssl"}, false},
+		"somebody else's is replaced": {true, named, plan.TLS{Certificate: cert}, []string{"ssl"}, false},
+		"bad, an old one there":       {true, named, plan.TLS{Err: bad, Sent: "older"}, nil, false},
+		"no longer named":             {true, unnamed, plan.TLS{Sent: "older"}, nil, true},
+		"not named, somebody else's":  {true, unnamed, plan.TLS{}, nil, false},
+		"not named, none there":       {false, unnamed, plan.TLS{Sent: "older"}, nil, false},
+		"asked for in other words":    {true, kept, plan.TLS{Sent: "older"}, nil, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			lb := applied(vultr.LoadBalancer{ID: idA, HasSSL: tt.hasSSL}, plan.Creation(tt.want))
+			change, remove := plan.DiffTLS(lb, tt.want, tt.tls)
+			if !slices.Equal(change.Fields, tt.fields) || remove != tt.remove {
+				t.Errorf("changes %v, removes %v", change.Fields, remove)
+			}
+			if sent := change.Settings.Certificate; (sent != nil) != (len(tt.fields) > 0) || sent != nil && *sent != cert.PEM {
+				t.Errorf("sends %v", sent)
+			}
+		})
+	}
+	t.Run("bad, none there", func(t *testing.T) {
+		change, remove := plan.DiffTLS(vultr.LoadBalancer{ID: idA}, named, plan.TLS{Err: bad})
+		if !slices.Equal(change.Fields, []string{"instances"}) || remove {
+			t.Errorf("without a certificate the platform refuses https, and all that is sent with it: %v", change.Fields)
+		}
+		change, _ = plan.DiffTLS(vultr.LoadBalancer{ID: idA, HasSSL: true}, named, plan.TLS{Err: bad})
+		if !slices.Contains(change.Fields, "forwarding_rules") || change.Settings.Certificate != nil {
+			t.Errorf("the rest must be brought up to date: %v", change.Fields)
+		}
+	})
 }

@@ -1,33 +1,20 @@
-// Package balancer decides what the load balancer of a Service must look like and what has to be changed to get there.
+// Package plan decides what the load balancer of a Service must look like and what has to be changed to get there.
 //
 // It only computes: Service and Nodes give a Desired, Desired and the load balancer as it is give the settings to
 // send. Nothing here talks to Kubernetes or to the cloud.
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
-)
-
-// What a load balancer has when its Service says nothing about it.
-const (
-	DefaultAlgorithm = "roundrobin"
-	DefaultTimeout   = 600 // seconds
-	DefaultNodes     = 1
-)
-
-// The platform's limits, from its documentation.
-const (
-	maxNodes   = 99
-	maxTimeout = 24 * 60 * 60 // seconds; the platform names no limit, more than a day is a mistake
 )
 
 // Desired is what a Service asks of its load balancer.
@@ -47,14 +34,19 @@ type Desired struct {
 
 	// Firewall admits sources; without a rule everybody is admitted.
 	Firewall []vultr.FirewallRule
-	// FirewallStated tells that the Service says something about sources, even if it is "everybody".
+	// FirewallStated is set if the Service or the cluster's defaults say something about sources, even if it is "everybody".
 	FirewallStated bool
-	// KeepFirewall is set when the Service asks for a firewall in a way that is not supported: it is left as it is.
+	// KeepFirewall is set if the Service asks for a firewall in a way that is not supported or misspelled: it is left as
+	// it is.
 	KeepFirewall bool
+	// KeepRules and KeepSSLRedirect leave the forwarding rules and the redirect as they are, because the Service asks for
+	// encryption in a way that is misspelled.
+	KeepRules, KeepSSLRedirect bool
 
 	// TLSSecret is the name of the Secret with the certificate, "" for none.
 	TLSSecret string
-	// KeepTLS is set when the Service asks for a certificate in a way that is not supported: it is left as it is.
+	// KeepTLS is set if the Service asks for a certificate in a way that is not supported or misspelled: it is left as
+	// it is.
 	KeepTLS bool
 
 	// Instances are the backends, sorted.
@@ -71,121 +63,151 @@ type Reading struct {
 	Desired Desired
 	// Warnings are things that the owner of the Service should know and that stop nothing.
 	Warnings []string
-	// Unprotected are settings that are not supported and without which a new load balancer would be more open than
-	// its owner asked for: a new one must not be made.
+	// Unprotected are annotations that are not acted upon and without which a new load balancer would be more open or
+	// less encrypted than its owner asked for: none may be created. One that serves goes on serving.
 	Unprotected []settings.Key
+	// ID is the load balancer that the Service names, "" if it names none or its annotation is malformed. It is a hint,
+	// not a proof: every editor of the Service can write it.
+	ID string
 	// Err joins everything that is wrong with the Service. Desired is not to be used then, but for its backends.
 	Err error
-}
 
-// Read computes what the Service asks for, without its backends.
-func Read(service *v1.Service) Reading {
-	r := &reader{Reader: settings.NewReader(service.Annotations), service: service}
-	r.unhandled()
-	r.rules()
-	r.health()
-	r.firewall()
-	r.tls()
-	r.session()
-	d := &r.out.Desired
-	d.Label = r.label()
-	d.Hostname = r.hostname()
-	d.Algorithm = r.algorithm()
-	d.Timeout = r.Int(settings.Timeout, DefaultTimeout, 1, maxTimeout)
-	d.Nodes = r.nodes()
-	d.ProxyProtocol = r.Bool(settings.ProxyProtocol)
-	r.fields()
-	r.out.Err = r.Err()
-	return r.out
-}
-
-// Managed tells whether the Service wants a load balancer of this cloud at all.
-func Managed(service *v1.Service) bool {
-	r := settings.NewReader(service.Annotations)
-	return !r.Has(settings.Create) || r.Bool(settings.Create) || r.Err() != nil
+	refusals []settings.Refusal
 }
 
 type reader struct {
 	*settings.Reader
 	service *v1.Service
 	out     Reading
+
+	keepUnstatedFirewall bool
 }
 
-func (r *reader) warn(format string, args ...any) {
-	r.out.Warnings = append(r.out.Warnings, fmt.Sprintf(format, args...))
+// Option changes how a Service is read.
+type Option func(*reader)
+
+// WithDefaults uses the cluster's defaults for what the Service does not say.
+func WithDefaults(defaults settings.Defaults) Option {
+	return func(r *reader) { r.WithDefaults(defaults) }
 }
 
-// unhandled reports all keys that nothing is done for in one sentence.
+// Read computes what the Service asks for, without its backends.
+func Read(service *v1.Service, options ...Option) Reading {
+	r := &reader{Reader: settings.NewReader(service.Annotations), service: service}
+	for _, option := range options {
+		option(r)
+	}
+	r.unhandled()
+	r.rules()
+	r.health()
+	r.firewall()
+	r.tls()
+	r.collisions()
+	r.session()
+	d := &r.out.Desired
+	d.Label = r.Text(settings.Label)
+	d.Hostname = r.Text(settings.Hostname)
+	d.Algorithm = r.algorithm()
+	d.Timeout = r.Int(settings.Timeout)
+	d.Nodes = r.Int(settings.NodeCount)
+	d.ProxyProtocol = r.Bool(settings.ProxyProtocol)
+	r.fields()
+	return r.reading()
+}
+
+// reading returns what was collected.
+func (r *reader) reading() Reading {
+	r.out.Warnings = r.Warnings()
+	r.out.refusals = r.Refusals()
+	d := &r.out.Desired
+	for _, refusal := range r.out.refusals {
+		r.out.Unprotected = append(r.out.Unprotected, refusal.Key)
+		switch refusal.Key { // a malformed value
+		case settings.SSLRedirect:
+			d.KeepSSLRedirect = true
+		case settings.BackendProtocol, settings.SSLPassThrough:
+			d.KeepRules = true
+		}
+	}
+	d.KeepFirewall = d.KeepFirewall || r.keepUnstatedFirewall && !d.FirewallStated
+	r.out.Err = r.Err()
+	return r.out
+}
+
+// Managed reports whether the Service wants a load balancer of this cloud at all.
+func Managed(service *v1.Service) bool {
+	return settings.NewReader(service.Annotations).Bool(settings.Create)
+}
+
+// unhandled reports all annotations that nothing is done for.
 func (r *reader) unhandled() {
-	keys := settings.Unhandled(r.service.Annotations)
-	if len(keys) == 0 {
-		return
-	}
-	names := make([]string, 0, len(keys))
-	for _, key := range keys {
-		names = append(names, string(key))
-		if key.Protects() {
-			r.out.Unprotected = append(r.out.Unprotected, key)
+	var ineffective []string
+	for _, finding := range settings.Inspect(r.service.Annotations) {
+		switch {
+		case finding.Cloud != "" || finding.Meant != "" || !strings.HasPrefix(string(finding.Key), settings.Prefix):
+			r.Warn("annotation %s %s", finding.Key, finding.Problem)
+		default:
+			ineffective = append(ineffective, string(finding.Key))
 		}
-		switch key {
-		case settings.FirewallRulesCM:
-			r.out.Desired.KeepFirewall = true
-		case settings.AutoSSL:
-			r.out.Desired.KeepTLS = true
+		if finding.Protects {
+			r.Refuse(finding.Key, finding.Problem)
+			r.keepWhatIsMeant(finding)
 		}
 	}
-	r.warn("these annotations are not supported and have no effect: %s; a load balancer that exists keeps what they were about",
-		strings.Join(names, ", "))
+	if len(ineffective) > 0 {
+		r.Warn("these annotations are not supported and have no effect: %s; a load balancer that exists keeps what they were about",
+			strings.Join(ineffective, ", "))
+	}
 }
 
-func (r *reader) label() string {
-	label := r.String(settings.Label)
-	if r.Has(settings.Label) && label == "" {
-		r.Reject(settings.Label, "must not be empty")
+// keepWhatIsMeant sees to it that a slip in an annotation's name opens no load balancer that serves.
+func (r *reader) keepWhatIsMeant(finding settings.Finding) {
+	d := &r.out.Desired
+	switch cmp.Or(finding.Meant, finding.Key) {
+	case settings.FirewallRulesCM:
+		d.KeepFirewall = true
+	case settings.AutoSSL, settings.SSL:
+		d.KeepTLS = true
+	case settings.SSLRedirect:
+		d.KeepSSLRedirect = true
+	case settings.Protocol, settings.HTTPSPorts, settings.BackendProtocol, settings.SSLPassThrough:
+		d.KeepRules = true
+	case settings.VPC, settings.PrivateNetwork, settings.Create:
+	default:
+		// What a Service states elsewhere about its sources counts nonetheless.
+		r.keepUnstatedFirewall = r.keepUnstatedFirewall || finding.Cloud == ""
 	}
-	return label
-}
-
-func (r *reader) hostname() string {
-	hostname := r.String(settings.Hostname)
-	if hostname == "" {
-		return ""
-	}
-	if problems := validation.IsDNS1123Subdomain(hostname); len(problems) > 0 {
-		r.Reject(settings.Hostname, "must be a host name in lower case, such as web.example.com")
-	}
-	return hostname
 }
 
 func (r *reader) algorithm() string {
-	algorithm := r.OneOf(settings.Algorithm, DefaultAlgorithm, "roundrobin", "least_connections", "leastconn")
-	if algorithm == "least_connections" {
-		return "leastconn"
+	if algorithm := r.Text(settings.Algorithm); algorithm != "least_connections" {
+		return algorithm
 	}
-	return algorithm
-}
-
-func (r *reader) nodes() int {
-	nodes := r.Int(settings.NodeCount, DefaultNodes, 1, maxNodes)
-	if nodes%2 == 0 {
-		r.Reject(settings.NodeCount, "must be an odd number")
-	}
-	return nodes
+	return "leastconn" // the platform's word
 }
 
 // session reads cookie stickiness, the only kind that the platform has.
 func (r *reader) session() {
-	enabled := r.OneOf(settings.StickySessionEnabled, "off", "on", "off") == "on"
-	cookie := r.String(settings.StickySessionCookieName)
+	if !r.Bool(settings.StickySessionEnabled) {
+		return
+	}
+	cookie := r.Text(settings.StickySessionCookieName)
+	applies := r.hasRule("http", "https")
+	stated := r.Says(settings.StickySessionEnabled)
 	switch {
-	case enabled && cookie == "":
+	case !stated && (!applies || cookie == ""):
+		// A default that does not fit.
+	case cookie == "" && r.Says(settings.StickySessionCookieName):
+		// It is malformed, which is a fault of its own.
+	case cookie == "" && strings.TrimSpace(r.service.Annotations[string(settings.StickySessionEnabled)]) != "on":
+		r.Warn("%s is on, but %s is missing: it is read as off, as by the official controller; write \"on\" and name a cookie",
+			settings.StickySessionEnabled, settings.StickySessionCookieName)
+	case cookie == "":
 		r.Fail(fmt.Errorf("annotation %s is on, but %s is missing", settings.StickySessionEnabled, settings.StickySessionCookieName))
-	case enabled && strings.ContainsAny(cookie, " \t\r\n,;=\"\\"):
-		r.Reject(settings.StickySessionCookieName, "is not a name that a cookie can have")
-	case enabled:
+	default:
 		r.out.Desired.StickyCookie = cookie
-		if !r.hasRule("http", "https") {
-			r.warn("%s is on, but no port is http or https: a cookie needs one", settings.StickySessionEnabled)
+		if !applies {
+			r.Warn("%s is on, but no port is http or https: a cookie needs one", settings.StickySessionEnabled)
 		}
 	}
 }
@@ -193,14 +215,12 @@ func (r *reader) session() {
 // fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
 func (r *reader) fields() {
 	r.Bool(settings.Create)
-	if id := r.String(settings.ID); id != "" && !vultr.IsID(id) {
-		r.Reject(settings.ID, "must be the UUID of a load balancer")
-	}
+	r.out.ID = r.Text(settings.ID)
 	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
-		r.warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
+		r.Warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
 	}
 	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
-		r.warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
+		r.Warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
 	}
 }
 
@@ -213,44 +233,42 @@ func (r *reader) hasRule(frontends ...string) bool {
 // tls reads what is about certificates and HTTP versions.
 func (r *reader) tls() {
 	d := &r.out.Desired
-	d.TLSSecret = r.String(settings.SSL)
+	d.TLSSecret = r.Text(settings.SSL)
 	https := r.hasRule("https")
-	certificate := d.TLSSecret != "" || d.KeepTLS
-	if d.TLSSecret != "" && len(validation.IsDNS1123Subdomain(d.TLSSecret)) > 0 {
-		r.Reject(settings.SSL, "must be the name of a TLS Secret in the namespace of the Service")
-	}
-	if https && !certificate {
-		r.Fail(fmt.Errorf("a port is https, but there is no certificate: name a TLS Secret by %s, or let the pods end TLS by %s: \"true\"",
+	if https && !r.Says(settings.SSL) && !d.KeepTLS {
+		r.Fail(fmt.Errorf("a port is https, but there is no certificate: name a TLS Secret by %s, or let the pods terminate TLS by %s: \"true\"",
 			settings.SSL, settings.SSLPassThrough))
 	}
 	if d.TLSSecret != "" && !https {
-		r.warn("%s names a certificate, but no port is https: set %s", settings.SSL, settings.HTTPSPorts)
+		r.Warn("%s names a certificate, but no port is https: set %s", settings.SSL, settings.HTTPSPorts)
 	}
-	d.SSLRedirect = r.Bool(settings.SSLRedirect)
-	d.HTTP2 = r.Bool(settings.HTTP2)
-	d.HTTP3 = r.Bool(settings.HTTP3)
-	if d.SSLRedirect && (!https || !r.hasRule("http")) {
-		r.Reject(settings.SSLRedirect, "needs an http port to redirect from and an https port to redirect to")
-	}
-	if d.HTTP2 && !https {
-		r.Reject(settings.HTTP2, "needs an https port")
-	}
-	if d.HTTP3 && !d.HTTP2 {
-		r.Reject(settings.HTTP3, "needs %s: \"true\" too", settings.HTTP2)
-	}
+	d.SSLRedirect = r.whereItFits(settings.SSLRedirect, https && r.hasRule("http"), "needs an http port to redirect from and an https port to redirect to")
+	d.HTTP2 = r.whereItFits(settings.HTTP2, https, "needs an https port")
+	d.HTTP3 = r.whereItFits(settings.HTTP3, d.HTTP2, fmt.Sprintf("needs %s: \"true\" too", settings.HTTP2))
 }
 
-// ErrUnprotected is returned instead of making a load balancer that would be more open than its owner asked for.
-var ErrUnprotected = errors.New("no load balancer was made, because it would be more open than asked for")
+// whereItFits returns a switch that not every Service can have. If the Service asks for it nonetheless it is rejected,
+// while a default is left out.
+func (r *reader) whereItFits(key settings.Key, fits bool, problem string) bool {
+	on := r.Bool(key)
+	if on && !fits && r.Says(key) {
+		r.Reject(key, "%s", problem)
+	}
+	return on && (fits || r.Says(key))
+}
 
-// MayCreate tells whether a new load balancer may be made.
+// ErrUnprotected is returned instead of creating a load balancer that would be more open or less encrypted than its owner asked for.
+var ErrUnprotected = errors.New("no load balancer was created, because it would be more open than asked for")
+
+// MayCreate returns an error if no load balancer may be created for the Service.
 func (r Reading) MayCreate() error {
 	if len(r.Unprotected) == 0 {
 		return nil
 	}
-	names := make([]string, 0, len(r.Unprotected))
-	for _, key := range r.Unprotected {
-		names = append(names, string(key))
+	reasons := make([]string, 0, len(r.refusals))
+	for _, refusal := range r.refusals {
+		reasons = append(reasons, refusal.String())
 	}
-	return fmt.Errorf("%w: not supported: %s; remove what is not needed", ErrUnprotected, strings.Join(names, ", "))
+	return fmt.Errorf("%w: %s; every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges, and correct or remove these annotations",
+		ErrUnprotected, strings.Join(reasons, "; "))
 }

@@ -118,7 +118,8 @@ func TestReadHealth(t *testing.T) {
 		"by number":           {service(with(settings.HealthCheckPort, "443")), "tcp", 30443, ""},
 		"by node port":        {service(with(settings.HealthCheckPort, "30443")), "tcp", 30443, ""},
 		"kube-proxy":          {service(with(settings.HealthCheckPort, "10256"), with(settings.HealthCheckProtocol, "http"), with(settings.HealthCheckPath, "/healthz")), "http", 10256, "/healthz"},
-		"path without effect": {service(with(settings.HealthCheckPath, "/x")), "tcp", 30080, ""},
+		"path implies http":   {service(with(settings.HealthCheckPath, "/x")), "http", 30080, "/x"},
+		"path without effect": {service(with(settings.HealthCheckPath, "/x"), with(settings.HealthCheckProtocol, "tcp")), "tcp", 30080, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +194,6 @@ func TestReadNamesEveryFault(t *testing.T) {
 		with(settings.HealthCheckProtocol, "http"),
 		with(settings.HealthCheckPath, "ready"),
 		with(settings.NodeCount, "2"),
-		with(settings.Algorithm, "random"),
 		with(settings.StickySessionEnabled, "on"),
 		with(settings.SSLRedirect, "true"),
 		with(settings.HTTP2, "true"),
@@ -212,7 +212,6 @@ func TestReadNamesEveryFault(t *testing.T) {
 		`healthcheck-port: "nope" must be`,
 		`healthcheck-path: "ready" must begin with /`,
 		`node-count: "2" must be an odd number`,
-		`algorithm: "random" must be one of`,
 		"sticky-session-cookie-name is missing",
 		"ssl-redirect",
 		"http2: \"true\" needs an https port",
@@ -279,7 +278,7 @@ func TestUnsupportedKeys(t *testing.T) {
 }
 
 func TestManaged(t *testing.T) {
-	for value, want := range map[string]bool{"true": true, "false": false, "nonsense": true, "0": false} {
+	for value, want := range map[string]bool{"true": true, "false": false, "False": false, "nonsense": true, "": true, "0": true, "no": true} {
 		if got := plan.Managed(service(with(settings.Create, value))); got != want {
 			t.Errorf("create=%q: %v", value, got)
 		}
@@ -307,6 +306,9 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("accepted, but senseless: %+v", d)
 		}
 		made := plan.Creation(d)
+		if got.MayCreate() != nil {
+			return
+		}
 		if made.Rules == nil || made.HealthCheck == nil {
 			t.Fatal("a creation lacks its rules or its health check")
 		}

@@ -16,7 +16,7 @@ type Change struct {
 	Fields []string
 }
 
-// Empty tells that the load balancer is as desired.
+// Empty reports whether the load balancer is as desired.
 func (c Change) Empty() bool { return len(c.Fields) == 0 }
 
 // Diff compares a load balancer with what is desired. The certificate is not compared: the platform never shows it.
@@ -29,13 +29,17 @@ func Diff(current vultr.LoadBalancer, want Desired) Change {
 	s.Nodes = differs(&c, "nodes", current.Nodes, want.Nodes)
 	s.Algorithm = differs(&c, "balancing_algorithm", current.Algorithm, want.Algorithm)
 	s.Timeout = differs(&c, "timeout", current.Timeout, want.Timeout)
-	s.SSLRedirect = differs(&c, "ssl_redirect", current.SSLRedirect, want.SSLRedirect)
+	if !want.KeepSSLRedirect {
+		s.SSLRedirect = differs(&c, "ssl_redirect", current.SSLRedirect, want.SSLRedirect)
+	}
 	s.ProxyProtocol = differs(&c, "proxy_protocol", current.ProxyProtocol, want.ProxyProtocol)
 	s.HTTP2 = differs(&c, "http2", current.HTTP2, want.HTTP2)
 	s.HTTP3 = differs(&c, "http3", current.HTTP3, want.HTTP3)
 	s.StickyCookie = differs(&c, "sticky_session", current.StickyCookie, want.StickyCookie)
 	s.HealthCheck = differs(&c, "health_check", comparableCheck(current.HealthCheck), comparableCheck(want.HealthCheck))
-	s.Rules = differsAsSet(&c, "forwarding_rules", current.Rules, want.Rules, SortRules)
+	if !want.KeepRules {
+		s.Rules = differsAsSet(&c, "forwarding_rules", current.Rules, want.Rules, SortRules)
+	}
 	if !want.KeepFirewall {
 		s.Firewall = differsAsSet(&c, "firewall_rules", comparableFirewall(current.Firewall), want.Firewall, SortFirewall)
 	}
@@ -45,7 +49,7 @@ func Diff(current vultr.LoadBalancer, want Desired) Change {
 	return c
 }
 
-// DiffBackends compares the backends alone: what can still be done for a Service with faults.
+// DiffBackends compares the backends alone, which follow the nodes even if the Service has faults.
 func DiffBackends(current vultr.LoadBalancer, want Desired) Change {
 	var c Change
 	if !want.KeepInstances {
@@ -54,7 +58,7 @@ func DiffBackends(current vultr.LoadBalancer, want Desired) Change {
 	return c
 }
 
-// Creation returns what is sent to make a load balancer: everything that is not the platform's "off".
+// Creation returns what is sent to create a load balancer: everything that differs from the platform's zero values.
 func Creation(want Desired) vultr.LoadBalancerSettings {
 	return Diff(vultr.LoadBalancer{}, want).Settings
 }
@@ -89,7 +93,7 @@ func comparableCheck(hc vultr.HealthCheck) vultr.HealthCheck {
 	return hc
 }
 
-// comparableFirewall writes the platform's rules the way ours are written.
+// comparableFirewall returns the platform's rules in the spelling of ours.
 func comparableFirewall(rules []vultr.FirewallRule) []vultr.FirewallRule {
 	out := make([]vultr.FirewallRule, 0, len(rules))
 	for _, rule := range rules {

@@ -94,6 +94,12 @@ func TestDiffKeeps(t *testing.T) {
 	if !change.Empty() {
 		t.Errorf("%v must be left alone", change.Fields)
 	}
+	if change := plan.DiffBackends(lb, plan.Desired{KeepInstances: true}); !change.Empty() {
+		t.Errorf("%v must be left alone", change.Fields)
+	}
+	if change := plan.DiffBackends(lb, plan.Desired{Instances: []string{"b"}}); !slices.Equal(change.Fields, []string{"instances"}) {
+		t.Errorf("%v is changed, want the backends alone", change.Fields)
+	}
 }
 
 func TestDiffKnowsTheSameInOtherWords(t *testing.T) {
@@ -181,6 +187,14 @@ func TestStatus(t *testing.T) {
 		"HTTP": {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) {
 			d.Rules = []vultr.ForwardingRule{rule("http", 80, "http", 1)}
 		}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},
+		"first family missing": {func(lb *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
+			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}
+			lb.IPv6 = ""
+		}, true, nil},
+		"second family missing": {func(lb *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
+			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol}
+			lb.IPv6 = ""
+		}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
 		"both families": {func(_ *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
 			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}
 		}, true, []v1.LoadBalancerIngress{{IP: "2001:db8::1", IPMode: &vip}, {IP: "192.0.2.1", IPMode: &vip}}},

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	v1 "k8s.io/api/core/v1"
@@ -10,26 +12,26 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// KubeProxyPort is where kube-proxy tells on every node whether it works. It is what a load balancer of UDP ports
-// asks, because nothing can be concluded from a UDP port that stays silent.
-const KubeProxyPort = 10256
+// KubeProxyPort is where kube-proxy answers on every node whether it works. Load balancers of UDP ports check it,
+// because nothing can be concluded from a UDP port that stays silent.
+const KubeProxyPort = settings.KubeProxyPort
 
 const healthPath = "/healthz"
 
 // health reads the one health check that a load balancer has.
 func (r *reader) health() {
 	hc := vultr.HealthCheck{
-		CheckInterval:      r.Int(settings.HealthCheckInterval, 15, 1, 300),
-		ResponseTimeout:    r.Int(settings.HealthCheckTimeout, 5, 1, 300),
-		UnhealthyThreshold: r.Int(settings.HealthCheckUnhealthy, 5, 1, 300),
-		HealthyThreshold:   r.Int(settings.HealthCheckHealthy, 5, 1, 300),
+		CheckInterval:      r.Int(settings.HealthCheckInterval),
+		ResponseTimeout:    r.Int(settings.HealthCheckTimeout),
+		UnhealthyThreshold: r.Int(settings.HealthCheckUnhealthy),
+		HealthyThreshold:   r.Int(settings.HealthCheckHealthy),
 	}
 	if path, port := servicehelper.GetServiceHealthCheckPathPort(r.service); port > 0 {
 		// With policy Local a node without a pod must fail its check; only this port of kube-proxy knows.
 		hc.Protocol, hc.Port, hc.Path = "http", int(port), path
-		for _, key := range []settings.Key{settings.HealthCheckProtocol, settings.HealthCheckPort, settings.HealthCheckPath} {
-			if r.Has(key) {
-				r.warn("%s has no effect with externalTrafficPolicy Local: port %d tells which nodes have a pod", key, port)
+		for _, key := range healthTarget {
+			if r.States(key) {
+				r.Warn("%s has no effect with externalTrafficPolicy Local: port %d answers which nodes have a pod", key, port)
 			}
 		}
 	} else {
@@ -38,32 +40,37 @@ func (r *reader) health() {
 	r.out.Desired.HealthCheck = hc
 }
 
-// healthTarget reads what is asked and where.
+// healthTarget is what is checked. The three belong together, so a Service that states one of them gets none of the
+// cluster's defaults for the others.
+var healthTarget = []settings.Key{settings.HealthCheckProtocol, settings.HealthCheckPort, settings.HealthCheckPath}
+
+// healthTarget reads what is checked and where.
 func (r *reader) healthTarget(hc *vultr.HealthCheck) {
+	if slices.ContainsFunc(healthTarget, r.Says) {
+		r.WithoutDefaults(healthTarget...)
+	}
 	protocol, path := "tcp", "/"
+	wanted := r.Text(settings.HealthCheckPath)
+	if wanted != "" {
+		protocol = "http"
+	}
 	hc.Port = r.healthPort()
 	if hc.Port == 0 {
 		hc.Port = KubeProxyPort
 		protocol, path = "http", healthPath
 	}
-	hc.Protocol = r.OneOf(settings.HealthCheckProtocol, protocol, "tcp", "http", "https")
-	asked := r.String(settings.HealthCheckPath)
+	hc.Protocol = cmp.Or(r.Text(settings.HealthCheckProtocol), protocol)
 	switch {
-	case hc.Protocol == "tcp" && asked != "":
-		r.warn("%s has no effect on a health check by tcp: set %s", settings.HealthCheckPath, settings.HealthCheckProtocol)
-	case hc.Protocol == "tcp":
-	case asked == "":
-		hc.Path = path
-	case asked[0] != '/':
-		r.Reject(settings.HealthCheckPath, "must begin with /")
-	default:
-		hc.Path = asked
+	case hc.Protocol == "tcp" && wanted != "":
+		r.Warn("%s has no effect on a health check by tcp: set %s", settings.HealthCheckPath, settings.HealthCheckProtocol)
+	case hc.Protocol != "tcp":
+		hc.Path = cmp.Or(wanted, path)
 	}
 }
 
-// healthPort returns the port on the nodes, 0 when no port of the Service can be asked.
+// healthPort returns the port on the nodes, 0 when no port of the Service can be checked.
 func (r *reader) healthPort() int {
-	asked := r.String(settings.HealthCheckPort)
+	asked := r.Text(settings.HealthCheckPort)
 	number, err := strconv.Atoi(asked)
 	isNumber := err == nil
 	for i := range r.service.Spec.Ports {

@@ -21,11 +21,10 @@ const (
 
 // rules reads what is to be forwarded: one rule for each port of the Service.
 func (r *reader) rules() {
-	protocols := []string{"tcp", "udp", "http", "https"}
 	p := portReader{
 		reader:      r,
-		protocol:    r.OneOf(settings.Protocol, "tcp", protocols...),
-		backend:     r.OneOf(settings.BackendProtocol, "", protocols...),
+		protocol:    r.Text(settings.Protocol),
+		backend:     r.Text(settings.BackendProtocol),
 		https:       r.Ports(settings.HTTPSPorts),
 		passThrough: r.Bool(settings.SSLPassThrough),
 	}
@@ -38,6 +37,33 @@ func (r *reader) rules() {
 	}
 	p.contradictions()
 	SortRules(r.out.Desired.Rules)
+}
+
+// collisions reports ports that two rules would listen on. The platform refuses them without saying which.
+func (r *reader) collisions() {
+	type listener struct {
+		port int
+		udp  bool
+	}
+	d := &r.out.Desired
+	taken := map[listener]bool{}
+	for _, rule := range d.Rules {
+		at := listener{rule.FrontendPort, rule.FrontendProtocol == "udp"}
+		if taken[at] {
+			r.Fail(fmt.Errorf("port %d is forwarded twice with the same transport protocol", at.port))
+		}
+		taken[at] = true
+	}
+	for _, rule := range d.Rules {
+		if !d.HTTP3 || rule.FrontendProtocol != "https" || !taken[listener{rule.FrontendPort, true}] {
+			continue
+		}
+		if !r.Says(settings.HTTP3) {
+			d.HTTP3 = false // a default that does not fit
+			return
+		}
+		r.Reject(settings.HTTP3, "needs UDP port %d for itself, which the Service forwards: use another port for it or switch HTTP/3 off", rule.FrontendPort)
+	}
 }
 
 type portReader struct {
@@ -82,7 +108,7 @@ func (p *portReader) frontend(port int) string {
 	case protocol == "https" && p.passThrough:
 		return "tcp"
 	case protocol == "udp":
-		p.warn("%s is udp, but port %d is TCP: it is forwarded as tcp", settings.Protocol, port)
+		p.Warn("%s is udp, but port %d is TCP: it is forwarded as tcp", settings.Protocol, port)
 		return "tcp"
 	}
 	return protocol
@@ -101,11 +127,11 @@ func (p *portReader) behind(frontend string) string {
 func (p *portReader) contradictions() {
 	for _, number := range p.https {
 		if !slices.ContainsFunc(p.service.Spec.Ports, func(port v1.ServicePort) bool { return int(port.Port) == number }) {
-			p.warn("%s names %d, which is no port of the Service", settings.HTTPSPorts, number)
+			p.Warn("%s names %d, which is no port of the Service", settings.HTTPSPorts, number)
 		}
 	}
 	applies := func(rule vultr.ForwardingRule) bool { return rule.BackendProtocol == p.backend }
-	if p.backend != "" && !slices.ContainsFunc(p.out.Desired.Rules, applies) {
-		p.warn("%s is %s, but no port can use it", settings.BackendProtocol, p.backend)
+	if p.Says(settings.BackendProtocol) && p.backend != "" && !slices.ContainsFunc(p.out.Desired.Rules, applies) {
+		p.Warn("%s is %s, but no port can use it", settings.BackendProtocol, p.backend)
 	}
 }

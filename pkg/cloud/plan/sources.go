@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -32,20 +31,16 @@ func (r *reader) firewall() {
 			rules = append(rules, rangeRule(prefix, rule.FrontendPort))
 		}
 	}
-	for entry := range strings.SplitSeq(r.String(settings.FirewallRules), ";") {
-		if entry = strings.TrimSpace(entry); entry == "" {
-			continue
-		}
-		rule, ok := parseFirewallRule(entry)
-		if !ok {
-			r.Reject(settings.FirewallRules, "must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; %q is not", entry)
-			continue
-		}
-		rules = append(rules, rule)
+	if len(ranges) > 0 || r.States(settings.FirewallRules) {
+		// A default is for Services that say nothing; beside their own ranges it would admit more than they ask for.
+		r.WithoutDefaults(settings.FirewallRules)
+	}
+	for _, source := range r.Sources(settings.FirewallRules) {
+		rules = append(rules, sourceRule(source))
 	}
 	SortFirewall(rules)
 	d.Firewall = slices.Compact(rules)
-	d.FirewallStated = len(ranges) > 0 || r.Has(settings.FirewallRules)
+	d.FirewallStated = len(ranges) > 0 || len(rules) > 0 || r.States(settings.FirewallRules)
 }
 
 // sourceRanges returns the ranges and where they stand. The field wins over the old annotation, as everywhere in Kubernetes.
@@ -60,21 +55,11 @@ func (r *reader) sourceRanges() (ranges []string, field string) {
 	return strings.Split(text, ","), "annotation " + v1.AnnotationLoadBalancerSourceRangesKey
 }
 
-func parseFirewallRule(entry string) (vultr.FirewallRule, bool) {
-	source, portText, _ := strings.Cut(entry, ",")
-	source = strings.ToLower(strings.TrimSpace(source))
-	port, err := strconv.Atoi(strings.TrimSpace(portText))
-	if err != nil || port < 1 || port > 65535 {
-		return vultr.FirewallRule{}, false
+func sourceRule(source settings.Source) vultr.FirewallRule {
+	if source.Cloudflare {
+		return vultr.FirewallRule{Port: source.Port, Source: cloudflare, IPType: "v4"}
 	}
-	if source == cloudflare {
-		return vultr.FirewallRule{Port: port, Source: cloudflare, IPType: "v4"}, true
-	}
-	prefix, err := netip.ParsePrefix(source)
-	if err != nil {
-		return vultr.FirewallRule{}, false
-	}
-	return rangeRule(prefix, port), true
+	return rangeRule(source.Range, source.Port)
 }
 
 func rangeRule(prefix netip.Prefix, port int) vultr.FirewallRule {

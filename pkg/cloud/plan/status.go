@@ -9,8 +9,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// Status returns what the Service's status is to say, and false while the load balancer cannot be used yet: the
-// platform may call it active before it has an address.
+// Status returns the Service's load balancer status, and false while the load balancer is not ready: the platform may
+// call it active before it has an address.
 func Status(lb vultr.LoadBalancer, service *v1.Service, want Desired, labelAsHostname bool) (*v1.LoadBalancerStatus, bool) {
 	addresses := addressesOf(lb, service)
 	if !lb.Active() || len(addresses) == 0 {
@@ -31,7 +31,7 @@ func Status(lb vultr.LoadBalancer, service *v1.Service, want Desired, labelAsHos
 	return status, true
 }
 
-// addressesOf returns the addresses of the families that the Service has, in its order. The first one must be there.
+// addressesOf returns the addresses of the families that the Service has, in its order, and none while the first one is missing.
 func addressesOf(lb vultr.LoadBalancer, service *v1.Service) []string {
 	families := service.Spec.IPFamilies
 	if len(families) == 0 {
@@ -53,8 +53,9 @@ func addressesOf(lb vultr.LoadBalancer, service *v1.Service) []string {
 	return addresses
 }
 
-// ipMode keeps traffic from inside the cluster on the way through the load balancer where that changes the traffic:
-// kube-proxy would otherwise hand plain connections to pods that expect the PROXY protocol, or none where TLS is due.
+// ipMode routes traffic from inside the cluster through the load balancer where the load balancer changes the traffic:
+// kube-proxy would otherwise pass connections without the PROXY protocol to pods that expect it, or TLS to pods that
+// do not terminate it.
 func ipMode(want Desired) v1.LoadBalancerIPMode {
 	changes := func(rule vultr.ForwardingRule) bool {
 		return rule.FrontendProtocol == "http" || rule.FrontendProtocol == "https"

@@ -166,7 +166,7 @@ func TestChangeAndBackUnderLateReads(t *testing.T) {
 		if has(w.events(), "LoadBalancerDrifted") {
 			t.Error("a read that lags is no drift")
 		}
-		if err := w.cloud.Sim.SetReadLags(nil); err != nil {
+		if err := w.cloud.Sim.SetReadLags(simulator.NoReadLag()); err != nil {
 			t.Fatal(err)
 		}
 		w.blind = false

@@ -20,14 +20,6 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// AllowAdoption is the annotation of a Namespace by which an administrator lets the Services in it take over load
-// balancers that were not made for them: their IDs, separated by commas.
-const AllowAdoption = settings.Prefix + "allow-adoption"
-
-// HandOver is the annotation of a Namespace by which an administrator gives load balancers to the Services in it that use
-// them: from then on they are deleted with their Services, as those that were made for them.
-const HandOver = settings.Prefix + "hand-over"
-
 // listAge is how old the shared list of load balancers may be for a sync: one list serves all that come together.
 const listAge = 2 * time.Second
 
@@ -161,7 +153,7 @@ func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range slices.Concat(listed(namespace, AllowAdoption), listed(namespace, HandOver)) {
+	for _, id := range slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)) {
 		out.allowed[id] = true
 	}
 	delete(out.named, "")
@@ -178,9 +170,9 @@ func (c *Controller) namespace(ctx context.Context, name string) (*v1.Namespace,
 }
 
 // listed returns the IDs in an annotation of a Namespace.
-func listed(namespace *v1.Namespace, annotation string) []string {
+func listed(namespace *v1.Namespace, annotation settings.Key) []string {
 	var ids []string
-	for id := range strings.SplitSeq(namespace.Annotations[annotation], ",") {
+	for id := range strings.SplitSeq(namespace.Annotations[string(annotation)], ",") {
 		if id = strings.ToLower(strings.TrimSpace(id)); id != "" {
 			ids = append(ids, id)
 		}
@@ -194,7 +186,7 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 	if err != nil {
 		return false, err
 	}
-	return slices.Contains(listed(namespace, HandOver), id), nil
+	return slices.Contains(listed(namespace, settings.HandOver), id), nil
 }
 
 // hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have
@@ -234,7 +226,7 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 // hint returns what the Service names beside its present load balancer: not a note of ours, also of one that is gone, and
 // nothing that could not exist. A label counts only while it has none: it is also what its own is to be called.
 func (s *scene) hint() hint {
-	h := hint{id: strings.ToLower(text(s.service, settings.ID)), label: text(s.service, settings.Label)}
+	h := hint{id: strings.ToLower(s.reading.ID), label: text(s.service, settings.Label)}
 	if h.id == s.finding.lost || h.id == s.entry.Noted || !vultr.IsID(h.id) {
 		h.id = ""
 	}
@@ -256,7 +248,7 @@ func (h hint) refused(err error) error {
 	if h.id == "" {
 		named = fmt.Sprintf("annotation %s: there is a load balancer with the label %q", settings.Label, h.label)
 	}
-	return fmt.Errorf("%s, which is left alone: %w (an administrator allows that by the annotation %s of the Namespace)", named, err, AllowAdoption)
+	return fmt.Errorf("%s, which is left alone: %w (an administrator allows that by the annotation %s of the Namespace)", named, err, settings.AllowAdoption)
 }
 
 // text returns an annotation's value without the white space around it.

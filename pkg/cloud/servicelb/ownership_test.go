@@ -11,11 +11,13 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
+
+// ownedNote is an annotation that no controller knows.
+const ownedNote = settings.Prefix + "owned"
 
 func behind(instances ...string) func(*vultr.LoadBalancerSettings) {
 	return func(s *vultr.LoadBalancerSettings) { s.Instances = &instances }
@@ -44,11 +46,11 @@ func TestForgedAnnotations(t *testing.T) {
 		"id and owned of another cluster's": func(w *world) (vultr.LoadBalancer, []func(*v1.Service)) {
 			foreign := w.cloud.AddInstance(simulator.NewServer{Label: "other"})
 			lb := w.existing("a0123456789abcdef0123456789abcdef", behind(foreign))
-			return lb, []func(*v1.Service){with(settings.ID, lb.ID), with(settings.Owned, lb.ID)}
+			return lb, []func(*v1.Service){with(settings.ID, lb.ID), with(ownedNote, lb.ID)}
 		},
 		"id in upper case": func(w *world) (vultr.LoadBalancer, []func(*v1.Service)) {
 			lb := w.existing("machines")
-			return lb, []func(*v1.Service){with(settings.ID, strings.ToUpper(lb.ID)), with(settings.Owned, lb.ID)}
+			return lb, []func(*v1.Service){with(settings.ID, strings.ToUpper(lb.ID)), with(ownedNote, lb.ID)}
 		},
 		"one without backends": func(w *world) (vultr.LoadBalancer, []func(*v1.Service)) {
 			lb := w.existing("machines")
@@ -94,7 +96,7 @@ func TestForgedLater(t *testing.T) {
 		w := newWorld(t)
 		victim, thief := w.service("victim"), w.service("thief")
 		theirs, own := w.settled(victim), w.settled(thief)
-		w.edit(thief, with(settings.ID, theirs.ID), with(settings.Owned, theirs.ID), func(s *v1.Service) { s.Spec.Ports[0].NodePort = 32000 })
+		w.edit(thief, with(settings.ID, theirs.ID), with(ownedNote, theirs.ID), func(s *v1.Service) { s.Spec.Ports[0].NodePort = 32000 })
 		w.wantEvent("LoadBalancerNotAdopted")
 		w.shows(own.ID, "serves the new port", func(l vultr.LoadBalancer) bool { return l.Rules[0].BackendPort == 32000 })
 		w.untouched(theirs)
@@ -118,7 +120,7 @@ func TestAdoption(t *testing.T) {
 				}
 				lb := w.existing("www", behind(backend))
 				if allowed {
-					namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{servicelb.AllowAdoption: "x, " + strings.ToUpper(lb.ID)}}}
+					namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{string(settings.AllowAdoption): "x, " + strings.ToUpper(lb.ID)}}}
 					if _, err := w.client.CoreV1().Namespaces().Update(t.Context(), namespace, metav1.UpdateOptions{}); err != nil {
 						t.Fatal(err)
 					}
@@ -174,7 +176,7 @@ func TestHandOver(t *testing.T) {
 		s := w.service("web", with(settings.ID, lb.ID))
 		w.wantEvent("it will be kept when the Service goes")
 		w.eventually("it is adopted", func() bool { return w.entry(s).Adopted })
-		namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{servicelb.HandOver: lb.ID}}}
+		namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{string(settings.HandOver): lb.ID}}}
 		if _, err := w.client.CoreV1().Namespaces().Update(t.Context(), namespace, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}

@@ -36,10 +36,14 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 		return next, both(c.apply(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
 	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
+	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
 	if certErr != nil && !lb.HasSSL {
-		return next, both(c.apply(ctx, s, lb, plan.DiffBackends(lb, want)), certErr)
+		return next, both(c.apply(ctx, s, lb, diff), certErr)
 	}
-	if err := c.change(ctx, s, lb, want, certificate); err != nil {
+	if err := c.change(ctx, s, lb, want, diff); err != nil {
+		return 0, both(err, certErr)
+	}
+	if err := c.keepCertificate(ctx, s, lb, certificate, remove); err != nil {
 		return 0, both(err, certErr)
 	}
 	c.tellBackends(s)
@@ -75,25 +79,31 @@ func (c *Controller) again(s *scene, next time.Duration) time.Duration {
 	return next
 }
 
-// change sends what differs and writes down what was sent.
-func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certificate *plan.Certificate) error {
-	diff := plan.Diff(lb, want)
-	fingerprint := s.entry.Certificate
-	if certificate != nil {
-		watchExpiry(nameOf(s.service), certificate.NotAfter)
-		fingerprint = certificate.Fingerprint(lb.ID)
-		if !lb.HasSSL || s.entry.Certificate != fingerprint {
-			diff.Settings.Certificate = &certificate.PEM
-			diff.Fields = append(diff.Fields, "ssl")
-		}
-	}
+// change sends what differs and writes down what the Service's firewall rules are now.
+func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
 	c.tellDrift(s, lb, diff)
 	if err := c.apply(ctx, s, lb, diff); err != nil {
 		return err
 	}
+	s.memory.applied, s.memory.asked = true, request(s.service)
 	entry := s.entry
-	entry.Certificate = fingerprint
-	if drops := want.TLSSecret == "" && !want.KeepTLS && lb.HasSSL && entry.Certificate != ""; drops {
+	switch {
+	case want.FirewallStated:
+		entry.Firewall = true
+	case !want.KeepFirewall:
+		entry.Firewall = false
+	}
+	return c.write(ctx, s, entry)
+}
+
+// keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
+func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, certificate *plan.Certificate, remove bool) error {
+	entry := s.entry
+	if certificate != nil {
+		watchExpiry(nameOf(s.service), certificate.NotAfter)
+		entry.Certificate = certificate.Fingerprint(lb.ID)
+	}
+	if remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)
 		if vultr.IsConflict(err) {
 			return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
@@ -104,13 +114,6 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		entry.Certificate = ""
 		forgetExpiry(nameOf(s.service))
 	}
-	switch {
-	case want.FirewallStated:
-		entry.Firewall = true
-	case !want.KeepFirewall:
-		entry.Firewall = false
-	}
-	s.memory.applied, s.memory.asked = true, request(s.service)
 	return c.write(ctx, s, entry)
 }
 

@@ -76,6 +76,9 @@ func newCluster(t *testing.T, options ...option) *world {
 		o(&sim, &w.config)
 	}
 	w.blind = len(sim.Config.ReadLags) > 0
+	if !w.blind {
+		sim.Config.ReadLags = simulator.NoReadLag() // what is awaited shows at once; TestLateReads has the lags
+	}
 	w.cloud = simtest.Start(t, sim)
 	w.api = w.newClient(w.cloud.Key)
 	w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})

@@ -1,109 +1,201 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-// ValueError is one value that cannot be used.
-type ValueError struct {
-	Key   Key
-	Value string
-	// Problem says what is wrong, or what is allowed: "must be one of a, b".
+// Refusal is a reason not to create a load balancer: it would be more open or less encrypted than its owner asked for.
+type Refusal struct {
+	Key Key
+	// Problem says what is wrong with the annotation.
 	Problem string
 }
 
-// Error says which annotation has which value, and what is allowed.
-func (f *ValueError) Error() string {
-	return fmt.Sprintf("annotation %s: %q %s", f.Key, f.Value, f.Problem)
-}
+// String names the annotation and what is wrong with it.
+func (r Refusal) String() string { return "annotation " + string(r.Key) + " " + r.Problem }
 
-// Reader reads the annotations of one Service and collects the faults instead of stopping at the first one.
+// Reader reads the annotations of one Service, and the cluster's defaults where the Service says nothing. It collects
+// the faults instead of stopping at the first one.
 type Reader struct {
-	values map[string]string
-	faults []error
+	stated   map[string]string
+	defaults Defaults
+	faults   []error
+	warnings []string
+	refusals []Refusal
+	reported map[Key]bool
 }
 
 // NewReader reads from the annotations of a Service; nil is fine.
-func NewReader(annotations map[string]string) *Reader { return &Reader{values: annotations} }
+func NewReader(annotations map[string]string) *Reader { return &Reader{stated: annotations} }
+
+// WithDefaults makes the reader use the cluster's defaults for what the Service does not say, and returns it.
+func (r *Reader) WithDefaults(defaults Defaults) *Reader {
+	r.defaults = defaults
+	return r
+}
+
+// WithoutDefaults makes the reader ignore the defaults of these keys.
+func (r *Reader) WithoutDefaults(keys ...Key) { r.defaults = r.defaults.without(keys) }
 
 // Err returns all faults so far as one error, nil if there are none.
 func (r *Reader) Err() error { return errors.Join(r.faults...) }
 
+// Warnings returns what the owner of the Service should know and what stops nothing.
+func (r *Reader) Warnings() []string { return r.warnings }
+
+// Refusals returns the reasons so far not to create a load balancer.
+func (r *Reader) Refusals() []Refusal { return r.refusals }
+
 // Reject adds a fault about the value of key.
 func (r *Reader) Reject(key Key, format string, args ...any) {
-	r.faults = append(r.faults, &ValueError{Key: key, Value: r.values[string(key)], Problem: fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, &ValueError{Key: key, Value: r.raw(key), Problem: fmt.Sprintf(format, args...)})
 }
 
 // Fail adds a fault that is not about one annotation.
 func (r *Reader) Fail(err error) { r.faults = append(r.faults, err) }
 
-// Has tells whether the annotation is there, even with an empty value.
-func (r *Reader) Has(key Key) bool {
-	_, there := r.values[string(key)]
+// Warn adds a warning.
+func (r *Reader) Warn(format string, args ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
+}
+
+// Refuse adds a reason not to create a load balancer.
+func (r *Reader) Refuse(key Key, problem string) {
+	r.refusals = append(r.refusals, Refusal{Key: key, Problem: problem})
+}
+
+// States reports whether the Service itself has the annotation, even with an empty value.
+func (r *Reader) States(key Key) bool {
+	_, there := r.stated[string(key)]
 	return there
 }
 
-// String returns the value without the white space around it, "" if there is none.
-func (r *Reader) String(key Key) string { return strings.TrimSpace(r.values[string(key)]) }
+// Says reports whether the Service itself has a value for the annotation.
+func (r *Reader) Says(key Key) bool { return strings.TrimSpace(r.stated[string(key)]) != "" }
 
-// Bool returns a switch, false if it is not set.
-func (r *Reader) Bool(key Key) bool {
-	value := r.String(key)
-	if value == "" {
-		return false
-	}
-	b, err := strconv.ParseBool(value)
-	if err != nil {
-		r.Reject(key, "must be true or false")
-	}
-	return b
-}
-
-// OneOf returns the value if it is allowed, fallback if it is not set or not allowed.
-func (r *Reader) OneOf(key Key, fallback string, allowed ...string) string {
-	value := strings.ToLower(r.String(key))
-	if value == "" {
-		return fallback
-	}
-	if slices.Contains(allowed, value) {
+func (r *Reader) raw(key Key) string {
+	if value := r.stated[string(key)]; strings.TrimSpace(value) != "" {
 		return value
 	}
-	r.Reject(key, "must be one of %s", strings.Join(allowed, ", "))
-	return fallback
+	if value := r.defaults.value(key); value != "" {
+		return value
+	}
+	return r.stated[string(key)]
 }
 
-// Int returns a number within the bounds, fallback if it is not set or not allowed.
-func (r *Reader) Int(key Key, fallback, lowest, highest int) int {
-	value := r.String(key)
-	if value == "" {
-		return fallback
+// Text returns the value without the white space around it, "" if it is unset or malformed.
+func (r *Reader) Text(key Key) string {
+	s := mustLookup(key)
+	value := r.raw(key)
+	if value == "" && !r.States(key) {
+		return s.Default
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < lowest || n > highest {
-		r.Reject(key, "must be a number from %d to %d", lowest, highest)
-		return fallback
+	canonical, err := s.Check(value)
+	if err != nil && !r.reported[key] {
+		r.report(&s, value, err)
 	}
+	return cmp.Or(canonical, s.Default)
+}
+
+// report records, once, that a value cannot be used.
+func (r *Reader) report(s *Setting, value string, err error) {
+	if r.reported == nil {
+		r.reported = map[Key]bool{}
+	}
+	r.reported[s.Key] = true
+	switch {
+	case s.Lenient:
+		r.lenient(s, value)
+	case s.Zero && isZero(value):
+		r.Warn("annotation %s: %q is read as the default, %s", s.Key, value, s.Default)
+	default:
+		r.faults = append(r.faults, err)
+	}
+}
+
+// lenient reports a malformed value that is read as the default.
+func (r *Reader) lenient(s *Setting, value string) {
+	reading := "is read as " + s.Default
+	if s.Default == "" {
+		reading = "has no effect"
+	}
+	text := fmt.Sprintf("annotation %s: %q is not one of %s; it %s, as by the official controller",
+		s.Key, value, strings.Join(s.spellings(), ", "), reading)
+	if meant := s.suggest(value); meant != "" {
+		text += fmt.Sprintf("; write %q", meant)
+	}
+	r.warnings = append(r.warnings, text)
+	if s.AsksForProtection(value) {
+		r.Refuse(s.Key, fmt.Sprintf("has the value %q, which is not one of %s", value, strings.Join(s.spellings(), ", ")))
+	}
+}
+
+func (s *Setting) spellings() []string {
+	if s.Kind == Switch {
+		return []string{"true", "false"}
+	}
+	return s.Values
+}
+
+// suggest returns the value that was probably meant, "" if that is unclear.
+func (s *Setting) suggest(value string) string {
+	spellings := s.spellings()
+	if len(spellings) == 0 {
+		return ""
+	}
+	yes, no := "", ""
+	for _, spelling := range spellings {
+		switch {
+		case isOn(spelling):
+			yes = spelling
+		case isOff(spelling):
+			no = spelling
+		}
+	}
+	switch {
+	case yes != "" && isOn(value):
+		return yes
+	case no != "" && isOff(value):
+		return no
+	}
+	return nearest(letters(value), spellings, letters)
+}
+
+// Bool returns a switch, its default if it is unset or malformed.
+func (r *Reader) Bool(key Key) bool { return isOn(r.Text(key)) }
+
+// Int returns a number, its default if it is unset or malformed.
+func (r *Reader) Int(key Key) int {
+	n, _ := strconv.Atoi(r.Text(key)) // Text has checked it
 	return n
 }
 
-// Ports returns a list of port numbers separated by commas.
+// Ports returns a list of port numbers, none if it is unset or malformed.
 func (r *Reader) Ports(key Key) []int {
-	var ports []int
-	for field := range strings.SplitSeq(r.String(key), ",") {
-		field = strings.TrimSpace(field)
-		if field == "" {
-			continue
-		}
-		port, err := strconv.Atoi(field)
-		if err != nil || port < 1 || port > 65535 {
-			r.Reject(key, "must be a list of port numbers separated by commas")
-			return nil
-		}
-		ports = append(ports, port)
-	}
+	ports, _ := parsePorts(r.Text(key)) // Text has checked it
 	return ports
+}
+
+// Sources returns who may connect, none if it is unset or malformed.
+func (r *Reader) Sources(key Key) []Source {
+	sources, _ := ParseSources(r.Text(key)) // Text has checked it
+	return sources
+}
+
+func isZero(value string) bool {
+	n, err := strconv.Atoi(strings.TrimSpace(value))
+	return err == nil && n == 0
+}
+
+// mustLookup panics for a key that is not in the table, which is a mistake in the program.
+func mustLookup(key Key) Setting {
+	s, ok := Lookup(key)
+	if !ok {
+		panic("settings: no row for " + string(key))
+	}
+	return s
 }
