@@ -9,13 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/annotation"
 )
 
 // pages are all documents that users read.
@@ -39,7 +38,7 @@ func pages(t *testing.T) map[string]string {
 // TestManifestsAreValid decodes every fenced manifest and refuses unknown fields.
 func TestManifestsAreValid(t *testing.T) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, storagev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{admissionv1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, storagev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -77,31 +76,6 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(page), target)); err != nil {
 				t.Errorf("%s links to %s: %v", page, match[1], err)
 			}
-		}
-	}
-}
-
-// TestEveryAnnotationIsDocumented compares the page with the code, both ways.
-func TestEveryAnnotationIsDocumented(t *testing.T) {
-	page := pages(t)["load-balancers.md"]
-	row := regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|")
-	for _, match := range row.FindAllStringSubmatch(page, -1) {
-		key := annotation.Prefix + match[1]
-		if len(annotation.Unhandled(map[string]string{key: "x"})) > 0 {
-			t.Errorf("the page describes %s, which nothing is done for", key)
-		}
-	}
-	source, err := os.ReadFile("../pkg/cloud/annotation/annotation.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	constants := regexp.MustCompile(`= Prefix \+ "([a-z0-9-]+)"`).FindAllStringSubmatch(string(source), -1)
-	if len(constants) < 20 {
-		t.Fatalf("only %d annotations were found in the code", len(constants))
-	}
-	for _, match := range constants {
-		if !strings.Contains(page, "`"+match[1]+"`") && match[1] != "ssl-last-updated" {
-			t.Errorf("the page lacks %s", match[1])
 		}
 	}
 }

@@ -6,22 +6,19 @@ import (
 	"fmt"
 	"maps"
 
-	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
 	"k8s.io/cloud-provider/app/config"
-	servicecontroller "k8s.io/cloud-provider/controllers/service"
 	"k8s.io/cloud-provider/names"
 	genericapp "k8s.io/controller-manager/app"
 	"k8s.io/controller-manager/controller"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/quiet"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 )
 
-// controllers are the library's, the one for Services with a client that keeps waiting out of the Events, and ours.
+// controllers are the library's, with ours in place of the one for Services, and the one for fast recovery.
 // The library runs them in the process that leads only.
 func controllers() map[string]app.ControllerInitFuncConstructor {
 	all := maps.Clone(app.DefaultInitFuncConstructors)
@@ -35,20 +32,18 @@ func controllers() map[string]app.ControllerInitFuncConstructor {
 	return all
 }
 
-func newServiceController(init app.ControllerInitContext, cfg *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
-	return func(ctx context.Context, manager genericapp.ControllerContext) (controller.Interface, bool, error) {
-		services, err := servicecontroller.New(
-			provider,
-			quiet.Client(cfg.ClientBuilder.ClientOrDie(init.ClientName)),
-			cfg.SharedInformers.Core().V1().Services(),
-			cfg.SharedInformers.Core().V1().Nodes(),
-			cfg.ComponentConfig.KubeCloudShared.ClusterName,
-			utilfeature.DefaultFeatureGate,
-		)
+func newServiceController(_ app.ControllerInitContext, cfg *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
+	return func(ctx context.Context, _ genericapp.ControllerContext) (controller.Interface, bool, error) {
+		ours, ok := provider.(*cloud.Provider)
+		if !ok {
+			return nil, false, errors.New("the controller for Services needs the Vultr cloud provider")
+		}
+		services, err := ours.LoadBalancers()
 		if err != nil {
 			return nil, false, fmt.Errorf("starting the controller for Services: %w", err)
 		}
-		go services.Run(ctx, int(cfg.ComponentConfig.ServiceController.ConcurrentServiceSyncs), manager.ControllerManagerMetrics)
+		workers := int(cfg.ComponentConfig.ServiceController.ConcurrentServiceSyncs)
+		go services.Run(klog.NewContext(ctx, klog.FromContext(ctx).WithName(names.ServiceLBController)), workers)
 		return nil, true, nil
 	}
 }

@@ -47,11 +47,12 @@ type Options struct {
 	FastNodeRecovery bool
 	ZoneFromRegion   bool
 	LabelInStatus    bool
+	DriftPeriod      time.Duration
 }
 
 // NewOptions returns the defaults, some of them from the environment.
 func NewOptions() *Options {
-	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, LabelInStatus: true}
+	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, LabelInStatus: true, DriftPeriod: 5 * time.Minute}
 }
 
 // AddFlags adds the flags to a set.
@@ -62,6 +63,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.MetadataURL, "vultr-metadata-url", o.MetadataURL, "URL of the metadata service, http://169.254.169.254 if empty.")
 	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
+	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
 }
 

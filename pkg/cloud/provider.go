@@ -19,10 +19,10 @@ import (
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/loadbalancers"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -35,8 +35,7 @@ const metadataTimeout = 10 * time.Second
 // API is what is needed of the cloud.
 type API interface {
 	instances.API
-	loadbalancers.API
-	SettleTime() time.Duration
+	servicelb.API
 }
 
 // Provider implements cloudprovider.Interface. It is complete after Initialize and SetInformers, which the library
@@ -47,10 +46,10 @@ type Provider struct {
 
 	client    kubernetes.Interface
 	recorder  record.EventRecorder
-	guard     *vultr.SettleGuard
 	instances *instances.Instances
-	balancers *loadbalancers.Balancers
+	balancers *servicelb.Controller
 	recovery  *recovery.Controller
+	failure   error // why there is no controller for load balancers
 }
 
 var (
@@ -61,14 +60,12 @@ var (
 // NewProvider makes a provider that uses the given cloud.
 func NewProvider(api API, options Options) *Provider { return &Provider{api: api, options: options} }
 
-// Initialize is called when this process begins to lead. From now on, and not before, its memory of creates counts:
-// the guard has to be as old as the leadership.
+// Initialize is called when this process begins to lead.
 func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, stop <-chan struct{}) {
 	p.client = builder.ClientOrDie(component)
 	broadcaster := record.NewBroadcaster(record.WithContext(wait.ContextForChannel(stop)))
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: p.client.CoreV1().Events("")})
 	p.recorder = broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: component})
-	p.guard = vultr.NewSettleGuard(p.api.SettleTime())
 }
 
 // SetInformers is called after Initialize and before any controller starts.
@@ -80,18 +77,17 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	if p.options.FastNodeRecovery {
 		p.recovery = recovery.NewController(p.client, nodes.Lister(), nodes.Informer().HasSynced, prober, p.recorder)
 	}
-	p.balancers = loadbalancers.New(loadbalancers.Config{
+	p.balancers, p.failure = servicelb.New(servicelb.Config{
 		API:           p.api,
-		Guard:         p.guard,
 		Client:        p.client,
 		Recorder:      p.recorder,
-		Services:      factory.Core().V1().Services().Lister(),
-		Nodes:         nodes.Lister(),
+		Services:      factory.Core().V1().Services(),
+		Nodes:         nodes,
 		Region:        p.region,
 		LabelInStatus: p.options.LabelInStatus,
+		DriftPeriod:   p.options.DriftPeriod,
 	})
 	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
-	forget(factory.Core().V1().Services().Informer(), p.balancers.Forget)
 }
 
 // forget drops what is remembered of an object when that is deleted.
@@ -114,10 +110,11 @@ func forget(informer cache.SharedIndexInformer, drops ...func(types.UID)) {
 // Recovery returns the controller of fast node recovery, nil if it is off.
 func (p *Provider) Recovery() *recovery.Controller { return p.recovery }
 
-// LoadBalancer returns the load balancers.
-func (p *Provider) LoadBalancer() (cloudprovider.LoadBalancer, bool) {
-	return p.balancers, p.balancers != nil
-}
+// LoadBalancers returns the controller for Services of type LoadBalancer.
+func (p *Provider) LoadBalancers() (*servicelb.Controller, error) { return p.balancers, p.failure }
+
+// LoadBalancer is not supported: the library's controller for Services, which alone would use it, is replaced.
+func (p *Provider) LoadBalancer() (cloudprovider.LoadBalancer, bool) { return nil, false }
 
 // InstancesV2 returns the instances.
 func (p *Provider) InstancesV2() (cloudprovider.InstancesV2, bool) {
@@ -147,7 +144,7 @@ func (p *Provider) region(ctx context.Context, nodes []*v1.Node) (string, error)
 	if p.options.Region != "" {
 		return strings.ToLower(p.options.Region), nil
 	}
-	switch regions := balancer.Regions(nodes); len(regions) {
+	switch regions := plan.Regions(nodes); len(regions) {
 	case 1:
 		return regions[0], nil
 	case 0:

@@ -2,9 +2,11 @@ package cloud_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,7 +80,8 @@ func TestInterfaces(t *testing.T) {
 	for _, fast := range []bool{true, false} {
 		p := leading(t, newClient(t, c), fake.NewClientset(), cloud.Options{FastNodeRecovery: fast})
 		_, instances := p.InstancesV2()
-		_, balancers := p.LoadBalancer()
+		services, err := p.LoadBalancers()
+		balancers := err == nil && services != nil
 		_, old := p.Instances()
 		_, zones := p.Zones()
 		_, routes := p.Routes()
@@ -126,35 +129,44 @@ func TestRegion(t *testing.T) {
 			if err := client.Tracker().Add(service); err != nil {
 				t.Fatal(err)
 			}
-			p := leading(t, api, client, tt.options)
-			balancers, _ := p.LoadBalancer()
-			limit := time.Now().Add(patience)
-			for {
-				status, err := balancers.EnsureLoadBalancer(t.Context(), "", service, tt.nodes)
-				if _, wait := errors.AsType[*cloudproviderapi.RetryError](err); wait && time.Now().Before(limit) {
-					time.Sleep(20 * time.Millisecond) // as the queue does when it is told to wait; what is judged is the answer that ends it
-					continue
+			for i, n := range tt.nodes {
+				n.Name += strconv.Itoa(i)
+				if err := client.Tracker().Add(n); err != nil {
+					t.Fatal(err)
 				}
-				if tt.fault != "" {
-					if err == nil || !strings.Contains(err.Error(), tt.fault) {
-						t.Errorf("got %v, want %q", err, tt.fault)
+			}
+			services, err := leading(t, api, client, tt.options).LoadBalancers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var running sync.WaitGroup
+			ctx, stop := context.WithCancel(t.Context())
+			defer running.Wait()
+			defer stop()
+			running.Go(func() { services.Run(ctx, 1) })
+			c.Await("the load balancer is made, or it is said why not", func() bool {
+				for _, lb := range c.Sim.View().LoadBalancers {
+					if lb.Region != tt.want {
+						t.Fatalf("made in %q, want %q", lb.Region, tt.want)
 					}
-					return
+					if err := api.DeleteLoadBalancer(t.Context(), lb.ID); err == nil {
+						return true
+					}
 				}
-				if err != nil || len(status.Ingress) != 1 {
-					t.Fatalf("%+v, %v", status, err)
-				}
-				break
-			}
-			lb, err := api.LoadBalancers(t.Context(), 0)
-			if err != nil || len(lb.Items) != 1 || lb.Items[0].Region != tt.want {
-				t.Errorf("%+v, %v", lb.Items, err)
-			}
-			if err := balancers.EnsureLoadBalancerDeleted(t.Context(), "", service); err != nil {
-				t.Error(err)
-			}
+				return tt.fault != "" && said(t, client, tt.fault)
+			})
 		})
 	}
+}
+
+// said reports whether an Event has the text.
+func said(t *testing.T, client kubernetes.Interface, text string) bool {
+	t.Helper()
+	events, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(events.Items, func(e v1.Event) bool { return strings.Contains(e.Message, text) })
 }
 
 // The library's own controller deletes the Node of a destroyed instance, and no other, whatever state it is in.
@@ -233,55 +245,37 @@ func TestDeletedObjectsAreForgotten(t *testing.T) {
 	c := simtest.Start(t, simtest.Options{})
 	client := fake.NewClientset()
 	foreign := node("foreign", "aws:///i-1", v1.ConditionTrue)
-	service := &v1.Service{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: "web", UID: "6c8f4d0c-43b6-4d94-b8f5-1c5c0e0a3c11",
-			Annotations: map[string]string{"service.beta.kubernetes.io/vultr-loadbalancer-nonsense": "1"},
-		},
-		Spec: v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, NodePort: 30080}}},
-	}
 	p := leading(t, newClient(t, c), client, cloud.Options{Region: "ewr"})
 	instances, _ := p.InstancesV2()
-	balancers, _ := p.LoadBalancer()
-	told := func() (nodes, services int32) {
+	told := func() (times int32) {
 		events, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range events.Items {
-			switch e := &events.Items[i]; {
-			case e.InvolvedObject.Kind == "Node":
-				nodes += e.Count
-			case strings.Contains(e.Message, "nonsense"):
-				services += e.Count
+			if e := &events.Items[i]; e.InvolvedObject.Kind == "Node" {
+				times += e.Count
 			}
 		}
-		return nodes, services
+		return times
 	}
 	for _, times := range []int32{1, 2} {
 		if err := client.Tracker().Add(foreign.DeepCopy()); err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Tracker().Add(service.DeepCopy()); err != nil {
-			t.Fatal(err)
-		}
 		limit := time.Now().Add(patience)
 		for {
 			_, _ = instances.InstanceExists(t.Context(), foreign)
-			_, _ = balancers.EnsureLoadBalancer(t.Context(), "", service, nil)
-			nodes, services := told()
-			if nodes == times && services == times {
+			n := told()
+			if n == times {
 				break
 			}
-			if nodes > times || services > times || time.Now().After(limit) {
-				t.Fatalf("told %d times about the node and %d about the Service, want %d", nodes, services, times)
+			if n > times || time.Now().After(limit) {
+				t.Fatalf("told %d times about the node, want %d", n, times)
 			}
 			time.Sleep(20 * time.Millisecond) // between two looks; only what is waited for ends the wait
 		}
 		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("nodes"), "", foreign.Name); err != nil {
-			t.Fatal(err)
-		}
-		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("services"), "shop", service.Name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -109,7 +109,7 @@ type metadataDoc struct {
 
 func (d metadataDoc) metadata() (InstanceMetadata, error) {
 	md := InstanceMetadata{InstanceID: d.InstanceID, Hostname: d.Hostname, Region: strings.ToLower(d.Region.Code), RegionCode: d.Region.Code}
-	if !uuid.MatchString(d.InstanceID) {
+	if !IsID(d.InstanceID) {
 		return md, fmt.Errorf("its answer has no valid instance-v2-id: %q", d.InstanceID)
 	}
 	if md.Region == "" {

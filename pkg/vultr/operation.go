@@ -110,9 +110,13 @@ func missing(op operation, resource string) error {
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
+// IsID reports whether s has the form of the platform's IDs, a UUID of 36 characters in either case. What has
+// another form names nothing that exists.
+func IsID(s string) bool { return uuid.MatchString(s) }
+
 // checkID refuses what is no UUID before it becomes part of a path; the API would answer the same.
 func checkID(op operation, id string) error {
-	if uuid.MatchString(id) {
+	if IsID(id) {
 		return nil
 	}
 	return &Error{Op: op.words, Resource: id, Status: http.StatusBadRequest, Message: "not a UUID; nothing was sent"}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // Prefix begins every provider ID of this cloud.
@@ -34,7 +36,7 @@ func Parse(providerID string) (string, error) {
 		return "", ErrUnset
 	}
 	id, ours := strings.CutPrefix(providerID, Prefix)
-	if !ours || !IsUUID(id) {
+	if !ours || !vultr.IsID(id) {
 		return "", &ForeignError{ProviderID: providerID}
 	}
 	return strings.ToLower(id), nil
@@ -42,27 +44,3 @@ func Parse(providerID string) (string, error) {
 
 // Format returns the provider ID of an instance.
 func Format(id string) string { return Prefix + id }
-
-// IsUUID tells whether s is a UUID in its usual form of 36 characters.
-func IsUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if !isHex(c) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 const uuid = "cb676a46-66fd-4dfb-b839-443f2e6c0b60"
@@ -54,7 +55,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !providerid.IsUUID(id) || !strings.EqualFold(providerid.Format(id), s) {
+		if !vultr.IsID(id) || !strings.EqualFold(providerid.Format(id), s) {
 			t.Fatalf("Parse(%q) = %q does not lead back", s, id)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -17,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 )
 
@@ -170,7 +171,7 @@ func decide(node *v1.Node, next, now time.Time) action {
 	if _, err := providerid.Parse(node.Spec.ProviderID); err != nil {
 		return nothing
 	}
-	ready, marked := isReady(node), balancer.IsDeleted(node)
+	ready, marked := isReady(node), outofservice.Marked(node)
 	switch {
 	case ready && marked:
 		return unmark // a machine that reports is not gone, whatever was answered about it
@@ -215,11 +216,11 @@ func (c *Controller) look(ctx context.Context, node *v1.Node) (next time.Duratio
 	case Suspected:
 		return pause, nil
 	case Gone:
-		if !balancer.IsDeleted(node) {
+		if !outofservice.Marked(node) {
 			return againPresent, c.mark(ctx, node)
 		}
 	case Present:
-		if balancer.IsDeleted(node) {
+		if outofservice.Marked(node) {
 			return againPresent, c.unmark(ctx, node, "its instance exists")
 		}
 	}
@@ -241,10 +242,10 @@ func (c *Controller) tell(node *v1.Node, doubt *DoubtError) {
 // mark says to Kubernetes that the machine will not come back.
 func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 	changed, err := patchTaints(ctx, c.client, node, func(fresh *v1.Node) []v1.Taint {
-		if isReady(fresh) || balancer.IsDeleted(fresh) {
+		if isReady(fresh) || outofservice.Marked(fresh) {
 			return nil
 		}
-		return append(slices.Clone(fresh.Spec.Taints), taintNow())
+		return append(slices.Clone(fresh.Spec.Taints), outofservice.Taint(metav1.Now()))
 	})
 	if err != nil {
 		return fmt.Errorf("marking node %s out of service: %w", node.Name, err)
@@ -259,7 +260,7 @@ func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 
 func (c *Controller) unmark(ctx context.Context, node *v1.Node, why string) error {
 	changed, err := patchTaints(ctx, c.client, node, func(fresh *v1.Node) []v1.Taint {
-		return slices.DeleteFunc(slices.Clone(fresh.Spec.Taints), isMark)
+		return slices.DeleteFunc(slices.Clone(fresh.Spec.Taints), outofservice.Is)
 	})
 	if err != nil {
 		return fmt.Errorf("taking node %s back into service: %w", node.Name, err)

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 )
 
 // HoldLimit is how long the deletion of a Node is held back at most after its instance is proven gone.
@@ -40,7 +40,7 @@ func (d *Departures) Departed(ctx context.Context, node *v1.Node) (bool, error) 
 	if !d.hold || time.Since(since(node, proven)) >= HoldLimit {
 		return true, nil
 	}
-	if !balancer.IsDeleted(node) {
+	if !outofservice.Marked(node) {
 		return false, nil // not marked yet; without the mark nothing would leave early
 	}
 	what, err := d.holding(ctx, node)
@@ -57,7 +57,7 @@ func (d *Departures) Departed(ctx context.Context, node *v1.Node) (bool, error) 
 // since is when the instance was first proven gone, by this process or by the one that marked the Node.
 func since(node *v1.Node, proven time.Time) time.Time {
 	for _, taint := range node.Spec.Taints {
-		if isMark(taint) && taint.TimeAdded != nil && taint.TimeAdded.Time.Before(proven) {
+		if outofservice.Is(taint) && taint.TimeAdded != nil && taint.TimeAdded.Time.Before(proven) {
 			return taint.TimeAdded.Time
 		}
 	}
@@ -118,5 +118,5 @@ func tolerates(t *v1.Toleration) bool {
 		return t.Key == "" || t.Key == v1.TaintNodeOutOfService
 	}
 	equal := t.Operator == v1.TolerationOpEqual || t.Operator == ""
-	return equal && t.Key == v1.TaintNodeOutOfService && t.Value == balancer.InstanceDeleted
+	return equal && t.Key == v1.TaintNodeOutOfService && t.Value == outofservice.Value
 }

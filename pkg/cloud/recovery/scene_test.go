@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -155,7 +155,7 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-func (s *scene) marked(name string) bool { return balancer.IsDeleted(s.node(name)) }
+func (s *scene) marked(name string) bool { return outofservice.Marked(s.node(name)) }
 
 func (s *scene) departed(name string) bool {
 	s.Helper()

@@ -11,24 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/balancer"
 )
-
-// taintNow is the mark. Its time survives a restart of this program.
-func taintNow() v1.Taint {
-	now := metav1.Now()
-	return v1.Taint{
-		Key:       v1.TaintNodeOutOfService,
-		Value:     balancer.InstanceDeleted,
-		Effect:    v1.TaintEffectNoExecute,
-		TimeAdded: &now,
-	}
-}
-
-func isMark(t v1.Taint) bool {
-	return t.Key == v1.TaintNodeOutOfService && t.Value == balancer.InstanceDeleted
-}
 
 func isReady(node *v1.Node) bool {
 	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool {

@@ -4,8 +4,9 @@ package volume
 
 import (
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // GiB is the unit in which the platform sells storage; it calls it GB.
@@ -110,19 +111,4 @@ func (c Capacity) Holds(bytes int64) bool {
 
 // ValidID reports whether an ID has the form that the platform gives to volumes and instances, a UUID. An ID of
 // another form names nothing that exists, which needs no call to find out.
-func ValidID(id string) bool {
-	if len(id) != 36 {
-		return false
-	}
-	for i, c := range strings.ToLower(id) {
-		switch {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
-			return false
-		}
-	}
-	return true
-}
+func ValidID(id string) bool { return vultr.IsID(id) }

@@ -1,0 +1,192 @@
+package deploy
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+)
+
+var update = flag.Bool("update", false, "write the manifests that are generated instead of comparing them")
+
+const policyFile = "policies/load-balancer-annotations.yaml"
+
+// TestPolicyIsGenerated compares the admission policy with the table of annotations. After a change of the table:
+// go test ./deploy -run Policy -update.
+func TestPolicyIsGenerated(t *testing.T) {
+	content, err := yaml.Marshal(policy(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := policyHead + strings.TrimSuffix(string(content), "status: {}\n")
+	if *update {
+		if err := os.WriteFile(policyFile, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(policyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s differs from the table in pkg/cloud/settings; run: go test ./deploy -run Policy -update", policyFile)
+	}
+}
+
+const policyHead = `# Checks the annotations of Services of type LoadBalancer when they are set or changed. It is optional, and does nothing
+# without a binding: see docs/load-balancers.md.
+# Generated from pkg/cloud/settings by: go test ./deploy -run Policy -update
+`
+
+func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
+	// The controller checks everything again, so a policy that cannot be evaluated is no reason to hold anybody up.
+	ignore := admissionv1.Ignore
+	p := &admissionv1.ValidatingAdmissionPolicy{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "vultr-load-balancer-annotations", Labels: map[string]string{"app": "vultr-ccm"},
+		},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &ignore,
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+					Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"services"}},
+				},
+			}}},
+			MatchConditions: []admissionv1.MatchCondition{{
+				Name:       "load-balancer-of-this-controller",
+				Expression: `object.spec.?type.orValue("") == "LoadBalancer" && !has(object.spec.loadBalancerClass)`,
+			}},
+			Variables: []admissionv1.Variable{
+				{Name: "new", Expression: `has(object.metadata.annotations) ? object.metadata.annotations : {}`},
+				{Name: "old", Expression: `oldObject != null && oldObject.spec.?type.orValue("") == "LoadBalancer" && has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}`},
+				// What stays as it is holds nobody up: a Service that serves is never stuck in its old annotations.
+				{Name: "changed", Expression: `variables.new.filter(k, !(k in variables.old) || variables.old[k] != variables.new[k])`},
+				{Name: "unknown", Expression: `variables.changed.filter(k, k.lowerAscii().startsWith(` + quote(settings.Prefix) + `) && !(k in ` + quote(keys()) + `))`},
+				// In any cloud's words, a value that says no asks for nothing.
+				{Name: "internal", Expression: `variables.changed.filter(k, k.lowerAscii().matches("load[-_.]?balancer") && (` +
+					`k.lowerAscii().matches("/.*internal") && !(variables.new[k].trim().lowerAscii() in ` + quote(settings.OffWords()) + `) || ` +
+					`k.lowerAscii().matches("[-_./](type|scheme|network)$") && variables.new[k].trim().lowerAscii() in ["internal", "private", "intranet"]))`},
+			},
+		},
+	}
+	add := func(message, expression string) {
+		p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: expression, Message: message})
+	}
+	for _, s := range settings.All() {
+		allowed, message := rule(t, s)
+		if allowed == "" {
+			continue
+		}
+		key := quote(s.Key)
+		add("annotation "+string(s.Key)+" "+message, fmt.Sprintf("!(%s in variables.changed) || [variables.new[%s].trim()].all(v, %s)", key, key, allowed))
+	}
+	p.Spec.Validations = append(p.Spec.Validations,
+		admissionv1.Validation{
+			Expression: `variables.unknown.size() == 0`, Message: "unknown annotation",
+			MessageExpression: `"unknown annotations, which would have no effect: " + variables.unknown.join(", ")`,
+		},
+		admissionv1.Validation{
+			Expression: `variables.internal.size() == 0`, Message: "asks for an internal load balancer",
+			MessageExpression: `"every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges; not possible: " + variables.internal.join(", ")`,
+		})
+	return p
+}
+
+// rule returns an expression about v, the value without white space around it, and what it demands in words.
+func rule(t *testing.T, s settings.Setting) (expression, message string) {
+	t.Helper()
+	switch s.Support {
+	case settings.OnNamespace, settings.Obsolete:
+		return "", ""
+	case settings.Unsupported:
+		return fmt.Sprintf(`%t && v.lowerAscii() in %s`, !s.AsksForProtection(""), quote(offWords(s))), "is not supported yet"
+	case settings.Supported:
+	}
+	switch s.Kind {
+	case settings.Switch:
+		return `v in ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]`, "must be true or false"
+	case settings.Choice:
+		spellings := slices.Clone(s.Values)
+		for alias := range s.Aliases {
+			spellings = append(spellings, alias)
+		}
+		return `v.lowerAscii() in ` + quote(append([]string{""}, spellings...)), "must be one of " + strings.Join(s.Values, ", ")
+	case settings.Number:
+		odd, word := "", "a number"
+		if s.Odd {
+			odd, word = " && int(v) % 2 == 1", "an odd number"
+		}
+		return fmt.Sprintf(`v == "" || %s && int(v) >= %d && int(v) <= %d%s`, integer("v"), s.Lowest, s.Highest, odd),
+			fmt.Sprintf("must be %s from %d to %d", word, s.Lowest, s.Highest)
+	case settings.PortList:
+		return `v.split(",").all(p, p.trim() == "" || ` + port("p.trim()") + `)`, "must be a list of port numbers separated by commas"
+	case settings.SourceList:
+		return `v.split(";").all(e, e.trim() == "" || e.split(",").size() == 2 && (e.split(",")[0].trim().lowerAscii() == "cloudflare" || isCIDR(e.split(",")[0].trim())) && ` + port(`e.split(",")[1].trim()`) + `)`,
+			"must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare"
+	case settings.ObjectName:
+		return dnsName, "must be the " + s.Format
+	case settings.HostName:
+		return dnsName, "must be a " + s.Format
+	case settings.CookieName:
+		return `!v.matches("[ \\t\\r\\n,;=\"\\\\]")`, "must be a name that a cookie can have"
+	case settings.URLPath:
+		return `v == "" || v.startsWith("/")`, "must begin with /"
+	case settings.UUID:
+		return `v == "" || v.matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")`, "must be the UUID of a load balancer"
+	case settings.Text:
+		return `v != ""`, "must not be empty"
+	case settings.PortReference:
+		return "", "" // depends on the ports of the Service
+	}
+	t.Fatalf("%s is of a kind that the policy cannot check", s.Key)
+	return "", ""
+}
+
+// offWords are the values by which an unsupported setting is not asked for.
+func offWords(s settings.Setting) []string {
+	return slices.DeleteFunc(settings.OffWords(), s.AsksForProtection)
+}
+
+const dnsName = `v == "" || v.size() <= 253 && v.matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")`
+
+func integer(v string) string { return v + `.matches("^[-+]?0*[0-9]{1,9}$")` }
+
+func port(v string) string { return integer(v) + ` && int(` + v + `) >= 1 && int(` + v + `) <= 65535` }
+
+func keys() []string {
+	var all []string
+	for _, s := range settings.All() {
+		all = append(all, string(s.Key))
+	}
+	return all
+}
+
+// quote writes a string or a list of them as CEL does, which is as JSON does.
+func quote(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return strconv.Quote(err.Error())
+	}
+	return string(text)
+}
+
+func policyService(annotations map[string]string) *corev1.Service {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Annotations: annotations},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer},
+	}
+}

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+)
+
+// Skip is a Node that cannot be a backend.
+type Skip struct {
+	Node   string
+	Reason string
+	// Passing is set if the reason resolves itself.
+	Passing bool
+}
+
+// String says which Node is left out and why.
+func (s Skip) String() string { return s.Node + " (" + s.Reason + ")" }
+
+// Backends returns the instances behind the nodes, sorted, and the nodes that have to be left out. One such node
+// never stops the others.
+func Backends(nodes []*v1.Node, region string) (instances []string, skipped []Skip) {
+	for _, node := range nodes {
+		if skip := unfit(node, region); skip != nil {
+			skipped = append(skipped, *skip)
+			continue
+		}
+		// unfit has parsed it.
+		id, _ := providerid.Parse(node.Spec.ProviderID)
+		instances = append(instances, id)
+	}
+	slices.Sort(instances)
+	slices.SortFunc(skipped, func(a, b Skip) int {
+		if a.Node < b.Node {
+			return -1
+		}
+		return 1
+	})
+	return slices.Compact(instances), skipped
+}
+
+func unfit(node *v1.Node, region string) *Skip {
+	_, err := providerid.Parse(node.Spec.ProviderID)
+	there := node.Labels[v1.LabelTopologyRegion]
+	switch {
+	case errors.Is(err, providerid.ErrUnset):
+		return &Skip{Node: node.Name, Reason: "not initialised yet: no provider ID", Passing: true}
+	case err != nil:
+		return &Skip{Node: node.Name, Reason: fmt.Sprintf("not an instance of this cloud: %v", err)}
+	case outofservice.Marked(node):
+		return &Skip{Node: node.Name, Reason: "its instance was deleted", Passing: true}
+	case region != "" && there != "" && !strings.EqualFold(there, region):
+		return &Skip{Node: node.Name, Reason: fmt.Sprintf("in region %s, the load balancer is in %s", there, region)}
+	}
+	return nil
+}
+
+// Regions returns the regions that the nodes of this cloud are in, as far as they are known, sorted.
+func Regions(nodes []*v1.Node) []string {
+	var regions []string
+	for _, node := range nodes {
+		if _, err := providerid.Parse(node.Spec.ProviderID); err != nil {
+			continue
+		}
+		if region := node.Labels[v1.LabelTopologyRegion]; region != "" {
+			regions = append(regions, region)
+		}
+	}
+	slices.Sort(regions)
+	return slices.Compact(regions)
+}

@@ -1,0 +1,274 @@
+// Package plan decides what the load balancer of a Service must look like and what has to be changed to get there.
+//
+// It only computes: Service and Nodes give a Desired, Desired and the load balancer as it is give the settings to
+// send. Nothing here talks to Kubernetes or to the cloud.
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// Desired is what a Service asks of its load balancer.
+type Desired struct {
+	// Label is the name that the load balancer is to have, "" if the Service does not say.
+	Label         string
+	Nodes         int
+	Algorithm     string
+	Timeout       int
+	SSLRedirect   bool
+	ProxyProtocol bool
+	HTTP2         bool
+	HTTP3         bool
+	StickyCookie  string
+	HealthCheck   vultr.HealthCheck
+	Rules         []vultr.ForwardingRule
+
+	// Firewall admits sources; without a rule everybody is admitted.
+	Firewall []vultr.FirewallRule
+	// FirewallStated is set if the Service or the cluster's defaults say something about sources, even if it is "everybody".
+	FirewallStated bool
+	// KeepFirewall is set if the Service asks for a firewall in a way that is not supported or misspelled: it is left as
+	// it is.
+	KeepFirewall bool
+	// KeepRules and KeepSSLRedirect leave the forwarding rules and the redirect as they are, because the Service asks for
+	// encryption in a way that is misspelled.
+	KeepRules, KeepSSLRedirect bool
+
+	// TLSSecret is the name of the Secret with the certificate, "" for none.
+	TLSSecret string
+	// KeepTLS is set if the Service asks for a certificate in a way that is not supported or misspelled: it is left as
+	// it is.
+	KeepTLS bool
+
+	// Instances are the backends, sorted.
+	Instances []string
+	// KeepInstances leaves the backends as they are.
+	KeepInstances bool
+
+	// Hostname replaces the addresses in the Service's status.
+	Hostname string
+}
+
+// Reading is what came of reading a Service.
+type Reading struct {
+	Desired Desired
+	// Warnings are things that the owner of the Service should know and that stop nothing.
+	Warnings []string
+	// Unprotected are annotations that are not acted upon and without which a new load balancer would be more open or
+	// less encrypted than its owner asked for: none may be created. One that serves goes on serving.
+	Unprotected []settings.Key
+	// ID is the load balancer that the Service names, "" if it names none or its annotation is malformed. It is a hint,
+	// not a proof: every editor of the Service can write it.
+	ID string
+	// Err joins everything that is wrong with the Service. Desired is not to be used then, but for its backends.
+	Err error
+
+	refusals []settings.Refusal
+}
+
+type reader struct {
+	*settings.Reader
+	service *v1.Service
+	out     Reading
+
+	keepUnstatedFirewall bool
+}
+
+// Option changes how a Service is read.
+type Option func(*reader)
+
+// WithDefaults uses the cluster's defaults for what the Service does not say.
+func WithDefaults(defaults settings.Defaults) Option {
+	return func(r *reader) { r.WithDefaults(defaults) }
+}
+
+// Read computes what the Service asks for, without its backends.
+func Read(service *v1.Service, options ...Option) Reading {
+	r := &reader{Reader: settings.NewReader(service.Annotations), service: service}
+	for _, option := range options {
+		option(r)
+	}
+	r.unhandled()
+	r.rules()
+	r.health()
+	r.firewall()
+	r.tls()
+	r.collisions()
+	r.session()
+	d := &r.out.Desired
+	d.Label = r.Text(settings.Label)
+	d.Hostname = r.Text(settings.Hostname)
+	d.Algorithm = r.algorithm()
+	d.Timeout = r.Int(settings.Timeout)
+	d.Nodes = r.Int(settings.NodeCount)
+	d.ProxyProtocol = r.Bool(settings.ProxyProtocol)
+	r.fields()
+	return r.reading()
+}
+
+// reading returns what was collected.
+func (r *reader) reading() Reading {
+	r.out.Warnings = r.Warnings()
+	r.out.refusals = r.Refusals()
+	d := &r.out.Desired
+	for _, refusal := range r.out.refusals {
+		r.out.Unprotected = append(r.out.Unprotected, refusal.Key)
+		switch refusal.Key { // a malformed value
+		case settings.SSLRedirect:
+			d.KeepSSLRedirect = true
+		case settings.BackendProtocol, settings.SSLPassThrough:
+			d.KeepRules = true
+		}
+	}
+	d.KeepFirewall = d.KeepFirewall || r.keepUnstatedFirewall && !d.FirewallStated
+	r.out.Err = r.Err()
+	return r.out
+}
+
+// Managed reports whether the Service wants a load balancer of this cloud at all.
+func Managed(service *v1.Service) bool {
+	return settings.NewReader(service.Annotations).Bool(settings.Create)
+}
+
+// unhandled reports all annotations that nothing is done for.
+func (r *reader) unhandled() {
+	var ineffective []string
+	for _, finding := range settings.Inspect(r.service.Annotations) {
+		switch {
+		case finding.Cloud != "" || finding.Meant != "" || !strings.HasPrefix(string(finding.Key), settings.Prefix):
+			r.Warn("annotation %s %s", finding.Key, finding.Problem)
+		default:
+			ineffective = append(ineffective, string(finding.Key))
+		}
+		if finding.Protects {
+			r.Refuse(finding.Key, finding.Problem)
+			r.keepWhatIsMeant(finding)
+		}
+	}
+	if len(ineffective) > 0 {
+		r.Warn("these annotations are not supported and have no effect: %s; a load balancer that exists keeps what they were about",
+			strings.Join(ineffective, ", "))
+	}
+}
+
+// keepWhatIsMeant sees to it that a slip in an annotation's name opens no load balancer that serves.
+func (r *reader) keepWhatIsMeant(finding settings.Finding) {
+	d := &r.out.Desired
+	switch cmp.Or(finding.Meant, finding.Key) {
+	case settings.FirewallRulesCM:
+		d.KeepFirewall = true
+	case settings.AutoSSL, settings.SSL:
+		d.KeepTLS = true
+	case settings.SSLRedirect:
+		d.KeepSSLRedirect = true
+	case settings.Protocol, settings.HTTPSPorts, settings.BackendProtocol, settings.SSLPassThrough:
+		d.KeepRules = true
+	case settings.VPC, settings.PrivateNetwork, settings.Create:
+	default:
+		// What a Service states elsewhere about its sources counts nonetheless.
+		r.keepUnstatedFirewall = r.keepUnstatedFirewall || finding.Cloud == ""
+	}
+}
+
+func (r *reader) algorithm() string {
+	if algorithm := r.Text(settings.Algorithm); algorithm != "least_connections" {
+		return algorithm
+	}
+	return "leastconn" // the platform's word
+}
+
+// session reads cookie stickiness, the only kind that the platform has.
+func (r *reader) session() {
+	if !r.Bool(settings.StickySessionEnabled) {
+		return
+	}
+	cookie := r.Text(settings.StickySessionCookieName)
+	applies := r.hasRule("http", "https")
+	stated := r.Says(settings.StickySessionEnabled)
+	switch {
+	case !stated && (!applies || cookie == ""):
+		// A default that does not fit.
+	case cookie == "" && r.Says(settings.StickySessionCookieName):
+		// It is malformed, which is a fault of its own.
+	case cookie == "" && strings.TrimSpace(r.service.Annotations[string(settings.StickySessionEnabled)]) != "on":
+		r.Warn("%s is on, but %s is missing: it is read as off, as by the official controller; write \"on\" and name a cookie",
+			settings.StickySessionEnabled, settings.StickySessionCookieName)
+	case cookie == "":
+		r.Fail(fmt.Errorf("annotation %s is on, but %s is missing", settings.StickySessionEnabled, settings.StickySessionCookieName))
+	default:
+		r.out.Desired.StickyCookie = cookie
+		if !applies {
+			r.Warn("%s is on, but no port is http or https: a cookie needs one", settings.StickySessionEnabled)
+		}
+	}
+}
+
+// fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
+func (r *reader) fields() {
+	r.Bool(settings.Create)
+	r.out.ID = r.Text(settings.ID)
+	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
+		r.Warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
+	}
+	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
+		r.Warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
+	}
+}
+
+func (r *reader) hasRule(frontends ...string) bool {
+	return slices.ContainsFunc(r.out.Desired.Rules, func(rule vultr.ForwardingRule) bool {
+		return slices.Contains(frontends, rule.FrontendProtocol)
+	})
+}
+
+// tls reads what is about certificates and HTTP versions.
+func (r *reader) tls() {
+	d := &r.out.Desired
+	d.TLSSecret = r.Text(settings.SSL)
+	https := r.hasRule("https")
+	if https && !r.Says(settings.SSL) && !d.KeepTLS {
+		r.Fail(fmt.Errorf("a port is https, but there is no certificate: name a TLS Secret by %s, or let the pods terminate TLS by %s: \"true\"",
+			settings.SSL, settings.SSLPassThrough))
+	}
+	if d.TLSSecret != "" && !https {
+		r.Warn("%s names a certificate, but no port is https: set %s", settings.SSL, settings.HTTPSPorts)
+	}
+	d.SSLRedirect = r.whereItFits(settings.SSLRedirect, https && r.hasRule("http"), "needs an http port to redirect from and an https port to redirect to")
+	d.HTTP2 = r.whereItFits(settings.HTTP2, https, "needs an https port")
+	d.HTTP3 = r.whereItFits(settings.HTTP3, d.HTTP2, fmt.Sprintf("needs %s: \"true\" too", settings.HTTP2))
+}
+
+// whereItFits returns a switch that not every Service can have. If the Service asks for it nonetheless it is rejected,
+// while a default is left out.
+func (r *reader) whereItFits(key settings.Key, fits bool, problem string) bool {
+	on := r.Bool(key)
+	if on && !fits && r.Says(key) {
+		r.Reject(key, "%s", problem)
+	}
+	return on && (fits || r.Says(key))
+}
+
+// ErrUnprotected is returned instead of creating a load balancer that would be more open or less encrypted than its owner asked for.
+var ErrUnprotected = errors.New("no load balancer was created, because it would be more open than asked for")
+
+// MayCreate returns an error if no load balancer may be created for the Service.
+func (r Reading) MayCreate() error {
+	if len(r.Unprotected) == 0 {
+		return nil
+	}
+	reasons := make([]string, 0, len(r.refusals))
+	for _, refusal := range r.refusals {
+		reasons = append(reasons, refusal.String())
+	}
+	return fmt.Errorf("%w: %s; every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges, and correct or remove these annotations",
+		ErrUnprotected, strings.Join(reasons, "; "))
+}

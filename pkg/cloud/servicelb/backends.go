@@ -1,0 +1,131 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// emptyGrace is how long a load balancer keeps its backends when no node can be one any more: more often than a cluster
+// loses all its nodes, something is wrong with the list of them.
+const emptyGrace = 5 * time.Minute
+
+// backends returns the instances behind the nodes, without those that the platform does not know.
+func (c *Controller) backends(s *scene, nodes []*v1.Node, region string) []string {
+	instances, skipped := plan.Backends(nodes, region)
+	instances, unknown := c.missing.filter(instances, time.Now())
+	s.leftOut = nil
+	for _, skip := range skipped {
+		if !skip.Passing {
+			s.leftOut = append(s.leftOut, skip.String())
+		}
+	}
+	for _, id := range unknown {
+		s.leftOut = append(s.leftOut, nodeOf(nodes, id)+" (the platform knows no instance "+id+")")
+	}
+	return instances
+}
+
+// tellBackends makes one Event of the nodes that are left out.
+func (c *Controller) tellBackends(s *scene) {
+	slices.Sort(s.leftOut)
+	if message := strings.Join(s.leftOut, ", "); s.memory.news(aboutNodes, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, "NodesLeftOut", "These nodes are no backends: "+message)
+	}
+}
+
+// withoutUnknown is called when the platform refused a request with these backends. It returns those that exist, if
+// leaving out the others can be the remedy, else nil. What is missing is remembered for all load balancers.
+func (c *Controller) withoutUnknown(ctx context.Context, s *scene, wanted *[]string) *[]string {
+	if wanted == nil || len(*wanted) == 0 {
+		return nil
+	}
+	list, err := c.API.Instances(ctx, 0)
+	if err != nil {
+		return nil // the refusal is what is told
+	}
+	there := make(map[string]bool, len(list.Items))
+	for _, instance := range list.Items {
+		there[instance.ID] = true
+	}
+	var kept, unknown []string
+	for _, id := range *wanted {
+		if there[id] {
+			kept = append(kept, id)
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) == 0 || len(kept) == 0 {
+		return nil // taking all backends away is not the way out of a refusal
+	}
+	c.missing.add(unknown, time.Now())
+	for _, id := range unknown {
+		c.tellNode(s.nodes, id)
+		s.leftOut = append(s.leftOut, nodeOf(s.nodes, id)+" (the platform knows no instance "+id+")")
+	}
+	return &kept
+}
+
+// tellNode makes an Event at the Node whose instance the platform does not know.
+func (c *Controller) tellNode(nodes []*v1.Node, id string) {
+	for _, node := range nodes {
+		if own, err := providerid.Parse(node.Spec.ProviderID); err == nil && own == id {
+			c.Recorder.Eventf(node, v1.EventTypeWarning, "BackendNotFound",
+				"The platform knows no instance %s, so this node gets no traffic from load balancers", id)
+		}
+	}
+}
+
+func nodeOf(nodes []*v1.Node, id string) string {
+	for _, node := range nodes {
+		if own, err := providerid.Parse(node.Spec.ProviderID); err == nil && own == id {
+			return node.Name
+		}
+	}
+	return "a node"
+}
+
+func backendIDs(nodes []*v1.Node) []string {
+	var ids []string
+	for _, node := range nodes {
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// holdLastBackends leaves the backends as they are for a while when no node can be one. It returns how long that is still so.
+func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.LoadBalancer) time.Duration {
+	m := s.memory
+	if len(want.Instances) > 0 || len(lb.Instances) == 0 {
+		m.emptySince = time.Time{}
+		return 0
+	}
+	if m.emptySince.IsZero() {
+		m.emptySince = time.Now()
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "UnAvailableLoadBalancer",
+			"There are no available nodes for LoadBalancer; it keeps its last %d backends for %s", len(lb.Instances), emptyGrace)
+	}
+	left := emptyGrace - time.Since(m.emptySince)
+	want.KeepInstances = left > 0
+	return max(left, 0)
+}
+
+func nameOf(service *v1.Service) key { return key{Namespace: service.Namespace, Name: service.Name} }
+
+func failureText(err error) string {
+	if err == nil || isWait(err) {
+		return ""
+	}
+	return fmt.Sprint(err)
+}

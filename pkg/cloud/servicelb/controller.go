@@ -1,0 +1,203 @@
+// Package servicelb keeps the platform's load balancers in step with the Services of a cluster. It takes the place of
+// the service controller of k8s.io/cloud-provider, under its name, and keeps what users know of it: the finalizer, the
+// reasons of Events, the label that excludes Nodes.
+//
+// The key of its one queue is a load balancer, today named by the one Service that it serves. Whatever can make a load
+// balancer differ from what it should be adds a key: Services, Nodes, Secrets with certificates, a timer, and the
+// platform while it is still busy. A sync goes one way:
+//
+//	observe (informers, ledger, one shared list) -> resolve and plan (pure) -> apply -> report
+//
+// Two rules are above all others: never a second load balancer for one Service, and never a write to one that is not
+// proven to be the Service's. The proof is the ledger or the label with the Service's UID, never an annotation.
+package servicelb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// The bounds of the pause after a failed sync of one load balancer.
+const (
+	firstBackoff   = 5 * time.Second
+	longestBackoff = 5 * time.Minute
+	// loadRetry is the pause after a failed read of the ledger.
+	loadRetry = 5 * time.Second
+	// syncTimeout bounds one sync, so that an answer that never comes holds up one worker only for so long.
+	syncTimeout = 2 * time.Minute
+)
+
+// API is what is needed of the cloud.
+type API interface {
+	LoadBalancer(ctx context.Context, id string) (vultr.LoadBalancer, error)
+	LoadBalancers(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.LoadBalancer], error)
+	CreateLoadBalancer(ctx context.Context, region string, settings vultr.LoadBalancerSettings) (vultr.LoadBalancer, error)
+	UpdateLoadBalancer(ctx context.Context, id string, settings vultr.LoadBalancerSettings) error
+	DeleteLoadBalancer(ctx context.Context, id string) error
+	DeleteCertificate(ctx context.Context, loadBalancerID string) error
+	Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error)
+}
+
+// Config is what the controller needs.
+type Config struct {
+	API      API
+	Client   kubernetes.Interface
+	Recorder record.EventRecorder
+	Services coreinformers.ServiceInformer
+	Nodes    coreinformers.NodeInformer
+	// Region returns the region for a new load balancer in front of these nodes.
+	Region func(ctx context.Context, nodes []*v1.Node) (string, error)
+	// LabelInStatus writes the load balancer's label into the Service's status beside the address, as the official
+	// controller does.
+	LabelInStatus bool
+	// DriftPeriod is how often all load balancers are compared with what they should be; 0 switches that off.
+	DriftPeriod time.Duration
+}
+
+// key names a load balancer: the Service that it serves.
+type key = cache.ObjectName
+
+// Controller is the controller for Services of type LoadBalancer.
+type Controller struct {
+	Config
+
+	services corelisters.ServiceLister
+	nodes    corelisters.NodeLister
+	synced   []cache.InformerSynced
+	queue    workqueue.TypedRateLimitingInterface[key]
+	ledger   *ledger.Ledger
+	secrets  *secrets
+	memories memories
+	missing  missing
+	pace     pace
+	gate     gate
+	waves    *waves
+}
+
+// New returns a controller; Run starts it. It has to be made before the informers start.
+func New(config Config) (*Controller, error) {
+	c := &Controller{
+		Config:   config,
+		services: config.Services.Lister(),
+		nodes:    config.Nodes.Lister(),
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[key](firstBackoff, longestBackoff),
+			workqueue.TypedRateLimitingQueueConfig[key]{Name: "service"},
+		),
+		ledger:   ledger.New(config.Client),
+		pace:     newPace(),
+		memories: memories{known: map[types.UID]*memory{}},
+		missing:  missing{since: map[string]time.Time{}},
+	}
+	c.secrets = newSecrets(config.Client, c.queue.Add)
+	c.waves = newWaves(c.enqueueAll)
+	registerMetrics()
+	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())
+	if err != nil {
+		return nil, fmt.Errorf("watching Services: %w", err)
+	}
+	nodes, err := config.Nodes.Informer().AddEventHandler(c.nodeHandler())
+	if err != nil {
+		return nil, fmt.Errorf("watching Nodes: %w", err)
+	}
+	c.synced = []cache.InformerSynced{services.HasSynced, nodes.HasSynced}
+	return c, nil
+}
+
+// Run works until ctx ends, with this many workers. It must run in one process of the cluster at a time.
+func (c *Controller) Run(ctx context.Context, workers int) {
+	var running sync.WaitGroup
+	defer running.Wait() // whoever leads next must not meet them
+	defer c.queue.ShutDown()
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) || !c.load(ctx) {
+		return
+	}
+	klog.FromContext(ctx).Info("Started the controller for load balancers", "workers", workers)
+	for range workers {
+		running.Go(func() { c.work(ctx) })
+	}
+	running.Go(func() { c.waves.run(ctx) })
+	running.Go(func() { c.secrets.run(ctx) })
+	running.Go(func() { c.watchDrift(ctx) })
+	<-ctx.Done()
+	c.queue.ShutDown()
+}
+
+// load reads the ledger: without it nothing is known to be ours, and nothing may be made.
+func (c *Controller) load(ctx context.Context) bool {
+	err := wait.PollUntilContextCancel(ctx, loadRetry, true, func(ctx context.Context) (bool, error) {
+		err := c.ledger.Load(ctx)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Load balancers are left alone until it can be read which of them are ours")
+		}
+		return err == nil, nil
+	})
+	return err == nil
+}
+
+func (c *Controller) work(ctx context.Context) {
+	for {
+		name, shutdown := c.queue.Get()
+		if shutdown {
+			return
+		}
+		c.process(ctx, name)
+		c.queue.Done(name)
+	}
+}
+
+// process syncs one load balancer and decides when its turn comes again.
+func (c *Controller) process(ctx context.Context, name key) {
+	logger := klog.FromContext(ctx).WithValues("service", name)
+	ctx, cancel := context.WithTimeout(klog.NewContext(ctx, logger), syncTimeout)
+	defer cancel()
+	next, err := c.sync(ctx, name)
+	waiting, isWaiting := errors.AsType[*waitError](err)
+	switch {
+	case err == nil:
+		c.queue.Forget(name)
+		if next > 0 {
+			c.queue.AddAfter(name, next)
+		}
+	case isWaiting:
+		logger.V(2).Info("Waiting", "why", waiting.why, "for", waiting.after)
+		c.queue.AddAfter(name, jitter(waiting.after))
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		// This process does not lead any more.
+	default:
+		logger.Error(err, "Syncing a load balancer failed; it is repeated with growing pauses")
+		c.queue.AddRateLimited(name)
+	}
+}
+
+// jitter spreads what would come at once, by up to a tenth. It never shortens: what is waited for comes no sooner.
+func jitter(d time.Duration) time.Duration { return wait.Jitter(d, 0.1) }
+
+// waitError is the end of a sync that has to wait for the platform. It is no failure: it makes no Event.
+type waitError struct {
+	after time.Duration
+	why   string
+}
+
+func (e *waitError) Error() string { return "waiting: " + e.why }
+
+func waitFor(after time.Duration, format string, args ...any) error {
+	return &waitError{after: after, why: fmt.Sprintf(format, args...)}
+}

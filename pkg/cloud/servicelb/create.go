@@ -1,0 +1,195 @@
+package servicelb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// createPause is how long to wait after a create before the first look.
+const createPause = time.Second
+
+// create makes the load balancer of a Service that is proven to have none. Its label is the default name whatever the
+// Service wants to call it: the UID in it makes it found again, and as ours, even without the ledger. It gets the name
+// that the Service gives it once it is active.
+func (c *Controller) create(ctx context.Context, s *scene) error {
+	if err := errors.Join(s.reading.Err, s.reading.MayCreate()); err != nil {
+		return err
+	}
+	if err := c.labelTaken(s); err != nil {
+		return err
+	}
+	if err := c.witness(ctx, s); err != nil {
+		return err
+	}
+	certificate, err := c.certificate(ctx, s.service, s.reading.Desired.TLSSecret)
+	if err != nil {
+		return err
+	}
+	nodes := candidates(s.nodes)
+	region, err := c.Region(ctx, nodes)
+	if err != nil {
+		return err
+	}
+	want := s.reading.Desired
+	want.Label = label(s.service)
+	want.Instances = c.backends(s, nodes, region)
+	creation := plan.Creation(want)
+	if certificate != nil {
+		creation.Certificate = &certificate.PEM
+	}
+	if err := c.stillWanted(ctx, s.service); err != nil {
+		return err
+	}
+	if wait := c.gate.enter(time.Now()); wait > 0 {
+		return waitFor(wait, "the platform fails to make load balancers; one request at a time finds out when it works again")
+	}
+	lb, err := c.post(ctx, s, region, creation)
+	if err != nil {
+		return err
+	}
+	c.announce(s, lb)
+	s.entry.Firewall = want.FirewallStated
+	if certificate != nil {
+		s.entry.Certificate = certificate.Fingerprint(lb.ID)
+	}
+	if err := c.write(ctx, s, s.entry); err != nil {
+		return err
+	}
+	s.memory.sent = append(s.memory.sent[:0], change{settings: creation, at: time.Now()})
+	s.memory.pendingSince = time.Now()
+	c.tellBackends(s)
+	if err := c.note(ctx, s, lb.ID); err != nil {
+		return err
+	}
+	return waitFor(createPause, "load balancer %s is being made", lb.ID)
+}
+
+// post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
+func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
+	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(time.Now()), Address: s.entry.Address}
+	if err := c.write(ctx, s, tried); err != nil {
+		return vultr.LoadBalancer{}, err
+	}
+	lb, err := c.API.CreateLoadBalancer(ctx, region, creation)
+	if vultr.IsInvalid(err) && !vultr.IsOutcomeUnknown(err) {
+		if kept := c.withoutUnknown(ctx, s, creation.Instances); kept != nil {
+			creation.Instances = kept
+			lb, err = c.API.CreateLoadBalancer(ctx, region, creation)
+		}
+	}
+	switch {
+	case err == nil:
+		c.gate.worked()
+		entry := tried
+		entry.ID, entry.Made, entry.Tried = lb.ID, ledger.Second(time.Now()), time.Time{}
+		// The next write makes this lasting; the note of the attempt covers a death in between.
+		s.entry = entry
+		return lb, nil
+	case vultr.IsOutcomeUnknown(err):
+		c.gate.failed(time.Now())
+		// The wait begins when the attempt ended, which may be long after it began.
+		tried.Tried = ledger.Second(time.Now().Add(time.Second))
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
+			"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
+		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
+	}
+	tried.Tried = time.Time{}
+	err = fmt.Errorf("making the load balancer: %w", err)
+	if tried.Address == "" {
+		tried = ledger.Entry{}
+	}
+	return lb, errors.Join(err, c.write(ctx, s, tried))
+}
+
+// stillWanted asks the API server itself: what an informer shows may be old, and what is made for a Service that is gone
+// is left behind.
+func (c *Controller) stillWanted(ctx context.Context, service *v1.Service) error {
+	now, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && (now.UID != service.UID || !wanted(now)):
+		return waitFor(createPause, "the Service does not want a load balancer any more")
+	case err != nil:
+		return fmt.Errorf("reading the Service: %w", err)
+	case !servicehelper.HasLBFinalizer(now):
+		return waitFor(createPause, "the Service has no finalizer yet")
+	}
+	return nil
+}
+
+// witness makes sure that the account which the key belongs to is this cluster's: one that shows none of the cluster's
+// instances is another, and knows nothing of what was made for the cluster.
+func (c *Controller) witness(ctx context.Context, s *scene) error {
+	claims := map[string]bool{}
+	for _, id := range backendIDs(s.nodes) {
+		claims[id] = true
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	list, err := c.API.Instances(ctx, time.Minute)
+	if err != nil {
+		return fmt.Errorf("listing instances: %w", err)
+	}
+	if slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return claims[i.ID] }) {
+		return nil
+	}
+	return fmt.Errorf("the account of the API key shows none of the %d instances of this cluster, so nothing is made or taken for gone: does the key belong to another account?", len(claims))
+}
+
+// labelTaken returns an error when an older Service has the same label: one load balancer for several is not supported.
+func (c *Controller) labelTaken(s *scene) error {
+	want := s.reading.Desired.Label
+	if want == "" {
+		return nil
+	}
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing Services: %w", err)
+	}
+	for _, other := range all {
+		if other.UID != s.service.UID && wanted(other) && text(other, settings.Label) == want && older(other, s.service) {
+			return fmt.Errorf("annotation %s: another Service has the label %q too; several Services on one load balancer are not supported, so each needs a label of its own",
+				settings.Label, want)
+		}
+	}
+	return nil
+}
+
+func older(a, b *v1.Service) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}
+
+func (c *Controller) announce(s *scene, lb vultr.LoadBalancer) {
+	if s.finding.lost != "" {
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerRecreated",
+			"Load balancer %s%s does not exist any more; %s is being made in its place and will have another address",
+			s.finding.lost, inParentheses(s.entry.Address), lb.ID)
+		return
+	}
+	c.Recorder.Eventf(s.service, v1.EventTypeNormal, "CreatingLoadBalancer",
+		"Load balancer %s is being made in region %s; this may take some minutes", lb.ID, lb.Region)
+}
+
+func inParentheses(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}

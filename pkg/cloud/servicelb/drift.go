@@ -1,0 +1,67 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+)
+
+// watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
+// of them share one list. It finds orphans on the way.
+func (c *Controller) watchDrift(ctx context.Context) {
+	if c.DriftPeriod <= 0 {
+		return
+	}
+	told := map[string]bool{}
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := c.findOrphans(ctx, told); err != nil {
+			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
+		}
+		c.enqueueAll()
+	}, wait.Jitter(c.DriftPeriod, 0.05))
+}
+
+// findOrphans counts the load balancers that the ledger gives to Services which do not exist: a finalizer was taken off by
+// hand, and they are paid for. They are told, not deleted.
+func (c *Controller) findOrphans(ctx context.Context, told map[string]bool) error {
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing Services: %w", err)
+	}
+	there := make(map[types.UID]bool, len(all))
+	for _, service := range all {
+		there[service.UID] = true
+	}
+	c.memories.keep(there)
+	var lost []ledger.Entry
+	for uid, entry := range c.ledger.All() {
+		if !there[uid] && entry.ID != "" && !entry.Adopted {
+			lost = append(lost, entry)
+		}
+	}
+	list, err := c.API.LoadBalancers(ctx, c.DriftPeriod/2)
+	if err != nil {
+		return fmt.Errorf("listing load balancers: %w", err)
+	}
+	lost = slices.DeleteFunc(lost, func(e ledger.Entry) bool { return byID(list.Items, e.ID) == nil })
+	orphans.Set(float64(len(lost)))
+	for _, entry := range lost {
+		if told[entry.ID] {
+			continue
+		}
+		told[entry.ID] = true
+		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more; it is paid for until somebody deletes it", entry.ID, entry.Service)
+		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
+		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name},
+			v1.EventTypeWarning, "LoadBalancerOrphaned", message)
+	}
+	return nil
+}

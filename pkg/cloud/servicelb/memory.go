@@ -1,0 +1,160 @@
+package servicelb
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// memories are what this process knows of Services beyond what is written down. Losing them costs a look, or an Event
+// that was made before, never correctness.
+type memories struct {
+	mu    sync.Mutex
+	known map[types.UID]*memory
+}
+
+// memory is that of one Service. Only the worker that syncs the Service uses it, except for status.
+type memory struct {
+	// status is what was written into the Service last.
+	status atomic.Pointer[v1.LoadBalancerStatus]
+
+	pendingSince time.Time // when it was first seen being made
+	absentSince  time.Time // since when it was not found without a break
+	emptySince   time.Time // when no node could be a backend for the first time
+	doubtSince   time.Time // when an answer about the last change was lost
+	sent         []change  // what was changed and may not be shown yet
+	applied      bool      // whether it was once seen, or made, as its Service asks for
+	asked        string    // what it was asked to be then
+	finalized    bool      // whether the finalizer was put there by this process
+	ensuring     bool      // whether the Event that work begins was made since the last one that it ended
+	deleting     bool      // whether the Event that it is being deleted was made
+	told         map[topic]string
+
+	dead         string    // the ID that the Service names and that does not exist
+	refused      string    // the ID that the Service names and may not have
+	refusedUntil time.Time // when that is judged again
+}
+
+// change is what was sent to the load balancer and when its answer came.
+type change struct {
+	settings vultr.LoadBalancerSettings
+	at       time.Time
+}
+
+// topic is what an Event is about that is made once for each new text.
+type topic int
+
+const (
+	aboutSettings topic = iota
+	aboutNodes
+	aboutFirewall
+	aboutLabel
+	aboutLateness
+	aboutStrays
+	aboutFailure
+	aboutHint
+)
+
+func (m *memories) of(uid types.UID) *memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.known[uid]
+	if known == nil {
+		known = &memory{told: map[topic]string{}}
+		m.known[uid] = known
+	}
+	return known
+}
+
+// keep drops what is known of Services that are no more.
+func (m *memories) keep(there map[types.UID]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for uid := range m.known {
+		if !there[uid] {
+			delete(m.known, uid)
+		}
+	}
+}
+
+func (m *memories) drop(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, uid)
+}
+
+// news reports whether the text is another than the last one about the topic, and remembers it. Nothing to say is
+// never news, but makes the next text one.
+func (m *memory) news(about topic, text string) bool {
+	if m.told[about] == text {
+		return false
+	}
+	m.told[about] = text
+	return text != ""
+}
+
+// lastWrite returns when the last change was answered, the zero Time if none is remembered.
+func (m *memory) lastWrite() time.Time {
+	if len(m.sent) == 0 {
+		return time.Time{}
+	}
+	return m.sent[len(m.sent)-1].at
+}
+
+// believed returns the load balancer with what was sent to it and may not be shown yet, and forgets what must be. Reads
+// lag behind writes: without this a change would be sent twice, or one that takes another back not at all.
+func (m *memory) believed(lb vultr.LoadBalancer, readBegan time.Time, overlay func(vultr.LoadBalancer, vultr.LoadBalancerSettings) vultr.LoadBalancer) vultr.LoadBalancer {
+	kept := m.sent[:0]
+	for _, c := range m.sent {
+		if readBegan.Sub(c.at) < visibleAfter {
+			kept = append(kept, c)
+		}
+	}
+	m.sent = kept
+	for _, c := range m.sent {
+		lb = overlay(lb, c.settings)
+	}
+	return lb
+}
+
+// missing remembers instances that the platform refused as backends because it does not know them, across all load
+// balancers: each would otherwise find out by a refusal of its own.
+type missing struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+// missingFor is how long a refused instance is left out before it is tried again.
+const missingFor = 10 * time.Minute
+
+func (m *missing) add(ids []string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		m.since[id] = now
+	}
+}
+
+// filter returns the instances without those that are remembered, and those.
+func (m *missing) filter(ids []string, now time.Time) (known, left []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		since, there := m.since[id]
+		switch {
+		case !there:
+			known = append(known, id)
+		case now.Sub(since) >= missingFor:
+			delete(m.since, id)
+			known = append(known, id)
+		default:
+			left = append(left, id)
+		}
+	}
+	return known, left
+}

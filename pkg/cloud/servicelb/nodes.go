@@ -1,0 +1,70 @@
+package servicelb
+
+import (
+	"slices"
+	"strconv"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+)
+
+// toBeDeleted is the taint by which the cluster autoscaler announces that it will delete a Node.
+const toBeDeleted = "ToBeDeletedByClusterAutoscaler"
+
+// candidates returns the Nodes that are to get traffic, as users know it from Kubernetes: not being deleted, not excluded by
+// label, not about to be removed by the autoscaler, and ready. If none is ready, they all count: then more likely the
+// news of them is what is broken, and the load balancer's own health checks know better.
+func candidates(nodes []*v1.Node) []*v1.Node {
+	var eligible, ready []*v1.Node
+	for _, node := range nodes {
+		if !eligibleNode(node) {
+			continue
+		}
+		eligible = append(eligible, node)
+		if isReady(node) {
+			ready = append(ready, node)
+		}
+	}
+	if len(ready) == 0 {
+		return eligible
+	}
+	return ready
+}
+
+func eligibleNode(node *v1.Node) bool {
+	return node.DeletionTimestamp.IsZero() && !isExcluded(node) &&
+		!slices.ContainsFunc(node.Spec.Taints, func(t v1.Taint) bool { return t.Key == toBeDeleted })
+}
+
+// isExcluded reads the label as the library does: a value that is no boolean excludes.
+func isExcluded(node *v1.Node) bool {
+	value, there := node.Labels[v1.LabelNodeExcludeBalancers]
+	if !there {
+		return false
+	}
+	excluded, err := strconv.ParseBool(value)
+	return err != nil || excluded
+}
+
+func isReady(node *v1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool {
+		return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
+	})
+}
+
+// standing is everything about a Node that backends depend on. Two Nodes of equal standing need no write.
+type standing struct {
+	eligible, ready, gone bool
+	providerID, region    string
+}
+
+func standingOf(node *v1.Node) standing {
+	return standing{
+		eligible: eligibleNode(node), ready: isReady(node), gone: outofservice.Marked(node),
+		providerID: node.Spec.ProviderID, region: node.Labels[v1.LabelTopologyRegion],
+	}
+}
+
+// serves reports whether a Node of this standing gets traffic: one that stops to is urgent, one that begins to is not.
+func (s standing) serves() bool { return s.eligible && s.ready && !s.gone && s.providerID != "" }

@@ -1,0 +1,257 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	cloudprovider "k8s.io/cloud-provider"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// listAge is how old the shared list of load balancers may be for a sync: one list serves all that come together.
+const listAge = 2 * time.Second
+
+// scene is one Service with all that a sync of its load balancer needs to know.
+type scene struct {
+	service *v1.Service
+	nodes   []*v1.Node // all of the cluster
+	memory  *memory
+	entry   ledger.Entry
+	reading plan.Reading
+	finding finding
+	readAt  time.Time // when the list began from which the finding is
+	leftOut []string  // the nodes that are no backends, with the reason
+}
+
+// label is what a load balancer is called that is made for a Service. It is the official default, so that a load
+// balancer is found again by whichever controller looks for it.
+func label(service *v1.Service) string { return cloudprovider.DefaultLoadBalancerName(service) }
+
+// wanted reports whether a Service is to have a load balancer, and not on its way to lose it.
+func wanted(service *v1.Service) bool {
+	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil
+}
+
+// observe reads what a sync needs. Its list is shared, and began after the last change that was made here.
+func (c *Controller) observe(ctx context.Context, service *v1.Service, reading plan.Reading) (*scene, error) {
+	s := &scene{service: service, memory: c.memories.of(service.UID), reading: reading}
+	var err error
+	if s.entry, err = c.ledger.Get(service.UID); err != nil {
+		return nil, err
+	}
+	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
+		return nil, fmt.Errorf("listing Nodes: %w", err)
+	}
+	list, err := c.list(ctx, s.memory.lastWrite())
+	if err != nil {
+		return nil, err
+	}
+	s.readAt = list.Began
+	e := evidence{
+		uid: service.UID, label: label(service), entry: s.entry, list: list,
+		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service), now: time.Now(),
+	}
+	if s.entry.ID != "" && byID(list.Items, s.entry.ID) == nil {
+		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
+			return nil, err
+		}
+	}
+	s.finding = resolve(e)
+	switch {
+	case s.entry.ID == "" || s.finding.current != nil && s.finding.current.ID == s.entry.ID:
+		s.memory.absentSince = time.Time{}
+	case s.memory.absentSince.IsZero():
+		s.memory.absentSince = time.Now()
+	}
+	return s, nil
+}
+
+// list returns a list of all load balancers that is not much older than now and began after the given time.
+func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
+	age := listAge
+	if since := time.Since(after); since < age {
+		age = max(0, since)
+	}
+	list, err := c.API.LoadBalancers(ctx, age)
+	if err != nil {
+		return list, fmt.Errorf("listing load balancers: %w", err)
+	}
+	return list, nil
+}
+
+// byDirectLook asks for a load balancer by its ID; nil means that it was not found.
+func (c *Controller) byDirectLook(ctx context.Context, id string) (*vultr.LoadBalancer, error) {
+	lb, err := c.API.LoadBalancer(ctx, id)
+	if vultr.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load balancer %s: %w", id, err)
+	}
+	return &lb, nil
+}
+
+// doubtful returns until when it is not known whether another controller has made a load balancer for the Service: one
+// that was replaced by this one may have done so in its last moments. It would have put its finalizer there first. Zero if
+// there is no doubt.
+func (c *Controller) doubtful(service *v1.Service) time.Time {
+	born := c.ledger.Born()
+	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) || service.CreationTimestamp.After(born) {
+		return time.Time{}
+	}
+	return born.Add(visibleAfter)
+}
+
+// published returns the address in the Service's status.
+func published(service *v1.Service) string {
+	for _, ingress := range service.Status.LoadBalancer.Ingress {
+		if ingress.IP != "" {
+			return ingress.IP
+		}
+	}
+	return ""
+}
+
+// claims gathers who may have a right to load balancers besides the Service.
+func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
+	out := &claims{held: map[string]bool{}, named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
+	for uid, entry := range c.ledger.All() {
+		if uid != s.service.UID && entry.ID != "" {
+			out.held[entry.ID] = true
+		}
+	}
+	services, err := c.services.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Services: %w", err)
+	}
+	for _, other := range services {
+		if other.UID == s.service.UID || other.Spec.Type != v1.ServiceTypeLoadBalancer {
+			continue
+		}
+		for _, name := range []string{label(other), text(other, settings.ID), text(other, settings.Label)} {
+			out.named[name] = true
+		}
+	}
+	for _, node := range s.nodes {
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
+			out.instances[id] = true
+		}
+	}
+	namespace, err := c.namespace(ctx, s.service.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)) {
+		out.allowed[id] = true
+	}
+	delete(out.named, "")
+	return out, nil
+}
+
+// namespace reads a Namespace; one that does not exist, and so has nothing in it, is not asked for here.
+func (c *Controller) namespace(ctx context.Context, name string) (*v1.Namespace, error) {
+	namespace, err := c.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading Namespace %s: %w", name, err)
+	}
+	return namespace, nil
+}
+
+// listed returns the IDs in an annotation of a Namespace.
+func listed(namespace *v1.Namespace, annotation settings.Key) []string {
+	var ids []string
+	for id := range strings.SplitSeq(namespace.Annotations[string(annotation)], ",") {
+		if id = strings.ToLower(strings.TrimSpace(id)); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// handedOver reports whether the administrator has given the load balancer to the Service's namespace.
+func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id string) (bool, error) {
+	namespace, err := c.namespace(ctx, service.Namespace)
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(listed(namespace, settings.HandOver), id), nil
+}
+
+// hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have
+// it. A refusal is remembered for a while, since it can cost calls to find out.
+func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
+	h, m := s.hint(), s.memory
+	judged := h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil)
+	if h == (hint{}) || judged && s.finding.current != nil {
+		return nil, nil
+	}
+	list, err := c.list(ctx, m.lastWrite())
+	if err != nil {
+		return nil, err
+	}
+	var direct *vultr.LoadBalancer
+	if h.id != "" && byID(list.Items, h.id) == nil {
+		if direct, err = c.byDirectLook(ctx, h.id); err != nil {
+			return nil, err
+		}
+	}
+	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
+	lb, err := h.choose(list.Items, direct)
+	if lb == nil {
+		m.dead = h.id // nothing has it, unless there is an error
+		return nil, err
+	}
+	claims, err := c.claims(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := claims.mayAdopt(*lb); err != nil {
+		return nil, h.refused(err)
+	}
+	return lb, nil
+}
+
+// hint returns what the Service names beside its present load balancer: not a note of ours, also of one that is gone, and
+// nothing that could not exist. A label counts only while it has none: it is also what its own is to be called.
+func (s *scene) hint() hint {
+	h := hint{id: strings.ToLower(s.reading.ID), label: text(s.service, settings.Label)}
+	if h.id == s.finding.lost || h.id == s.entry.Noted || !vultr.IsID(h.id) {
+		h.id = ""
+	}
+	if current := s.finding.current; current != nil {
+		h.label = ""
+		if h.id == current.ID {
+			h.id = ""
+		}
+	}
+	return h
+}
+
+// hintPause is how long a refused wish for another load balancer is not judged again.
+const hintPause = time.Minute
+
+// refused says why a load balancer cannot be taken over, in the words of what the Service's owner wrote.
+func (h hint) refused(err error) error {
+	named := fmt.Sprintf("annotation %s names the load balancer %s", settings.ID, h.id)
+	if h.id == "" {
+		named = fmt.Sprintf("annotation %s: there is a load balancer with the label %q", settings.Label, h.label)
+	}
+	return fmt.Errorf("%s, which is left alone: %w (an administrator allows that by the annotation %s of the Namespace)", named, err, settings.AllowAdoption)
+}
+
+// text returns an annotation's value without the white space around it.
+func text(service *v1.Service, key settings.Key) string {
+	return strings.TrimSpace(service.Annotations[string(key)])
+}

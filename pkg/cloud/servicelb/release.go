@@ -1,0 +1,158 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// The waits of a deletion.
+const (
+	deleteLook = time.Second     // until the next look whether it is gone
+	deleteBusy = 5 * time.Second // until it is asked for again
+)
+
+// release lets go of a Service that is deleted or is no longer of type LoadBalancer: what was made for it is deleted,
+// and the finalizer goes when the platform says that nothing is left. What was not made for it is kept.
+func (c *Controller) release(ctx context.Context, service *v1.Service) error {
+	s, err := c.observe(ctx, service, plan.Read(service))
+	if err != nil {
+		return err
+	}
+	if !plan.Managed(service) {
+		c.kept(s, fmt.Sprintf("because %s is false", settings.Create))
+		return c.finish(ctx, s)
+	}
+	if s.entry.Adopted {
+		c.kept(s, "because it was not made for this Service")
+		s.entry.ID = ""
+	} else if s.entry.ID != "" && s.finding.current == nil {
+		if err := c.concludeAbsence(ctx, s); err != nil {
+			return err
+		}
+	}
+	list, err := c.list(ctx, s.memory.lastWrite())
+	if err != nil {
+		return err
+	}
+	ours := labelled(list.Items, label(service))
+	if current := s.finding.current; current != nil && !s.entry.Adopted && byID(ours, current.ID) == nil {
+		ours = append(ours, *current)
+	}
+	for _, lb := range ours {
+		if err := c.delete(ctx, s, lb); err != nil {
+			return err
+		}
+	}
+	if wait, why := s.unprovenAbsence(list, c.doubtful(service)); wait > 0 {
+		return waitFor(wait, "%s", why)
+	}
+	return c.finish(ctx, s)
+}
+
+// concludeAbsence returns nil when the load balancer that the ledger names is proven not to exist.
+func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
+	if !s.entry.Deleted.IsZero() {
+		return nil // its deletion was accepted, and now it is not found
+	}
+	if s.finding.wait > 0 {
+		return waitFor(s.finding.wait, "%s", s.finding.why)
+	}
+	return c.witness(ctx, s)
+}
+
+// unprovenAbsence returns how long it takes until a list can prove that no attempt left a load balancer behind.
+func (s *scene) unprovenAbsence(list vultr.List[vultr.LoadBalancer], doubtful time.Time) (time.Duration, string) {
+	if s.entry.ID != "" {
+		doubtful = time.Time{} // the ledger knows the one that there is
+	}
+	e := evidence{entry: ledger.Entry{Tried: s.entry.Tried}, list: list, doubtful: doubtful, now: time.Now()}
+	return e.unproven()
+}
+
+// delete asks for the deletion and returns nil when the load balancer does not exist any more.
+func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	if !s.memory.deleting {
+		s.memory.deleting = true
+		c.Recorder.Event(s.service, v1.EventTypeNormal, "DeletingLoadBalancer", "Deleting load balancer")
+	}
+	err := c.API.DeleteLoadBalancer(ctx, lb.ID)
+	switch {
+	case vultr.IsConflict(err):
+		return waitFor(deleteBusy, "load balancer %s is busy: %v", lb.ID, err)
+	case err != nil && !vultr.IsNotFound(err):
+		return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
+	}
+	if lb.ID == s.entry.ID && s.entry.Deleted.IsZero() {
+		entry := s.entry
+		entry.Deleted = ledger.Second(time.Now())
+		if err := c.write(ctx, s, entry); err != nil {
+			return err
+		}
+	}
+	left, err := c.byDirectLook(ctx, lb.ID)
+	if err != nil {
+		return err
+	}
+	if left != nil {
+		return waitFor(deleteLook, "load balancer %s is being deleted", lb.ID)
+	}
+	return nil
+}
+
+// finish clears what was written about the load balancer, the finalizer last.
+func (c *Controller) finish(ctx context.Context, s *scene) error {
+	service := s.service
+	if service.DeletionTimestamp == nil {
+		if err := c.publish(ctx, service, s.memory, &v1.LoadBalancerStatus{}); err != nil {
+			return err
+		}
+		notes := map[settings.Key]string{}
+		if id := text(service, settings.ID); !s.entry.Adopted && id == s.entry.Noted {
+			notes[settings.ID] = "" // it would send a later load balancer after this one
+		}
+		if err := c.annotate(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return err
+		}
+		fresh, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && fresh.UID != service.UID:
+			return c.ledger.Put(ctx, service.UID, ledger.Entry{})
+		case err != nil:
+			return fmt.Errorf("reading the Service: %w", err)
+		}
+		service.ResourceVersion, service.Finalizers = fresh.ResourceVersion, fresh.Finalizers
+	}
+	deleted := s.memory.deleting
+	if err := c.ledger.Put(ctx, service.UID, ledger.Entry{}); err != nil {
+		return err
+	}
+	if err := c.removeFinalizer(ctx, service); err != nil {
+		return err
+	}
+	if deleted {
+		c.Recorder.Event(service, v1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
+	}
+	c.memories.drop(service.UID)
+	return nil
+}
+
+// kept tells of a load balancer that is left as it is.
+func (c *Controller) kept(s *scene, why string) {
+	id := s.entry.ID
+	if id == "" && s.finding.current != nil {
+		id = s.finding.current.ID
+	}
+	if id != "" {
+		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerKept", "Load balancer %s is left as it is, %s", id, why)
+	}
+}

@@ -1,0 +1,228 @@
+package servicelb
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// visibleAfter is how long any read of the platform may lag behind a create. Until then "not found" says nothing
+// about a load balancer that may just have been made.
+const visibleAfter = 150 * time.Second
+
+// twinWindow is how far apart two load balancers can be made that come of one request that was delivered twice.
+const twinWindow = 2 * time.Minute
+
+// evidence is everything from which the load balancer of one Service is told. Its reads may lag.
+type evidence struct {
+	uid   types.UID
+	label string // the label of what is made for the Service: "a" and its UID
+	entry ledger.Entry
+	list  vultr.List[vultr.LoadBalancer]
+	// direct is the answer to a look by the entry's ID, made when the list lacks it; nil if there was no need, or it
+	// was not found.
+	direct *vultr.LoadBalancer
+	// absentBefore is since when the entry's load balancer was not found without a break; zero at the first time.
+	absentBefore time.Time
+	// doubtful is set until a list that began later can prove that nobody made one before the ledger began.
+	doubtful time.Time
+	// published is the address in the Service's status.
+	published string
+	now       time.Time
+}
+
+// finding is what the evidence says.
+type finding struct {
+	// current is the Service's load balancer, nil if there is none.
+	current *vultr.LoadBalancer
+	// twins are others that bear the Service's label and were made together with current: the same request, delivered
+	// twice. Strays bear it too, and nothing proves that they are superfluous.
+	twins, strays []vultr.LoadBalancer
+	// lost is the ID of the one that does not exist any more.
+	lost string
+	// wait is how long to wait for reads that can prove more; zero when the rest holds.
+	wait time.Duration
+	why  string
+}
+
+// confirmAfter is the pause between the two looks that prove that a load balancer does not exist any more.
+const confirmAfter = 10 * time.Second
+
+// resolve tells the load balancer of a Service from the evidence. It never takes a failed or an early look for absence.
+func resolve(e evidence) finding {
+	var f finding
+	if e.entry.ID != "" {
+		f.current = byID(e.list.Items, e.entry.ID)
+		if f.current == nil {
+			f.current = e.direct
+		}
+		if f.current == nil {
+			if absent := e.absent(); absent.wait > 0 {
+				return absent
+			}
+			f.lost = e.entry.ID
+		}
+	}
+	labelled := labelled(e.list.Items, e.label)
+	if f.current == nil {
+		f.current = e.oldest(labelled)
+	}
+	if f.current == nil {
+		f.wait, f.why = e.unproven()
+		return f
+	}
+	for _, lb := range labelled {
+		switch {
+		case lb.ID == f.current.ID:
+		case lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
+			f.twins = append(f.twins, lb)
+		default:
+			f.strays = append(f.strays, lb)
+		}
+	}
+	return f
+}
+
+// absent judges a load balancer that the ledger names and that no read shows.
+func (e *evidence) absent() finding {
+	if age := e.now.Sub(e.entry.Made); age < visibleAfter {
+		return finding{wait: visibleAfter - age, why: "load balancer " + e.entry.ID + " was just made and is not shown yet"}
+	}
+	if e.absentBefore.IsZero() {
+		return finding{wait: confirmAfter, why: "load balancer " + e.entry.ID + " is not found; it is looked for once more"}
+	}
+	if since := e.now.Sub(e.absentBefore); since < confirmAfter {
+		return finding{wait: confirmAfter - since, why: "load balancer " + e.entry.ID + " is not found; it is looked for once more"}
+	}
+	return finding{}
+}
+
+// unproven returns how long it takes until a list can prove that no load balancer was made for the Service.
+func (e *evidence) unproven() (time.Duration, string) {
+	var proves time.Time
+	why := ""
+	if !e.entry.Tried.IsZero() {
+		proves, why = e.entry.Tried.Add(visibleAfter), "whether a load balancer was made is not known yet"
+	}
+	if e.doubtful.After(proves) {
+		proves, why = e.doubtful, "whether another controller made a load balancer just before is not known yet"
+	}
+	if !e.list.Began.Before(proves) {
+		return 0, ""
+	}
+	return max(proves.Sub(e.now), time.Second), why
+}
+
+// oldest returns the one that serves already, else the one that was made first.
+func (e *evidence) oldest(candidates []vultr.LoadBalancer) *vultr.LoadBalancer {
+	if len(candidates) == 0 {
+		return nil
+	}
+	serves := func(lb vultr.LoadBalancer) bool {
+		return e.published != "" && (lb.IPv4 == e.published || lb.IPv6 == e.published)
+	}
+	first := slices.MinFunc(candidates, func(a, b vultr.LoadBalancer) int {
+		if serves(a) != serves(b) {
+			if serves(a) {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return &first
+}
+
+func byID(all []vultr.LoadBalancer, id string) *vultr.LoadBalancer {
+	for i := range all {
+		if all[i].ID == id {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+func labelled(all []vultr.LoadBalancer, label string) []vultr.LoadBalancer {
+	var found []vultr.LoadBalancer
+	for i := range all {
+		if all[i].Label == label {
+			found = append(found, all[i])
+		}
+	}
+	return found
+}
+
+// claims says who else may have a right to a load balancer. It is built from the ledger, the cluster's Services and
+// Nodes: what a tenant writes about a load balancer gives no right to it, but keeps others from taking it over.
+type claims struct {
+	// held are the load balancers that the ledger gives to other Services, by ID.
+	held map[string]bool
+	// named are the IDs and labels that other Services name, and the labels of what is made for them.
+	named map[string]bool
+	// instances are the instances behind the cluster's Nodes.
+	instances map[string]bool
+	// allowed are the IDs that the cluster's administrator lets the Service's namespace adopt.
+	allowed map[string]bool
+}
+
+// The refusals of an adoption. Their texts hold nothing that the Service's owner did not write.
+var (
+	errHeld    = errors.New("it belongs to another Service; several Services on one load balancer are not supported")
+	errForeign = errors.New("it is not proven to serve this cluster alone, and the administrator has not allowed this namespace to adopt it")
+)
+
+// mayAdopt returns nil if the load balancer that a Service names can be given to it: the administrator's word allows
+// it, or it serves nodes of this cluster alone, as one does that another controller made for this Service.
+func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
+	switch {
+	case c.held[lb.ID]:
+		return errHeld
+	case c.allowed[lb.ID]:
+		return nil
+	case c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]:
+		return errHeld
+	case len(lb.Instances) == 0:
+		return errForeign
+	}
+	for _, id := range lb.Instances {
+		if !c.instances[id] {
+			return errForeign
+		}
+	}
+	return nil
+}
+
+// hint is the load balancer that a Service's annotations name.
+type hint struct {
+	id    string
+	label string
+}
+
+// choose finds the one that the hint names, nil if there is none.
+func (h hint) choose(list []vultr.LoadBalancer, direct *vultr.LoadBalancer) (*vultr.LoadBalancer, error) {
+	if h.id != "" {
+		if lb := byID(list, h.id); lb != nil {
+			return lb, nil
+		}
+		return direct, nil
+	}
+	if h.label == "" {
+		return nil, nil
+	}
+	found := labelled(list, h.label)
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &found[0], nil
+	}
+	return nil, fmt.Errorf("annotation %s: %d load balancers have the label %q; name the right one by %s", settings.Label, len(found), h.label, settings.ID)
+}

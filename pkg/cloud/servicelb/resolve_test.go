@@ -1,0 +1,148 @@
+package servicelb
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+func TestResolve(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	const name = "a6c8f4d0c43b64d94b8f51c5c0e0a3c11"
+	lb := func(id, label string, created time.Duration) vultr.LoadBalancer {
+		return vultr.LoadBalancer{ID: id, Label: label, Created: ago(created), IPv4: "192.0.2." + id}
+	}
+	tests := map[string]struct {
+		entry     ledger.Entry
+		list      []vultr.LoadBalancer
+		began     time.Duration // how long ago the list began
+		direct    *vultr.LoadBalancer
+		absent    time.Duration // since when, 0 for never
+		doubtful  time.Duration // until when, 0 for no doubt
+		published string
+
+		current, lost string
+		twins, strays int
+		wait          time.Duration
+	}{
+		"nothing was ever made":             {},
+		"in the list":                       {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "x", time.Hour)}, current: "1"},
+		"found by a direct look":            {entry: ledger.Entry{ID: "1"}, direct: &vultr.LoadBalancer{ID: "1"}, current: "1"},
+		"just made":                         {entry: ledger.Entry{ID: "1", Made: ago(time.Minute)}, absent: time.Minute, wait: 90 * time.Second},
+		"just made, and seen once":          {entry: ledger.Entry{ID: "1", Made: ago(time.Minute), Shown: true}, absent: time.Minute, wait: 90 * time.Second},
+		"absent for the first time":         {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, wait: confirmAfter},
+		"absent again, too soon":            {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, absent: 4 * time.Second, wait: 6 * time.Second},
+		"absent again":                      {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, absent: confirmAfter, lost: "1"},
+		"absent at the end of the lag":      {entry: ledger.Entry{ID: "1", Made: ago(visibleAfter)}, absent: confirmAfter, lost: "1"},
+		"found, so never made is the entry": {entry: ledger.Entry{ID: "1"}, absent: confirmAfter, lost: "1"},
+		"another is there instead":          {entry: ledger.Entry{ID: "1"}, absent: confirmAfter, list: []vultr.LoadBalancer{lb("2", name, time.Hour)}, lost: "1", current: "2"},
+		"by its label":                      {list: []vultr.LoadBalancer{lb("1", "x", time.Hour), lb("2", name, time.Hour)}, current: "2"},
+		"an attempt, list too old":          {entry: ledger.Entry{Tried: ago(visibleAfter)}, began: time.Second, wait: time.Second},
+		"an attempt a minute ago":           {entry: ledger.Entry{Tried: ago(time.Minute)}, wait: 90 * time.Second},
+		"an attempt long ago":               {entry: ledger.Entry{Tried: ago(visibleAfter)}},
+		"an attempt that is found":          {entry: ledger.Entry{Tried: ago(time.Minute)}, list: []vultr.LoadBalancer{lb("2", name, time.Minute)}, current: "2"},
+		"another controller before":         {doubtful: time.Minute, wait: time.Minute},
+		"the doubt is over":                 {doubtful: -time.Second},
+		"the later of both":                 {entry: ledger.Entry{Tried: ago(time.Minute)}, doubtful: time.Minute, wait: 90 * time.Second},
+		"the oldest of two":                 {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, time.Hour+time.Minute)}, current: "2", twins: 1},
+		"the one that serves":               {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, 2*time.Hour)}, published: "192.0.2.1", current: "1", strays: 1},
+		"a twin":                            {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow)}, current: "1", twins: 1},
+		"a stray":                           {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow-1)}, current: "1", strays: 1},
+	}
+	for title, tt := range tests {
+		t.Run(title, func(t *testing.T) {
+			e := evidence{label: name, entry: tt.entry, direct: tt.direct, published: tt.published, now: now}
+			e.list.Items, e.list.Began = tt.list, ago(tt.began)
+			if tt.absent > 0 {
+				e.absentBefore = ago(tt.absent)
+			}
+			if tt.doubtful != 0 {
+				e.doubtful = now.Add(tt.doubtful)
+			}
+			f := resolve(e)
+			current := ""
+			if f.current != nil {
+				current = f.current.ID
+			}
+			if current != tt.current || f.lost != tt.lost || len(f.twins) != tt.twins || len(f.strays) != tt.strays || f.wait != tt.wait {
+				t.Errorf("current %q, lost %q, %d twins, %d strays, wait %s (%s)", current, f.lost, len(f.twins), len(f.strays), f.wait, f.why)
+			}
+		})
+	}
+}
+
+func TestMayAdopt(t *testing.T) {
+	c := claims{
+		held:  map[string]bool{"held": true, "held-allowed": true},
+		named: map[string]bool{"named": true, "named-allowed": true, "www": true}, instances: map[string]bool{"i1": true, "i2": true},
+		allowed: map[string]bool{"allowed": true, "held-allowed": true, "named-allowed": true},
+	}
+	for id, tt := range map[string]struct {
+		lb   vultr.LoadBalancer
+		want error
+	}{
+		"free":          {vultr.LoadBalancer{Instances: []string{"i1", "i2"}}, nil},
+		"empty":         {vultr.LoadBalancer{}, errForeign},
+		"foreign":       {vultr.LoadBalancer{Instances: []string{"i1", "i9"}}, errForeign},
+		"allowed":       {vultr.LoadBalancer{Instances: []string{"i9"}}, nil},
+		"held":          {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
+		"held-allowed":  {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
+		"named":         {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
+		"named-allowed": {vultr.LoadBalancer{}, nil},
+		"label":         {vultr.LoadBalancer{Label: "www", Instances: []string{"i1"}}, errHeld},
+	} {
+		tt.lb.ID = id
+		if err := c.mayAdopt(tt.lb); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%s: %v, want %v", id, err, tt.want)
+		}
+	}
+}
+
+func TestGate(t *testing.T) {
+	var g gate
+	now := time.Unix(0, 0)
+	for i := range gateFailures {
+		if wait := g.enter(now); wait != 0 {
+			t.Fatalf("closed after %d failures", i)
+		}
+		g.failed(now)
+	}
+	if wait := g.enter(now); wait != gateFirst {
+		t.Errorf("wait %s", wait)
+	}
+	now = now.Add(gateFirst)
+	if g.enter(now) != 0 || g.enter(now) == 0 {
+		t.Error("after the pause exactly one request goes")
+	}
+	for range 10 {
+		g.failed(now)
+	}
+	if wait := g.enter(now); wait != gateLongest {
+		t.Errorf("wait %s after many failures", wait)
+	}
+	g.worked()
+	if wait := g.enter(now); wait != 0 {
+		t.Errorf("wait %s after a success", wait)
+	}
+}
+
+func TestPace(t *testing.T) {
+	p := newPace()
+	p.took(60 * time.Second)
+	for age, want := range map[time.Duration]time.Duration{
+		0: longestWait, 45 * time.Second: 9 * time.Second, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
+		100 * time.Second: 5 * time.Second, 5 * time.Minute: longestWait, lateAfter: lateWait,
+	} {
+		if got := p.wait(age); got != want {
+			t.Errorf("after %s: %s, want %s", age, got, want)
+		}
+	}
+	p.took(time.Hour)
+	if got := p.wait(0); got != longestWait {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,0 +1,192 @@
+package servicelb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// sync brings the load balancer of a Service one step nearer to what it should be. It returns when it wants to be called
+// again without any cause from outside, 0 for never.
+func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, err error) {
+	service, err := c.services.Services(name.Namespace).Get(name.Name)
+	if apierrors.IsNotFound(err) {
+		// Nothing to do: its load balancer went before the finalizer did.
+		c.secrets.want(name, "")
+		forgetMetrics(name)
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the Service: %w", err)
+	}
+	service = service.DeepCopy()
+	switch {
+	case !wanted(service):
+		c.secrets.want(name, "")
+		if !servicehelper.HasLBFinalizer(service) {
+			c.memories.drop(service.UID)
+			return 0, nil
+		}
+		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
+	case !plan.Managed(service):
+		return 0, nil
+	}
+	next, err = c.ensure(ctx, service)
+	return next, c.failing(service, "SyncLoadBalancerFailed", "Error syncing load balancer", err)
+}
+
+// failing makes a Warning Event of a failure, once for each new text. Waiting is none.
+func (c *Controller) failing(service *v1.Service, reason, what string, err error) error {
+	message := failureText(err)
+	if c.memories.of(service.UID).news(aboutFailure, message) {
+		c.Recorder.Eventf(service, v1.EventTypeWarning, reason, "%s: %s", what, message)
+	}
+	return err
+}
+
+// ensure makes or changes the load balancer until it is as asked for.
+func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Duration, error) {
+	m := c.memories.of(service.UID)
+	reading := plan.Read(service)
+	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
+		c.Recorder.Event(service, v1.EventTypeWarning, "LoadBalancerSettings", message)
+	}
+	if m.asked != request(service) && !m.ensuring {
+		m.ensuring = true
+		c.Recorder.Event(service, v1.EventTypeNormal, "EnsuringLoadBalancer", "Ensuring load balancer")
+	}
+	// The finalizer comes before anything that would be left behind without it.
+	if err := c.addFinalizer(ctx, service); err != nil {
+		return 0, err
+	}
+	s, err := c.observe(ctx, service, reading)
+	if err != nil {
+		return 0, err
+	}
+	c.secrets.want(nameOf(service), s.reading.Desired.TLSSecret)
+	if err := c.settle(ctx, s); err != nil {
+		return 0, both(err, s.reading.Err)
+	}
+	if s.finding.current == nil {
+		return 0, c.create(ctx, s)
+	}
+	if err := c.tidy(ctx, s); err != nil {
+		return 0, err
+	}
+	return c.update(ctx, s)
+}
+
+// settle finds out which load balancer is the Service's, and writes it down.
+func (c *Controller) settle(ctx context.Context, s *scene) error {
+	f := &s.finding
+	if f.current == nil && f.wait > 0 && s.entry.ID != "" {
+		return waitFor(f.wait, "%s", f.why)
+	}
+	lb, err := c.hinted(ctx, s)
+	switch {
+	case err != nil && f.current == nil:
+		return err
+	case err != nil:
+		// What serves goes on serving; the wish for another one is refused.
+		if s.memory.news(aboutHint, err.Error()) {
+			c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerNotAdopted", err.Error())
+		}
+	case lb != nil:
+		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
+		return c.adopt(ctx, s, *lb)
+	}
+	switch {
+	case f.current != nil && s.entry.Adopted && s.entry.ID == f.current.ID:
+		return c.adopt(ctx, s, *f.current)
+	case f.current != nil:
+		return c.know(ctx, s, *f.current, false)
+	case f.wait > 0:
+		return waitFor(f.wait, "%s", f.why)
+	}
+	return nil
+}
+
+// adopt writes down that the Service has a load balancer that was not made for it, unless the administrator has given it
+// to the Service for good.
+func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	given, err := c.handedOver(ctx, s.service, lb.ID)
+	if err != nil {
+		return err
+	}
+	fate := "it will be kept when the Service goes"
+	if given {
+		fate = "it will be deleted with the Service"
+	}
+	if s.entry.ID != lb.ID || s.entry.Adopted == given {
+		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerAdopted",
+			"Load balancer %s (%s) is brought to what this Service asks for; %s", lb.ID, lb.Label, fate)
+	}
+	return c.know(ctx, s, lb, !given)
+}
+
+// know writes down that the load balancer is the Service's and was seen.
+func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, adopted bool) error {
+	entry := s.entry
+	entry.Service, entry.ID, entry.Adopted, entry.Tried, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, time.Time{}, true
+	if s.entry.ID != "" && s.entry.ID != lb.ID {
+		entry.Made, entry.Certificate, entry.Firewall, entry.Deleted = time.Time{}, "", false, time.Time{}
+	}
+	return c.write(ctx, s, entry)
+}
+
+// write changes the Service's entry in the ledger.
+func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) error {
+	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
+		return err
+	}
+	s.entry = entry
+	return nil
+}
+
+// tidy deletes load balancers that a request which was delivered twice made beside the Service's, and tells of others
+// that bear its label.
+func (c *Controller) tidy(ctx context.Context, s *scene) error {
+	for _, twin := range s.finding.twins {
+		if s.entry.Adopted || s.finding.current.ID != s.entry.ID {
+			break // only what serves the Service by proof makes another one superfluous
+		}
+		if err := c.API.DeleteLoadBalancer(ctx, twin.ID); err != nil && !vultr.IsNotFound(err) {
+			if vultr.IsConflict(err) {
+				return nil // still being made; a later sync meets it again
+			}
+			return fmt.Errorf("deleting load balancer %s, which was made twice: %w", twin.ID, err)
+		}
+		duplicates.Inc()
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "DuplicateLoadBalancerDeleted",
+			"Load balancer %s was made by the same request as %s, which serves the Service, and was deleted", twin.ID, s.entry.ID)
+	}
+	ids := make([]string, 0, len(s.finding.strays))
+	for _, stray := range s.finding.strays {
+		ids = append(ids, stray.ID)
+	}
+	if message := strings.Join(ids, ", "); s.memory.news(aboutStrays, message) {
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "DuplicateLoadBalancer",
+			"Load balancers with the label of this Service exist beside %s, which serves it: %s. They are deleted with the Service; delete what is not needed",
+			s.entry.ID, message)
+	}
+	return nil
+}
+
+// request is everything by which a Service can ask for something, as text.
+func request(service *v1.Service) string {
+	text, err := json.Marshal([]any{service.Spec, asked(service)})
+	if err != nil {
+		return err.Error() // there is no such Service: it came as JSON
+	}
+	return string(text)
+}

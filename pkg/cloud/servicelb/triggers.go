@@ -1,0 +1,184 @@
+package servicelb
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+)
+
+// The waves in which changes of Nodes are answered: a write to each load balancer for a wave, not for a Node.
+const (
+	// urgentPause collects Nodes that stop to get traffic.
+	urgentPause = time.Second
+	// calmPause is how quiet it must have been after Nodes that begin to get traffic, and calmLimit how long they wait at most.
+	calmPause = 5 * time.Second
+	calmLimit = 30 * time.Second
+)
+
+func (c *Controller) serviceHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { c.enqueue(object) },
+		UpdateFunc: func(before, after any) {
+			old, isService := before.(*v1.Service)
+			fresh, alsoService := after.(*v1.Service)
+			if !isService || !alsoService || c.concerns(old, fresh) {
+				c.enqueue(after)
+			}
+		},
+		DeleteFunc: func(object any) { c.enqueue(object) },
+	}
+}
+
+func (c *Controller) enqueue(object any) {
+	// Its error says that the object has no name: nothing that an informer gives is so.
+	if name, err := cache.DeletionHandlingObjectToName(object); err == nil {
+		c.queue.Add(name)
+	}
+}
+
+// concerns reports whether a change of a Service can matter to its load balancer. What this controller itself writes, its
+// annotation and the status, must not wake it up again.
+func (c *Controller) concerns(old, fresh *v1.Service) bool {
+	return old.UID != fresh.UID || !old.DeletionTimestamp.Equal(fresh.DeletionTimestamp) ||
+		!equality.Semantic.DeepEqual(old.Spec, fresh.Spec) ||
+		!equality.Semantic.DeepEqual(old.Finalizers, fresh.Finalizers) ||
+		!maps.Equal(asked(old), asked(fresh)) ||
+		!equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh)
+}
+
+// asked returns the annotations without the note that this controller writes.
+func asked(service *v1.Service) map[string]string {
+	asked := maps.Clone(service.Annotations)
+	delete(asked, string(settings.ID))
+	return asked
+}
+
+// wrote reports whether the Service's status is what was written last.
+func (c *Controller) wrote(service *v1.Service) bool {
+	last := c.memories.of(service.UID).status.Load()
+	return last != nil && equality.Semantic.DeepEqual(*last, service.Status.LoadBalancer)
+}
+
+func (c *Controller) nodeHandler() cache.ResourceEventHandler {
+	node := func(object any) *v1.Node {
+		if last, missed := object.(cache.DeletedFinalStateUnknown); missed {
+			object = last.Obj
+		}
+		node, _ := object.(*v1.Node)
+		return node
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { c.nodeChanged(nil, node(object)) },
+		UpdateFunc: func(before, after any) {
+			c.nodeChanged(node(before), node(after))
+		},
+		DeleteFunc: func(object any) { c.nodeChanged(node(object), nil) },
+	}
+}
+
+// nodeChanged announces a change that can matter to load balancers; nil stands for a Node that is not there.
+func (c *Controller) nodeChanged(before, after *v1.Node) {
+	var old, fresh standing
+	if before != nil {
+		old = standingOf(before)
+	}
+	if after != nil {
+		fresh = standingOf(after)
+	}
+	if old != fresh {
+		c.waves.announce(old.serves() && !fresh.serves())
+	}
+}
+
+// enqueueAll adds every load balancer that there is or is to be.
+func (c *Controller) enqueueAll() {
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return // a lister over an informer has no errors
+	}
+	for _, service := range all {
+		if wanted(service) {
+			c.queue.Add(cache.MetaObjectToName(service))
+		}
+	}
+}
+
+// waves turns many changes into few calls.
+type waves struct {
+	call    func()
+	changed chan bool
+}
+
+func newWaves(call func()) *waves { return &waves{call: call, changed: make(chan bool, 1)} }
+
+// announce tells of a change and never blocks.
+func (w *waves) announce(urgent bool) {
+	for {
+		select {
+		case w.changed <- urgent:
+			return
+		case waiting := <-w.changed:
+			urgent = urgent || waiting
+		}
+	}
+}
+
+// run calls after each wave, until ctx ends.
+func (w *waves) run(ctx context.Context) {
+	for {
+		var urgent bool
+		select {
+		case <-ctx.Done():
+			return
+		case urgent = <-w.changed:
+		}
+		if !w.gather(ctx, urgent) {
+			return
+		}
+		klog.FromContext(ctx).V(2).Info("Nodes have changed, all load balancers are looked at")
+		w.call()
+	}
+}
+
+// gather waits until a wave is over. It returns false when ctx ended.
+func (w *waves) gather(ctx context.Context, urgent bool) bool {
+	began := time.Now()
+	ends := began.Add(calmPause)
+	if urgent {
+		ends = began.Add(urgentPause)
+	}
+	for {
+		timer := time.NewTimer(time.Until(ends))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-timer.C:
+			return true
+		case more := <-w.changed:
+			timer.Stop()
+			switch {
+			case urgent: // its end is fixed; what came meanwhile is in it
+			case more:
+				urgent, ends = true, time.Now().Add(urgentPause)
+			default:
+				ends = earlier(time.Now().Add(calmPause), began.Add(calmLimit))
+			}
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,218 @@
+package servicelb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// busyWait is when a change is tried again that the platform refused for now.
+const busyWait = 5 * time.Second
+
+// update brings a load balancer that exists to what the Service asks for, with one change at most, and reports it.
+func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error) {
+	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
+	if err := c.note(ctx, s, lb.ID); err != nil {
+		return 0, err
+	}
+	if !lb.Active() {
+		return 0, both(c.pending(s, lb), s.reading.Err)
+	}
+	want := c.adjusted(s, lb)
+	want.Instances = c.backends(s, candidates(s.nodes), lb.Region)
+	next := c.holdLastBackends(s, &want, lb)
+	if s.reading.Err != nil {
+		// The backends have nothing to do with the faults: what serves goes on serving.
+		return next, both(c.apply(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
+	}
+	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
+	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
+	if certErr != nil && !lb.HasSSL {
+		return next, both(c.apply(ctx, s, lb, diff), certErr)
+	}
+	if err := c.change(ctx, s, lb, want, diff); err != nil {
+		return 0, both(err, certErr)
+	}
+	if err := c.keepCertificate(ctx, s, lb, certificate, remove); err != nil {
+		return 0, both(err, certErr)
+	}
+	c.tellBackends(s)
+	if certErr != nil {
+		return next, fmt.Errorf("the old certificate stays: %w", certErr)
+	}
+	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
+		return 0, err
+	}
+	return c.again(s, next), nil
+}
+
+func labelOrNil(label string) *string {
+	if label == "" {
+		return nil
+	}
+	return &label
+}
+
+// again returns the earlier of next and the look that settles an unknown outcome, 0 for none.
+func (c *Controller) again(s *scene, next time.Duration) time.Duration {
+	if s.memory.doubtSince.IsZero() {
+		return next
+	}
+	left := visibleAfter - time.Since(s.memory.doubtSince)
+	if left <= 0 {
+		s.memory.doubtSince = time.Time{}
+		return next
+	}
+	if next == 0 || left < next {
+		return left
+	}
+	return next
+}
+
+// change sends what differs and writes down what the Service's firewall rules are now.
+func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
+	c.tellDrift(s, lb, diff)
+	if err := c.apply(ctx, s, lb, diff); err != nil {
+		return err
+	}
+	s.memory.applied, s.memory.asked = true, request(s.service)
+	entry := s.entry
+	switch {
+	case want.FirewallStated:
+		entry.Firewall = true
+	case !want.KeepFirewall:
+		entry.Firewall = false
+	}
+	return c.write(ctx, s, entry)
+}
+
+// keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
+func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, certificate *plan.Certificate, remove bool) error {
+	entry := s.entry
+	if certificate != nil {
+		watchExpiry(nameOf(s.service), certificate.NotAfter)
+		entry.Certificate = certificate.Fingerprint(lb.ID)
+	}
+	if remove {
+		err := c.API.DeleteCertificate(ctx, lb.ID)
+		if vultr.IsConflict(err) {
+			return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+		}
+		if err != nil && !vultr.IsNotFound(err) {
+			return fmt.Errorf("removing the certificate of load balancer %s: %w", lb.ID, err)
+		}
+		entry.Certificate = ""
+		forgetExpiry(nameOf(s.service))
+	}
+	return c.write(ctx, s, entry)
+}
+
+// tellDrift makes an Event when a load balancer that was as asked for is not any more, though nobody asked for a change
+// here: somebody changed it on the platform.
+func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change) {
+	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool { return field == "instances" || field == "ssl" })
+	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service) {
+		return
+	}
+	driftRepaired.Inc()
+	c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerDrifted",
+		"Load balancer %s was changed on the platform (%s) and is brought back to what the Service asks for", lb.ID, strings.Join(fields, ", "))
+}
+
+// adjusted fills in what depends on whose load balancer it is and who made its settings.
+func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
+	want := s.reading.Desired
+	if !s.entry.Adopted && want.Label == "" {
+		want.Label = label(s.service)
+	}
+	taken := ""
+	if err := c.labelTaken(s); err != nil {
+		want.Label, taken = "", err.Error() // it keeps the name that it has
+	}
+	if s.memory.news(aboutLabel, taken) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, "LabelTaken", taken)
+	}
+	foreign := !want.FirewallStated && !s.entry.Firewall && len(lb.Firewall) > 0
+	message := ""
+	if foreign {
+		want.KeepFirewall = true // nobody asked for this load balancer to be opened
+		message = fmt.Sprintf("Load balancer %s has %d firewall rules that do not come from this Service; they are kept. An empty %s removes them",
+			lb.ID, len(lb.Firewall), settings.FirewallRules)
+	}
+	if s.memory.news(aboutFirewall, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, "FirewallKept", message)
+	}
+	return want
+}
+
+// apply sends a change, if there is any.
+func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
+	if diff.Empty() {
+		return nil
+	}
+	err := c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)
+	if vultr.IsInvalid(err) && !vultr.IsNothingToChange(err) && !vultr.IsConflict(err) {
+		if kept := c.withoutUnknown(ctx, s, diff.Settings.Instances); kept != nil {
+			diff.Settings.Instances = kept
+			err = c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)
+		}
+	}
+	switch {
+	case err == nil, vultr.IsNothingToChange(err):
+		s.memory.sent = append(s.memory.sent, change{settings: diff.Settings, at: time.Now()})
+		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
+		return nil
+	case vultr.IsConflict(err):
+		return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+	case vultr.IsOutcomeUnknown(err):
+		s.memory.doubtSince = time.Now()
+	}
+	return fmt.Errorf("changing %s of load balancer %s: %w", strings.Join(diff.Fields, ", "), lb.ID, err)
+}
+
+// pending is the end of a sync while the load balancer is being made.
+func (c *Controller) pending(s *scene, lb vultr.LoadBalancer) error {
+	m := s.memory
+	if m.pendingSince.IsZero() {
+		m.pendingSince = time.Now()
+	}
+	age := time.Since(m.pendingSince)
+	what := "is being made (status " + lb.Status + ")"
+	if lb.Active() {
+		what = "has no address yet"
+	}
+	late := ""
+	if age >= lateAfter {
+		late = fmt.Sprintf("Load balancer %s %s since %s; if that goes on, ask the platform's support", lb.ID, what, m.pendingSince.UTC().Format(time.RFC3339))
+	}
+	if m.news(aboutLateness, late) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerLate", late)
+	}
+	return waitFor(c.pace.wait(age), "load balancer %s %s", lb.ID, what)
+}
+
+// both joins a failure with the faults of the Service. Waiting gives way: the faults are what people must see.
+func both(err, faults error) error {
+	switch {
+	case faults == nil:
+		return err
+	case err == nil, isWait(err):
+		return faults
+	}
+	return errors.Join(err, faults)
+}
+
+func isWait(err error) bool {
+	_, wait := errors.AsType[*waitError](err)
+	return wait
+}
