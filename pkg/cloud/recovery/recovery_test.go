@@ -119,7 +119,7 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 				s.ready("a", v1.ConditionUnknown)
 				stale := s.node("a")
 				// The informer shows the old Node for ever; the API server knows the new one.
-				prober := recovery.NewProber(s.cloud, lister{s.client})
+				prober := s.newProber(s.cloud)
 				controller := recovery.NewController(s.client, fixed{stale, s.node("b")}, func() bool { return true }, prober, s.recorder)
 				fresh := stale.DeepCopy()
 				change(fresh)
@@ -167,7 +167,7 @@ func TestManyAtOnce(t *testing.T) {
 		s := bareScene(t)
 		names, ids := s.crowd(40)
 		gone := 12
-		prober := recovery.NewProber(slowAccount{s.cloud, 15 * time.Second}, lister{s.client})
+		prober := s.newProber(slowAccount{s.cloud, 15 * time.Second})
 		controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, prober, s.recorder)
 		go controller.Run(klog.NewContext(t.Context(), logr.Discard()))
 		s.destroy(names[:gone], ids[:gone])

@@ -8,6 +8,7 @@ package witness
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -58,9 +59,15 @@ func (e *DoubtError) Error() string {
 		"does the key belong to another account?", e.Total)
 }
 
-// Count takes the census in a list of the account's instances. The instances of gone count as missing, whatever the
-// list says of them.
+// Count takes the census in a list of the account's instances, as Absent does.
 func Count(nodes []*v1.Node, list []vultr.Instance, gone ...string) Census {
+	absent, total := Absent(nodes, list, gone...)
+	return Census{Total: total, Missing: len(absent)}
+}
+
+// Absent returns which of the cluster's instances are not in a list of the account's, and how many the cluster has. The
+// instances of gone are absent whatever the list says of them.
+func Absent(nodes []*v1.Node, list []vultr.Instance, gone ...string) (absent map[string]bool, total int) {
 	shown := make(map[string]bool, len(list))
 	for _, instance := range list {
 		shown[strings.ToLower(instance.ID)] = true
@@ -75,13 +82,9 @@ func Count(nodes []*v1.Node, list []vultr.Instance, gone ...string) Census {
 		delete(shown, id)
 		expected[id] = true
 	}
-	census := Census{Total: len(expected)}
-	for id := range expected {
-		if !shown[id] {
-			census.Missing++
-		}
-	}
-	return census
+	total = len(expected)
+	maps.DeleteFunc(expected, func(id string, _ bool) bool { return shown[id] })
+	return expected, total
 }
 
 // Witness takes the census of a cluster.
