@@ -25,6 +25,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/slim"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -77,6 +78,8 @@ func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, sto
 // SetInformers is called after Initialize and before any controller starts.
 func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	nodes := factory.Core().V1().Nodes()
+	// Its error says that the informer has started; then the cache is larger, and that is all.
+	_ = nodes.Informer().SetTransform(slim.Node)
 	shared := roster.New(p.api)
 	prober := recovery.NewProber(p.api, shared, nodes.Lister(), breaker.New(p.options.NodeDeletionLimit))
 	marking := func() bool { return false }
