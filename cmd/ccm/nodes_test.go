@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"runtime"
 	"testing"
 	"time"
@@ -115,6 +116,19 @@ func TestNodesAreInitialisedFromOneList(t *testing.T) {
 	r.await(t, n)
 	if calls := len(r.cloud.Requests()); calls > 8 { // a list is a call for virtual machines and one for bare metal
 		t.Errorf("%d calls for %d nodes", calls, n)
+	}
+}
+
+// The flags override what the program prefers.
+func TestPaceOfNodes(t *testing.T) {
+	code, out := runProgram(t, nil, "--help")
+	for flag, value := range map[string]int{
+		"--concurrent-node-syncs": nodeSyncs, "--concurrent-node-lifecycle-syncs": lifecycleSyncs,
+		"--kube-api-qps": kubeAPIQPS, "--kube-api-burst": kubeAPIBurst,
+	} {
+		if want := regexp.MustCompile(fmt.Sprintf(`%s .*\(default %d\)`, flag, value)); code != 0 || !want.MatchString(out) {
+			t.Errorf("code %d, %s does not have the default %d", code, flag, value)
+		}
 	}
 }
 
