@@ -7,8 +7,8 @@ import "k8s.io/cloud-provider/options"
 const (
 	nodeSyncs      = 20
 	lifecycleSyncs = 10
-	kubeAPIQPS     = 200
-	kubeAPIBurst   = 400
+	kubeAPIQPS     = 300
+	kubeAPIBurst   = 600
 )
 
 // paceNodes sets the defaults of the flags --concurrent-node-syncs, --concurrent-node-lifecycle-syncs, --kube-api-qps

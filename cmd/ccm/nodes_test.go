@@ -6,12 +6,12 @@ import (
 	"net/netip"
 	"regexp"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
-	cloudprovider "k8s.io/cloud-provider"
 	nodecontroller "k8s.io/cloud-provider/controllers/node"
 	"k8s.io/cloud-provider/controllers/nodelifecycle"
 	"k8s.io/cloud-provider/options"
@@ -67,10 +67,10 @@ func (r *nodesRig) start(tb testing.TB) {
 	r.end = end
 	connection := defaults.Generic.ClientConnection
 	builder := clients{r.server.url, connection.QPS, int(connection.Burst)}
-	var provider cloudprovider.Interface = cloud.NewProvider(api, *own)
+	provider := cloud.NewProvider(api, *own)
 	provider.Initialize(builder, ctx.Done())
 	factory := informers.NewSharedInformerFactory(builder.ClientOrDie("shared-informers"), 0)
-	provider.(cloudprovider.InformerUser).SetInformers(factory)
+	provider.SetInformers(factory)
 	syncs := defaults.NodeController.ConcurrentNodeSyncs
 	nodes, err := nodecontroller.NewCloudNodeController(factory.Core().V1().Nodes(), builder.ClientOrDie("node-controller"), provider,
 		defaults.NodeStatusUpdateFrequency.Duration, syncs, syncs)
@@ -134,7 +134,7 @@ func TestPaceOfNodes(t *testing.T) {
 
 func BenchmarkInitialiseNodes(b *testing.B) {
 	for _, n := range []int{50, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				r := newNodesRig(b, n)

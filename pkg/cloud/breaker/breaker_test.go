@@ -2,7 +2,7 @@ package breaker_test
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
@@ -12,7 +12,7 @@ import (
 func ids(from, n int) map[string]bool {
 	set := map[string]bool{}
 	for i := range n {
-		set[fmt.Sprint(from+i)] = true
+		set[strconv.Itoa(from+i)] = true
 	}
 	return set
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -421,10 +422,10 @@ func TestRefusedKeyCostsOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &fakeCloud{fails: &vultr.Error{Op: "list instances", Status: 401}})
 		for i := range 50 {
-			if _, err := r.InstanceMetadata(t.Context(), bare(fmt.Sprint(i), idOne)); !vultr.IsKeyRefused(err) {
+			if _, err := r.InstanceMetadata(t.Context(), bare(strconv.Itoa(i), idOne)); !vultr.IsKeyRefused(err) {
 				t.Fatalf("got %v", err)
 			}
-			if _, err := r.InstanceMetadata(t.Context(), bare(fmt.Sprint("new", i), "")); !vultr.IsKeyRefused(err) {
+			if _, err := r.InstanceMetadata(t.Context(), bare("new"+strconv.Itoa(i), "")); !vultr.IsKeyRefused(err) {
 				t.Fatalf("got %v", err)
 			}
 		}

@@ -2,6 +2,7 @@ package recovery_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,12 +69,8 @@ func tolerating(value string) func(*v1.Pod) {
 // admitOneOfAKind refuses what the API server refuses: two taints of one key and effect.
 func (s *scene) admitOneOfAKind() {
 	s.client.PrependReactor("patch", "nodes", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		patch, ok := action.(clienttesting.PatchAction)
-		if !ok {
-			return false, nil, nil
-		}
-		n := &v1.Node{}
-		if err := json.Unmarshal(patch.GetPatch(), n); err != nil {
+		n, err := patched(action)
+		if err != nil {
 			return true, nil, err
 		}
 		seen := map[[2]string]bool{}
@@ -86,6 +83,16 @@ func (s *scene) admitOneOfAKind() {
 		}
 		return false, nil, nil
 	})
+}
+
+// patched returns what a patch writes.
+func patched(action clienttesting.Action) (*v1.Node, error) {
+	patch, ok := action.(clienttesting.PatchAction)
+	if !ok {
+		return nil, fmt.Errorf("%T is no patch", action)
+	}
+	n := &v1.Node{}
+	return n, json.Unmarshal(patch.GetPatch(), n)
 }
 
 // The library's own switch leaves the controller out. Nobody marks then, and nothing is worth waiting for.
@@ -163,8 +170,8 @@ func TestPreconditionsOfThePatch(t *testing.T) {
 		s.swap(func(n *v1.Node) { n.ResourceVersion = "41" })
 		patches := 0
 		s.client.PrependReactor("patch", "nodes", func(action clienttesting.Action) (bool, runtime.Object, error) {
-			n := &v1.Node{}
-			if err := json.Unmarshal(action.(clienttesting.PatchAction).GetPatch(), n); err != nil {
+			n, err := patched(action)
+			if err != nil {
 				return true, nil, err
 			}
 			if n.UID != "uid-a" || n.ResourceVersion != "42" {
