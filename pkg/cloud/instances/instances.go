@@ -40,11 +40,8 @@ type Departures interface {
 	Departed(ctx context.Context, node *v1.Node) (bool, error)
 }
 
-// The age that the list may have from which a known instance is read: one list serves all Nodes of a round.
-const (
-	metadataAge = time.Minute
-	shutdownAge = 5 * time.Second
-)
+// metadataAge is how old the list may be from which a known instance is read: one list serves all Nodes of a round.
+const metadataAge = time.Minute
 
 // Reasons of Events.
 const (
@@ -121,7 +118,7 @@ func (i *Instances) InstanceShutdown(ctx context.Context, node *v1.Node) (bool, 
 	case err != nil:
 		return false, i.foreign(node, err)
 	}
-	list, err := i.roster.Instances(ctx, shutdownAge)
+	list, err := i.roster.Instances(ctx, roster.Patience(node))
 	if err != nil {
 		return false, fmt.Errorf("whether the instance of node %s is stopped: %w", node.Name, err)
 	}

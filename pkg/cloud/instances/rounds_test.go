@@ -439,3 +439,33 @@ func TestRefusedKeyCostsOneCall(t *testing.T) {
 		}
 	})
 }
+
+// Nodes that have not been ready for long share a list every half a minute; one that has just failed is looked at soon.
+func TestShutdownSharesLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &fakeCloud{list: []vultr.Instance{{ID: idOne, PowerStatus: "running"}, {ID: idTwo, PowerStatus: "stopped"}}})
+		since := func(at time.Time) func(*v1.Node) {
+			return func(n *v1.Node) {
+				n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionUnknown, LastTransitionTime: metav1.NewTime(at)}}
+			}
+		}
+		old := time.Now().Add(-time.Hour)
+		for range 120 { // ten minutes of the library's rounds
+			for id, want := range map[string]bool{idOne: false, idTwo: true} {
+				if shutdown, err := r.InstanceShutdown(t.Context(), bare("n", id, since(old))); err != nil || shutdown != want {
+					t.Fatalf("shutdown %v, %v", shutdown, err)
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if r.lists > 21 {
+			t.Errorf("%d lists", r.lists)
+		}
+		r.list = []vultr.Instance{{ID: idOne, PowerStatus: "stopped"}}
+		fresh := bare("n", idOne, since(time.Now()))
+		time.Sleep(6 * time.Second)
+		if shutdown, err := r.InstanceShutdown(t.Context(), fresh); err != nil || !shutdown {
+			t.Errorf("shutdown %v, %v", shutdown, err)
+		}
+	})
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -152,7 +153,7 @@ func (v View) free(node *v1.Node, found vultr.Instance, w way) error {
 		if other.UID == node.UID || !strings.EqualFold(other.Spec.ProviderID, bound) {
 			continue
 		}
-		if w.kind != byName || ready(other) {
+		if w.kind != byName || readiness.IsReady(other) {
 			return &TakenError{By: w.by, Value: w.value, ID: found.ID, Node: other.Name}
 		}
 	}
@@ -242,10 +243,4 @@ func filter(list []vultr.Instance, is func(vultr.Instance) bool) []vultr.Instanc
 		}
 	}
 	return found
-}
-
-func ready(node *v1.Node) bool {
-	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool {
-		return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
-	})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 )
 
 // Name is the controller's name for the flag --controllers.
@@ -132,7 +133,7 @@ func (c *Controller) begin(node *v1.Node) action {
 	}
 	todo := decide(node, w.next, time.Now())
 	if todo == nothing {
-		if isReady(node) {
+		if readiness.IsReady(node) {
 			c.prober.Forget(node.UID)
 			delete(c.watched, node.UID)
 		}
@@ -178,7 +179,7 @@ func decide(node *v1.Node, next, now time.Time) action {
 	if _, err := providerid.Parse(node.Spec.ProviderID); err != nil {
 		return nothing
 	}
-	ready, marked := isReady(node), outofservice.Marked(node)
+	ready, marked := readiness.IsReady(node), outofservice.Marked(node)
 	switch {
 	case ready && marked:
 		return unmark // a machine that reports is not gone, whatever was answered about it
@@ -248,7 +249,7 @@ func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 		return nil
 	}
 	changed, err := patchTaints(ctx, c.client, node, func(fresh *v1.Node) []v1.Taint {
-		if _, already := outofservice.Effective(fresh); already || isReady(fresh) || reporting(fresh) {
+		if _, already := outofservice.Effective(fresh); already || readiness.IsReady(fresh) || readiness.IsReporting(fresh) {
 			return nil
 		}
 		return append(slices.Clone(fresh.Spec.Taints), outofservice.Taint(metav1.Now()))

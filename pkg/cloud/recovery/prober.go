@@ -23,6 +23,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -76,7 +77,7 @@ func (p *Prober) visit(ctx context.Context, node *v1.Node, now bool) (Verdict, e
 	}
 	defer leave()
 	known := p.known(node)
-	list, err := p.roster.Instances(ctx, patience(node, time.Now()))
+	list, err := p.roster.Instances(ctx, roster.Patience(node))
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -123,7 +124,7 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 
 // doubt returns why the answer 404 proves nothing, nil if it counts.
 func (p *Prober) doubt(e evidence) *DoubtError {
-	if reporting(e.node) {
+	if readiness.IsReporting(e.node) {
 		return &DoubtError{Reason: match.StaleProviderID, Text: "its kubelet still reports: the provider ID is not that of the machine behind it. " +
 			"Drain the node, delete it and restart the kubelet there, so that it registers anew"}
 	}

@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -47,10 +48,6 @@ const (
 	continuity = 2 * time.Minute
 	// Between looks by ID at an instance that is gone or in doubt.
 	again = 30 * time.Second
-	// An instance that the list shows is looked for again after a quarter of the time for which its Node has not been
-	// ready, within these bounds.
-	patienceMin = 5 * time.Second
-	patienceMax = 30 * time.Second
 	// margin is how far the clocks of a machine and of the platform may differ.
 	margin = time.Minute
 )
@@ -106,12 +103,12 @@ type evidence struct {
 }
 
 func newAbsence(node *v1.Node) *absence {
-	return &absence{condition: readiness(node).LastTransitionTime, last: time.Now()}
+	return &absence{condition: readiness.Of(node).LastTransitionTime, last: time.Now()}
 }
 
 // interrupted reports whether what is remembered is of another time: the Node was well in between, or nobody looked.
 func (a *absence) interrupted(node *v1.Node, now time.Time) bool {
-	since := readiness(node).LastTransitionTime
+	since := readiness.Of(node).LastTransitionTime
 	return !since.Equal(&a.condition) || now.Sub(a.last) > continuity
 }
 
@@ -196,31 +193,6 @@ func unvisited(node *v1.Node, twins []vultr.Instance) bool {
 		}
 	}
 	return true
-}
-
-// reporting reports whether a kubelet says that the Node is not ready. Of a machine that is gone only the control plane
-// speaks, and it says that it does not know.
-func reporting(node *v1.Node) bool { return readiness(node).Status == v1.ConditionFalse }
-
-// readiness returns the Node's condition Ready; without one nothing is known.
-func readiness(node *v1.Node) v1.NodeCondition {
-	for _, condition := range node.Status.Conditions {
-		if condition.Type == v1.NodeReady {
-			return condition
-		}
-	}
-	return v1.NodeCondition{Type: v1.NodeReady, Status: v1.ConditionUnknown}
-}
-
-func isReady(node *v1.Node) bool { return readiness(node).Status == v1.ConditionTrue }
-
-// patience is how old a list may be that shows the instance of a Node that is not ready.
-func patience(node *v1.Node, now time.Time) time.Duration {
-	since := readiness(node).LastTransitionTime
-	if since.IsZero() {
-		return patienceMin
-	}
-	return min(max(now.Sub(since.Time)/4, patienceMin), patienceMax)
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -196,4 +197,28 @@ func TestFailuresAreShared(t *testing.T) {
 			t.Errorf("%d GETs and %d lists in ten minutes", s.cloud.looks, s.cloud.lists)
 		}
 	})
+}
+
+// The pause counts from the end of the first answer to the beginning of the second question: what is asked sooner may be
+// answered by the same outage.
+func TestPauseBetweenTheLooks(t *testing.T) {
+	for name, takes := range map[string]time.Duration{"quick answers": 0, "slow answers": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := bareScene(t)
+				s.cloud.set(func() { delete(s.cloud.instances, idA) })
+				s.ready("a", v1.ConditionUnknown)
+				prober := s.newProber(slowAccount{s.cloud, takes})
+				for range 2 {
+					if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != recovery.Suspected {
+						t.Fatalf("got %+v, %v", verdict, err)
+					}
+				}
+				after(5 * time.Second)
+				if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != recovery.Gone {
+					t.Errorf("got %+v, %v", verdict, err)
+				}
+			})
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 )
 
 // HoldLimit is how long the deletion of a Node is held back at most after its instance is proven gone.
@@ -77,7 +78,7 @@ func (d *Departures) confirm(ctx context.Context, node *v1.Node) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("looking at node %s before it is deleted: %w", node.Name, err)
 	}
-	if fresh == nil || isReady(fresh) || reporting(fresh) {
+	if fresh == nil || readiness.IsReady(fresh) || readiness.IsReporting(fresh) {
 		return false, nil
 	}
 	verdict, err := d.prober.Confirm(ctx, fresh)

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -52,4 +55,21 @@ func (r *Roster) failure() error {
 	}
 	r.failed = nil
 	return nil
+}
+
+// The bounds of Patience.
+const (
+	patienceMin = 5 * time.Second
+	patienceMax = 30 * time.Second
+)
+
+// Patience returns how old a list may be that shows the instance of a Node that is not ready: a quarter of the time for
+// which it has not been, within bounds. What has just failed may be gone at any moment; what has been silent for hours
+// is looked after all the same, but in no hurry.
+func Patience(node *v1.Node) time.Duration {
+	since := readiness.Of(node).LastTransitionTime
+	if since.IsZero() {
+		return patienceMin
+	}
+	return min(max(time.Since(since.Time)/4, patienceMin), patienceMax)
 }
