@@ -267,6 +267,6 @@ func freshNode(name, address string) *v1.Node {
 		})
 	}
 	fields := strings.Repeat(`"f:some-field":{},`, 150)
-	n.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", Operation: "Update", FieldsV1: &metav1.FieldsV1{Raw: []byte("{" + fields + `"f:x":{}}`)}}}
+	n.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", Operation: "Update", FieldsV1: metav1.NewFieldsV1("{" + fields + `"f:x":{}}`)}}
 	return n
 }

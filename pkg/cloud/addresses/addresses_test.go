@@ -57,10 +57,12 @@ func TestFurtherAddresses(t *testing.T) {
 func TestReported(t *testing.T) {
 	node := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{cloudproviderapi.AnnotationAlphaProvidedIPAddr: "10.1.0.3, 2001:DB8::1"}},
-		Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
-			{Type: v1.NodeInternalIP, Address: "10.1.0.3"}, {Type: v1.NodeExternalIP, Address: "192.0.2.1"},
-			{Type: v1.NodeHostName, Address: "203.0.113.1"}, {Type: v1.NodeInternalIP, Address: "0.0.0.0"},
-		}},
+	}
+	node.Status.Addresses = []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: "10.1.0.3"},
+		{Type: v1.NodeExternalIP, Address: "192.0.2.1"},
+		{Type: v1.NodeHostName, Address: "203.0.113.1"},
+		{Type: v1.NodeInternalIP, Address: "0.0.0.0"},
 	}
 	if got, want := addresses.Provided(node), []string{"10.1.0.3", "2001:db8::1"}; !cmp.Equal(got, want) {
 		t.Errorf("provided %v", got)

@@ -111,6 +111,10 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 		"new Node":     func(n *v1.Node) { n.UID = "uid-new" },
 		"new instance": func(n *v1.Node) { n.Spec.ProviderID = "vultr://" + idB },
 		"ready":        func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionTrue },
+		"reporting":    func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionFalse },
+		"taint of an administrator": func(n *v1.Node) {
+			n.Spec.Taints = append(n.Spec.Taints, v1.Taint{Key: v1.TaintNodeOutOfService, Value: "theirs", Effect: v1.TaintEffectNoExecute})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

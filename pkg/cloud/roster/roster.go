@@ -59,8 +59,8 @@ func (r *Roster) failure() error {
 
 // The bounds of Patience.
 const (
-	patienceMin = 5 * time.Second
-	patienceMax = 30 * time.Second
+	shortest = 5 * time.Second
+	longest  = 30 * time.Second
 )
 
 // Patience returns how old a list may be that shows the instance of a Node that is not ready: a quarter of the time for
@@ -69,7 +69,7 @@ const (
 func Patience(node *v1.Node) time.Duration {
 	since := readiness.Of(node).LastTransitionTime
 	if since.IsZero() {
-		return patienceMin
+		return shortest
 	}
-	return min(max(time.Since(since.Time)/4, patienceMin), patienceMax)
+	return min(max(time.Since(since.Time)/4, shortest), longest)
 }
