@@ -222,3 +222,31 @@ func TestPauseBetweenTheLooks(t *testing.T) {
 		})
 	}
 }
+
+// A doubt says that the answers of before may have been wrong as well.
+func TestDoubtBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareScene(t)
+		s.cloud.set(func() { delete(s.cloud.instances, idA) })
+		s.ready("a", v1.ConditionUnknown)
+		prober := s.newProber(s.cloud)
+		look := func() (recovery.Presence, error) {
+			after(6 * time.Second)
+			verdict, err := prober.Confirm(t.Context(), s.node("a"))
+			return verdict.Presence, err
+		}
+		if presence, err := look(); err != nil || presence != recovery.Suspected {
+			t.Fatalf("got %v, %v", presence, err)
+		}
+		s.cloud.set(func() { clear(s.cloud.instances) })
+		if _, err := look(); err == nil {
+			t.Fatal("no doubt without a witness")
+		}
+		s.cloud.set(func() { s.cloud.instances[idB] = vultr.Instance{ID: idB} })
+		for _, want := range []recovery.Presence{recovery.Suspected, recovery.Gone} {
+			if presence, err := look(); err != nil || presence != want {
+				t.Fatalf("got %v, %v, want %v", presence, err, want)
+			}
+		}
+	})
+}

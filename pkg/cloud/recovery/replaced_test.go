@@ -137,8 +137,9 @@ func TestEveryTwinCounts(t *testing.T) {
 		s.heartbeat(time.Now().Add(-10 * time.Minute))
 		s.cloud.set(func() {
 			delete(s.cloud.instances, idA)
-			s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a", Created: time.Now()}
-			s.cloud.instances["old"] = vultr.Instance{ID: "old", Hostname: "a", Created: time.Now().Add(-time.Hour)}
+			fresh := vultr.Instance{ID: idNew, Label: "a", Created: time.Now()}
+			old := vultr.Instance{ID: "old", Hostname: "a", Created: time.Now().Add(-time.Hour)}
+			s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idB}, fresh, old} }
 		})
 		s.ready("a", v1.ConditionUnknown)
 		after(10 * time.Second)
