@@ -76,6 +76,11 @@ func TestMassDeletionIsConfirmed(t *testing.T) {
 		names, ids := s.crowd(8)
 		s.destroy(names, ids)
 		after(time.Hour)
+		s.cloud.set(func() { s.cloud.looks = 0 })
+		for s.cloud.looked() == 0 {
+			after(time.Second)
+		}
+		after(5 * time.Second) // all have been looked at, and would be again in half a minute
 		s.confirm(names[0], "vultr://"+ids[0])
 		s.confirm(names[1], "vultr://"+ids[0]) // of another machine
 		s.confirm(names[2], "true")
