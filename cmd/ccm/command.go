@@ -32,6 +32,7 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 	}
 	defaults.KubeCloudShared.CloudProvider.Name = cloud.ProviderName
 	defaults.ServiceController.ConcurrentServiceSyncs = serviceSyncs
+	paceNodes(defaults)
 	defaults.Webhook, defaults.WebhookServing = nil, nil // there are none, so no port has to be open for them
 
 	own := cloud.NewOptions()

@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -45,14 +46,16 @@ type Options struct {
 	Region           string
 	MetadataURL      string
 	FastNodeRecovery bool
-	ZoneFromRegion   bool
-	LabelInStatus    bool
-	DriftPeriod      time.Duration
+	// NodeDeletionLimit is the share of the cluster's instances that may be missing before no Node is deleted any more.
+	NodeDeletionLimit float64
+	ZoneFromRegion    bool
+	LabelInStatus     bool
+	DriftPeriod       time.Duration
 }
 
 // NewOptions returns the defaults, some of them from the environment.
 func NewOptions() *Options {
-	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, LabelInStatus: true, DriftPeriod: 5 * time.Minute}
+	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, LabelInStatus: true, DriftPeriod: 5 * time.Minute}
 }
 
 // AddFlags adds the flags to a set.
@@ -62,6 +65,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Region, "vultr-region", o.Region, "Region for new load balancers. If empty, the one that the cluster's nodes are in, else the one that the metadata service tells.")
 	fs.StringVar(&o.MetadataURL, "vultr-metadata-url", o.MetadataURL, "URL of the metadata service, http://169.254.169.254 if empty.")
 	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
+	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
@@ -69,7 +73,14 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 
 // Validate returns everything that is wrong with the options.
 func (o *Options) Validate() error {
-	return errors.Join(checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL))
+	return errors.Join(checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL), checkShare(o.NodeDeletionLimit))
+}
+
+func checkShare(limit float64) error {
+	if limit > 0 && limit <= 1 {
+		return nil
+	}
+	return fmt.Errorf("--node-deletion-limit: %g is not a share above 0 and up to 1, such as %g", limit, breaker.DefaultLimit)
 }
 
 func checkURL(flag, text string) error {

@@ -19,10 +19,13 @@ import (
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/slim"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -35,6 +38,7 @@ const metadataTimeout = 10 * time.Second
 // API is what is needed of the cloud.
 type API interface {
 	instances.API
+	roster.API
 	servicelb.API
 }
 
@@ -71,12 +75,18 @@ func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, sto
 // SetInformers is called after Initialize and before any controller starts.
 func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	nodes := factory.Core().V1().Nodes()
-	prober := recovery.NewProber(p.api, nodes.Lister())
-	departures := recovery.NewDepartures(prober, p.client, p.options.FastNodeRecovery)
-	p.instances = instances.New(p.api, departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
+	// Its error says that the informer has started; then the cache is larger, and that is all.
+	_ = nodes.Informer().SetTransform(slim.Node)
+	shared := roster.New(p.api)
+	prober := recovery.NewProber(p.api, shared, nodes.Lister(), breaker.New(p.options.NodeDeletionLimit))
+	marking := func() bool { return false }
 	if p.options.FastNodeRecovery {
 		p.recovery = recovery.NewController(p.client, nodes.Lister(), nodes.Informer().HasSynced, prober, p.recorder)
+		marking = p.recovery.Running
 	}
+	departures := recovery.NewDepartures(prober, p.client, marking)
+	p.instances = instances.New(p.api, shared, nodes.Lister(), departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
+	seen(nodes.Informer(), p.instances.Seen)
 	p.balancers, p.failure = servicelb.New(servicelb.Config{
 		API:           p.api,
 		Client:        p.client,
@@ -103,6 +113,16 @@ func forget(informer cache.SharedIndexInformer, drops ...func(types.UID)) {
 		}
 		for _, drop := range drops {
 			drop(known.GetUID())
+		}
+	}})
+}
+
+// seen tells of every Node as soon as it is known.
+func seen(informer cache.SharedIndexInformer, tell func(*v1.Node)) {
+	// Its error says that the informer has stopped: then this process does not lead any more.
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(object any) {
+		if node, ok := object.(*v1.Node); ok {
+			tell(node)
 		}
 	}})
 }

@@ -9,33 +9,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // API is what is needed of the cloud.
 type API interface {
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
-	Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error)
+	Networks(ctx context.Context, in vultr.Instance) ([]vultr.Network, error)
 }
 
-// Departures tells whether the instance of a Node is proven gone and the Node may be deleted.
+// Departures reports whether the instance of a Node is proven gone and the Node may be deleted.
 type Departures interface {
 	Departed(ctx context.Context, node *v1.Node) (bool, error)
 }
 
-// metadataAge is how old the list may be from which a known instance's addresses and labels are taken: it is read
-// for every Node in turn, and one list serves them all.
+// metadataAge is how old the list may be from which a known instance is read: one list serves all Nodes of a round.
 const metadataAge = time.Minute
+
+// Reasons of Events.
+const (
+	nodeIPNotFound     = "NodeIPNotFound"
+	instanceNotMatched = "InstanceNotMatched"
+	foreignProviderID  = "ForeignProviderID"
+)
 
 // Options are the choices that an administrator has.
 type Options struct {
@@ -46,22 +59,37 @@ type Options struct {
 // Instances implements cloudprovider.InstancesV2.
 type Instances struct {
 	api        API
+	roster     *roster.Roster
+	nodes      corelisters.NodeLister
 	departures Departures
 	recorder   record.EventRecorder
 	options    Options
+	networks   networks
+	attempts   attempts
 
 	mu   sync.Mutex
-	told map[types.UID]string // what was last said about a Node, so that it is said once
+	told map[types.UID]map[string]string // what was last said about a Node for each reason, so that it is said once
 }
 
 var _ cloudprovider.InstancesV2 = (*Instances)(nil)
 
-// New makes one. The recorder receives Events about Nodes that cannot be matched.
-func New(api API, departures Departures, recorder record.EventRecorder, options Options) *Instances {
-	return &Instances{api: api, departures: departures, recorder: recorder, options: options, told: map[types.UID]string{}}
+// New returns Instances. The recorder receives Events about Nodes that cannot be matched.
+func New(api API, roster *roster.Roster, nodes corelisters.NodeLister, departures Departures, recorder record.EventRecorder, options Options) *Instances {
+	return &Instances{
+		api: api, roster: roster, nodes: nodes, departures: departures, recorder: recorder, options: options,
+		networks: networks{api: api}, attempts: attempts{nodes: map[types.UID]attempt{}},
+		told: map[types.UID]map[string]string{},
+	}
 }
 
-// InstanceExists answers false only for an instance that is proven gone and whose Node may be deleted now.
+// Seen notes that a Node exists. The sooner it is told, the more Nodes share a list when they are initialised.
+func (i *Instances) Seen(node *v1.Node) {
+	if node.Spec.ProviderID == "" {
+		i.attempts.seen(node.UID)
+	}
+}
+
+// InstanceExists returns false only for an instance that is proven gone and whose Node may be deleted now.
 func (i *Instances) InstanceExists(ctx context.Context, node *v1.Node) (bool, error) {
 	_, err := providerid.Parse(node.Spec.ProviderID)
 	if errors.Is(err, providerid.ErrUnset) {
@@ -79,34 +107,65 @@ func (i *Instances) InstanceExists(ctx context.Context, node *v1.Node) (bool, er
 	return !departed, nil
 }
 
-// InstanceShutdown answers true for an instance whose power is off. Every other state, also one that is not known,
-// is not that.
+// InstanceShutdown returns true for an instance whose power is off. Every other state, also one that is not known, is
+// not that, and an instance that is not listed is not stopped: InstanceExists deals with it.
 func (i *Instances) InstanceShutdown(ctx context.Context, node *v1.Node) (bool, error) {
-	instance, err := i.find(ctx, node, 0)
-	if vultr.IsNotFound(err) {
-		return false, nil // gone is not stopped; InstanceExists deals with it
+	id, err := providerid.Parse(node.Spec.ProviderID)
+	switch {
+	case errors.Is(err, providerid.ErrUnset):
+		instance, err := i.lookUp(ctx, node)
+		return stopped(instance), err
+	case err != nil:
+		return false, i.foreign(node, err)
 	}
+	list, err := i.roster.Instances(ctx, roster.Patience(node))
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("whether the instance of node %s is stopped: %w", node.Name, err)
 	}
-	return strings.EqualFold(instance.PowerStatus, "stopped"), nil
+	instance, _ := listed(list.Items, id)
+	return stopped(instance), nil
 }
+
+func stopped(in vultr.Instance) bool { return strings.EqualFold(in.PowerStatus, "stopped") }
 
 // InstanceMetadata describes the Node's instance.
 func (i *Instances) InstanceMetadata(ctx context.Context, node *v1.Node) (*cloudprovider.InstanceMetadata, error) {
-	instance, err := i.find(ctx, node, metadataAge)
+	instance, err := i.find(ctx, node)
 	if err != nil {
 		return nil, err
 	}
-	md := metadata(instance, i.options.ZoneFromRegion)
+	private, err := i.private(ctx, node, instance)
+	if err != nil {
+		return nil, err
+	}
+	md := metadata(instance, private, i.options.ZoneFromRegion)
 	if len(md.NodeAddresses) == 0 {
 		return nil, fmt.Errorf("instance %s of node %s has no address yet", instance.ID, node.Name)
 	}
+	i.compare(node, instance, addresses.Texts(md.NodeAddresses))
 	return md, nil
 }
 
-// find returns the instance of a Node: by its provider ID, or as lookUp does. An answer may be as old as maxAge.
-func (i *Instances) find(ctx context.Context, node *v1.Node, maxAge time.Duration) (vultr.Instance, error) {
+// compare makes an Event of a --node-ip that the instance does not have: the library leaves such a Node uninitialised
+// and says so in its log alone.
+func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []string) {
+	var lacking []string
+	for _, address := range addresses.Provided(node) {
+		if !slices.Contains(own, address) {
+			lacking = append(lacking, address)
+		}
+	}
+	if len(lacking) == 0 {
+		i.settled(node.UID, nodeIPNotFound)
+		return
+	}
+	i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is not an address of instance %s, which has %s. "+
+		"The node can't be initialised until the kubelet uses one of these or the instance is attached to the VPC of that address",
+		strings.Join(lacking, ","), in.ID, strings.Join(own, ", ")))
+}
+
+// find returns the instance of a Node: by its provider ID, or as lookUp does.
+func (i *Instances) find(ctx context.Context, node *v1.Node) (vultr.Instance, error) {
 	id, err := providerid.Parse(node.Spec.ProviderID)
 	if errors.Is(err, providerid.ErrUnset) {
 		return i.lookUp(ctx, node)
@@ -114,52 +173,93 @@ func (i *Instances) find(ctx context.Context, node *v1.Node, maxAge time.Duratio
 	if err != nil {
 		return vultr.Instance{}, i.foreign(node, err)
 	}
-	if maxAge > 0 {
-		list, err := i.api.Instances(ctx, maxAge)
-		if err != nil {
-			return vultr.Instance{}, fmt.Errorf("instance of node %s: %w", node.Name, err)
-		}
-		for _, instance := range list.Items {
-			if instance.ID == id {
-				return i.whole(ctx, instance)
-			}
-		}
-		// Not being in a list proves nothing: ask for it.
-	}
-	instance, err := i.api.Instance(ctx, id)
+	list, err := i.roster.Instances(ctx, metadataAge)
 	if err != nil {
 		return vultr.Instance{}, fmt.Errorf("instance of node %s: %w", node.Name, err)
 	}
-	return instance, nil
+	if instance, ok := listed(list.Items, id); ok {
+		i.attempts.forget(node.UID)
+		return instance, nil
+	}
+	return i.ask(ctx, node, id, list.Items)
 }
 
-// whole returns an instance of a list with all of its addresses: lists do not tell those of bare metal in a VPC.
-func (i *Instances) whole(ctx context.Context, listed vultr.Instance) (vultr.Instance, error) {
-	if listed.Kind != vultr.KindBareMetal {
-		return listed, nil
+// ask reads an instance that is not in the list, which proves nothing: it may be newer.
+func (i *Instances) ask(ctx context.Context, node *v1.Node, id string, list []vultr.Instance) (vultr.Instance, error) {
+	if _, err := i.attempts.begin(node.UID); err != nil {
+		return vultr.Instance{}, err
 	}
-	return i.api.Instance(ctx, listed.ID)
+	nodes, err := i.nodes.List(labels.Everything())
+	if err != nil {
+		return vultr.Instance{}, fmt.Errorf("listing nodes: %w", err)
+	}
+	var instance vultr.Instance
+	census := witness.Count(nodes, list, id)
+	if err = census.Doubt(); err == nil || census.Total == 1 {
+		// An account that shows nothing of this cluster is not asked for one instance after the other.
+		instance, err = i.api.Instance(ctx, id)
+	}
+	if err == nil {
+		i.attempts.forget(node.UID)
+		return instance, nil
+	}
+	if vultr.IsNotFound(err) {
+		i.stale(node, match.Twins(node, match.View{Instances: list, Nodes: nodes}))
+	}
+	err = fmt.Errorf("instance of node %s: %w", node.Name, err)
+	i.attempts.failed(node.UID, err)
+	return vultr.Instance{}, err
+}
+
+// stale makes an Event of a Node that reports while its provider ID names no instance, but another instance has its
+// name: a machine that was made again. Its provider ID can't be changed, and load balancers and disks would look for a
+// machine that is gone.
+func (i *Instances) stale(node *v1.Node, twins []vultr.Instance) {
+	if len(twins) == 0 {
+		return
+	}
+	i.tell(node, match.StaleProviderID, match.StaleText(node, twins))
+}
+
+func listed(list []vultr.Instance, id string) (vultr.Instance, bool) {
+	for _, instance := range list {
+		if strings.EqualFold(instance.ID, id) {
+			return instance, true
+		}
+	}
+	return vultr.Instance{}, false
 }
 
 // foreign reports a provider ID of another cloud, once for each Node.
 func (i *Instances) foreign(node *v1.Node, err error) error {
-	i.tell(node, "ForeignProviderID", "This node is left alone: "+err.Error())
+	i.tell(node, foreignProviderID, "This node is left alone: "+err.Error())
 	return fmt.Errorf("node %s: %w", node.Name, err)
 }
 
-// tell makes an Event about a Node unless it is what was said last.
+// tell makes an Event about a Node unless it is what was last said for that reason.
 func (i *Instances) tell(node *v1.Node, reason, message string) {
 	i.mu.Lock()
-	said := i.told[node.UID] == message
-	i.told[node.UID] = message
+	said := i.told[node.UID][reason] == message
+	if i.told[node.UID] == nil {
+		i.told[node.UID] = map[string]string{}
+	}
+	i.told[node.UID][reason] = message
 	i.mu.Unlock()
 	if !said {
 		i.recorder.Event(node, v1.EventTypeWarning, reason, message)
 	}
 }
 
-// Forget drops what was said about a Node, because it is no more or because it is well: the next complaint is new.
+// settled drops what was said about a Node for a reason that is no more: the next complaint is new.
+func (i *Instances) settled(uid types.UID, reason string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.told[uid], reason)
+}
+
+// Forget drops what is remembered of a Node because it is no more.
 func (i *Instances) Forget(uid types.UID) {
+	i.attempts.forget(uid)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.told, uid)

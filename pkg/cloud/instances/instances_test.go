@@ -20,9 +20,12 @@ import (
 	cloudproviderapi "k8s.io/cloud-provider/api"
 	"k8s.io/cloud-provider/node/helpers"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -34,6 +37,7 @@ type scene struct {
 	cloud     *simtest.Cloud
 	api       *vultr.Client
 	nodes     cache.Indexer
+	client    *fake.Clientset
 	recorder  *record.FakeRecorder
 	instances *instances.Instances
 }
@@ -47,9 +51,11 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	s.nodes = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
-	prober := recovery.NewProber(s.api, corelisters.NewNodeLister(s.nodes))
-	departures := recovery.NewDepartures(prober, fake.NewClientset(), false)
-	s.instances = instances.New(s.api, departures, s.recorder, instances.Options{})
+	s.client = fake.NewClientset()
+	shared, lister := roster.New(s.api), corelisters.NewNodeLister(s.nodes)
+	prober := recovery.NewProber(s.api, shared, lister, breaker.New(breaker.DefaultLimit))
+	departures := recovery.NewDepartures(prober, s.client, func() bool { return false })
+	s.instances = instances.New(s.api, shared, lister, departures, s.recorder, instances.Options{})
 	s.node("well", "vultr://"+s.cloud.AddInstance(simulator.NewServer{Label: "well"}))
 	return s
 }
@@ -66,6 +72,8 @@ func (s *scene) node(name, providerID string, change ...func(*v1.Node)) *v1.Node
 	if err := s.nodes.Add(n); err != nil {
 		s.Fatal(err)
 	}
+	// An error says that it is there already, from another part of the test.
+	_, _ = s.client.CoreV1().Nodes().Create(s.Context(), n, metav1.CreateOptions{})
 	return n
 }
 
@@ -162,6 +170,7 @@ func TestShutdown(t *testing.T) {
 		"stopped": {s.cloud.AddInstance(simulator.NewServer{Label: "s", Stopped: true}), true},
 		"locked":  {s.cloud.AddInstance(simulator.NewServer{Label: "l", Locked: true}), false},
 		"metal":   {s.cloud.AddBareMetal(simulator.NewServer{Label: "m"}), false},
+		"halted":  {s.cloud.AddBareMetal(simulator.NewServer{Label: "h", Stopped: true}), true},
 	} {
 		n := s.node(name, providerid.Format(tt.id))
 		if shutdown, err := s.instances.InstanceShutdown(t.Context(), n); err != nil || shutdown != tt.want {
@@ -185,11 +194,11 @@ func TestMetadata(t *testing.T) {
 		if md.ProviderID != "vultr://"+id || md.InstanceType != "vc2-2c-4gb" || md.Region != "ewr" || md.Zone != "" {
 			t.Errorf("%+v", md)
 		}
-		if want := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "198.18.0.77"}}; !cmp.Equal(md.NodeAddresses, want) {
+		if want := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "198.18.0.77"}, {Type: v1.NodeExternalIP, Address: "198.18.0.77"}}; !cmp.Equal(md.NodeAddresses, want) {
 			t.Errorf("addresses %v", md.NodeAddresses)
 		}
 		// What the library does with the kubelet's --node-ip before it takes the taint off.
-		if got, err := helpers.GetNodeAddressesFromNodeIP("198.18.0.77", md.NodeAddresses); err != nil || len(got) != 1 {
+		if got, err := helpers.GetNodeAddressesFromNodeIP("198.18.0.77", md.NodeAddresses); err != nil || len(got) != 2 {
 			t.Errorf("--node-ip: %v, %v", got, err)
 		}
 	}
@@ -244,7 +253,7 @@ func TestLookup(t *testing.T) {
 	}
 	for range 2 {
 		_, err := s.instances.InstanceMetadata(t.Context(), s.node("twin", "", provided))
-		ambiguous, ok := errors.AsType[*instances.AmbiguousError](err)
+		ambiguous, ok := errors.AsType[*match.AmbiguousError](err)
 		if !ok || !slices.Equal(ambiguous.IDs, slices.Sorted(slices.Values([]string{twinA, twinB}))) {
 			t.Errorf("twins: %v", err)
 		}
@@ -255,7 +264,7 @@ func TestLookup(t *testing.T) {
 	if event := <-s.recorder.Events; !strings.Contains(event, twinA) || !strings.Contains(event, twinB) {
 		t.Errorf("event %q", event)
 	}
-	if _, err := s.instances.InstanceMetadata(t.Context(), s.node("nobody", "")); !errors.Is(err, instances.ErrUnknown) {
+	if _, err := s.instances.InstanceMetadata(t.Context(), s.node("nobody", "")); !errors.Is(err, match.ErrUnknown) {
 		t.Errorf("nobody: %v", err)
 	}
 }

@@ -5,102 +5,97 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
-	cloudproviderapi "k8s.io/cloud-provider/api"
+	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// ErrUnknown is returned when no instance matches a Node without a provider ID. It says nothing about any machine.
-var ErrUnknown = errors.New("no instance has the node's name as label or host name, or its address")
+// maxNetworks is how many instances are asked for their networks, one call each, to judge one private address.
+const maxNetworks = 50
 
-// AmbiguousError is returned when several instances match a Node: labels are not unique on the platform, and a wrong
-// guess would bind the Node to a machine of somebody else for ever.
-type AmbiguousError struct {
-	// By is what matched: "label", "host name" or "address".
-	By string
-	// Value is what was looked for.
-	Value string
-	// IDs are the instances.
-	IDs []string
-}
-
-// Error lists the instances.
-func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("%d instances have the %s %q: %s; only one may have it, or set --provider-id on the kubelet",
-		len(e.IDs), e.By, e.Value, strings.Join(e.IDs, ", "))
-}
-
-// lookUp finds the instance of a Node that has no provider ID yet, in a list that began now.
+// lookUp finds the instance of a Node that has no provider ID yet, in a list that began after the Node was first seen:
+// an older one may show a machine that had the Node's name before. All Nodes that were seen before a list began share it.
 func (i *Instances) lookUp(ctx context.Context, node *v1.Node) (vultr.Instance, error) {
-	list, err := i.api.Instances(ctx, 0)
+	since, err := i.attempts.begin(node.UID)
+	if err != nil {
+		return vultr.Instance{}, err
+	}
+	list, err := i.roster.Instances(ctx, time.Since(since))
 	if err != nil {
 		return vultr.Instance{}, fmt.Errorf("looking for the instance of node %s: %w", node.Name, err)
 	}
-	instance, err := match(node, list.Items)
+	instance, err := i.match(ctx, node, list.Items)
 	if err != nil {
-		i.tell(node, "InstanceNotMatched", "The instance of this node cannot be found: "+err.Error())
-		return vultr.Instance{}, fmt.Errorf("node %s: %w", node.Name, err)
+		err = fmt.Errorf("node %s: %w", node.Name, err)
+		i.attempts.failed(node.UID, err)
+		return vultr.Instance{}, err
 	}
-	i.Forget(node.UID)
-	return i.whole(ctx, instance)
+	i.attempts.succeeded(node.UID)
+	i.settled(node.UID, instanceNotMatched)
+	return instance, nil
 }
 
-// match decides which instance is the Node's: by label, as the official controller does, else by host name, else by
-// address. The first way that finds anything decides.
-func match(node *v1.Node, instances []vultr.Instance) (vultr.Instance, error) {
-	own := nodeAddresses(node)
-	ways := []struct {
-		by, value string
-		is        func(vultr.Instance) bool
-	}{
-		{"label", node.Name, func(in vultr.Instance) bool { return in.Label == node.Name }},
-		// The kubelet writes the host name in lower case.
-		{"host name", node.Name, func(in vultr.Instance) bool { return strings.EqualFold(in.Hostname, node.Name) }},
-		{"address", strings.Join(own, ", "), func(in vultr.Instance) bool {
-			return slices.ContainsFunc(addresses(in), func(a v1.NodeAddress) bool { return slices.Contains(own, a.Address) })
-		}},
+// match decides which of the listed instances is the Node's, and checks it against what the kubelet says of itself.
+func (i *Instances) match(ctx context.Context, node *v1.Node, listed []vultr.Instance) (vultr.Instance, error) {
+	nodes, err := i.nodes.List(labels.Everything())
+	if err != nil {
+		return vultr.Instance{}, fmt.Errorf("listing nodes: %w", err)
 	}
-	for _, way := range ways {
-		var found []vultr.Instance
-		for _, instance := range instances {
-			if way.is(instance) {
-				found = append(found, instance)
-			}
+	view := match.View{Instances: listed, Nodes: nodes}
+	instance, err := match.Find(node, view)
+	if unread, ok := errors.AsType[*match.NetworksError](err); ok && len(unread.IDs) <= maxNetworks {
+		if view.Private, err = i.read(ctx, listed, unread.IDs); err != nil {
+			return vultr.Instance{}, err
 		}
-		switch len(found) {
-		case 0:
+		instance, err = match.Find(node, view)
+	}
+	if err == nil {
+		err = i.check(ctx, node, instance)
+	}
+	if err != nil {
+		i.tell(node, instanceNotMatched, "The instance of this node cannot be found: "+err.Error())
+	}
+	return instance, err
+}
+
+// read returns the addresses of some of the listed instances in their VPCs.
+func (i *Instances) read(ctx context.Context, listed []vultr.Instance, ids []string) (map[string][]string, error) {
+	private := make(map[string][]string, len(ids))
+	for _, in := range listed {
+		if !slices.Contains(ids, in.ID) {
 			continue
-		case 1:
-			return found[0], nil
 		}
-		ids := make([]string, 0, len(found))
-		for _, instance := range found {
-			ids = append(ids, instance.ID)
+		found, err := i.networks.of(ctx, in)
+		if errors.Is(err, errNoAddressYet) {
+			continue // it stays unread, and the address can't be judged
 		}
-		slices.Sort(ids)
-		return vultr.Instance{}, &AmbiguousError{By: way.by, Value: way.value, IDs: ids}
+		if err != nil {
+			return nil, fmt.Errorf("the addresses of instance %s in its VPCs: %w", in.ID, err)
+		}
+		private[in.ID] = found
 	}
-	return vultr.Instance{}, fmt.Errorf("%w: %s", ErrUnknown, strings.Join(append([]string{node.Name}, own...), ", "))
+	return private, nil
 }
 
-// nodeAddresses returns the addresses that the kubelet knows of.
-func nodeAddresses(node *v1.Node) []string {
-	var list []string
-	add := func(text string) {
-		if address := normalise(text); address != "" && !slices.Contains(list, address) {
-			list = append(list, address)
-		}
+// check compares an instance that was found by its name with the addresses that the Node reports. They may differ: a
+// kubelet without --node-ip guesses. But an instance that has none of them may be one that was destroyed and made again
+// under the same name, which a list can still show for a while; so it has to answer to its ID.
+func (i *Instances) check(ctx context.Context, node *v1.Node, in vultr.Instance) error {
+	private, err := i.private(ctx, node, in)
+	if err != nil {
+		return err
 	}
-	for text := range strings.SplitSeq(node.Annotations[cloudproviderapi.AnnotationAlphaProvidedIPAddr], ",") {
-		add(text)
+	reported, own := addresses.Reported(node), addresses.Texts(addresses.Of(in, private...))
+	if len(reported) == 0 || slices.ContainsFunc(reported, func(address string) bool { return slices.Contains(own, address) }) {
+		return nil
 	}
-	for _, address := range node.Status.Addresses {
-		if address.Type == v1.NodeInternalIP || address.Type == v1.NodeExternalIP {
-			add(address.Address)
-		}
+	if _, err := i.api.Instance(ctx, in.ID); err != nil {
+		return fmt.Errorf("instance %s has the node's name, but none of its addresses, and asking for it failed: %w", in.ID, err)
 	}
-	return list
+	return nil
 }

@@ -22,3 +22,15 @@ func Is(t v1.Taint) bool { return t.Key == v1.TaintNodeOutOfService && t.Value =
 
 // Marked reports whether the Node bears the mark.
 func Marked(node *v1.Node) bool { return slices.ContainsFunc(node.Spec.Taints, Is) }
+
+// Effective returns the taint that makes Kubernetes take pods and disks off the Node: the mark, or one that an
+// administrator has put there. The API server admits one taint of a key and an effect, so where theirs is there is no
+// room for the mark, and no need.
+func Effective(node *v1.Node) (v1.Taint, bool) {
+	for _, t := range node.Spec.Taints {
+		if t.Key == v1.TaintNodeOutOfService && t.Effect == v1.TaintEffectNoExecute {
+			return t, true
+		}
+	}
+	return v1.Taint{}, false
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,8 +19,10 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 )
 
 // Name is the controller's name for the flag --controllers.
@@ -28,10 +31,9 @@ const Name = "fast-node-recovery-controller"
 const (
 	// period is how often the Nodes are gone through; it costs no call while they are ready.
 	period = time.Second
-	// againPresent is when an instance that exists is asked for again while its Node is not ready.
-	againPresent = 30 * time.Second
-	// againFailed is when a look is repeated that failed.
-	againFailed = 10 * time.Second
+	// revisit is when a Node that is not ready is looked at again. How often its instance is asked for is the Prober's
+	// business.
+	revisit = 5 * time.Second
 	// lookTimeout bounds one look.
 	lookTimeout = 20 * time.Second
 	// parallel is how many Nodes are dealt with at once: one that waits for an answer must not keep the others, when
@@ -47,6 +49,7 @@ type Controller struct {
 	prober   *Prober
 	recorder record.EventRecorder
 
+	running atomic.Bool
 	slots   chan struct{} // one for each visit under way
 	mu      sync.Mutex
 	watched map[types.UID]*watch
@@ -69,8 +72,13 @@ func NewController(client kubernetes.Interface, nodes corelisters.NodeLister, sy
 	}
 }
 
+// Running reports whether Nodes are being marked. The controller can be left out by --controllers as well.
+func (c *Controller) Running() bool { return c.running.Load() }
+
 // Run works until ctx ends. It must run in one process of the cluster at a time.
 func (c *Controller) Run(ctx context.Context) {
+	c.running.Store(true)
+	defer c.running.Store(false)
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
 		return
 	}
@@ -125,7 +133,7 @@ func (c *Controller) begin(node *v1.Node) action {
 	}
 	todo := decide(node, w.next, time.Now())
 	if todo == nothing {
-		if isReady(node) {
+		if readiness.IsReady(node) {
 			c.prober.Forget(node.UID)
 			delete(c.watched, node.UID)
 		}
@@ -171,7 +179,7 @@ func decide(node *v1.Node, next, now time.Time) action {
 	if _, err := providerid.Parse(node.Spec.ProviderID); err != nil {
 		return nothing
 	}
-	ready, marked := isReady(node), outofservice.Marked(node)
+	ready, marked := readiness.IsReady(node), outofservice.Marked(node)
 	switch {
 	case ready && marked:
 		return unmark // a machine that reports is not gone, whatever was answered about it
@@ -181,68 +189,67 @@ func decide(node *v1.Node, next, now time.Time) action {
 	return look
 }
 
-// visit does what was decided and says when the Node's turn comes again.
+// visit does what was decided and returns when the Node's turn comes again.
 func (c *Controller) visit(ctx context.Context, node *v1.Node, todo action) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var err error
-	next := againFailed
 	if todo == unmark {
 		c.prober.Forget(node.UID)
 		err = c.unmark(ctx, node, "it reports to the cluster again")
 	} else {
-		next, err = c.look(ctx, node)
+		err = c.look(ctx, node)
 	}
-	if err == nil {
-		return next
-	}
-	if !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		klog.FromContext(ctx).Error(err, "Finding out about the instance of a node failed", "node", klog.KObj(node))
 	}
-	return againFailed
+	return revisit
 }
 
 // look asks for the instance and does what the answer is good for.
-func (c *Controller) look(ctx context.Context, node *v1.Node) (next time.Duration, err error) {
-	presence, _, err := c.prober.Look(ctx, node)
+func (c *Controller) look(ctx context.Context, node *v1.Node) error {
+	verdict, err := c.prober.Look(ctx, node)
 	if doubt, doubtful := errors.AsType[*DoubtError](err); doubtful {
-		c.tell(node, doubt)
-		return againPresent, nil
+		c.tell(node, doubt.Reason, fmt.Sprintf("Instance %s was not found, but %s", node.Spec.ProviderID, doubt.Text))
+		return nil
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
-	switch presence {
-	case Suspected:
-		return pause, nil
+	switch verdict.Presence {
 	case Gone:
-		if !outofservice.Marked(node) {
-			return againPresent, c.mark(ctx, node)
+		return c.mark(ctx, node)
+	case Replaced:
+		c.tell(node, match.StaleProviderID, match.StaleText(node, verdict.Twins))
+		if !verdict.Unvisited {
+			return c.unmark(ctx, node, "another instance has its name or address")
 		}
 	case Present:
-		if outofservice.Marked(node) {
-			return againPresent, c.unmark(ctx, node, "its instance exists")
-		}
+		return c.unmark(ctx, node, "its instance exists")
+	case Suspected:
 	}
-	return againPresent, nil
+	return nil
 }
 
 // tell makes an Event of a doubt when it is a new one.
-func (c *Controller) tell(node *v1.Node, doubt *DoubtError) {
+func (c *Controller) tell(node *v1.Node, reason, message string) {
 	c.mu.Lock()
 	w := c.watched[node.UID]
-	known := w.told == doubt.Reason
-	w.told = doubt.Reason
+	known := w.told == reason
+	w.told = reason
 	c.mu.Unlock()
 	if !known {
-		c.recorder.Event(node, v1.EventTypeWarning, doubt.Reason, "The instance was not found, but "+doubt.Error()+". Does the API key belong to this account?")
+		c.recorder.Event(node, v1.EventTypeWarning, reason, message)
 	}
 }
 
 // mark says to Kubernetes that the machine will not come back.
 func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
+	if _, already := outofservice.Effective(node); already {
+		return nil
+	}
 	changed, err := patchTaints(ctx, c.client, node, func(fresh *v1.Node) []v1.Taint {
-		if isReady(fresh) || outofservice.Marked(fresh) {
+		if _, already := outofservice.Effective(fresh); already || readiness.IsReady(fresh) || readiness.IsReporting(fresh) {
 			return nil
 		}
 		return append(slices.Clone(fresh.Spec.Taints), outofservice.Taint(metav1.Now()))
@@ -259,6 +266,9 @@ func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 }
 
 func (c *Controller) unmark(ctx context.Context, node *v1.Node, why string) error {
+	if !outofservice.Marked(node) {
+		return nil
+	}
 	changed, err := patchTaints(ctx, c.client, node, func(fresh *v1.Node) []v1.Taint {
 		return slices.DeleteFunc(slices.Clone(fresh.Spec.Taints), outofservice.Is)
 	})

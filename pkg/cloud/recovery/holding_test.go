@@ -8,17 +8,15 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 func TestHeldNoLongerThanTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, pod("stuck"))
 		delete(s.cloud.instances, idA)
-		s.ready("a", v1.ConditionFalse)
+		s.ready("a", v1.ConditionUnknown)
 		after(10 * time.Second)
 		if !s.marked("a") || s.departed("a") {
 			t.Fatal("it must be marked and held")
@@ -39,7 +37,7 @@ func TestLimitSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, pod("stuck"))
 		delete(s.cloud.instances, idA)
-		s.ready("a", v1.ConditionFalse)
+		s.ready("a", v1.ConditionUnknown)
 		after(recovery.HoldLimit)
 		s.start()
 		if s.departed("a") {
@@ -102,10 +100,10 @@ func TestWhatHoldsANode(t *testing.T) {
 // With fast recovery off a Node is deleted after the proof alone.
 func TestWithoutHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{T: t, cloud: &account{instances: map[string]vultr.Instance{idB: {ID: idB}}}}
-		s.client = fake.NewSimpleClientset(node("a", idA), node("b", idB), pod("p"))
-		prober := recovery.NewProber(s.cloud, lister{s.client})
-		s.departures = recovery.NewDepartures(prober, s.client, false)
+		s := bareScene(t, pod("p"))
+		delete(s.cloud.instances, idA)
+		s.ready("a", v1.ConditionUnknown)
+		s.startWithoutController()
 		if s.departed("a") {
 			t.Error("one look proves nothing")
 		}

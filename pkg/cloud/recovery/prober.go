@@ -8,7 +8,9 @@ package recovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,183 +19,183 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	corelisters "k8s.io/client-go/listers/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // API is what is needed of the cloud.
 type API interface {
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
-	Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error)
 }
 
-// Presence is what is known of an instance.
-type Presence int
+// Prober proves that instances are gone. It spaces what it asks for each Node, so it may be called at any rate.
+type Prober struct {
+	api     API
+	roster  *roster.Roster
+	nodes   corelisters.NodeLister
+	breaker *breaker.Breaker
 
-// What can be known.
-const (
-	// Present is an instance that exists, in whatever state.
-	Present Presence = iota
-	// Suspected is an instance that was not found, but not often enough for a proof.
-	Suspected
-	// Gone is an instance that was not found by its ID twice, with a pause in between.
-	Gone
-)
-
-// The least time between the two looks.
-const (
-	pause = 5 * time.Second
-	// MassPause is that when most of the cluster is missing: time for people to see the Events and to stop it, by
-	// giving the right key or by scaling the controller to zero.
-	MassPause = 10 * time.Minute
-)
-
-// fewest is how many instances have to be missing to count as most of a cluster. Two machines may well die together.
-const fewest = 3
-
-// Reasons of a DoubtError.
-const (
-	NoWitness   = "InstanceNotSeen"
-	MostMissing = "MostInstancesNotSeen"
-)
-
-// DoubtError is returned when an instance is not found, but the key may just not show the whole cluster.
-type DoubtError struct {
-	// Reason is NoWitness or MostMissing.
-	Reason string
-	// Missing of Total instances of the cluster's Nodes are not in the account.
-	Missing, Total int
+	mu      sync.Mutex
+	absent  map[types.UID]*absence
+	visitor map[types.UID]chan struct{} // closed when the look that is under way ends
 }
 
-// Error says what is doubtful and what follows from it.
-func (e *DoubtError) Error() string {
-	if e.Reason == NoWitness {
-		return "none of the cluster's other instances can be seen with this API key, so nothing is concluded from one that is missing"
+// NewProber returns a Prober that knows nothing yet.
+func NewProber(api API, roster *roster.Roster, nodes corelisters.NodeLister, breaker *breaker.Breaker) *Prober {
+	return &Prober{
+		api: api, roster: roster, nodes: nodes, breaker: breaker,
+		absent: map[types.UID]*absence{}, visitor: map[types.UID]chan struct{}{},
 	}
-	return fmt.Sprintf("neither were most others: %d of the cluster's %d instances are not in the account. "+
-		"If that is still so %d minutes after it was first noticed, they count as deleted", e.Missing, e.Total, int(MassPause.Minutes()))
 }
 
-// doubt judges by how many of the cluster's instances are missing whether the key can be trusted to show them: one that
-// sees none of the others proves nothing, and one that sees fewer than half of them proves it slowly.
-func doubt(missing, total int) *DoubtError {
+// Look returns what is known of the Node's instance now. While the list shows the instance that costs a part of a list
+// that all Nodes share; what the list lacks is asked for by its ID, with pauses in between.
+func (p *Prober) Look(ctx context.Context, node *v1.Node) (Verdict, error) {
+	return p.visit(ctx, node, false)
+}
+
+// Confirm asks once more whether a verdict still holds, right before something is done that can't be undone.
+func (p *Prober) Confirm(ctx context.Context, node *v1.Node) (Verdict, error) {
+	return p.visit(ctx, node, true)
+}
+
+// visit is one look at a Node; others at the same Node wait for it and then mostly have its result.
+func (p *Prober) visit(ctx context.Context, node *v1.Node, now bool) (Verdict, error) {
+	id, err := providerid.Parse(node.Spec.ProviderID)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("node %s: %w", node.Name, err)
+	}
+	leave, err := p.enter(ctx, node.UID)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer leave()
+	known := p.known(node)
+	list, err := p.roster.Instances(ctx, roster.Patience(node))
+	if err != nil {
+		return Verdict{}, err
+	}
+	if known == nil && shows(list.Items, id) && !outofservice.Marked(node) {
+		return Verdict{Presence: Present}, nil
+	}
+	if known == nil {
+		known = newAbsence(node)
+		p.remember(node.UID, known)
+	}
+	if !now && time.Now().Before(known.next) && known.confirmed == Confirmed(node) {
+		return known.verdict, known.err
+	}
+	return p.ask(ctx, node, id, known)
+}
+
+// ask asks for the instance by its ID and notes what that comes to.
+func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absence) (Verdict, error) {
+	asked := time.Now()
+	_, err := p.api.Instance(ctx, id)
 	switch {
-	case missing >= total:
-		return &DoubtError{Reason: NoWitness, Missing: missing, Total: total}
-	case missing >= fewest && 2*missing > total:
-		return &DoubtError{Reason: MostMissing, Missing: missing, Total: total}
+	case err == nil:
+		p.Forget(node.UID)
+		return Verdict{Presence: Present}, nil
+	case !vultr.IsNotFound(err):
+		return Verdict{}, known.failed(ctx, err)
+	}
+	// The list must be of the time since the question: an older one may have been read with a key that was replaced
+	// since.
+	list, err := p.roster.Instances(ctx, time.Since(asked))
+	if err != nil {
+		return Verdict{}, known.failed(ctx, fmt.Errorf("looking for other instances of the cluster: %w", err))
+	}
+	nodes, err := p.nodes.List(labels.Everything())
+	if err != nil {
+		return Verdict{}, fmt.Errorf("listing nodes: %w", err)
+	}
+	e := evidence{node: node, id: id, asked: asked, list: list.Items, nodes: nodes}
+	if doubt := p.doubt(e); doubt != nil {
+		return Verdict{}, known.doubted(node, asked, doubt)
+	}
+	return known.missed(e, match.Twins(node, match.View{Instances: list.Items, Nodes: nodes})), nil
+}
+
+// doubt returns why the answer 404 proves nothing, nil if it counts.
+func (p *Prober) doubt(e evidence) *DoubtError {
+	if readiness.IsReporting(e.node) {
+		return &DoubtError{Reason: match.StaleProviderID, Text: "its kubelet still reports: the provider ID is not that of the machine behind it. " +
+			"Drain the node, delete it and restart the kubelet there, so that it registers anew"}
+	}
+	if witness.Count(e.nodes, e.list, e.id).Doubt() != nil {
+		return &DoubtError{Reason: NoWitness, Text: "none of the cluster's other instances can be seen with this API key either, so nothing is concluded. " +
+			"Does the key belong to this account?"}
+	}
+	absent, total := witness.Absent(e.nodes, e.list, e.id)
+	open, ok := errors.AsType[*breaker.OpenError](p.breaker.Check(absent, total))
+	if ok && !Confirmed(e.node) {
+		return &DoubtError{Reason: MostMissing, Text: fmt.Sprintf("%v. Does the API key belong to this account? If it does and the machine was destroyed, "+
+			"confirm it: kubectl annotate node %s %s=%s", open, e.node.Name, ConfirmAnnotation, e.node.Spec.ProviderID)}
 	}
 	return nil
 }
 
-// Prober proves that instances are gone.
-type Prober struct {
-	api   API
-	nodes corelisters.NodeLister
-
-	mu      sync.Mutex
-	missing map[types.UID]absence
-}
-
-type absence struct {
-	first  time.Time // when the first look that found nothing ended
-	proven time.Time // when the second one did
-}
-
-// NewProber makes one that knows nothing yet.
-func NewProber(api API, nodes corelisters.NodeLister) *Prober {
-	return &Prober{api: api, nodes: nodes, missing: map[types.UID]absence{}}
-}
-
-// Look asks for the Node's instance once and says what is known after it. Gone comes with the time of its proof.
-func (p *Prober) Look(ctx context.Context, node *v1.Node) (Presence, time.Time, error) {
-	id, err := providerid.Parse(node.Spec.ProviderID)
-	if err != nil {
-		return Present, time.Time{}, fmt.Errorf("node %s: %w", node.Name, err)
-	}
-	asked := time.Now()
-	_, err = p.api.Instance(ctx, id)
-	switch {
-	case err == nil:
-		p.Forget(node.UID)
-		return Present, time.Time{}, nil
-	case !vultr.IsNotFound(err):
-		return Present, time.Time{}, err
-	}
-	missing, total, err := p.count(ctx, id, asked)
-	if err != nil {
-		p.Forget(node.UID)
-		return Present, time.Time{}, err
-	}
-	doubtful := doubt(missing, total)
-	if doubtful != nil && doubtful.Reason == NoWitness {
-		p.Forget(node.UID)
-		return Present, time.Time{}, doubtful
-	}
-	proven := p.missed(node.UID, asked, doubtful != nil)
-	switch {
-	case !proven.IsZero():
-		return Gone, proven, nil
-	case doubtful != nil:
-		return Suspected, time.Time{}, doubtful
-	}
-	return Suspected, time.Time{}, nil
-}
-
-// missed counts a look that found nothing and gives the time of the proof, zero if there is none yet.
-func (p *Prober) missed(uid types.UID, asked time.Time, slow bool) time.Time {
+// known returns what is remembered of a Node that is the same and not interrupted, nil if there is nothing.
+func (p *Prober) known(node *v1.Node) *absence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known, before := p.missing[uid]
-	between := pause
-	if slow {
-		between = MassPause
+	known := p.absent[node.UID]
+	if known != nil && known.interrupted(node, time.Now()) {
+		delete(p.absent, node.UID)
+		return nil
 	}
-	switch {
-	case !before:
-		known.first = time.Now()
-	case known.proven.IsZero() && asked.Sub(known.first) >= between:
-		known.proven = time.Now()
-	}
-	p.missing[uid] = known
-	return known.proven
+	return known
+}
+
+func (p *Prober) remember(uid types.UID, known *absence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.absent[uid] = known
 }
 
 // Forget drops what is known of a Node's instance, for example because the Node is well.
 func (p *Prober) Forget(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.missing, uid)
+	delete(p.absent, uid)
 }
 
-// count tells how many instances of the cluster's Nodes are not in the account, the missing one among them, and how
-// many there are: a key of another or an emptied account answers 404 for every instance, and must not cost the
-// cluster its Nodes. The list must be of the time since the question: an older one may have been read with a key that
-// was replaced since.
-func (p *Prober) count(ctx context.Context, missing string, asked time.Time) (absent, total int, err error) {
-	list, err := p.api.Instances(ctx, time.Since(asked))
-	if err != nil {
-		return 0, 0, fmt.Errorf("looking for other instances of the cluster: %w", err)
-	}
-	there := make(map[string]bool, len(list.Items))
-	for _, instance := range list.Items {
-		there[instance.ID] = true
-	}
-	nodes, err := p.nodes.List(labels.Everything())
-	if err != nil {
-		return 0, 0, fmt.Errorf("listing nodes: %w", err)
-	}
-	delete(there, missing) // the direct answer counts
-	expected := map[string]bool{missing: true}
-	for _, node := range nodes {
-		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
-			expected[id] = true
+// enter waits until nobody else looks at the Node.
+func (p *Prober) enter(ctx context.Context, uid types.UID) (leave func(), err error) {
+	for {
+		p.mu.Lock()
+		busy := p.visitor[uid]
+		if busy == nil {
+			done := make(chan struct{})
+			p.visitor[uid] = done
+			p.mu.Unlock()
+			return func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				delete(p.visitor, uid)
+				close(done)
+			}, nil
+		}
+		p.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	for id := range expected {
-		if !there[id] {
-			absent++
+}
+
+func shows(list []vultr.Instance, id string) bool {
+	for _, in := range list {
+		if strings.EqualFold(in.ID, id) {
+			return true
 		}
 	}
-	return absent, len(expected), nil
+	return false
 }

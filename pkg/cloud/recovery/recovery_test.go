@@ -111,6 +111,10 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 		"new Node":     func(n *v1.Node) { n.UID = "uid-new" },
 		"new instance": func(n *v1.Node) { n.Spec.ProviderID = "vultr://" + idB },
 		"ready":        func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionTrue },
+		"reporting":    func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionFalse },
+		"taint of an administrator": func(n *v1.Node) {
+			n.Spec.Taints = append(n.Spec.Taints, v1.Taint{Key: v1.TaintNodeOutOfService, Value: "theirs", Effect: v1.TaintEffectNoExecute})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -119,7 +123,7 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 				s.ready("a", v1.ConditionUnknown)
 				stale := s.node("a")
 				// The informer shows the old Node for ever; the API server knows the new one.
-				prober := recovery.NewProber(s.cloud, lister{s.client})
+				prober := s.newProber(s.cloud)
 				controller := recovery.NewController(s.client, fixed{stale, s.node("b")}, func() bool { return true }, prober, s.recorder)
 				fresh := stale.DeepCopy()
 				change(fresh)
@@ -167,7 +171,7 @@ func TestManyAtOnce(t *testing.T) {
 		s := bareScene(t)
 		names, ids := s.crowd(40)
 		gone := 12
-		prober := recovery.NewProber(slowAccount{s.cloud, 15 * time.Second}, lister{s.client})
+		prober := s.newProber(slowAccount{s.cloud, 15 * time.Second})
 		controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, prober, s.recorder)
 		go controller.Run(klog.NewContext(t.Context(), logr.Discard()))
 		s.destroy(names[:gone], ids[:gone])

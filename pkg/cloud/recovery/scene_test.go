@@ -23,8 +23,10 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -38,7 +40,11 @@ type account struct {
 	mu        sync.Mutex
 	instances map[string]vultr.Instance
 	fails     error
+	failGets  error
 	looks     int
+	lists     int
+	listed    func() []vultr.Instance // what lists show, if it is something else
+	last      vultr.List[vultr.Instance]
 }
 
 func (a *account) Instance(_ context.Context, id string) (vultr.Instance, error) {
@@ -48,6 +54,9 @@ func (a *account) Instance(_ context.Context, id string) (vultr.Instance, error)
 	if a.fails != nil {
 		return vultr.Instance{}, a.fails
 	}
+	if a.failGets != nil {
+		return vultr.Instance{}, a.failGets
+	}
 	instance, there := a.instances[id]
 	if !there {
 		return vultr.Instance{}, &vultr.Error{Op: "get instance", Resource: id, Status: http.StatusNotFound, Message: "Invalid instance-id."}
@@ -55,10 +64,30 @@ func (a *account) Instance(_ context.Context, id string) (vultr.Instance, error)
 	return instance, nil
 }
 
-func (a *account) Instances(context.Context, time.Duration) (vultr.List[vultr.Instance], error) {
+// Instances shares lists by age, as the client does.
+func (a *account) Instances(_ context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return vultr.List[vultr.Instance]{Items: slices.Collect(maps.Values(a.instances)), Began: time.Now()}, a.fails
+	if maxAge > 0 && !a.last.Began.IsZero() && time.Since(a.last.Began) <= maxAge {
+		return a.last, nil
+	}
+	a.lists++
+	if a.fails != nil {
+		return vultr.List[vultr.Instance]{}, a.fails
+	}
+	items := slices.Collect(maps.Values(a.instances))
+	if a.listed != nil {
+		items = a.listed()
+	}
+	a.last = vultr.List[vultr.Instance]{Items: items, Began: time.Now()}
+	return a.last, nil
+}
+
+// looked returns how often instances were asked for by their IDs.
+func (a *account) looked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.looks
 }
 
 func (a *account) set(change func()) {
@@ -93,6 +122,8 @@ type scene struct {
 	client     *fake.Clientset
 	recorder   *record.FakeRecorder
 	departures *recovery.Departures
+	prober     *recovery.Prober
+	stop       context.CancelFunc // ends the controller
 }
 
 func newScene(t *testing.T, objects ...runtime.Object) *scene {
@@ -117,10 +148,32 @@ func bareScene(t *testing.T, objects ...runtime.Object) *scene {
 
 // start begins a new process.
 func (s *scene) start() {
-	prober := recovery.NewProber(s.cloud, lister{s.client})
-	s.departures = recovery.NewDepartures(prober, s.client, true)
-	controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, prober, s.recorder)
-	go controller.Run(klog.NewContext(s.Context(), logr.Discard()))
+	if s.stop != nil {
+		s.stop()
+	}
+	ctx, stop := context.WithCancel(klog.NewContext(s.Context(), logr.Discard()))
+	s.stop = stop
+	s.prober = s.newProber(s.cloud)
+	controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, s.prober, s.recorder)
+	s.departures = recovery.NewDepartures(s.prober, s.client, controller.Running)
+	go controller.Run(ctx)
+	synctest.Wait()
+}
+
+// startWithoutController begins a process that marks nothing.
+func (s *scene) startWithoutController() {
+	s.prober = s.newProber(s.cloud)
+	s.departures = recovery.NewDepartures(s.prober, s.client, func() bool { return false })
+}
+
+// api is a cloud as a Prober uses it.
+type api interface {
+	recovery.API
+	roster.API
+}
+
+func (s *scene) newProber(cloud api) *recovery.Prober {
+	return recovery.NewProber(cloud, roster.New(cloud), lister{s.client}, breaker.New(breaker.DefaultLimit))
 }
 
 func node(name, id string) *v1.Node {
@@ -144,6 +197,7 @@ func (s *scene) ready(name string, status v1.ConditionStatus) {
 	s.Helper()
 	n := s.node(name)
 	n.Status.Conditions[0].Status = status
+	n.Status.Conditions[0].LastTransitionTime = metav1.Now()
 	if _, err := s.client.CoreV1().Nodes().Update(s.Context(), n, metav1.UpdateOptions{}); err != nil {
 		s.Fatal(err)
 	}

@@ -1,0 +1,203 @@
+package recovery
+
+import (
+	"context"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// Presence is what is known of an instance.
+type Presence int
+
+// What can be known. The zero value is none of them.
+const (
+	// Present is an instance that exists, in whatever state.
+	Present Presence = iota + 1
+	// Suspected is an instance that was not found, but that is no proof yet.
+	Suspected
+	// Gone is an instance that was not found by its ID twice, with a pause in between.
+	Gone
+	// Replaced is an instance that is gone while another one has the Node's name or address.
+	Replaced
+)
+
+// Verdict is what is known of a Node's instance.
+type Verdict struct {
+	Presence Presence
+	// Proven is since when it is known to be gone.
+	Proven time.Time
+	// Twins are the instances that may be the machine behind the Node by now.
+	Twins []vultr.Instance
+	// Unvisited is set when the Node is certain to be the old machine's alone: none of the twins existed when it was
+	// last reported to.
+	Unvisited bool
+}
+
+const (
+	// pause is the least time between the two looks that prove something.
+	pause = 5 * time.Second
+	// maturity is the age of a Node before which its instance may be so new that reads do not show it yet: in bad
+	// weather they lag by a minute and more. An instance is a minute older than its Node.
+	maturity = 90 * time.Second
+	// continuity is the most that may lie between two looks of one proof.
+	continuity = 2 * time.Minute
+	// Between looks by ID at an instance that is gone or in doubt.
+	again = 30 * time.Second
+	// margin is how far the clocks of a machine and of the platform may differ.
+	margin = time.Minute
+)
+
+// ConfirmAnnotation on a Node says that a person knows its instance to be destroyed. Its value is the Node's provider ID,
+// so that it says nothing about another machine.
+const ConfirmAnnotation = "vultr.com/confirm-deletion"
+
+// Confirmed reports whether a person has confirmed that the Node's instance is destroyed.
+func Confirmed(node *v1.Node) bool {
+	return node.Spec.ProviderID != "" && node.Annotations[ConfirmAnnotation] == node.Spec.ProviderID
+}
+
+// Reasons of a DoubtError, beside match.StaleProviderID.
+const (
+	NoWitness   = "InstanceNotSeen"
+	MostMissing = "MostInstancesNotSeen"
+)
+
+// DoubtError is returned when an instance is not found, but that may have another reason than that it is gone.
+type DoubtError struct {
+	// Reason is that of the Event.
+	Reason string
+	// Text says what is doubtful and what to do.
+	Text string
+}
+
+// Error says what is doubtful.
+func (e *DoubtError) Error() string { return "the instance was not found, but " + e.Text }
+
+// absence is what is remembered of an instance that a list lacked. One look at a time changes it.
+type absence struct {
+	condition metav1.Time // since when the Node has been as it is
+	first     time.Time   // when the first look that counts ended, zero if there was none
+	last      time.Time   // when the last look ended
+	proven    time.Time   // when the instance was proven gone, zero if it is not
+	next      time.Time   // when it may be asked for again
+	failures  int
+	confirmed bool
+
+	// What the last look came to.
+	verdict Verdict
+	err     error
+}
+
+// evidence is what one look brought.
+type evidence struct {
+	node  *v1.Node
+	id    string
+	asked time.Time
+	list  []vultr.Instance
+	nodes []*v1.Node
+}
+
+func newAbsence(node *v1.Node) *absence {
+	return &absence{condition: readiness.Of(node).LastTransitionTime, last: time.Now()}
+}
+
+// interrupted reports whether what is remembered is of another time: the Node was well in between, or nobody looked.
+func (a *absence) interrupted(node *v1.Node, now time.Time) bool {
+	since := readiness.Of(node).LastTransitionTime
+	return !since.Equal(&a.condition) || now.Sub(a.last) > continuity
+}
+
+// failed notes a look without an answer. The proof goes on where it was: no answer is no sign of life either.
+func (a *absence) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err // whoever left says nothing
+	}
+	wait := min(pause<<min(a.failures, 3), again)
+	a.failures++
+	a.note(Verdict{}, err, time.Now().Add(wait))
+	return err
+}
+
+// doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do
+// earlier looks count.
+func (a *absence) doubted(node *v1.Node, asked time.Time, doubt *DoubtError) error {
+	switch {
+	case doubt.Reason != MostMissing:
+		a.first, a.proven = time.Time{}, time.Time{}
+	case a.first.IsZero():
+		a.first = time.Now()
+	}
+	a.confirmed = Confirmed(node)
+	a.note(Verdict{}, doubt, asked.Add(again))
+	return doubt
+}
+
+// missed notes a look that found nothing and returns what that proves.
+func (a *absence) missed(e evidence, twins []vultr.Instance) Verdict {
+	now := time.Now()
+	a.confirmed = Confirmed(e.node)
+	if mature := e.node.CreationTimestamp.Add(maturity); now.Before(mature) {
+		a.note(Verdict{Presence: Suspected}, nil, minTime(mature, now.Add(again)))
+		return a.verdict
+	}
+	if shows(e.list, e.id) {
+		// The platform contradicts itself. Neither answer is believed.
+		a.first = time.Time{}
+		a.note(Verdict{Presence: Suspected}, nil, now.Add(pause))
+		return a.verdict
+	}
+	switch {
+	case a.first.IsZero():
+		a.first = now
+	case a.proven.IsZero() && e.asked.Sub(a.first) >= pause:
+		a.proven = now
+	}
+	switch {
+	case a.proven.IsZero():
+		a.note(Verdict{Presence: Suspected}, nil, a.first.Add(pause))
+	case len(twins) > 0:
+		a.note(Verdict{Presence: Replaced, Proven: a.proven, Twins: twins, Unvisited: unvisited(e.node, twins)}, nil, now.Add(again))
+	default:
+		a.note(Verdict{Presence: Gone, Proven: a.proven}, nil, now.Add(again))
+	}
+	return a.verdict
+}
+
+func (a *absence) note(verdict Verdict, err error, next time.Time) {
+	a.verdict, a.err, a.next, a.last = verdict, err, next, time.Now()
+	if err == nil {
+		a.failures = 0
+	}
+}
+
+// unvisited reports whether a Node is certain to be the old machine's alone, because it has not been reported to since
+// the first of its twins was made.
+func unvisited(node *v1.Node, twins []vultr.Instance) bool {
+	var last metav1.Time
+	for _, condition := range node.Status.Conditions {
+		if last.Before(&condition.LastHeartbeatTime) {
+			last = condition.LastHeartbeatTime
+		}
+	}
+	if last.IsZero() {
+		return false
+	}
+	for _, twin := range twins {
+		if !twin.Created.After(last.Add(margin)) {
+			return false
+		}
+	}
+	return true
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
