@@ -94,16 +94,6 @@ func nodeOf(nodes []*v1.Node, id string) string {
 	return "a node"
 }
 
-func backendIDs(nodes []*v1.Node) []string {
-	var ids []string
-	for _, node := range nodes {
-		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // holdLastBackends leaves the backends as they are for a while when no node can be one. It returns how long that is still so.
 func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.LoadBalancer) time.Duration {
 	m := s.memory

@@ -31,6 +31,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -82,6 +83,7 @@ type Controller struct {
 	nodes    corelisters.NodeLister
 	synced   []cache.InformerSynced
 	queue    workqueue.TypedRateLimitingInterface[key]
+	account  *witness.Witness
 	ledger   *ledger.Ledger
 	secrets  *secrets
 	memories memories
@@ -101,6 +103,7 @@ func New(config Config) (*Controller, error) {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[key](firstBackoff, longestBackoff),
 			workqueue.TypedRateLimitingQueueConfig[key]{Name: "service"},
 		),
+		account:  witness.New(config.API, config.Nodes.Lister()),
 		ledger:   ledger.New(config.Client),
 		pace:     newPace(),
 		memories: memories{known: map[types.UID]*memory{}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -16,6 +15,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -130,24 +130,14 @@ func (c *Controller) stillWanted(ctx context.Context, service *v1.Service) error
 	return nil
 }
 
-// witness makes sure that the account which the key belongs to is this cluster's: one that shows none of the cluster's
-// instances is another, and knows nothing of what was made for the cluster.
+// witness makes sure that the account which the key belongs to is this cluster's: another one knows nothing of what was
+// made for the cluster. A cluster without Nodes has nothing to tell it by.
 func (c *Controller) witness(ctx context.Context, s *scene) error {
-	claims := map[string]bool{}
-	for _, id := range backendIDs(s.nodes) {
-		claims[id] = true
-	}
-	if len(claims) == 0 {
+	err := c.account.Check(ctx, s.readAt)
+	if doubt, ok := errors.AsType[*witness.DoubtError](err); ok && doubt.Total == 0 {
 		return nil
 	}
-	list, err := c.API.Instances(ctx, time.Minute)
-	if err != nil {
-		return fmt.Errorf("listing instances: %w", err)
-	}
-	if slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return claims[i.ID] }) {
-		return nil
-	}
-	return fmt.Errorf("the account of the API key shows none of the %d instances of this cluster, so nothing is made or taken for gone: does the key belong to another account?", len(claims))
+	return err
 }
 
 // labelTaken returns an error when an older Service has the same label: one load balancer for several is not supported.
