@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -51,6 +53,8 @@ type Options struct {
 	ZoneFromRegion    bool
 	LabelInStatus     bool
 	DriftPeriod       time.Duration
+	// LoadBalancerDefaults are values of settings that a Service does not state, each as name=value.
+	LoadBalancerDefaults []string
 }
 
 // NewOptions returns the defaults, some of them from the environment.
@@ -68,12 +72,14 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off.")
+	fs.StringArrayVar(&o.LoadBalancerDefaults, "vultr-load-balancer-default", o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
 }
 
 // Validate returns everything that is wrong with the options.
 func (o *Options) Validate() error {
-	return errors.Join(checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL), checkShare(o.NodeDeletionLimit))
+	_, err := o.Defaults()
+	return errors.Join(err, checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL), checkShare(o.NodeDeletionLimit))
 }
 
 func checkShare(limit float64) error {
@@ -81,6 +87,24 @@ func checkShare(limit float64) error {
 		return nil
 	}
 	return fmt.Errorf("--node-deletion-limit: %g is not a share above 0 and up to 1, such as %g", limit, breaker.DefaultLimit)
+}
+
+// Defaults returns the values for Services that do not state a setting.
+func (o *Options) Defaults() (settings.Defaults, error) {
+	values := make(map[string]string, len(o.LoadBalancerDefaults))
+	var faults []error
+	for _, text := range o.LoadBalancerDefaults {
+		name, value, ok := strings.Cut(text, "=")
+		if _, twice := values[name]; !ok || twice {
+			faults = append(faults, fmt.Errorf("--vultr-load-balancer-default: %q is not name=value, or its name is given twice", text))
+		}
+		values[name] = value
+	}
+	defaults, err := settings.ParseDefaults(values)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--vultr-load-balancer-default: %w", err))
+	}
+	return defaults, errors.Join(faults...)
 }
 
 func checkURL(flag, text string) error {

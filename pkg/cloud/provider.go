@@ -87,6 +87,12 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	departures := recovery.NewDepartures(prober, p.client, marking)
 	p.instances = instances.New(p.api, shared, nodes.Lister(), departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
 	seen(nodes.Informer(), p.instances.Seen)
+	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
+	defaults, err := p.options.Defaults()
+	if err != nil {
+		p.failure = err // Validate has found it before
+		return
+	}
 	p.balancers, p.failure = servicelb.New(servicelb.Config{
 		API:           p.api,
 		Client:        p.client,
@@ -96,8 +102,8 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		Region:        p.region,
 		LabelInStatus: p.options.LabelInStatus,
 		DriftPeriod:   p.options.DriftPeriod,
+		Defaults:      defaults,
 	})
-	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
 }
 
 // forget drops what is remembered of an object when that is deleted.

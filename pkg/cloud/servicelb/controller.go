@@ -31,6 +31,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -68,6 +69,8 @@ type Config struct {
 	// LabelInStatus writes the load balancer's label into the Service's status beside the address, as the official
 	// controller does.
 	LabelInStatus bool
+	// Defaults are the administrator's values of settings that a Service does not state.
+	Defaults settings.Defaults
 	// DriftPeriod is how often all load balancers are compared with what they should be; 0 switches that off.
 	DriftPeriod time.Duration
 }
@@ -88,6 +91,7 @@ type Controller struct {
 	secrets  *secrets
 	memories memories
 	missing  missing
+	refusal  refusal
 	pace     pace
 	gate     gate
 	waves    *waves
@@ -184,6 +188,10 @@ func (c *Controller) process(ctx context.Context, name key) {
 		c.queue.AddAfter(name, jitter(waiting.after))
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		// This process does not lead any more.
+	case vultr.IsKeyRefused(err):
+		logger.Error(err, "The API key is refused")
+		c.queue.Forget(name)
+		c.queue.AddAfter(name, jitter(refusedPause))
 	default:
 		logger.Error(err, "Syncing a load balancer failed; it is repeated with growing pauses")
 		c.queue.AddRateLimited(name)

@@ -84,7 +84,11 @@ func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vult
 	if since := time.Since(after); since < age {
 		age = max(0, since)
 	}
+	if err := c.refusal.standing(time.Now()); err != nil {
+		return vultr.List[vultr.LoadBalancer]{}, fmt.Errorf("listing load balancers: %w", err)
+	}
 	list, err := c.API.LoadBalancers(ctx, age)
+	c.refusal.learn(err, time.Now())
 	if err != nil {
 		return list, fmt.Errorf("listing load balancers: %w", err)
 	}

@@ -171,6 +171,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	case err == nil, vultr.IsNothingToChange(err):
 		s.memory.sent = append(s.memory.sent, change{settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
+		if s.memory.applied && diff.Settings.Instances != nil {
+			c.Recorder.Event(s.service, v1.EventTypeNormal, "UpdatedLoadBalancer", "Updated load balancer with new hosts")
+		}
 		return nil
 	case vultr.IsConflict(err):
 		return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
