@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 )
 
 // toBeDeleted is the taint by which the cluster autoscaler announces that it will delete a Node.
@@ -22,7 +23,7 @@ func candidates(nodes []*v1.Node) []*v1.Node {
 			continue
 		}
 		eligible = append(eligible, node)
-		if isReady(node) {
+		if readiness.IsReady(node) {
 			ready = append(ready, node)
 		}
 	}
@@ -47,12 +48,6 @@ func isExcluded(node *v1.Node) bool {
 	return err != nil || excluded
 }
 
-func isReady(node *v1.Node) bool {
-	return slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool {
-		return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
-	})
-}
-
 // standing is everything about a Node that backends depend on. Two Nodes of equal standing need no write.
 type standing struct {
 	eligible, ready, gone bool
@@ -61,7 +56,7 @@ type standing struct {
 
 func standingOf(node *v1.Node) standing {
 	return standing{
-		eligible: eligibleNode(node), ready: isReady(node), gone: outofservice.Marked(node),
+		eligible: eligibleNode(node), ready: readiness.IsReady(node), gone: outofservice.Marked(node),
 		providerID: node.Spec.ProviderID, region: node.Labels[v1.LabelTopologyRegion],
 	}
 }
