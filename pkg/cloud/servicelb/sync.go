@@ -37,12 +37,25 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 			c.memories.drop(service.UID)
 			return 0, nil
 		}
+		if others, err := c.ofOtherClass(service); others || err != nil {
+			return 0, err
+		}
 		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
 	case !plan.Managed(service):
 		return 0, nil
 	}
 	next, err = c.ensure(ctx, service)
 	return next, c.failing(service, "SyncLoadBalancerFailed", "Error syncing load balancer", err)
+}
+
+// ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
+// was made for it here. Once it is deleted it is looked at all the same, as the library does.
+func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
+	if service.DeletionTimestamp != nil || service.Spec.LoadBalancerClass == nil || service.Spec.Type != v1.ServiceTypeLoadBalancer {
+		return false, nil
+	}
+	entry, err := c.ledger.Get(service.UID)
+	return entry == ledger.Entry{} && !c.memories.of(service.UID).finalized, err
 }
 
 // failing makes a Warning Event of a failure, once for each new text. Waiting is none.
