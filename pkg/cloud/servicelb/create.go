@@ -69,7 +69,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
 	}
-	s.memory.sent = append(s.memory.sent[:0], change{settings: creation, at: time.Now()})
+	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
 	s.memory.pendingSince = time.Now()
 	c.tellBackends(s)
 	if err := c.note(ctx, s, lb.ID); err != nil {

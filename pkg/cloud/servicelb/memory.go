@@ -18,10 +18,12 @@ type memories struct {
 	known map[types.UID]*memory
 }
 
-// memory is that of one Service. Only the worker that syncs the Service uses it, except for status.
+// memory is that of one Service. Only the worker that syncs the Service uses it, except for status and noted.
 type memory struct {
 	// status is what was written into the Service last.
 	status atomic.Pointer[v1.LoadBalancerStatus]
+	// noted is the load balancer's ID that was written into the Service last.
+	noted atomic.Pointer[string]
 
 	pendingSince time.Time // when it was first seen being made
 	absentSince  time.Time // since when it was not found without a break
@@ -40,8 +42,9 @@ type memory struct {
 	refusedUntil time.Time // when that is judged again
 }
 
-// change is what was sent to the load balancer and when its answer came.
+// change is what was sent to a load balancer and when its answer came.
 type change struct {
+	id       string
 	settings vultr.LoadBalancerSettings
 	at       time.Time
 }
@@ -117,7 +120,9 @@ func (m *memory) believed(lb vultr.LoadBalancer, readBegan time.Time, overlay fu
 	}
 	m.sent = kept
 	for _, c := range m.sent {
-		lb = overlay(lb, c.settings)
+		if c.id == lb.ID {
+			lb = overlay(lb, c.settings)
+		}
 	}
 	return lb
 }

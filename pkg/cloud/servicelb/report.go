@@ -88,6 +88,7 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 	if s.entry.Noted == id || asked {
 		return nil
 	}
+	s.memory.noted.Store(&id)
 	if err := c.annotate(ctx, s.service, map[settings.Key]string{settings.ID: id}); err != nil {
 		return err
 	}

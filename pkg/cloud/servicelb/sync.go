@@ -153,6 +153,7 @@ func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	entry.Service, entry.ID, entry.Adopted, entry.Tried, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, time.Time{}, true
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
 		entry.Made, entry.Certificate, entry.Firewall, entry.Deleted = time.Time{}, "", false, time.Time{}
+		s.memory.applied = false
 	}
 	return c.write(ctx, s, entry)
 }

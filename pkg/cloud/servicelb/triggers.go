@@ -50,8 +50,18 @@ func (c *Controller) concerns(old, fresh *v1.Service) bool {
 	return old.UID != fresh.UID || !old.DeletionTimestamp.Equal(fresh.DeletionTimestamp) ||
 		!equality.Semantic.DeepEqual(old.Spec, fresh.Spec) ||
 		!equality.Semantic.DeepEqual(old.Finalizers, fresh.Finalizers) ||
-		!maps.Equal(asked(old), asked(fresh)) ||
+		!maps.Equal(asked(old), asked(fresh)) || c.names(old, fresh) ||
 		!equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh)
+}
+
+// names reports whether the Service names another load balancer now, and not the one that was noted here.
+func (c *Controller) names(old, fresh *v1.Service) bool {
+	id := text(fresh, settings.ID)
+	if id == "" || id == text(old, settings.ID) {
+		return false
+	}
+	noted := c.memories.of(fresh.UID).noted.Load()
+	return noted == nil || *noted != id
 }
 
 // asked returns the annotations without the note that this controller writes.

@@ -169,7 +169,7 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	}
 	switch {
 	case err == nil, vultr.IsNothingToChange(err):
-		s.memory.sent = append(s.memory.sent, change{settings: diff.Settings, at: time.Now()})
+		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		return nil
 	case vultr.IsConflict(err):
