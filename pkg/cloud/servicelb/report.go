@@ -51,6 +51,19 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	return nil
 }
 
+// showAddress gives a Service with faults the address, if it has none yet: its load balancer works, as it is.
+func (c *Controller) showAddress(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	if len(s.service.Status.LoadBalancer.Ingress) > 0 {
+		return nil
+	}
+	is := plan.Desired{Hostname: s.reading.Desired.Hostname, ProxyProtocol: lb.ProxyProtocol, Rules: lb.Rules}
+	status, ready := plan.Status(lb, s.service, is, c.LabelInStatus)
+	if !ready {
+		return c.pending(s, lb)
+	}
+	return c.publish(ctx, s.service, s.memory, status)
+}
+
 func firstAddress(status *v1.LoadBalancerStatus) string {
 	for _, ingress := range status.Ingress {
 		if ingress.IP != "" {

@@ -33,12 +33,12 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 	next := c.holdLastBackends(s, &want, lb)
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
-		return next, both(c.apply(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
+		return next, both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
 	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
 	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
 	if certErr != nil && !lb.HasSSL {
-		return next, both(c.apply(ctx, s, lb, diff), certErr)
+		return next, both(c.serve(ctx, s, lb, diff), certErr)
 	}
 	if err := c.change(ctx, s, lb, want, diff); err != nil {
 		return 0, both(err, certErr)
@@ -48,12 +48,20 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 	}
 	c.tellBackends(s)
 	if certErr != nil {
-		return next, fmt.Errorf("the old certificate stays: %w", certErr)
+		return next, both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
 	}
 	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
 		return 0, err
 	}
 	return c.again(s, next), nil
+}
+
+// serve sends what can be sent to a load balancer whose Service has faults.
+func (c *Controller) serve(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
+	if err := c.apply(ctx, s, lb, diff); err != nil {
+		return err
+	}
+	return c.showAddress(ctx, s, lb)
 }
 
 func labelOrNil(label string) *string {
