@@ -7,8 +7,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -45,5 +47,38 @@ func TestAddressDespiteFaults(t *testing.T) {
 				w.serving(s)
 			})
 		})
+	}
+}
+
+// From LoadBalancer to ClusterIP and back, at any pace and however late reads are: the address is that of a load balancer that exists.
+func TestThereAndBack(t *testing.T) {
+	lags := map[string]simulator.ReadLags{
+		"lists 120 s": {"load_balancers.list": 2 * time.Minute, "load_balancers.get": time.Millisecond},
+		"gets 120 s":  {"load_balancers.list": time.Millisecond, "load_balancers.get": 2 * time.Minute},
+		"all 60 s":    {"all": time.Minute},
+		"none":        {"all": time.Millisecond},
+	}
+	for name, lag := range lags {
+		for _, pause := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second, 20 * time.Second, 70 * time.Second, 130 * time.Second} {
+			t.Run(name+", after "+pause.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, lagging(lag), withoutDrift)
+					s := w.service("web")
+					w.settled(s)
+					w.later(10 * time.Minute)
+					w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+					w.later(pause)
+					w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeLoadBalancer })
+					w.later(20 * time.Minute)
+					w.serving(s)
+					w.deleting(s)
+					w.later(20 * time.Minute)
+					w.none()
+					if servicehelper.HasLBFinalizer(w.fresh(s)) {
+						t.Error("the finalizer stays")
+					}
+				})
+			})
+		}
 	}
 }

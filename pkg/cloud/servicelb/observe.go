@@ -63,12 +63,15 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
 		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service), now: time.Now(),
 	}
-	if s.entry.ID != "" && byID(list.Items, s.entry.ID) == nil {
+	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
 			return nil, err
 		}
 	}
 	s.finding = resolve(e)
+	if err := c.confirm(ctx, s); err != nil {
+		return nil, err
+	}
 	switch {
 	case s.entry.ID == "" || s.finding.current != nil && s.finding.current.ID == s.entry.ID:
 		s.memory.absentSince = time.Time{}
@@ -76,6 +79,19 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 		s.memory.absentSince = time.Now()
 	}
 	return s, nil
+}
+
+// confirm looks at a load balancer that was found by its label alone: a list may show one that was deleted before.
+func (c *Controller) confirm(ctx context.Context, s *scene) error {
+	found := s.finding.current
+	if found == nil || found.ID == s.entry.ID {
+		return nil
+	}
+	there, err := c.byDirectLook(ctx, found.ID)
+	if err == nil && there == nil {
+		s.finding = finding{lost: s.finding.lost, wait: confirmAfter, why: "load balancer " + found.ID + " is in lists and cannot be read"}
+	}
+	return err
 }
 
 // list returns a list of all load balancers that is not much older than now and began after the given time.

@@ -27,8 +27,8 @@ type evidence struct {
 	label string // the label of what is made for the Service: "a" and its UID
 	entry ledger.Entry
 	list  vultr.List[vultr.LoadBalancer]
-	// direct is the answer to a look by the entry's ID, made when the list lacks it; nil if there was no need, or it
-	// was not found.
+	// direct is the answer to a look by the entry's ID, made when the list lacks it, or may show it though it was
+	// deleted; nil if there was no need, or it was not found.
 	direct *vultr.LoadBalancer
 	// absentBefore is since when the entry's load balancer was not found without a break; zero at the first time.
 	absentBefore time.Time
@@ -48,7 +48,8 @@ type finding struct {
 	twins, strays []vultr.LoadBalancer
 	// lost is the ID of the one that does not exist any more.
 	lost string
-	// wait is how long to wait for reads that can prove more; zero when the rest holds.
+	// wait is how long to wait for reads that can prove more; zero when the rest holds. With current, that is on its way
+	// out: it can only be deleted.
 	wait time.Duration
 	why  string
 }
@@ -60,18 +61,22 @@ const confirmAfter = 10 * time.Second
 func resolve(e evidence) finding {
 	var f finding
 	if e.entry.ID != "" {
-		f.current = byID(e.list.Items, e.entry.ID)
-		if f.current == nil {
-			f.current = e.direct
+		if f.current = e.direct; e.entry.Deleted.IsZero() && f.current == nil {
+			f.current = byID(e.list.Items, e.entry.ID)
 		}
 		if f.current == nil {
 			if absent := e.absent(); absent.wait > 0 {
 				return absent
 			}
 			f.lost = e.entry.ID
+		} else if left := visibleAfter - e.now.Sub(e.entry.Deleted); !e.entry.Deleted.IsZero() && left > 0 {
+			f.wait, f.why = min(left, confirmAfter), "load balancer "+e.entry.ID+" is being deleted"
 		}
 	}
 	labelled := labelled(e.list.Items, e.label)
+	if f.lost != "" && byID(labelled, f.lost) != nil {
+		return finding{lost: f.lost, wait: confirmAfter, why: "load balancer " + f.lost + " is still in lists"}
+	}
 	if f.current == nil {
 		f.current = e.oldest(labelled)
 	}
@@ -93,6 +98,9 @@ func resolve(e evidence) finding {
 
 // absent judges a load balancer that the ledger names and that no read shows.
 func (e *evidence) absent() finding {
+	if !e.entry.Deleted.IsZero() {
+		return finding{} // its deletion was accepted
+	}
 	if age := e.now.Sub(e.entry.Made); age < visibleAfter {
 		return finding{wait: visibleAfter - age, why: "load balancer " + e.entry.ID + " was just made and is not shown yet"}
 	}

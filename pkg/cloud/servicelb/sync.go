@@ -102,7 +102,7 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Dura
 // settle finds out which load balancer is the Service's, and writes it down.
 func (c *Controller) settle(ctx context.Context, s *scene) error {
 	f := &s.finding
-	if f.current == nil && f.wait > 0 && s.entry.ID != "" {
+	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
 	lb, err := c.hinted(ctx, s)
@@ -151,8 +151,9 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, adopted bool) error {
 	entry := s.entry
 	entry.Service, entry.ID, entry.Adopted, entry.Tried, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, time.Time{}, true
+	entry.Deleted = time.Time{} // or it would not be shown any more
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
-		entry.Made, entry.Certificate, entry.Firewall, entry.Deleted = time.Time{}, "", false, time.Time{}
+		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
 		s.memory.applied = false
 	}
 	return c.write(ctx, s, entry)
