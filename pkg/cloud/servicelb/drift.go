@@ -22,6 +22,9 @@ func (c *Controller) watchDrift(ctx context.Context) {
 	}
 	told := map[string]bool{}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := c.ledger.Mend(ctx); err != nil {
+			klog.FromContext(ctx).Error(err, "The record of load balancers was changed by somebody and could not be mended")
+		}
 		if err := c.findOrphans(ctx, told); err != nil {
 			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
 		}

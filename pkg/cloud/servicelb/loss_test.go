@@ -1,0 +1,76 @@
+package servicelb_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// The ledger that is deleted, or emptied, while the controller runs is written anew: after a restart nothing is forgotten.
+func TestLedgerIsLost(t *testing.T) {
+	losses := map[string]func(w *world) error{
+		"deleted": func(w *world) error {
+			return w.client.CoreV1().ConfigMaps(ledger.Namespace).Delete(w.Context(), ledger.Name, metav1.DeleteOptions{})
+		},
+		"emptied": func(w *world) error {
+			_, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Update(w.Context(),
+				&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name}}, metav1.UpdateOptions{})
+			return err
+		},
+		"made unreadable": func(w *world) error {
+			cm, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(w.Context(), ledger.Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			for uid := range cm.Data {
+				cm.Data[uid] = "{"
+			}
+			_, err = w.client.CoreV1().ConfigMaps(ledger.Namespace).Update(w.Context(), cm, metav1.UpdateOptions{})
+			return err
+		},
+	}
+	for name, lose := range losses {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				s := w.service("web", with(settings.Label, "www"))
+				lb := w.settled(s)
+				w.shows(lb.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "www" })
+				w.later(time.Minute)
+				if err := lose(w); err != nil {
+					t.Fatal(err)
+				}
+				w.later(10 * time.Minute)
+				w.start()
+				w.later(time.Minute)
+				w.delete(s)
+				w.none()
+			})
+		})
+	}
+}
+
+// What nobody changed is not written again.
+func TestLedgerIsAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.settled(w.service("web"))
+		w.later(10 * time.Minute)
+		w.start()
+		w.later(time.Minute)
+		w.client.ClearActions()
+		w.later(time.Hour)
+		for _, action := range w.client.Actions() {
+			if action.GetVerb() != "get" {
+				t.Errorf("%s %s in a quiet hour", action.GetVerb(), action.GetResource().Resource)
+			}
+		}
+	})
+}
