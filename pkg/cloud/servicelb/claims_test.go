@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
@@ -80,6 +81,67 @@ func TestNamingAnotherSoonAfterAChange(t *testing.T) {
 		}
 		if has(w.events(), "LoadBalancerDrifted") {
 			t.Error("that nobody had brought it there before is no drift")
+		}
+	})
+}
+
+// A label that is the proof of another Service's claim is given to no load balancer: it would go with that Service.
+func TestLabelOfAnothersProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		victim := w.service("victim")
+		theirs := w.settled(victim)
+		s := w.service("web", with(settings.Label, cloudprovider.DefaultLoadBalancerName(victim)))
+		late := w.service("late", with(settings.Label, "a0123456789abcdef0123456789abcde"))
+		w.later(10 * time.Minute)
+		own := w.entry(late)
+		if own.ID != "" && w.truth(own.ID).Label == "a0123456789abcdef0123456789abcde" {
+			t.Error("it has the label of a Service that may come, or of another cluster")
+		}
+		if entry := w.entry(victim); entry.ID != theirs.ID {
+			t.Errorf("the victim has %+v", entry)
+		}
+		w.delete(victim)
+		w.later(time.Minute)
+		for _, service := range []*v1.Service{s, late} {
+			if entry := w.entry(service); entry.ID != "" {
+				w.truth(entry.ID)
+			}
+		}
+	})
+}
+
+// A load balancer that was taken over is kept, also when its Service gives it the label that is a proof.
+func TestAdoptedIsKeptWhateverItsLabel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lb := w.existing("www", behind(w.ids...))
+		s := w.service("web", with(settings.ID, lb.ID))
+		w.eventually("it is adopted", func() bool { return w.entry(s).Adopted })
+		w.edit(s, with(settings.Label, cloudprovider.DefaultLoadBalancerName(s)))
+		w.later(10 * time.Minute)
+		w.delete(s)
+		w.truth(lb.ID)
+	})
+}
+
+// A load balancer that the ledger gives to another Service is not taken, and not deleted as a second one, for its label.
+func TestLabelIsForgedOnThePlatform(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.service("a"), w.service("b")
+		first, second := w.settled(a), w.settled(b)
+		forged := second.Label
+		if err := w.api.UpdateLoadBalancer(t.Context(), first.ID, vultr.LoadBalancerSettings{Label: &forged}); err != nil {
+			t.Fatal(err)
+		}
+		w.edit(b, with(settings.Timeout, "30"))
+		w.shows(second.ID, "has the timeout", func(l vultr.LoadBalancer) bool { return l.Timeout == 30 })
+		w.later(10 * time.Second)
+		w.delete(b)
+		w.later(10 * time.Minute)
+		if lb := w.serving(a); lb.ID != first.ID {
+			t.Errorf("it has another one: %+v", lb)
 		}
 	})
 }

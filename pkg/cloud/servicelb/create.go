@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -150,11 +151,18 @@ func (c *Controller) witness(ctx context.Context, s *scene) error {
 	return fmt.Errorf("the account of the API key shows none of the %d instances of this cluster, so nothing is made or taken for gone: does the key belong to another account?", len(claims))
 }
 
-// labelTaken returns an error when an older Service has the same label: one load balancer for several is not supported.
+// proof is the form of the labels that prove to which Service a load balancer belongs. No other may have one.
+var proof = regexp.MustCompile(`^a[0-9a-f]{31}$`)
+
+// labelTaken returns an error when the label is a proof or an older Service has the same one: one load balancer for several is not supported.
 func (c *Controller) labelTaken(s *scene) error {
 	want := s.reading.Desired.Label
-	if want == "" {
+	switch {
+	case want == "" || want == label(s.service) && !s.entry.Adopted:
 		return nil
+	case proof.MatchString(want):
+		return fmt.Errorf("annotation %s: %q is how load balancers are called that are made for a Service without a label, and proves which one; choose another",
+			settings.Label, want)
 	}
 	all, err := c.services.List(labels.Everything())
 	if err != nil {

@@ -61,7 +61,8 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	s.readAt = list.Began
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
-		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service), now: time.Now(),
+		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
+		others: c.others(service), now: time.Now(),
 	}
 	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
@@ -79,6 +80,17 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 		s.memory.absentSince = time.Now()
 	}
 	return s, nil
+}
+
+// others returns the load balancers that the ledger gives to other Services.
+func (c *Controller) others(service *v1.Service) map[string]bool {
+	held := map[string]bool{}
+	for uid, entry := range c.ledger.All() {
+		if uid != service.UID && entry.ID != "" {
+			held[entry.ID] = true
+		}
+	}
+	return held
 }
 
 // confirm looks at a load balancer that was found by its label alone: a list may show one that was deleted before.
@@ -142,12 +154,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to load balancers besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
-	out := &claims{held: map[string]bool{}, named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
-	for uid, entry := range c.ledger.All() {
-		if uid != s.service.UID && entry.ID != "" {
-			out.held[entry.ID] = true
-		}
-	}
+	out := &claims{held: c.others(s.service), named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)

@@ -36,7 +36,9 @@ type evidence struct {
 	doubtful time.Time
 	// published is the address in the Service's status.
 	published string
-	now       time.Time
+	// others are the load balancers that the ledger gives to other Services.
+	others map[string]bool
+	now    time.Time
 }
 
 // finding is what the evidence says.
@@ -73,7 +75,7 @@ func resolve(e evidence) finding {
 			f.wait, f.why = min(left, confirmAfter), "load balancer "+e.entry.ID+" is being deleted"
 		}
 	}
-	labelled := labelled(e.list.Items, e.label)
+	labelled := labelled(e.list.Items, e.label, e.others)
 	if f.lost != "" && byID(labelled, f.lost) != nil {
 		return finding{lost: f.lost, wait: confirmAfter, why: "load balancer " + f.lost + " is still in lists"}
 	}
@@ -158,10 +160,11 @@ func byID(all []vultr.LoadBalancer, id string) *vultr.LoadBalancer {
 	return nil
 }
 
-func labelled(all []vultr.LoadBalancer, label string) []vultr.LoadBalancer {
+// labelled returns those with the label, but for the ones that are proven to be somebody else's.
+func labelled(all []vultr.LoadBalancer, label string, others map[string]bool) []vultr.LoadBalancer {
 	var found []vultr.LoadBalancer
 	for i := range all {
-		if all[i].Label == label {
+		if all[i].Label == label && !others[all[i].ID] {
 			found = append(found, all[i])
 		}
 	}
@@ -225,7 +228,7 @@ func (h hint) choose(list []vultr.LoadBalancer, direct *vultr.LoadBalancer) (*vu
 	if h.label == "" {
 		return nil, nil
 	}
-	found := labelled(list, h.label)
+	found := labelled(list, h.label, nil)
 	switch len(found) {
 	case 0:
 		return nil, nil
