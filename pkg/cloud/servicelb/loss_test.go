@@ -7,9 +7,11 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -72,5 +74,20 @@ func TestLedgerIsAtRest(t *testing.T) {
 				t.Errorf("%s %s in a quiet hour", action.GetVerb(), action.GetResource().Resource)
 			}
 		}
+	})
+}
+
+// A load balancer whose making nobody answered is told, too, when the Service goes and it is to be left as it is.
+func TestLeftAsItIsAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lagging(simulator.ReadLags{"all": time.Minute}))
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultResetAfter, Times: 1})
+		s := w.service("web")
+		w.eventually("one is made", func() bool { return len(w.all()) == 1 })
+		w.later(time.Second)
+		w.edit(s, with(settings.Create, "false"))
+		w.deleting(s)
+		w.wantEvent("Load balancer " + w.only().ID + " is left as it is")
+		w.eventually("the finalizer goes", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(s)) })
 	})
 }
