@@ -39,7 +39,8 @@ type Entry struct {
 	Service string `json:"service"`
 	// ID is the load balancer, "" while none is known.
 	ID string `json:"id,omitempty"`
-	// Tried is when a request to make one left whose outcome is not known. Zero if there is none.
+	// Tried is when a request to make one left, or one got the label that proves whose it is, and no read has shown it yet.
+	// Zero if there is none.
 	Tried time.Time `json:"tried,omitzero"`
 	// Made is when the request that made it was answered. Zero for one that was found.
 	Made time.Time `json:"made,omitzero"`

@@ -145,3 +145,21 @@ func TestLabelIsForgedOnThePlatform(t *testing.T) {
 		}
 	})
 }
+
+// The Service's own load balancer does not vanish from sight when it takes over another one.
+func TestOwnOneIsReplacedByAnAdoptedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.service("web", with(settings.Label, "mine"))
+		own := w.settled(s)
+		w.shows(own.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "mine" })
+		other := w.existing("www", behind(w.ids...))
+		w.later(10 * time.Minute)
+		w.edit(s, with(settings.ID, other.ID), with(settings.Timeout, "30"))
+		w.eventually("it is adopted", func() bool { return w.entry(s).ID == other.ID })
+		w.wantEvent(own.ID)
+		w.delete(s)
+		w.truth(other.ID)
+		w.none()
+	})
+}

@@ -141,7 +141,8 @@ func (c *Controller) witness(ctx context.Context, s *scene) error {
 	if len(claims) == 0 {
 		return nil
 	}
-	list, err := c.API.Instances(ctx, time.Minute)
+	// An older list may be of the account of an older key.
+	list, err := c.API.Instances(ctx, max(0, time.Since(s.readAt)))
 	if err != nil {
 		return fmt.Errorf("listing instances: %w", err)
 	}

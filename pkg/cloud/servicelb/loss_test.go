@@ -91,3 +91,17 @@ func TestLeftAsItIsAfterALostAnswer(t *testing.T) {
 		w.eventually("the finalizer goes", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(s)) })
 	})
 }
+
+// The load balancer of an attempt whose answer nobody got is an orphan, too, when its Service vanishes.
+func TestOrphanOfALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultResetAfter, Times: 1})
+		s := w.service("web")
+		w.eventually("one is made", func() bool { return len(w.all()) == 1 })
+		if err := w.client.CoreV1().Services(s.Namespace).Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.wantEvent("LoadBalancerOrphaned")
+	})
+}

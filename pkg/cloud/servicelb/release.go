@@ -57,6 +57,12 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 			return err
 		}
 	}
+	if s.entry.ID == "" && len(ours) == 0 && !s.memory.finalized {
+		// That nothing is there is the word of this account alone.
+		if err := c.witness(ctx, s); err != nil {
+			return err
+		}
+	}
 	adopted := s.entry.ID
 	if s.entry.Adopted {
 		s.entry.ID = ""

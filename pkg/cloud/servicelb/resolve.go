@@ -86,10 +86,11 @@ func resolve(e evidence) finding {
 		f.wait, f.why = e.unproven()
 		return f
 	}
+	made := !e.entry.Adopted && (f.current.Label == e.label || !e.entry.Made.IsZero()) // for this Service, by this controller
 	for _, lb := range labelled {
 		switch {
 		case lb.ID == f.current.ID:
-		case lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
+		case made && lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
 			f.twins = append(f.twins, lb)
 		default:
 			f.strays = append(f.strays, lb)

@@ -115,6 +115,9 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerNotAdopted", err.Error())
 		}
 	case lb != nil:
+		if err := c.leave(ctx, s); err != nil {
+			return err
+		}
 		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
 		return c.adopt(ctx, s, *lb)
 	}
@@ -122,11 +125,32 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 	case f.current != nil && s.entry.Adopted && s.entry.ID == f.current.ID:
 		return c.adopt(ctx, s, *f.current)
 	case f.current != nil:
+		s.entry.Tried = time.Time{} // this is it
 		return c.know(ctx, s, *f.current, false)
 	case f.wait > 0:
 		return waitFor(f.wait, "%s", f.why)
 	}
 	return nil
+}
+
+// leave gives the load balancer that was made for the Service, and that it has another name for, the label that proves
+// whose it is: the ledger will name another one, and this one goes with the Service.
+func (c *Controller) leave(ctx context.Context, s *scene) error {
+	own, proof := s.finding.current, label(s.service)
+	if own == nil || own.ID != s.entry.ID || s.entry.Adopted || own.Label == proof {
+		return nil
+	}
+	err := c.API.UpdateLoadBalancer(ctx, own.ID, vultr.LoadBalancerSettings{Label: &proof})
+	switch {
+	case err == nil, vultr.IsNothingToChange(err):
+		s.entry.Tried = ledger.Second(time.Now().Add(time.Second)) // from now on it is found by its label
+		return nil
+	case vultr.IsNotFound(err):
+		return nil
+	case vultr.IsConflict(err):
+		return waitFor(busyWait, "load balancer %s is busy: %v", own.ID, err)
+	}
+	return fmt.Errorf("naming load balancer %s, which served the Service until now: %w", own.ID, err)
 }
 
 // adopt writes down that the Service has a load balancer that was not made for it, unless the administrator has given it
@@ -150,7 +174,7 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 // know writes down that the load balancer is the Service's and was seen.
 func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, adopted bool) error {
 	entry := s.entry
-	entry.Service, entry.ID, entry.Adopted, entry.Tried, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, time.Time{}, true
+	entry.Service, entry.ID, entry.Adopted, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, true
 	entry.Deleted = time.Time{} // or it would not be shown any more
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
 		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
@@ -172,7 +196,7 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 // that bear its label.
 func (c *Controller) tidy(ctx context.Context, s *scene) error {
 	for _, twin := range s.finding.twins {
-		if s.entry.Adopted || s.finding.current.ID != s.entry.ID {
+		if s.finding.current.ID != s.entry.ID {
 			break // only what serves the Service by proof makes another one superfluous
 		}
 		if err := c.API.DeleteLoadBalancer(ctx, twin.ID); err != nil && !vultr.IsNotFound(err) {
