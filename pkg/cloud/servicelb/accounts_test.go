@@ -7,10 +7,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -63,5 +65,30 @@ func TestKeyOfAnotherAccountWithoutEntry(t *testing.T) {
 		}
 		w.start()
 		w.eventually("the load balancer goes", func() bool { return len(w.all()) == 0 && !servicehelper.HasLBFinalizer(w.fresh(s)) })
+	})
+}
+
+// The official controller was back for a while and made a load balancer in its last moments.
+func TestBackFromTheOfficialController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lagging(simulator.ReadLags{"all": 100 * time.Second}))
+		w.settled(w.service("first"))
+		w.later(time.Hour)
+		w.stop()
+		now := func(s *v1.Service) { s.CreationTimestamp = metav1.Now() }
+		s := w.service("web", now, func(s *v1.Service) { s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer} })
+		name := cloudprovider.DefaultLoadBalancerName(s)
+		w.later(time.Second)
+		if _, err := w.api.CreateLoadBalancer(t.Context(), "ewr", vultr.LoadBalancerSettings{
+			Label: &name, Instances: &w.ids,
+			Rules: &[]vultr.ForwardingRule{{FrontendProtocol: "tcp", FrontendPort: 80, BackendProtocol: "tcp", BackendPort: 30080}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		w.settled(s)
+		if n := len(w.all()); n != 2 {
+			t.Errorf("%d load balancers for two Services", n)
+		}
 	})
 }

@@ -81,7 +81,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
-	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(time.Now()), Address: s.entry.Address}
+	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address}
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
 	}
@@ -95,6 +95,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 	switch {
 	case err == nil:
 		c.gate.worked()
+		s.memory.news(aboutOutcome, "")
 		entry := tried
 		entry.ID, entry.Made, entry.Tried = lb.ID, ledger.Second(time.Now()), time.Time{}
 		// The next write makes this lasting; the note of the attempt covers a death in between.
@@ -104,8 +105,10 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		c.gate.failed(time.Now())
 		// The wait begins when the attempt ended, which may be long after it began.
 		tried.Tried = ledger.Second(time.Now().Add(time.Second))
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
-			"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
+		if s.memory.news(aboutOutcome, err.Error()) {
+			c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
+				"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
+		}
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
 	}
 	tried.Tried = time.Time{}
@@ -114,6 +117,14 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		tried = ledger.Entry{}
 	}
 	return lb, errors.Join(err, c.write(ctx, s, tried))
+}
+
+// latest returns until when what is sent under ctx can be under way, should this process not learn its end.
+func latest(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return time.Now().Add(syncTimeout)
 }
 
 // stillWanted asks the API server itself: what an informer shows may be old, and what is made for a Service that is gone

@@ -105,3 +105,28 @@ func TestOrphanOfALostAnswer(t *testing.T) {
 		w.wantEvent("LoadBalancerOrphaned")
 	})
 }
+
+// A process that is killed while its request hangs leaves one that may still be done: the next waits from its end, not from its beginning.
+func TestKilledDuringASlowRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t, lagging(simulator.ReadLags{"all": 2 * time.Minute}))
+		hold := w.cloud.Hold("create_load_balancer", simulator.FaultHoldBefore)
+		l := &life{API: w.newClient(w.cloud.Key)}
+		l.react(w)
+		w.startWith(l)
+		s := w.service("web")
+		w.later(50 * time.Second)
+		l.dead.Store(true)
+		hold.Release()
+		w.later(time.Second)
+		w.stop()
+		l.dead.Store(false)
+		w.start()
+		w.settled(s)
+		w.later(10 * time.Minute)
+		w.serving(s)
+		if n := w.posts(); n != 1 {
+			t.Errorf("%d requests to make one", n)
+		}
+	})
+}

@@ -28,6 +28,7 @@ type memory struct {
 	pendingSince time.Time // when it was first seen being made
 	absentSince  time.Time // since when it was not found without a break
 	emptySince   time.Time // when no node could be a backend for the first time
+	busySince    time.Time // since when the platform has refused changes for now
 	doubtSince   time.Time // when an answer about the last change was lost
 	sent         []change  // what was changed and may not be shown yet
 	applied      bool      // whether it was once seen, or made, as its Service asks for
@@ -61,6 +62,7 @@ const (
 	aboutStrays
 	aboutFailure
 	aboutHint
+	aboutOutcome
 )
 
 func (m *memories) of(uid types.UID) *memory {
@@ -99,6 +101,14 @@ func (m *memory) news(about topic, text string) bool {
 	}
 	m.told[about] = text
 	return text != ""
+}
+
+// busy returns how long to wait for a load balancer that refuses a change for now: longer, the longer it does.
+func (m *memory) busy(shortest time.Duration) time.Duration {
+	if m.busySince.IsZero() {
+		m.busySince = time.Now()
+	}
+	return min(max(time.Since(m.busySince)/8, shortest), lateWait)
 }
 
 // lastWrite returns when the last change was answered, the zero Time if none is remembered.

@@ -105,7 +105,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	err := c.API.DeleteLoadBalancer(ctx, lb.ID)
 	switch {
 	case vultr.IsConflict(err):
-		return waitFor(deleteBusy, "load balancer %s is busy: %v", lb.ID, err)
+		return waitFor(s.memory.busy(deleteBusy), "load balancer %s is busy: %v", lb.ID, err)
 	case err != nil && !vultr.IsNotFound(err):
 		return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
 	}
@@ -121,7 +121,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		return err
 	}
 	if left != nil {
-		return waitFor(deleteLook, "load balancer %s is being deleted", lb.ID)
+		return waitFor(s.memory.busy(deleteLook), "load balancer %s is being deleted", lb.ID)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		c.pace.took(time.Since(m.pendingSince))
 		m.pendingSince = time.Time{}
 	}
+	m.busySince = time.Time{}
 	m.news(aboutLateness, "")
 	if err := c.publish(ctx, s.service, m, status); err != nil {
 		return err

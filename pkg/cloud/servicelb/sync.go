@@ -60,6 +60,9 @@ func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
 
 // failing makes a Warning Event of a failure, once for each new text. Waiting is none.
 func (c *Controller) failing(service *v1.Service, reason, what string, err error) error {
+	if isWait(err) {
+		return err // what failed before may fail again
+	}
 	message := failureText(err)
 	if c.memories.of(service.UID).news(aboutFailure, message) {
 		c.Recorder.Eventf(service, v1.EventTypeWarning, reason, "%s: %s", what, message)
@@ -148,7 +151,7 @@ func (c *Controller) leave(ctx context.Context, s *scene) error {
 	case vultr.IsNotFound(err):
 		return nil
 	case vultr.IsConflict(err):
-		return waitFor(busyWait, "load balancer %s is busy: %v", own.ID, err)
+		return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", own.ID, err)
 	}
 	return fmt.Errorf("naming load balancer %s, which served the Service until now: %w", own.ID, err)
 }

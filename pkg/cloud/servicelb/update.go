@@ -114,11 +114,12 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 	if remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)
 		if vultr.IsConflict(err) {
-			return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+			return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", lb.ID, err)
 		}
 		if err != nil && !vultr.IsNotFound(err) {
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", lb.ID, err)
 		}
+		s.memory.busySince = time.Time{}
 		entry.Certificate = ""
 		forgetExpiry(nameOf(s.service))
 	}
@@ -177,11 +178,12 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	}
 	switch {
 	case err == nil, vultr.IsNothingToChange(err):
+		s.memory.busySince = time.Time{}
 		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		return nil
 	case vultr.IsConflict(err):
-		return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+		return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", lb.ID, err)
 	case vultr.IsOutcomeUnknown(err):
 		s.memory.doubtSince = time.Now()
 	}
