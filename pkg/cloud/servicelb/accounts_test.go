@@ -87,8 +87,8 @@ func TestBackFromTheOfficialController(t *testing.T) {
 		}
 		w.start()
 		w.settled(s)
-		if n := len(w.all()); n != 2 {
-			t.Errorf("%d load balancers for two Services", n)
+		if n := w.posts(); n != 2 {
+			t.Errorf("%d requests to make one for two Services, %d load balancers", n, len(w.all()))
 		}
 	})
 }

@@ -135,11 +135,10 @@ func (c *Controller) byDirectLook(ctx context.Context, id string) (*vultr.LoadBa
 // that was replaced by this one may have done so in its last moments. It would have put its finalizer there first. Zero if
 // there is no doubt.
 func (c *Controller) doubtful(service *v1.Service) time.Time {
-	born := c.ledger.Born()
-	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) || service.CreationTimestamp.After(born) {
+	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) {
 		return time.Time{}
 	}
-	return born.Add(visibleAfter)
+	return c.began.Add(visibleAfter)
 }
 
 // published returns the address in the Service's status.

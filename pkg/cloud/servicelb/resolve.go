@@ -32,7 +32,7 @@ type evidence struct {
 	direct *vultr.LoadBalancer
 	// absentBefore is since when the entry's load balancer was not found without a break; zero at the first time.
 	absentBefore time.Time
-	// doubtful is set until a list that began later can prove that nobody made one before the ledger began.
+	// doubtful is set until a list that began later can prove that nobody made one before this process began to lead.
 	doubtful time.Time
 	// published is the address in the Service's status.
 	published string
