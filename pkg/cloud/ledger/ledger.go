@@ -39,7 +39,8 @@ type Entry struct {
 	Service string `json:"service"`
 	// ID is the load balancer, "" while none is known.
 	ID string `json:"id,omitempty"`
-	// Tried is when a request to make one left whose outcome is not known. Zero if there is none.
+	// Tried is when a request to make one left, or one got the label that proves whose it is, and no read has shown it yet.
+	// Zero if there is none.
 	Tried time.Time `json:"tried,omitzero"`
 	// Made is when the request that made it was answered. Zero for one that was found.
 	Made time.Time `json:"made,omitzero"`
@@ -183,7 +184,7 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 	if err != nil {
 		return fmt.Errorf("entry %s: %w", uid, err)
 	}
-	_, err = l.maps.Patch(ctx, Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	written, err := l.maps.Patch(ctx, Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		// Somebody deleted it: what this process knows is written anew, whole.
@@ -202,6 +203,49 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 		return fmt.Errorf("writing down the load balancer of Service %s in ConfigMap %s/%s: %w", entry.Service, Namespace, Name, err)
 	}
 	l.set(uid, entry)
+	return l.mend(ctx, written)
+}
+
+// Mend writes anew what somebody else has deleted or changed: what this process knows is what holds.
+func (l *Ledger) Mend(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.entries == nil {
+		return ErrNotLoaded
+	}
+	found, err := l.maps.Get(ctx, Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return l.create(ctx)
+	case err != nil:
+		return fmt.Errorf("reading ConfigMap %s/%s: %w", Namespace, Name, err)
+	}
+	return l.mend(ctx, found)
+}
+
+// mend is Mend for the ConfigMap as it was found. It is called under the lock.
+func (l *Ledger) mend(ctx context.Context, found *v1.ConfigMap) error {
+	lost := map[types.UID]string{}
+	for uid, entry := range l.entries {
+		text, err := json.Marshal(entry)
+		if err != nil {
+			return fmt.Errorf("entry %s: %w", uid, err)
+		}
+		var there Entry
+		if err := json.Unmarshal([]byte(found.Data[string(uid)]), &there); err != nil || there != entry {
+			lost[uid] = string(text)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"data": lost})
+	if err != nil {
+		return fmt.Errorf("writing the patch: %w", err)
+	}
+	if _, err := l.maps.Patch(ctx, Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("mending ConfigMap %s/%s: %w", Namespace, Name, err)
+	}
 	return nil
 }
 

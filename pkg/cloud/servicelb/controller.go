@@ -95,6 +95,7 @@ type Controller struct {
 	pace     pace
 	gate     gate
 	waves    *waves
+	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 
 // New returns a controller; Run starts it. It has to be made before the informers start.
@@ -154,6 +155,7 @@ func (c *Controller) load(ctx context.Context) bool {
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "Load balancers are left alone until it can be read which of them are ours")
 		}
+		c.began = time.Now()
 		return err == nil, nil
 	})
 	return err == nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -69,7 +70,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
 	}
-	s.memory.sent = append(s.memory.sent[:0], change{settings: creation, at: time.Now()})
+	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
 	s.memory.pendingSince = time.Now()
 	c.tellBackends(s)
 	if err := c.note(ctx, s, lb.ID); err != nil {
@@ -80,7 +81,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
-	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(time.Now()), Address: s.entry.Address}
+	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address}
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
 	}
@@ -94,6 +95,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 	switch {
 	case err == nil:
 		c.gate.worked()
+		s.memory.news(aboutOutcome, "")
 		entry := tried
 		entry.ID, entry.Made, entry.Tried = lb.ID, ledger.Second(time.Now()), time.Time{}
 		// The next write makes this lasting; the note of the attempt covers a death in between.
@@ -103,8 +105,10 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		c.gate.failed(time.Now())
 		// The wait begins when the attempt ended, which may be long after it began.
 		tried.Tried = ledger.Second(time.Now().Add(time.Second))
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
-			"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
+		if s.memory.news(aboutOutcome, err.Error()) {
+			c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
+				"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
+		}
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
 	}
 	tried.Tried = time.Time{}
@@ -113,6 +117,14 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		tried = ledger.Entry{}
 	}
 	return lb, errors.Join(err, c.write(ctx, s, tried))
+}
+
+// latest returns until when what is sent under ctx can be under way, should this process not learn its end.
+func latest(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return time.Now().Add(syncTimeout)
 }
 
 // stillWanted asks the API server itself: what an informer shows may be old, and what is made for a Service that is gone
@@ -140,11 +152,18 @@ func (c *Controller) witness(ctx context.Context, s *scene) error {
 	return err
 }
 
-// labelTaken returns an error when an older Service has the same label: one load balancer for several is not supported.
+// proof is the form of the labels that prove to which Service a load balancer belongs. No other may have one.
+var proof = regexp.MustCompile(`^a[0-9a-f]{31}$`)
+
+// labelTaken returns an error when the label is a proof or an older Service has the same one: one load balancer for several is not supported.
 func (c *Controller) labelTaken(s *scene) error {
 	want := s.reading.Desired.Label
-	if want == "" {
+	switch {
+	case want == "" || want == label(s.service) && !s.entry.Adopted:
 		return nil
+	case proof.MatchString(want):
+		return fmt.Errorf("annotation %s: %q is how load balancers are called that are made for a Service without a label, and proves which one; choose another",
+			settings.Label, want)
 	}
 	all, err := c.services.List(labels.Everything())
 	if err != nil {

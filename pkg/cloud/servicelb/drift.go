@@ -3,15 +3,16 @@ package servicelb
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
@@ -22,6 +23,9 @@ func (c *Controller) watchDrift(ctx context.Context) {
 	}
 	told := map[string]bool{}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := c.ledger.Mend(ctx); err != nil {
+			klog.FromContext(ctx).Error(err, "The record of load balancers was changed by somebody and could not be mended")
+		}
 		if err := c.findOrphans(ctx, told); err != nil {
 			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
 		}
@@ -41,17 +45,11 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool) erro
 		there[service.UID] = true
 	}
 	c.memories.keep(there)
-	var lost []ledger.Entry
-	for uid, entry := range c.ledger.All() {
-		if !there[uid] && entry.ID != "" && !entry.Adopted {
-			lost = append(lost, entry)
-		}
-	}
 	list, err := c.API.LoadBalancers(ctx, c.DriftPeriod/2)
 	if err != nil {
 		return fmt.Errorf("listing load balancers: %w", err)
 	}
-	lost = slices.DeleteFunc(lost, func(e ledger.Entry) bool { return byID(list.Items, e.ID) == nil })
+	lost := c.lost(there, list.Items)
 	orphans.Set(float64(len(lost)))
 	for _, entry := range lost {
 		if told[entry.ID] {
@@ -64,4 +62,25 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool) erro
 			v1.EventTypeWarning, "LoadBalancerOrphaned", message)
 	}
 	return nil
+}
+
+// lost returns what was made for Services that do not exist and is still there: what the ledger names, else, where the
+// answer to an attempt was lost, what has the Service's label.
+func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []ledger.Entry {
+	var lost []ledger.Entry
+	for uid, entry := range c.ledger.All() {
+		if there[uid] || entry.Adopted {
+			continue
+		}
+		if byID(all, entry.ID) != nil {
+			lost = append(lost, entry)
+			continue
+		}
+		name := label(&v1.Service{ObjectMeta: metav1.ObjectMeta{UID: uid}})
+		for _, lb := range labelled(all, name, nil) {
+			entry.ID = lb.ID
+			lost = append(lost, entry)
+		}
+	}
+	return lost
 }

@@ -18,14 +18,17 @@ type memories struct {
 	known map[types.UID]*memory
 }
 
-// memory is that of one Service. Only the worker that syncs the Service uses it, except for status.
+// memory is that of one Service. Only the worker that syncs the Service uses it, except for status and noted.
 type memory struct {
 	// status is what was written into the Service last.
 	status atomic.Pointer[v1.LoadBalancerStatus]
+	// noted is the load balancer's ID that was written into the Service last.
+	noted atomic.Pointer[string]
 
 	pendingSince time.Time // when it was first seen being made
 	absentSince  time.Time // since when it was not found without a break
 	emptySince   time.Time // when no node could be a backend for the first time
+	busySince    time.Time // since when the platform has refused changes for now
 	doubtSince   time.Time // when an answer about the last change was lost
 	sent         []change  // what was changed and may not be shown yet
 	applied      bool      // whether it was once seen, or made, as its Service asks for
@@ -40,8 +43,9 @@ type memory struct {
 	refusedUntil time.Time // when that is judged again
 }
 
-// change is what was sent to the load balancer and when its answer came.
+// change is what was sent to a load balancer and when its answer came.
 type change struct {
+	id       string
 	settings vultr.LoadBalancerSettings
 	at       time.Time
 }
@@ -58,6 +62,7 @@ const (
 	aboutStrays
 	aboutFailure
 	aboutHint
+	aboutOutcome
 )
 
 func (m *memories) of(uid types.UID) *memory {
@@ -98,6 +103,14 @@ func (m *memory) news(about topic, text string) bool {
 	return text != ""
 }
 
+// busy returns how long to wait for a load balancer that refuses a change for now: longer, the longer it does.
+func (m *memory) busy(shortest time.Duration) time.Duration {
+	if m.busySince.IsZero() {
+		m.busySince = time.Now()
+	}
+	return min(max(time.Since(m.busySince)/8, shortest), lateWait)
+}
+
 // lastWrite returns when the last change was answered, the zero Time if none is remembered.
 func (m *memory) lastWrite() time.Time {
 	if len(m.sent) == 0 {
@@ -117,7 +130,9 @@ func (m *memory) believed(lb vultr.LoadBalancer, readBegan time.Time, overlay fu
 	}
 	m.sent = kept
 	for _, c := range m.sent {
-		lb = overlay(lb, c.settings)
+		if c.id == lb.ID {
+			lb = overlay(lb, c.settings)
+		}
 	}
 	return lb
 }

@@ -61,14 +61,18 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	s.readAt = list.Began
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
-		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service), now: time.Now(),
+		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
+		others: c.others(service), now: time.Now(),
 	}
-	if s.entry.ID != "" && byID(list.Items, s.entry.ID) == nil {
+	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
 			return nil, err
 		}
 	}
 	s.finding = resolve(e)
+	if err := c.confirm(ctx, s); err != nil {
+		return nil, err
+	}
 	switch {
 	case s.entry.ID == "" || s.finding.current != nil && s.finding.current.ID == s.entry.ID:
 		s.memory.absentSince = time.Time{}
@@ -76,6 +80,30 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 		s.memory.absentSince = time.Now()
 	}
 	return s, nil
+}
+
+// others returns the load balancers that the ledger gives to other Services.
+func (c *Controller) others(service *v1.Service) map[string]bool {
+	held := map[string]bool{}
+	for uid, entry := range c.ledger.All() {
+		if uid != service.UID && entry.ID != "" {
+			held[entry.ID] = true
+		}
+	}
+	return held
+}
+
+// confirm looks at a load balancer that was found by its label alone: a list may show one that was deleted before.
+func (c *Controller) confirm(ctx context.Context, s *scene) error {
+	found := s.finding.current
+	if found == nil || found.ID == s.entry.ID {
+		return nil
+	}
+	there, err := c.byDirectLook(ctx, found.ID)
+	if err == nil && there == nil {
+		s.finding = finding{lost: s.finding.lost, wait: confirmAfter, why: "load balancer " + found.ID + " is in lists and cannot be read"}
+	}
+	return err
 }
 
 // list returns a list of all load balancers that is not much older than now and began after the given time.
@@ -111,11 +139,10 @@ func (c *Controller) byDirectLook(ctx context.Context, id string) (*vultr.LoadBa
 // that was replaced by this one may have done so in its last moments. It would have put its finalizer there first. Zero if
 // there is no doubt.
 func (c *Controller) doubtful(service *v1.Service) time.Time {
-	born := c.ledger.Born()
-	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) || service.CreationTimestamp.After(born) {
+	if c.memories.of(service.UID).finalized || !servicehelper.HasLBFinalizer(service) {
 		return time.Time{}
 	}
-	return born.Add(visibleAfter)
+	return c.began.Add(visibleAfter)
 }
 
 // published returns the address in the Service's status.
@@ -130,12 +157,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to load balancers besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
-	out := &claims{held: map[string]bool{}, named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
-	for uid, entry := range c.ledger.All() {
-		if uid != s.service.UID && entry.ID != "" {
-			out.held[entry.ID] = true
-		}
-	}
+	out := &claims{held: c.others(s.service), named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)

@@ -29,13 +29,13 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		return err
 	}
 	if !plan.Managed(service) {
-		c.kept(s, fmt.Sprintf("because %s is false", settings.Create))
+		if s.finding.wait > 0 {
+			return waitFor(s.finding.wait, "%s", s.finding.why) // whatever there is has to be told
+		}
+		c.kept(s, s.entry.ID, fmt.Sprintf("because %s is false", settings.Create))
 		return c.finish(ctx, s)
 	}
-	if s.entry.Adopted {
-		c.kept(s, "because it was not made for this Service")
-		s.entry.ID = ""
-	} else if s.entry.ID != "" && s.finding.current == nil {
+	if !s.entry.Adopted && s.entry.ID != "" && s.finding.current == nil {
 		if err := c.concludeAbsence(ctx, s); err != nil {
 			return err
 		}
@@ -44,7 +44,11 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 	if err != nil {
 		return err
 	}
-	ours := labelled(list.Items, label(service))
+	others := c.others(service)
+	if s.entry.Adopted {
+		others[s.entry.ID] = true // its label proves nothing then
+	}
+	ours := labelled(list.Items, label(service), others)
 	if current := s.finding.current; current != nil && !s.entry.Adopted && byID(ours, current.ID) == nil {
 		ours = append(ours, *current)
 	}
@@ -53,8 +57,21 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 			return err
 		}
 	}
+	if s.entry.ID == "" && len(ours) == 0 && !s.memory.finalized {
+		// That nothing is there is the word of this account alone.
+		if err := c.witness(ctx, s); err != nil {
+			return err
+		}
+	}
+	adopted := s.entry.ID
+	if s.entry.Adopted {
+		s.entry.ID = ""
+	}
 	if wait, why := s.unprovenAbsence(list, c.doubtful(service)); wait > 0 {
 		return waitFor(wait, "%s", why)
+	}
+	if s.entry.Adopted {
+		c.kept(s, adopted, "because it was not made for this Service")
 	}
 	return c.finish(ctx, s)
 }
@@ -88,7 +105,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	err := c.API.DeleteLoadBalancer(ctx, lb.ID)
 	switch {
 	case vultr.IsConflict(err):
-		return waitFor(deleteBusy, "load balancer %s is busy: %v", lb.ID, err)
+		return waitFor(s.memory.busy(deleteBusy), "load balancer %s is busy: %v", lb.ID, err)
 	case err != nil && !vultr.IsNotFound(err):
 		return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
 	}
@@ -104,7 +121,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		return err
 	}
 	if left != nil {
-		return waitFor(deleteLook, "load balancer %s is being deleted", lb.ID)
+		return waitFor(s.memory.busy(deleteLook), "load balancer %s is being deleted", lb.ID)
 	}
 	return nil
 }
@@ -147,8 +164,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 }
 
 // kept tells of a load balancer that is left as it is.
-func (c *Controller) kept(s *scene, why string) {
-	id := s.entry.ID
+func (c *Controller) kept(s *scene, id, why string) {
 	if id == "" && s.finding.current != nil {
 		id = s.finding.current.ID
 	}

@@ -31,6 +31,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		c.pace.took(time.Since(m.pendingSince))
 		m.pendingSince = time.Time{}
 	}
+	m.busySince = time.Time{}
 	m.news(aboutLateness, "")
 	if err := c.publish(ctx, s.service, m, status); err != nil {
 		return err
@@ -49,6 +50,19 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		c.Recorder.Event(s.service, v1.EventTypeNormal, "EnsuredLoadBalancer", "Ensured load balancer")
 	}
 	return nil
+}
+
+// showAddress gives a Service with faults the address, if it has none yet: its load balancer works, as it is.
+func (c *Controller) showAddress(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	if len(s.service.Status.LoadBalancer.Ingress) > 0 {
+		return nil
+	}
+	is := plan.Desired{Hostname: s.reading.Desired.Hostname, ProxyProtocol: lb.ProxyProtocol, Rules: lb.Rules}
+	status, ready := plan.Status(lb, s.service, is, c.LabelInStatus)
+	if !ready {
+		return c.pending(s, lb)
+	}
+	return c.publish(ctx, s.service, s.memory, status)
 }
 
 func firstAddress(status *v1.LoadBalancerStatus) string {
@@ -88,6 +102,7 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 	if s.entry.Noted == id || asked {
 		return nil
 	}
+	s.memory.noted.Store(&id)
 	if err := c.annotate(ctx, s.service, map[settings.Key]string{settings.ID: id}); err != nil {
 		return err
 	}

@@ -27,16 +27,18 @@ type evidence struct {
 	label string // the label of what is made for the Service: "a" and its UID
 	entry ledger.Entry
 	list  vultr.List[vultr.LoadBalancer]
-	// direct is the answer to a look by the entry's ID, made when the list lacks it; nil if there was no need, or it
-	// was not found.
+	// direct is the answer to a look by the entry's ID, made when the list lacks it, or may show it though it was
+	// deleted; nil if there was no need, or it was not found.
 	direct *vultr.LoadBalancer
 	// absentBefore is since when the entry's load balancer was not found without a break; zero at the first time.
 	absentBefore time.Time
-	// doubtful is set until a list that began later can prove that nobody made one before the ledger began.
+	// doubtful is set until a list that began later can prove that nobody made one before this process began to lead.
 	doubtful time.Time
 	// published is the address in the Service's status.
 	published string
-	now       time.Time
+	// others are the load balancers that the ledger gives to other Services.
+	others map[string]bool
+	now    time.Time
 }
 
 // finding is what the evidence says.
@@ -48,7 +50,8 @@ type finding struct {
 	twins, strays []vultr.LoadBalancer
 	// lost is the ID of the one that does not exist any more.
 	lost string
-	// wait is how long to wait for reads that can prove more; zero when the rest holds.
+	// wait is how long to wait for reads that can prove more; zero when the rest holds. With current, that is on its way
+	// out: it can only be deleted.
 	wait time.Duration
 	why  string
 }
@@ -60,18 +63,22 @@ const confirmAfter = 10 * time.Second
 func resolve(e evidence) finding {
 	var f finding
 	if e.entry.ID != "" {
-		f.current = byID(e.list.Items, e.entry.ID)
-		if f.current == nil {
-			f.current = e.direct
+		if f.current = e.direct; e.entry.Deleted.IsZero() && f.current == nil {
+			f.current = byID(e.list.Items, e.entry.ID)
 		}
 		if f.current == nil {
 			if absent := e.absent(); absent.wait > 0 {
 				return absent
 			}
 			f.lost = e.entry.ID
+		} else if left := visibleAfter - e.now.Sub(e.entry.Deleted); !e.entry.Deleted.IsZero() && left > 0 {
+			f.wait, f.why = min(left, confirmAfter), "load balancer "+e.entry.ID+" is being deleted"
 		}
 	}
-	labelled := labelled(e.list.Items, e.label)
+	labelled := labelled(e.list.Items, e.label, e.others)
+	if f.lost != "" && byID(labelled, f.lost) != nil {
+		return finding{lost: f.lost, wait: confirmAfter, why: "load balancer " + f.lost + " is still in lists"}
+	}
 	if f.current == nil {
 		f.current = e.oldest(labelled)
 	}
@@ -79,10 +86,11 @@ func resolve(e evidence) finding {
 		f.wait, f.why = e.unproven()
 		return f
 	}
+	made := !e.entry.Adopted && (f.current.Label == e.label || !e.entry.Made.IsZero()) // for this Service, by this controller
 	for _, lb := range labelled {
 		switch {
 		case lb.ID == f.current.ID:
-		case lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
+		case made && lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
 			f.twins = append(f.twins, lb)
 		default:
 			f.strays = append(f.strays, lb)
@@ -93,6 +101,9 @@ func resolve(e evidence) finding {
 
 // absent judges a load balancer that the ledger names and that no read shows.
 func (e *evidence) absent() finding {
+	if !e.entry.Deleted.IsZero() {
+		return finding{} // its deletion was accepted
+	}
 	if age := e.now.Sub(e.entry.Made); age < visibleAfter {
 		return finding{wait: visibleAfter - age, why: "load balancer " + e.entry.ID + " was just made and is not shown yet"}
 	}
@@ -150,10 +161,11 @@ func byID(all []vultr.LoadBalancer, id string) *vultr.LoadBalancer {
 	return nil
 }
 
-func labelled(all []vultr.LoadBalancer, label string) []vultr.LoadBalancer {
+// labelled returns those with the label, but for the ones that are proven to be somebody else's.
+func labelled(all []vultr.LoadBalancer, label string, others map[string]bool) []vultr.LoadBalancer {
 	var found []vultr.LoadBalancer
 	for i := range all {
-		if all[i].Label == label {
+		if all[i].Label == label && !others[all[i].ID] {
 			found = append(found, all[i])
 		}
 	}
@@ -217,7 +229,7 @@ func (h hint) choose(list []vultr.LoadBalancer, direct *vultr.LoadBalancer) (*vu
 	if h.label == "" {
 		return nil, nil
 	}
-	found := labelled(list, h.label)
+	found := labelled(list, h.label, nil)
 	switch len(found) {
 	case 0:
 		return nil, nil

@@ -50,8 +50,9 @@ func TestResolve(t *testing.T) {
 		"the later of both":                 {entry: ledger.Entry{Tried: ago(time.Minute)}, doubtful: time.Minute, wait: 90 * time.Second},
 		"the oldest of two":                 {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, time.Hour+time.Minute)}, current: "2", twins: 1},
 		"the one that serves":               {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, 2*time.Hour)}, published: "192.0.2.1", current: "1", strays: 1},
-		"a twin":                            {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow)}, current: "1", twins: 1},
-		"a stray":                           {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow-1)}, current: "1", strays: 1},
+		"a twin":                            {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow)}, current: "1", twins: 1},
+		"no twin of one handed over":        {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour)}, current: "1", strays: 1},
+		"a stray":                           {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow-1)}, current: "1", strays: 1},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

@@ -37,6 +37,9 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 			c.memories.drop(service.UID)
 			return 0, nil
 		}
+		if others, err := c.ofOtherClass(service); others || err != nil {
+			return 0, err
+		}
 		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
 	case !plan.Managed(service):
 		return 0, nil
@@ -45,8 +48,21 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	return next, c.failing(service, "SyncLoadBalancerFailed", "Error syncing load balancer", err)
 }
 
+// ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
+// was made for it here. Once it is deleted it is looked at all the same, as the library does.
+func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
+	if service.DeletionTimestamp != nil || service.Spec.LoadBalancerClass == nil || service.Spec.Type != v1.ServiceTypeLoadBalancer {
+		return false, nil
+	}
+	entry, err := c.ledger.Get(service.UID)
+	return entry == ledger.Entry{} && !c.memories.of(service.UID).finalized, err
+}
+
 // failing makes a Warning Event of a failure, once for each new text. Waiting is none.
 func (c *Controller) failing(service *v1.Service, reason, what string, err error) error {
+	if isWait(err) {
+		return err // what failed before may fail again
+	}
 	message := failureText(err)
 	if c.memories.of(service.UID).news(aboutFailure, message) {
 		c.Recorder.Eventf(service, v1.EventTypeWarning, reason, "%s: %s", what, message)
@@ -89,7 +105,7 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Dura
 // settle finds out which load balancer is the Service's, and writes it down.
 func (c *Controller) settle(ctx context.Context, s *scene) error {
 	f := &s.finding
-	if f.current == nil && f.wait > 0 && s.entry.ID != "" {
+	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
 	lb, err := c.hinted(ctx, s)
@@ -102,6 +118,9 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerNotAdopted", err.Error())
 		}
 	case lb != nil:
+		if err := c.leave(ctx, s); err != nil {
+			return err
+		}
 		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
 		return c.adopt(ctx, s, *lb)
 	}
@@ -109,11 +128,32 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 	case f.current != nil && s.entry.Adopted && s.entry.ID == f.current.ID:
 		return c.adopt(ctx, s, *f.current)
 	case f.current != nil:
+		s.entry.Tried = time.Time{} // this is it
 		return c.know(ctx, s, *f.current, false)
 	case f.wait > 0:
 		return waitFor(f.wait, "%s", f.why)
 	}
 	return nil
+}
+
+// leave gives the load balancer that was made for the Service, and that it has another name for, the label that proves
+// whose it is: the ledger will name another one, and this one goes with the Service.
+func (c *Controller) leave(ctx context.Context, s *scene) error {
+	own, proof := s.finding.current, label(s.service)
+	if own == nil || own.ID != s.entry.ID || s.entry.Adopted || own.Label == proof {
+		return nil
+	}
+	err := c.API.UpdateLoadBalancer(ctx, own.ID, vultr.LoadBalancerSettings{Label: &proof})
+	switch {
+	case err == nil, vultr.IsNothingToChange(err):
+		s.entry.Tried = ledger.Second(time.Now().Add(time.Second)) // from now on it is found by its label
+		return nil
+	case vultr.IsNotFound(err):
+		return nil
+	case vultr.IsConflict(err):
+		return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", own.ID, err)
+	}
+	return fmt.Errorf("naming load balancer %s, which served the Service until now: %w", own.ID, err)
 }
 
 // adopt writes down that the Service has a load balancer that was not made for it, unless the administrator has given it
@@ -137,9 +177,11 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 // know writes down that the load balancer is the Service's and was seen.
 func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, adopted bool) error {
 	entry := s.entry
-	entry.Service, entry.ID, entry.Adopted, entry.Tried, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, time.Time{}, true
+	entry.Service, entry.ID, entry.Adopted, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, true
+	entry.Deleted = time.Time{} // or it would not be shown any more
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
-		entry.Made, entry.Certificate, entry.Firewall, entry.Deleted = time.Time{}, "", false, time.Time{}
+		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
+		s.memory.applied = false
 	}
 	return c.write(ctx, s, entry)
 }
@@ -157,7 +199,7 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 // that bear its label.
 func (c *Controller) tidy(ctx context.Context, s *scene) error {
 	for _, twin := range s.finding.twins {
-		if s.entry.Adopted || s.finding.current.ID != s.entry.ID {
+		if s.finding.current.ID != s.entry.ID {
 			break // only what serves the Service by proof makes another one superfluous
 		}
 		if err := c.API.DeleteLoadBalancer(ctx, twin.ID); err != nil && !vultr.IsNotFound(err) {

@@ -23,14 +23,20 @@ const (
 	calmLimit = 30 * time.Second
 )
 
+// statusPause is how long a status stays that somebody else wrote.
+const statusPause = 30 * time.Second
+
 func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { c.enqueue(object) },
 		UpdateFunc: func(before, after any) {
 			old, isService := before.(*v1.Service)
 			fresh, alsoService := after.(*v1.Service)
-			if !isService || !alsoService || c.concerns(old, fresh) {
+			switch {
+			case !isService || !alsoService || c.concerns(old, fresh):
 				c.enqueue(after)
+			case !equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh):
+				c.queue.AddAfter(nameOf(fresh), statusPause) // whoever wrote it may do so again at once
 			}
 		},
 		DeleteFunc: func(object any) { c.enqueue(object) },
@@ -50,8 +56,17 @@ func (c *Controller) concerns(old, fresh *v1.Service) bool {
 	return old.UID != fresh.UID || !old.DeletionTimestamp.Equal(fresh.DeletionTimestamp) ||
 		!equality.Semantic.DeepEqual(old.Spec, fresh.Spec) ||
 		!equality.Semantic.DeepEqual(old.Finalizers, fresh.Finalizers) ||
-		!maps.Equal(asked(old), asked(fresh)) ||
-		!equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh)
+		!maps.Equal(asked(old), asked(fresh)) || c.names(old, fresh)
+}
+
+// names reports whether the Service names another load balancer now, and not the one that was noted here.
+func (c *Controller) names(old, fresh *v1.Service) bool {
+	id := text(fresh, settings.ID)
+	if id == "" || id == text(old, settings.ID) {
+		return false
+	}
+	noted := c.memories.of(fresh.UID).noted.Load()
+	return noted == nil || *noted != id
 }
 
 // asked returns the annotations without the note that this controller writes.

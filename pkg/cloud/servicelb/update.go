@@ -33,12 +33,12 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 	next := c.holdLastBackends(s, &want, lb)
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
-		return next, both(c.apply(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
+		return next, both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
 	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
 	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
 	if certErr != nil && !lb.HasSSL {
-		return next, both(c.apply(ctx, s, lb, diff), certErr)
+		return next, both(c.serve(ctx, s, lb, diff), certErr)
 	}
 	if err := c.change(ctx, s, lb, want, diff); err != nil {
 		return 0, both(err, certErr)
@@ -48,12 +48,20 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 	}
 	c.tellBackends(s)
 	if certErr != nil {
-		return next, fmt.Errorf("the old certificate stays: %w", certErr)
+		return next, both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
 	}
 	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
 		return 0, err
 	}
 	return c.again(s, next), nil
+}
+
+// serve sends what can be sent to a load balancer whose Service has faults.
+func (c *Controller) serve(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
+	if err := c.apply(ctx, s, lb, diff); err != nil {
+		return err
+	}
+	return c.showAddress(ctx, s, lb)
 }
 
 func labelOrNil(label string) *string {
@@ -106,11 +114,12 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 	if remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)
 		if vultr.IsConflict(err) {
-			return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+			return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", lb.ID, err)
 		}
 		if err != nil && !vultr.IsNotFound(err) {
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", lb.ID, err)
 		}
+		s.memory.busySince = time.Time{}
 		entry.Certificate = ""
 		forgetExpiry(nameOf(s.service))
 	}
@@ -169,14 +178,15 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	}
 	switch {
 	case err == nil, vultr.IsNothingToChange(err):
-		s.memory.sent = append(s.memory.sent, change{settings: diff.Settings, at: time.Now()})
+		s.memory.busySince = time.Time{}
+		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		if s.memory.applied && diff.Settings.Instances != nil {
 			c.Recorder.Event(s.service, v1.EventTypeNormal, "UpdatedLoadBalancer", "Updated load balancer with new hosts")
 		}
 		return nil
 	case vultr.IsConflict(err):
-		return waitFor(busyWait, "load balancer %s is busy: %v", lb.ID, err)
+		return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", lb.ID, err)
 	case vultr.IsOutcomeUnknown(err):
 		s.memory.doubtSince = time.Now()
 	}
