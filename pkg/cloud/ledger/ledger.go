@@ -84,10 +84,11 @@ func (l *Ledger) Load(ctx context.Context) error {
 	found, err := l.maps.Get(ctx, Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		l.entries, l.born = map[types.UID]Entry{}, time.Now()
-		if err := l.create(ctx); err != nil {
+		none := map[types.UID]Entry{}
+		if err := l.create(ctx, none); err != nil {
 			return err
 		}
+		l.entries, l.born = none, time.Now()
 	case err != nil:
 		return fmt.Errorf("reading ConfigMap %s/%s: %w", Namespace, Name, err)
 	default:
@@ -113,9 +114,9 @@ func decode(data map[string]string) (map[types.UID]Entry, error) {
 }
 
 // create writes the whole ConfigMap. It is called under the lock.
-func (l *Ledger) create(ctx context.Context) error {
-	data := make(map[string]string, len(l.entries))
-	for uid, entry := range l.entries {
+func (l *Ledger) create(ctx context.Context, entries map[types.UID]Entry) error {
+	data := make(map[string]string, len(entries))
+	for uid, entry := range entries {
 		text, err := json.Marshal(entry)
 		if err != nil {
 			return fmt.Errorf("entry %s: %w", uid, err)
@@ -189,7 +190,7 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 		// Somebody deleted it: what this process knows is written anew, whole.
 		before, had := l.entries[uid]
 		l.set(uid, entry)
-		if err := l.create(ctx); err != nil {
+		if err := l.create(ctx, l.entries); err != nil {
 			if had {
 				l.entries[uid] = before
 			} else {
