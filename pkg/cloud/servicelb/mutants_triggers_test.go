@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
@@ -33,11 +34,16 @@ func address(ip string) func(*v1.Service) {
 	return func(s *v1.Service) { s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: ip}} }
 }
 
+func finalizers(names ...string) func(*v1.Service) {
+	return func(s *v1.Service) { s.Finalizers = names }
+}
+
 func emptyMemories() memories { return memories{known: map[types.UID]*memory{}} }
 
 // Which changes of a Service wake its sync up: all that can matter, and none that the controller itself made.
 func TestWhatWakesASyncUp(t *testing.T) {
-	const ours = "192.0.2.1"
+	const written = "192.0.2.1"
+	ours := []string{servicehelper.LoadBalancerCleanupFinalizer}
 	deleted := metav1.NewTime(time.Unix(1, 0))
 	for name, tt := range map[string]struct {
 		before, after *v1.Service
@@ -46,27 +52,29 @@ func TestWhatWakesASyncUp(t *testing.T) {
 		"nothing":                 {testService(), testService(), false},
 		"label":                   {testService(), testService(func(s *v1.Service) { s.Labels["x"] = "y"; s.ResourceVersion = "9" }), false},
 		"the note of ours":        {testService(), testService(annotated(settings.ID, "1")), false},
-		"the address of ours":     {testService(), testService(address(ours)), false},
-		"another address":         {testService(address(ours)), testService(address("198.51.100.7")), true},
-		"the address is removed":  {testService(address(ours)), testService(), true},
+		"the address of ours":     {testService(), testService(address(written)), false},
+		"another address":         {testService(address(written)), testService(address("198.51.100.7")), true},
+		"the address is removed":  {testService(address(written)), testService(), true},
 		"annotation":              {testService(), testService(annotated(settings.Timeout, "30")), true},
 		"an annotation goes":      {testService(annotated(settings.Timeout, "30")), testService(), true},
 		"port":                    {testService(), testService(func(s *v1.Service) { s.Spec.Ports[0].NodePort++ }), true},
 		"type":                    {testService(), testService(func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP }), true},
-		"finalizer":               {testService(), testService(func(s *v1.Service) { s.Finalizers = []string{"x"} }), true},
+		"the finalizer of ours":   {testService(), testService(finalizers(ours...)), false},
+		"ours is taken off":       {testService(finalizers(ours...)), testService(), true},
+		"another finalizer":       {testService(finalizers(ours...)), testService(finalizers("x", ours[0])), false},
 		"deletion":                {testService(), testService(func(s *v1.Service) { s.DeletionTimestamp = &deleted }), true},
 		"another one of its name": {testService(), testService(func(s *v1.Service) { s.UID = "other" }), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &Controller{memories: emptyMemories()}
-			c.memories.of(testService().UID).status.Store(&testService(address(ours)).Status.LoadBalancer)
+			c.memories.of(testService().UID).status.Store(&testService(address(written)).Status.LoadBalancer)
 			if got := c.concerns(tt.before, tt.after); got != tt.want {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})
 	}
 	c := &Controller{memories: emptyMemories()}
-	if !c.concerns(testService(), testService(address(ours))) {
+	if !c.concerns(testService(), testService(address(written))) {
 		t.Error("an address that this process did not write does not wake the sync up")
 	}
 }

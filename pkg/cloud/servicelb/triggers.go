@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -45,11 +46,11 @@ func (c *Controller) enqueue(object any) {
 }
 
 // concerns reports whether a change of a Service can matter to its load balancer. What this controller itself writes, its
-// annotation and the status, must not wake it up again.
+// finalizer, annotation and the status, must not wake it up again: a sync that failed would be repeated without a pause.
 func (c *Controller) concerns(old, fresh *v1.Service) bool {
 	return old.UID != fresh.UID || !old.DeletionTimestamp.Equal(fresh.DeletionTimestamp) ||
 		!equality.Semantic.DeepEqual(old.Spec, fresh.Spec) ||
-		!equality.Semantic.DeepEqual(old.Finalizers, fresh.Finalizers) ||
+		servicehelper.HasLBFinalizer(old) && !servicehelper.HasLBFinalizer(fresh) ||
 		!maps.Equal(asked(old), asked(fresh)) ||
 		!equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh)
 }
