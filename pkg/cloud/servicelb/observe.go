@@ -78,7 +78,8 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	return s, nil
 }
 
-// list returns a list of all load balancers that is not much older than now and began after the given time.
+// list returns a list of all load balancers that is not much older than now and began after the given time, without
+// those that are known to be deleted.
 func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
 	age := listAge
 	if since := time.Since(after); since < age {
@@ -87,6 +88,10 @@ func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vult
 	list, err := c.API.LoadBalancers(ctx, age)
 	if err != nil {
 		return list, fmt.Errorf("listing load balancers: %w", err)
+	}
+	gone := func(lb vultr.LoadBalancer) bool { return c.gone.has(lb.ID, time.Now()) }
+	if slices.ContainsFunc(list.Items, gone) {
+		list.Items = slices.DeleteFunc(slices.Clone(list.Items), gone) // the list itself is shared
 	}
 	return list, nil
 }

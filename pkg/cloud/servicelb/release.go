@@ -106,6 +106,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if left != nil {
 		return waitFor(deleteLook, "load balancer %s is being deleted", lb.ID)
 	}
+	c.gone.add([]string{lb.ID}, time.Now())
 	return nil
 }
 
