@@ -63,7 +63,9 @@ func TestRefusedBackendsAreNotAllTakenAway(t *testing.T) {
 		s := w.service("web")
 		lb := w.settled(s)
 		for i, name := range []string{"node-0", "node-1"} {
-			w.editNode(name, func(n *v1.Node) { n.Spec.ProviderID = "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b6" + string(rune('0'+i)) })
+			w.editNode(name, func(n *v1.Node) {
+				n.Spec.ProviderID = "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b6" + string(rune('0'+i))
+			})
 		}
 		w.wantEvent("SyncLoadBalancerFailed")
 		w.later(time.Hour)
