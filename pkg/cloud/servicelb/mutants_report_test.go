@@ -3,12 +3,16 @@ package servicelb_test
 import (
 	"encoding/json"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	clienttesting "k8s.io/client-go/testing"
 	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
@@ -85,7 +89,7 @@ func TestQuietClusterIsNotWrittenTo(t *testing.T) {
 				t.Errorf("%s %s", action.GetVerb(), action.GetResource().Resource)
 			}
 		}
-		if events := w.events(); len(events) != count(events, "EnsuringLoadBalancer")+count(events, "EnsuredLoadBalancer") {
+		if events := w.events(); len(events) > 2 || len(events) != count(events, "EnsuringLoadBalancer")+count(events, "EnsuredLoadBalancer") {
 			t.Errorf("events %q", events)
 		}
 	})
@@ -146,6 +150,11 @@ func TestRefusedIDIsLeft(t *testing.T) {
 		w.untouched(foreign)
 		if n := count(w.events(), "LoadBalancerNotAdopted"); n != 0 {
 			t.Errorf("told %d times again", n)
+		}
+		w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		w.finalizerGone(s, time.Minute)
+		if id := w.fresh(s).Annotations[string(settings.ID)]; id != foreign.ID {
+			t.Errorf("the annotation is %q at the end", id)
 		}
 	})
 }
@@ -241,7 +250,7 @@ func TestSecretsAreWatchedByName(t *testing.T) {
 		w.putSecret(certificate(t, time.Now().Add(1000*time.Hour)))
 		s := w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
 		w.settled(s)
-		w.later(time.Minute)
+		w.later(20 * time.Minute)
 		seen := map[string]int{}
 		for _, action := range w.client.Actions() {
 			if action.GetResource().Resource != "secrets" {
@@ -261,8 +270,96 @@ func TestSecretsAreWatchedByName(t *testing.T) {
 				t.Errorf("%s in %q with %q", action.GetVerb(), action.GetNamespace(), selector)
 			}
 		}
-		if seen["list"] == 0 || seen["watch"] == 0 {
-			t.Errorf("requests %v", seen)
+		if seen["list"] == 0 || seen["watch"] != 1 {
+			t.Errorf("requests %v: it is watched once, whatever else changes", seen)
 		}
+	})
+}
+
+// A watch of a Secret lasts as long as a Service names it.
+func TestSecretsAreWatchedWhileNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var open atomic.Int64
+		w.client.PrependWatchReactor("secrets", func(action clienttesting.Action) (bool, watch.Interface, error) {
+			all, err := w.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+			open.Add(1)
+			return true, &countedWatch{Interface: all, open: &open}, err
+		})
+		w.putSecret(certificate(t, time.Now().Add(1000*time.Hour)))
+		a := w.service("a", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
+		b := w.service("b", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
+		w.settled(a)
+		w.settled(b)
+		w.later(time.Minute)
+		if n := open.Load(); n != 1 {
+			t.Errorf("%d watches of one Secret", n)
+		}
+		w.edit(a, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		w.later(time.Minute)
+		if n := open.Load(); n != 1 {
+			t.Errorf("%d watches, one Service is left", n)
+		}
+		w.edit(b, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		w.later(time.Minute)
+		if n := open.Load(); n != 0 {
+			t.Errorf("%d watches that nobody needs", n)
+		}
+	})
+}
+
+// countedWatch tells when it ends.
+type countedWatch struct {
+	watch.Interface
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (w *countedWatch) Stop() {
+	w.once.Do(func() { w.open.Add(-1) })
+	w.Interface.Stop()
+}
+
+// A Secret that is deleted is told at once; the certificate stays.
+func TestSecretIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.putSecret(certificate(t, time.Now().Add(1000*time.Hour)))
+		s := w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
+		lb := w.settled(s)
+		w.later(time.Minute)
+		if err := w.client.CoreV1().Secrets("shop").Delete(t.Context(), "tls", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.within(2*time.Second, "the owner is told", func() bool { return has(w.events(), "the old certificate stays: annotation") })
+		if !w.truth(lb.ID).HasSSL {
+			t.Error("the certificate is gone")
+		}
+	})
+}
+
+// The note in the Service names the load balancer that it has: one that was found, one that was made in the place of a
+// lost one, or in the place of one that never was.
+func TestNoteFollowsTheLoadBalancer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		found := w.service("found", old)
+		lb := w.existing(cloudprovider.DefaultLoadBalancerName(found), behind(w.ids...))
+		dead := w.service("dead", with(settings.ID, "dddddddd-66fd-4dfb-b839-443f2e6c0b60"))
+		w.start()
+		w.settled(found)
+		wantNote := func(s *v1.Service, id string) {
+			t.Helper()
+			w.eventually("the note is right", func() bool { return w.fresh(s).Annotations[string(settings.ID)] == id })
+		}
+		wantNote(found, lb.ID)
+		wantNote(dead, w.settled(dead).ID)
+		w.later(5 * time.Minute)
+		if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.wantEvent("LoadBalancerRecreated")
+		w.later(time.Minute)
+		wantNote(found, w.settled(found).ID)
 	})
 }
