@@ -326,3 +326,49 @@ func TestHint(t *testing.T) {
 		}
 	}
 }
+
+// A Service that is gone meanwhile needs no status and no finalizer: that is no failure.
+func TestWritesToAServiceThatIsGone(t *testing.T) {
+	c, _ := controllerOf(t)
+	s, m := testService(finalizers(servicehelper.LoadBalancerCleanupFinalizer)), c.memories.of(testService().UID)
+	if err := c.publish(t.Context(), s, m, &testService(address("192.0.2.1")).Status.LoadBalancer); err != nil {
+		t.Errorf("status: %v", err)
+	}
+	if !c.wrote(testService(address("192.0.2.1"))) || c.wrote(testService(address("192.0.2.2"))) {
+		t.Error("what was written is not remembered")
+	}
+	if err := c.removeFinalizer(t.Context(), s); err != nil {
+		t.Errorf("finalizer: %v", err)
+	}
+	if err := c.addFinalizer(t.Context(), testService()); !isWait(err) {
+		t.Errorf("adding the finalizer: %v", err)
+	}
+}
+
+// A Secret that changes wakes up the Services that name it, and no others; what is in it is not kept.
+func TestSecretWakesItsServices(t *testing.T) {
+	var added []key
+	s := newSecrets(nil, func(k key) { added = append(added, k) })
+	name := func(ns, n string) key { return key{Namespace: ns, Name: n} }
+	s.want(name("shop", "a"), "tls")
+	s.want(name("shop", "b"), "other")
+	s.want(name("bank", "c"), "tls")
+	s.changed(name("shop", "tls"))
+	if !slices.Equal(added, []key{name("shop", "a")}) {
+		t.Errorf("%v", added)
+	}
+	s.want(name("shop", "a"), "")
+	s.want(name("shop", "b"), "tls")
+	added = nil
+	s.changed(name("shop", "tls"))
+	if !slices.Equal(added, []key{name("shop", "b")}) || len(s.watches) != 2 || len(s.wants) != 2 {
+		t.Errorf("%v, %v, %v", added, s.watches, s.wants)
+	}
+	kept, err := withoutContent(&v1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "tls", ResourceVersion: "7", Annotations: map[string]string{"last-applied": "SECRET"}},
+		Data:       map[string][]byte{"tls.key": []byte("SECRET")}, StringData: map[string]string{"x": "SECRET"},
+	})
+	if secret, ok := kept.(*v1.Secret); !ok || err != nil || len(secret.Data) != 0 || len(secret.StringData) != 0 || len(secret.Annotations) != 0 || secret.ResourceVersion != "7" {
+		t.Errorf("%+v, %v", kept, err)
+	}
+}

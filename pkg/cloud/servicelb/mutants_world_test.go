@@ -3,7 +3,9 @@ package servicelb_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -18,6 +20,21 @@ type tapped struct {
 	create func(ctx context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error)
 	update func(ctx context.Context, settings vultr.LoadBalancerSettings, do func() error) error
 	remove func(id string, do func() error) error
+	hidden atomic.Bool // reads show no load balancer
+}
+
+func (a *tapped) LoadBalancer(ctx context.Context, id string) (vultr.LoadBalancer, error) {
+	if a.hidden.Load() {
+		return vultr.LoadBalancer{}, &vultr.Error{Op: "get load balancer", Status: http.StatusNotFound, Message: "not found"}
+	}
+	return a.API.LoadBalancer(ctx, id)
+}
+
+func (a *tapped) LoadBalancers(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.LoadBalancer], error) {
+	if a.hidden.Load() {
+		return vultr.List[vultr.LoadBalancer]{Began: time.Now()}, nil
+	}
+	return a.API.LoadBalancers(ctx, maxAge)
 }
 
 func (a *tapped) CreateLoadBalancer(ctx context.Context, region string, settings vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
