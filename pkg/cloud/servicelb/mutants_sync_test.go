@@ -238,3 +238,37 @@ func TestRefusalIsRemembered(t *testing.T) {
 		}
 	})
 }
+
+// What may mean less open than a load balancer would be stops its making, and nothing that there is.
+func TestUnknownKeyStopsTheMaking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		internal := with(settings.Prefix+"internal", "true")
+		s := w.service("web", internal)
+		w.wantEvent("SyncLoadBalancerFailed")
+		w.later(20 * time.Minute)
+		if n := w.posts(); n != 0 {
+			t.Errorf("%d requests to make one", n)
+		}
+		w.edit(s, without(settings.Prefix+"internal"))
+		lb := w.settled(s)
+		w.edit(s, internal, with(settings.Timeout, "30"))
+		w.shows(lb.ID, "goes on serving", func(l vultr.LoadBalancer) bool { return l.Timeout == 30 })
+	})
+}
+
+// A status that cannot be written is told and tried again.
+func TestStatusThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		down := true
+		w.client.PrependReactor("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			patch, ok := action.(clienttesting.PatchAction)
+			return down && ok && has([]string{string(patch.GetPatch())}, "loadBalancer"), nil, apierrors.NewServiceUnavailable("down")
+		})
+		s := w.service("web")
+		w.wantEvent("failed to update load balancer status")
+		down = false
+		w.settled(s)
+	})
+}
