@@ -66,7 +66,6 @@ type Ledger struct {
 
 	mu      sync.Mutex
 	entries map[types.UID]Entry
-	born    time.Time
 }
 
 // ErrNotLoaded is returned before Load has succeeded: what is not known must not be taken for empty.
@@ -85,10 +84,11 @@ func (l *Ledger) Load(ctx context.Context) error {
 	found, err := l.maps.Get(ctx, Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		l.entries, l.born = map[types.UID]Entry{}, time.Now()
-		if err := l.create(ctx); err != nil {
+		none := map[types.UID]Entry{}
+		if err := l.create(ctx, none); err != nil {
 			return err
 		}
+		l.entries = none
 	case err != nil:
 		return fmt.Errorf("reading ConfigMap %s/%s: %w", Namespace, Name, err)
 	default:
@@ -96,7 +96,7 @@ func (l *Ledger) Load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("ConfigMap %s/%s: %w; mend the entry, or delete it to have the load balancer looked for by its label", Namespace, Name, err)
 		}
-		l.entries, l.born = entries, found.CreationTimestamp.Time
+		l.entries = entries
 	}
 	return nil
 }
@@ -114,9 +114,9 @@ func decode(data map[string]string) (map[types.UID]Entry, error) {
 }
 
 // create writes the whole ConfigMap. It is called under the lock.
-func (l *Ledger) create(ctx context.Context) error {
-	data := make(map[string]string, len(l.entries))
-	for uid, entry := range l.entries {
+func (l *Ledger) create(ctx context.Context, entries map[types.UID]Entry) error {
+	data := make(map[string]string, len(entries))
+	for uid, entry := range entries {
 		text, err := json.Marshal(entry)
 		if err != nil {
 			return fmt.Errorf("entry %s: %w", uid, err)
@@ -135,13 +135,6 @@ func (l *Ledger) create(ctx context.Context) error {
 		return fmt.Errorf("creating ConfigMap %s/%s: %w", Namespace, Name, err)
 	}
 	return nil
-}
-
-// Born returns when the ledger was made: it says nothing about what other controllers made before.
-func (l *Ledger) Born() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.born
 }
 
 // Get returns the entry of a Service, the zero Entry if there is none.
@@ -190,7 +183,7 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 		// Somebody deleted it: what this process knows is written anew, whole.
 		before, had := l.entries[uid]
 		l.set(uid, entry)
-		if err := l.create(ctx); err != nil {
+		if err := l.create(ctx, l.entries); err != nil {
 			if had {
 				l.entries[uid] = before
 			} else {
@@ -216,7 +209,7 @@ func (l *Ledger) Mend(ctx context.Context) error {
 	found, err := l.maps.Get(ctx, Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return l.create(ctx)
+		return l.create(ctx, l.entries)
 	case err != nil:
 		return fmt.Errorf("reading ConfigMap %s/%s: %w", Namespace, Name, err)
 	}

@@ -92,6 +92,7 @@ type Controller struct {
 	memories memories
 	missing  missing
 	refusal  refusal
+	gone     missing // load balancers that were deleted here and that lists may show for a while yet
 	pace     pace
 	gate     gate
 	waves    *waves
@@ -113,6 +114,7 @@ func New(config Config) (*Controller, error) {
 		pace:     newPace(),
 		memories: memories{known: map[types.UID]*memory{}},
 		missing:  missing{since: map[string]time.Time{}},
+		gone:     missing{since: map[string]time.Time{}},
 	}
 	c.secrets = newSecrets(config.Client, c.queue.Add)
 	c.waves = newWaves(c.enqueueAll)

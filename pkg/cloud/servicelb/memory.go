@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,9 +151,16 @@ const missingFor = 10 * time.Minute
 func (m *missing) add(ids []string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	maps.DeleteFunc(m.since, func(_ string, since time.Time) bool { return now.Sub(since) >= missingFor })
 	for _, id := range ids {
 		m.since[id] = now
 	}
+}
+
+// has reports whether it is remembered.
+func (m *missing) has(id string, now time.Time) bool {
+	_, left := m.filter([]string{id}, now)
+	return len(left) > 0
 }
 
 // filter returns the instances without those that are remembered, and those.

@@ -106,7 +106,8 @@ func (c *Controller) confirm(ctx context.Context, s *scene) error {
 	return err
 }
 
-// list returns a list of all load balancers that is not much older than now and began after the given time.
+// list returns a list of all load balancers that is not much older than now and began after the given time, without
+// those that are known to be deleted.
 func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
 	age := listAge
 	if since := time.Since(after); since < age {
@@ -119,6 +120,10 @@ func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vult
 	c.refusal.learn(err, time.Now())
 	if err != nil {
 		return list, fmt.Errorf("listing load balancers: %w", err)
+	}
+	gone := func(lb vultr.LoadBalancer) bool { return c.gone.has(lb.ID, time.Now()) }
+	if slices.ContainsFunc(list.Items, gone) {
+		list.Items = slices.DeleteFunc(slices.Clone(list.Items), gone) // the list itself is shared
 	}
 	return list, nil
 }

@@ -123,6 +123,7 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if left != nil {
 		return waitFor(s.memory.busy(deleteLook), "load balancer %s is being deleted", lb.ID)
 	}
+	c.gone.add([]string{lb.ID}, time.Now())
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -35,7 +36,7 @@ func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 			switch {
 			case !isService || !alsoService || c.concerns(old, fresh):
 				c.enqueue(after)
-			case !equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh):
+			case c.overwritten(old, fresh):
 				c.queue.AddAfter(nameOf(fresh), statusPause) // whoever wrote it may do so again at once
 			}
 		},
@@ -51,12 +52,17 @@ func (c *Controller) enqueue(object any) {
 }
 
 // concerns reports whether a change of a Service can matter to its load balancer. What this controller itself writes, its
-// annotation and the status, must not wake it up again.
+// finalizer, annotation and the status, must not wake it up again: a sync that failed would be repeated without a pause.
 func (c *Controller) concerns(old, fresh *v1.Service) bool {
 	return old.UID != fresh.UID || !old.DeletionTimestamp.Equal(fresh.DeletionTimestamp) ||
 		!equality.Semantic.DeepEqual(old.Spec, fresh.Spec) ||
-		!equality.Semantic.DeepEqual(old.Finalizers, fresh.Finalizers) ||
+		servicehelper.HasLBFinalizer(old) && !servicehelper.HasLBFinalizer(fresh) ||
 		!maps.Equal(asked(old), asked(fresh)) || c.names(old, fresh)
+}
+
+// overwritten reports whether somebody else has changed the status.
+func (c *Controller) overwritten(old, fresh *v1.Service) bool {
+	return !equality.Semantic.DeepEqual(old.Status.LoadBalancer, fresh.Status.LoadBalancer) && !c.wrote(fresh)
 }
 
 // names reports whether the Service names another load balancer now, and not the one that was noted here.

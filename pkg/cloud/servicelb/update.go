@@ -90,7 +90,9 @@ func (c *Controller) again(s *scene, next time.Duration) time.Duration {
 // change sends what differs and writes down what the Service's firewall rules are now.
 func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
 	c.tellDrift(s, lb, diff)
-	if err := c.apply(ctx, s, lb, diff); err != nil {
+	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
+		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
+	} else if err != nil {
 		return err
 	}
 	s.memory.applied, s.memory.asked = true, request(s.service)
@@ -98,10 +100,23 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	switch {
 	case want.FirewallStated:
 		entry.Firewall = true
-	case !want.KeepFirewall:
+	case !want.KeepFirewall && s.memory.doubtSince.IsZero(): // rules of a change whose answer was lost may show yet
 		entry.Firewall = false
 	}
 	return c.write(ctx, s, entry)
+}
+
+// mayHaveSent writes down what a change whose answer was lost may have put there, so that it goes when the Service does not
+// ask for it any more. A certificate that nobody knows of is sent again.
+func (c *Controller) mayHaveSent(ctx context.Context, s *scene, settings vultr.LoadBalancerSettings) error {
+	entry := s.entry
+	if settings.Firewall != nil && len(*settings.Firewall) > 0 {
+		entry.Firewall = true
+	}
+	if settings.Certificate != nil && entry.Certificate == "" {
+		entry.Certificate = "unknown"
+	}
+	return c.write(context.WithoutCancel(ctx), s, entry)
 }
 
 // keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
