@@ -104,8 +104,14 @@ func TestNews(t *testing.T) {
 		text  string
 		want  bool
 	}{
-		{aboutNodes, "", false}, {aboutNodes, "a", true}, {aboutNodes, "a", false}, {aboutLabel, "a", true}, {aboutNodes, "b", true},
-		{aboutNodes, "a", true}, {aboutNodes, "", false}, {aboutNodes, "a", true},
+		{aboutNodes, "", false},
+		{aboutNodes, "a", true},
+		{aboutNodes, "a", false},
+		{aboutLabel, "a", true},
+		{aboutNodes, "b", true},
+		{aboutNodes, "a", true},
+		{aboutNodes, "", false},
+		{aboutNodes, "a", true},
 	} {
 		if got := m.news(tt.about, tt.text); got != tt.want {
 			t.Errorf("%d: %v", i, got)

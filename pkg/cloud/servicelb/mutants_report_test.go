@@ -256,7 +256,7 @@ func TestSecretsAreWatchedByName(t *testing.T) {
 			if action.GetResource().Resource != "secrets" {
 				continue
 			}
-			selector := ""
+			var selector string
 			switch action := action.(type) {
 			case clienttesting.WatchAction:
 				selector = action.GetWatchRestrictions().Fields.String()

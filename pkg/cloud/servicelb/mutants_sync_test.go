@@ -272,3 +272,40 @@ func TestStatusThatCannotBeWritten(t *testing.T) {
 		w.settled(s)
 	})
 }
+
+// An attempt whose outcome is not known is not repeated at once without the instances that do not exist.
+func TestUnknownOutcomeIsNotRepeatedWithoutAGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.addNode("ghost", "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b60")
+		w.later(10 * time.Second)
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultStatus, Status: 503, Times: 1})
+		s := w.service("web")
+		w.later(time.Minute)
+		if n := w.posts(); n != 1 {
+			t.Errorf("%d requests to make one", n)
+		}
+		w.settled(s)
+	})
+}
+
+// A load balancer that somebody else deleted at the same time is deleted.
+func TestDeletionOfOneThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		api := w.tap()
+		s := w.service("web")
+		lb := w.settled(s)
+		api.remove = func(_ string, do func() error) error {
+			if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
+				return err
+			}
+			return do()
+		}
+		w.deleting(s)
+		w.finalizerGone(s, 10*time.Second)
+		if events := w.events(); has(events, "Warning") {
+			t.Errorf("events %q", events)
+		}
+	})
+}
