@@ -2,6 +2,7 @@ package servicelb_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,10 +63,10 @@ func TestDeletionThatIsDoneLater(t *testing.T) {
 				api := w.tap()
 				s := w.service("web")
 				lb := w.settled(s)
-				accepted := false
-				api.remove = func(string, func() error) error { accepted = true; return nil }
+				var accepted atomic.Bool
+				api.remove = func(string, func() error) error { accepted.Store(true); return nil }
 				w.deleting(s)
-				w.eventually("the deletion is accepted", func() bool { return accepted })
+				w.eventually("the deletion is accepted", accepted.Load)
 				w.later(100 * time.Millisecond)
 				if restarted {
 					w.stop()

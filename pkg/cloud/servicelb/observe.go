@@ -54,7 +54,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("listing Nodes: %w", err)
 	}
-	list, err := c.list(ctx, s.memory.lastWrite())
+	list, err := c.list(ctx, s.after())
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +104,16 @@ func (c *Controller) confirm(ctx context.Context, s *scene) error {
 		s.finding = finding{lost: s.finding.lost, wait: confirmAfter, why: "load balancer " + found.ID + " is in lists and cannot be read"}
 	}
 	return err
+}
+
+// after returns when the list must have begun: not before the last change, and while it is being made not long ago, so that
+// the address is published soon.
+func (s *scene) after() time.Time {
+	after := s.memory.lastWrite()
+	if recent := time.Now().Add(-shortestWait / 2); !s.memory.pendingSince.IsZero() && recent.After(after) {
+		return recent
+	}
+	return after
 }
 
 // list returns a list of all load balancers that is not much older than now and began after the given time, without
