@@ -34,7 +34,7 @@ func TestDeletionThatIsAcceptedButNotDone(t *testing.T) {
 		w.settled(s)
 		accepted := 0
 		api.remove = func(_ string, do func() error) error {
-			if accepted++; accepted <= 20 {
+			if accepted++; accepted <= 5 {
 				return nil
 			}
 			return do()

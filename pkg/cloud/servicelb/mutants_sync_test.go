@@ -1,6 +1,7 @@
 package servicelb_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,17 +149,17 @@ func TestReplacedWhileReleased(t *testing.T) {
 		s := w.service("web")
 		w.settled(s)
 		w.later(time.Minute)
-		replaced := false
+		var replaced atomic.Bool
 		w.client.PrependReactor("get", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			object, err := w.client.Tracker().Get(action.GetResource(), action.GetNamespace(), "web")
 			service, ok := object.(*v1.Service)
-			if replaced && ok {
+			if replaced.Load() && ok {
 				service.UID = "ffffffff-43b6-4d94-b8f5-1c5c0e0a3c11"
 			}
 			return true, object, err
 		})
 		w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
-		replaced = true
+		replaced.Store(true)
 		w.client.ClearActions()
 		w.eventually("its entry is gone", func() bool { return w.entry(s) == (ledger.Entry{}) })
 		w.none()
@@ -261,14 +262,15 @@ func TestUnknownKeyStopsTheMaking(t *testing.T) {
 func TestStatusThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.client.PrependReactor("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			patch, ok := action.(clienttesting.PatchAction)
-			return down && ok && has([]string{string(patch.GetPatch())}, "loadBalancer"), nil, apierrors.NewServiceUnavailable("down")
+			return down.Load() && ok && has([]string{string(patch.GetPatch())}, "loadBalancer"), nil, apierrors.NewServiceUnavailable("down")
 		})
 		s := w.service("web")
 		w.wantEvent("failed to update load balancer status")
-		down = false
+		down.Store(false)
 		w.settled(s)
 	})
 }

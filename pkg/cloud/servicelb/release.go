@@ -17,7 +17,7 @@ import (
 
 // The waits of a deletion.
 const (
-	deleteLook = time.Second     // until the next look whether it is gone
+	deleteLook = 2 * time.Second // until the next look whether it is gone, which reads show late
 	deleteBusy = 5 * time.Second // until it is asked for again
 )
 

@@ -24,9 +24,11 @@ func Costs() []Step {
 
 // Aims for one life, polls and failed attempts included.
 const (
-	// Created, attached, detached, deleted: 9. A look more when the provisioner and the attacher lead in different
-	// pods, and a poll more when one comes just too early.
-	volumeCalls = 11
+	// Created, attached, detached, deleted, with a look before each of the last two and a wait after the first three: 9.
+	// Four more that some lives have: the list that shows no volume of the name when the last one is a minute old, a look
+	// when the provisioner and the attacher lead in different pods, the look for a twin after the settle time, and the list
+	// that the attacher asks for once a minute.
+	volumeCalls = 13
 	// Created, looked at until it is active and has an address, changed, deleted.
 	serviceCalls = 15
 )
