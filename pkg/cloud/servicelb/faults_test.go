@@ -376,3 +376,28 @@ func TestPendingForADay(t *testing.T) {
 		}
 	})
 }
+
+// A look by its ID that fails says nothing about a load balancer that lists do not show.
+func TestFailedLookIsNotAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lagging(simulator.ReadLags{"load_balancers.list": time.Hour, "load_balancers.get": time.Millisecond}))
+		s := w.service("web")
+		w.settled(s)
+		w.later(5 * time.Minute)
+		w.cloud.Fault(simulator.Fault{Operation: "get_load_balancer", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+		w.edit(s, with(settings.Timeout, "30"))
+		w.later(15 * time.Minute)
+		w.deleting(s)
+		w.later(15 * time.Minute)
+		if !servicehelper.HasLBFinalizer(w.fresh(s)) {
+			t.Error("the finalizer is gone, the load balancer is not")
+		}
+		w.only()
+		w.cloud.Sim.ClearFaults()
+		w.eventually("it is deleted", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(s)) })
+		w.none()
+		if n := w.posts(); n != 1 {
+			t.Errorf("%d requests to make one", n)
+		}
+	})
+}
