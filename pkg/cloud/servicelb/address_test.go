@@ -28,7 +28,7 @@ func (w *world) serving(s *v1.Service) vultr.LoadBalancer {
 // What is wrong with a Service or its certificate is no reason to keep the address of a load balancer that works from it.
 func TestAddressDespiteFaults(t *testing.T) {
 	faults := map[string]func(w *world, s *v1.Service){
-		"the Secret goes": func(w *world, s *v1.Service) {
+		"the Secret goes": func(w *world, _ *v1.Service) {
 			if err := w.client.CoreV1().Secrets("shop").Delete(w.Context(), "tls", metav1.DeleteOptions{}); err != nil {
 				w.Fatal(err)
 			}

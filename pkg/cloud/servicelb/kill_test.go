@@ -77,7 +77,7 @@ func (l *life) DeleteLoadBalancer(ctx context.Context, id string) error {
 
 // react makes the writes to the API server steps of this life.
 func (l *life) react(w *world) {
-	w.client.PrependReactor("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
+	w.react("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
 		if verb := action.GetVerb(); verb != "patch" && (verb != "create" || action.GetResource().Resource != "configmaps") {
 			return false, nil, nil
 		}
@@ -171,7 +171,7 @@ func TestFailingAPIServer(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newCluster(t, lagging(simulator.ReadLags{"all": 20 * time.Second}))
 					var count atomic.Int64
-					w.client.PrependReactor("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
+					w.react("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
 						verb := action.GetVerb()
 						if verb != "patch" && (verb != "create" || action.GetResource().Resource != "configmaps") || count.Add(1) != n {
 							return false, nil, nil

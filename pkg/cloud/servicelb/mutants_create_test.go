@@ -200,7 +200,7 @@ func TestNothingIsMadeForAServiceThatIsGone(t *testing.T) {
 				w.later(time.Second)
 				var stale atomic.Bool
 				stale.Store(true)
-				w.client.PrependReactor("get", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+				w.react("get", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
 					get, _ := action.(clienttesting.GetAction)
 					object, err := w.client.Tracker().Get(action.GetResource(), action.GetNamespace(), get.GetName())
 					service, ok := object.(*v1.Service)

@@ -281,7 +281,7 @@ func TestSecretsAreWatchedWhileNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var open atomic.Int64
-		w.client.PrependWatchReactor("secrets", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		w.reactToWatch("secrets", func(action clienttesting.Action) (bool, watch.Interface, error) {
 			all, err := w.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
 			open.Add(1)
 			return true, &countedWatch{Interface: all, open: &open}, err

@@ -150,7 +150,7 @@ func TestReplacedWhileReleased(t *testing.T) {
 		w.settled(s)
 		w.later(time.Minute)
 		var replaced atomic.Bool
-		w.client.PrependReactor("get", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		w.react("get", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			object, err := w.client.Tracker().Get(action.GetResource(), action.GetNamespace(), "web")
 			service, ok := object.(*v1.Service)
 			if replaced.Load() && ok {
@@ -264,7 +264,7 @@ func TestStatusThatCannotBeWritten(t *testing.T) {
 		w := newWorld(t)
 		var down atomic.Bool
 		down.Store(true)
-		w.client.PrependReactor("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		w.react("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			patch, ok := action.(clienttesting.PatchAction)
 			return down.Load() && ok && has([]string{string(patch.GetPatch())}, "loadBalancer"), nil, apierrors.NewServiceUnavailable("down")
 		})

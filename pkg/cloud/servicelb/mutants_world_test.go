@@ -79,7 +79,7 @@ func lost() error {
 // refuse lets the API server refuse requests of a kind as long as the returned switch is on.
 func (w *world) refuse(verb, resource string, err error) *atomic.Bool {
 	var on atomic.Bool
-	w.client.PrependReactor(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) { return on.Load(), nil, err })
+	w.react(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) { return on.Load(), nil, err })
 	return &on
 }
 

@@ -35,33 +35,9 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.kept(s, s.entry.ID, fmt.Sprintf("because %s is false", settings.Create))
 		return c.finish(ctx, s)
 	}
-	if !s.entry.Adopted && s.entry.ID != "" && s.finding.current == nil {
-		if err := c.concludeAbsence(ctx, s); err != nil {
-			return err
-		}
-	}
-	list, err := c.list(ctx, s.memory.lastWrite())
+	list, err := c.deleteOurs(ctx, s)
 	if err != nil {
 		return err
-	}
-	others := c.others(service)
-	if s.entry.Adopted {
-		others[s.entry.ID] = true // its label proves nothing then
-	}
-	ours := labelled(list.Items, label(service), others)
-	if current := s.finding.current; current != nil && !s.entry.Adopted && byID(ours, current.ID) == nil {
-		ours = append(ours, *current)
-	}
-	for _, lb := range ours {
-		if err := c.delete(ctx, s, lb); err != nil {
-			return err
-		}
-	}
-	if s.entry.ID == "" && len(ours) == 0 && !s.memory.finalized {
-		// That nothing is there is the word of this account alone.
-		if err := c.witness(ctx, s); err != nil {
-			return err
-		}
 	}
 	adopted := s.entry.ID
 	if s.entry.Adopted {
@@ -74,6 +50,43 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.kept(s, adopted, "because it was not made for this Service")
 	}
 	return c.finish(ctx, s)
+}
+
+// deleteOurs deletes what was made for the Service and returns the list in which it was looked for. An error, also one that
+// means to wait, says that something may be left.
+func (c *Controller) deleteOurs(ctx context.Context, s *scene) (list vultr.List[vultr.LoadBalancer], err error) {
+	if !s.entry.Adopted && s.entry.ID != "" && s.finding.current == nil {
+		if err := c.concludeAbsence(ctx, s); err != nil {
+			return list, err
+		}
+	}
+	if list, err = c.list(ctx, s.memory.lastWrite()); err != nil {
+		return list, err
+	}
+	ours := c.ours(s, list.Items)
+	for _, lb := range ours {
+		if err := c.delete(ctx, s, lb); err != nil {
+			return list, err
+		}
+	}
+	if s.entry.ID == "" && len(ours) == 0 && !s.memory.finalized {
+		// That nothing is there is the word of this account alone.
+		return list, c.witness(ctx, s)
+	}
+	return list, nil
+}
+
+// ours returns the load balancers that were made for the Service.
+func (c *Controller) ours(s *scene, list []vultr.LoadBalancer) []vultr.LoadBalancer {
+	others := c.others(s.service)
+	if s.entry.Adopted {
+		others[s.entry.ID] = true // its label proves nothing then
+	}
+	ours := labelled(list, label(s.service), others)
+	if current := s.finding.current; current != nil && !s.entry.Adopted && byID(ours, current.ID) == nil {
+		ours = append(ours, *current)
+	}
+	return ours
 }
 
 // concludeAbsence returns nil when the load balancer that the ledger names is proven not to exist.

@@ -61,19 +61,9 @@ const confirmAfter = 10 * time.Second
 
 // resolve tells the load balancer of a Service from the evidence. It never takes a failed or an early look for absence.
 func resolve(e evidence) finding {
-	var f finding
-	if e.entry.ID != "" {
-		if f.current = e.direct; e.entry.Deleted.IsZero() && f.current == nil {
-			f.current = byID(e.list.Items, e.entry.ID)
-		}
-		if f.current == nil {
-			if absent := e.absent(); absent.wait > 0 {
-				return absent
-			}
-			f.lost = e.entry.ID
-		} else if left := visibleAfter - e.now.Sub(e.entry.Deleted); !e.entry.Deleted.IsZero() && left > 0 {
-			f.wait, f.why = min(left, confirmAfter), "load balancer "+e.entry.ID+" is being deleted"
-		}
+	f := e.recorded()
+	if f.current == nil && f.wait > 0 {
+		return f
 	}
 	labelled := labelled(e.list.Items, e.label, e.others)
 	if f.lost != "" && byID(labelled, f.lost) != nil {
@@ -95,6 +85,29 @@ func resolve(e evidence) finding {
 		default:
 			f.strays = append(f.strays, lb)
 		}
+	}
+	return f
+}
+
+// recorded tells what became of the load balancer that the ledger names.
+func (e *evidence) recorded() finding {
+	if e.entry.ID == "" {
+		return finding{}
+	}
+	current := e.direct
+	if current == nil && e.entry.Deleted.IsZero() {
+		current = byID(e.list.Items, e.entry.ID)
+	}
+	if current == nil {
+		f := e.absent()
+		if f.wait == 0 {
+			f.lost = e.entry.ID
+		}
+		return f
+	}
+	f := finding{current: current}
+	if left := visibleAfter - e.now.Sub(e.entry.Deleted); !e.entry.Deleted.IsZero() && left > 0 {
+		f.wait, f.why = min(left, confirmAfter), "load balancer "+e.entry.ID+" is being deleted"
 	}
 	return f
 }

@@ -135,7 +135,7 @@ func TestPace(t *testing.T) {
 	p := newPace()
 	p.took(60 * time.Second)
 	for age, want := range map[time.Duration]time.Duration{
-		0: longestWait, 45 * time.Second: 9 * time.Second, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
+		0: 2 * longestWait, 20 * time.Second: 10 * time.Second, 30 * time.Second: shortestWait, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
 		100 * time.Second: 5 * time.Second, 5 * time.Minute: longestWait, lateAfter: lateWait,
 	} {
 		if got := p.wait(age); got != want {
@@ -143,7 +143,7 @@ func TestPace(t *testing.T) {
 		}
 	}
 	p.took(time.Hour)
-	if got := p.wait(0); got != longestWait {
+	if got := p.wait(0); got != 2*longestWait {
 		t.Errorf("%s", got)
 	}
 }

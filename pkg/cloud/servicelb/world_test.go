@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
@@ -453,4 +454,18 @@ func newWorldOf(t *testing.T, _ string) *world {
 	w := &world{T: t, cloud: simtest.Start(t, simtest.Options{Bubble: true}), ignored: map[string]bool{}}
 	w.api = w.newClient(w.cloud.Key)
 	return w
+}
+
+// react has requests to the API server answered by f first, also while a controller runs.
+func (w *world) react(verb, resource string, f clienttesting.ReactionFunc) {
+	w.client.Lock()
+	defer w.client.Unlock()
+	w.client.PrependReactor(verb, resource, f)
+}
+
+// reactToWatch does the same for watches.
+func (w *world) reactToWatch(resource string, f clienttesting.WatchReactionFunc) {
+	w.client.Lock()
+	defer w.client.Unlock()
+	w.client.PrependWatchReactor(resource, f)
 }

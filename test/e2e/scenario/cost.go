@@ -25,12 +25,12 @@ func Costs() []Step {
 // Aims for one life, polls and failed attempts included.
 const (
 	// Created, attached, detached, deleted, with a look before each of the last two and a wait after the first three: 9.
-	// Four more that some lives have: the list that shows no volume of the name when the last one is a minute old, a look
-	// when the provisioner and the attacher lead in different pods, the look for a twin after the settle time, and the list
-	// that the attacher asks for once a minute.
-	volumeCalls = 13
-	// Created, looked at until it is active and has an address, changed, deleted.
-	serviceCalls = 15
+	// Some lives have more: the list that shows no volume of the name when the last one is half a minute old, a look when
+	// the provisioner and the attacher lead in different pods, the look for a twin after the settle time, the list that the
+	// attacher asks for once a minute, and another look for each wait that ended just too early, since reads are a second old.
+	volumeCalls = 16
+	// Created, looked at until it is active and has an address, changed, deleted until reads show it.
+	serviceCalls = 16
 )
 
 // calls are API calls by operation, with the failed ones apart.
