@@ -456,16 +456,15 @@ func newWorldOf(t *testing.T, _ string) *world {
 	return w
 }
 
-// react has requests to the API server answered by f first, also while a controller runs.
+// react has requests to the API server answered by f first. The fake one takes no notice of who asks at the same time, so
+// this waits until nothing is under way.
 func (w *world) react(verb, resource string, f clienttesting.ReactionFunc) {
-	w.client.Lock()
-	defer w.client.Unlock()
+	synctest.Wait()
 	w.client.PrependReactor(verb, resource, f)
 }
 
 // reactToWatch does the same for watches.
 func (w *world) reactToWatch(resource string, f clienttesting.WatchReactionFunc) {
-	w.client.Lock()
-	defer w.client.Unlock()
+	synctest.Wait()
 	w.client.PrependWatchReactor(resource, f)
 }
