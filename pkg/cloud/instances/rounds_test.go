@@ -145,7 +145,7 @@ func TestOneListInitialisesAll(t *testing.T) {
 			r.Seen(n)
 		}
 		for _, n := range nodes {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // of the fake clock
 			if md, err := r.InstanceMetadata(t.Context(), n); err != nil || md.ProviderID == "" {
 				t.Fatal(err)
 			}
@@ -163,11 +163,11 @@ func TestLookUpNeedsAListThatIsNewEnough(t *testing.T) {
 		if _, err := r.InstanceMetadata(t.Context(), bare("a", idOne)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		r.list = []vultr.Instance{{ID: idTwo, Label: "a", MainIP: "192.0.2.2"}}
 		n := bare("a", "")
 		r.Seen(n)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		if md, err := r.InstanceMetadata(t.Context(), n); err != nil || md.ProviderID != "vultr://"+idTwo {
 			t.Errorf("got %+v, %v", md, err)
 		}
@@ -189,7 +189,7 @@ func TestLooksForAnUnknownNodeBackOff(t *testing.T) {
 			t.Errorf("%d lists in a minute", r.lists)
 		}
 		r.list = []vultr.Instance{{ID: idOne, Label: "a", MainIP: "192.0.2.1"}}
-		time.Sleep(30 * time.Second)
+		time.Sleep(30 * time.Second) // of the fake clock
 		if _, err := r.InstanceMetadata(t.Context(), n); err != nil {
 			t.Error(err)
 		}
@@ -199,7 +199,7 @@ func TestLooksForAnUnknownNodeBackOff(t *testing.T) {
 		r.Forget(n.UID)
 		r.list = nil
 		if _, err := r.InstanceMetadata(t.Context(), n); err == nil || len(r.told()) != 1 {
-			t.Errorf("a new complaint is made anew: %v", err)
+			t.Errorf("a new complaint is made again: %v", err)
 		}
 	})
 }
@@ -253,7 +253,7 @@ func TestNodeIPInTheSecondVPC(t *testing.T) {
 		if r.joined != 1 {
 			t.Errorf("%d reads of networks", r.joined)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the fake clock
 		if _, err := r.addresses(n); err != nil || r.joined != 2 {
 			t.Errorf("%d reads of networks after an hour, %v", r.joined, err)
 		}
@@ -279,7 +279,7 @@ func TestNodeIPOfNobody(t *testing.T) {
 		t.Errorf("an address that it has: %v", err)
 	}
 	if _, err := r.addresses(bare("a", "", nodeIP("10.2.0.5"))); err != nil || len(r.told()) != 1 {
-		t.Errorf("a new complaint is made anew: %v", err)
+		t.Errorf("a new complaint is made again: %v", err)
 	}
 }
 
@@ -433,7 +433,7 @@ func TestRefusedKeyCostsOneCall(t *testing.T) {
 			t.Errorf("%d lists, %d GETs", r.lists, r.looks)
 		}
 		r.fails, r.list = nil, []vultr.Instance{{ID: idOne, Label: "new0", MainIP: "192.0.2.1"}}
-		time.Sleep(roster.FailureAge)
+		time.Sleep(roster.FailureAge) // of the fake clock
 		if _, err := r.InstanceMetadata(t.Context(), bare("new0", "")); err != nil {
 			t.Errorf("after the key was put right: %v", err)
 		}
@@ -456,14 +456,14 @@ func TestShutdownSharesLists(t *testing.T) {
 					t.Fatalf("shutdown %v, %v", shutdown, err)
 				}
 			}
-			time.Sleep(5 * time.Second)
+			time.Sleep(5 * time.Second) // of the fake clock
 		}
 		if r.lists > 21 {
 			t.Errorf("%d lists", r.lists)
 		}
 		r.list = []vultr.Instance{{ID: idOne, PowerStatus: "stopped"}}
 		fresh := bare("n", idOne, since(time.Now()))
-		time.Sleep(6 * time.Second)
+		time.Sleep(6 * time.Second) // of the fake clock
 		if shutdown, err := r.InstanceShutdown(t.Context(), fresh); err != nil || !shutdown {
 			t.Errorf("shutdown %v, %v", shutdown, err)
 		}

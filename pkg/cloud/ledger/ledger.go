@@ -180,7 +180,7 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 	written, err := l.maps.Patch(ctx, Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		// Somebody deleted it: what this process knows is written anew, whole.
+		// Somebody deleted it: all that this process knows is written again.
 		before, had := l.entries[uid]
 		l.set(uid, entry)
 		if err := l.create(ctx, l.entries); err != nil {
@@ -199,7 +199,7 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 	return l.mend(ctx, written)
 }
 
-// Mend writes anew what somebody else has deleted or changed: what this process knows is what holds.
+// Mend restores what somebody else has deleted or changed: what this process knows is what holds.
 func (l *Ledger) Mend(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

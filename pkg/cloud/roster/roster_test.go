@@ -40,7 +40,7 @@ func TestFailuresAreShared(t *testing.T) {
 			t.Errorf("%d calls", a.calls)
 		}
 		a.fails = nil
-		time.Sleep(roster.FailureAge)
+		time.Sleep(roster.FailureAge) // of the fake clock
 		for range 2 {
 			if list, err := r.Instances(t.Context(), time.Minute); err != nil || len(list.Items) != 1 {
 				t.Errorf("after the key was put right: %v, %v", list, err)
