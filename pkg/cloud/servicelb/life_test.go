@@ -45,6 +45,7 @@ func TestLife(t *testing.T) {
 
 		w.editNode("node-1", ready(false))
 		w.shows(lb.ID, "has one backend", func(l vultr.LoadBalancer) bool { return len(l.Instances) == 1 })
+		w.wantEvent("UpdatedLoadBalancer")
 		w.edit(s, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} })
 		w.shows(lb.ID, "admits one range", func(l vultr.LoadBalancer) bool { return len(l.Firewall) == 1 })
 		w.edit(s, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = nil })
