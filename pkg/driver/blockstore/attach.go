@@ -58,7 +58,6 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	}
 
 	// The order is given without looking first: it nearly always succeeds, and a refusal tells that looking pays.
-	s.ledger.doubt(id)
 	err = s.send(ctx, turn, func() error { return s.api.AttachVolume(ctx, id, instance) })
 	if err == nil || vultr.IsOutcomeUnknown(err) {
 		s.ledger.order(id, attaching, instance)

@@ -194,9 +194,6 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 	return d, ok
 }
 
-// last returns the volume as it was seen last, however long ago, if nothing was ordered since.
-func (l *ledger) last(id string) (disk, bool) { return l.lately(id, forgetAfter) }
-
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {

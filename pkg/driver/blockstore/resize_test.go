@@ -25,6 +25,22 @@ func TestExpandThatWasOvertaken(t *testing.T) {
 	})
 }
 
+// TestExpandThatWasDone: a controller that was killed has grown the volume to the wished size, which reads do not show
+// yet. The platform has nothing to change, and the answer comes when reads show the size.
+func TestExpandThatWasDone(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 10 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.another().api.ResizeVolume(t.Context(), v.ID, 20); err != nil {
+			t.Fatal(err)
+		}
+		now, nodeStep, err := r.another().Expand(t.Context(), v.ID, volume.Capacity{Required: 20 * volume.GiB})
+		if err != nil || now.SizeGiB != 20 || !nodeStep {
+			t.Errorf("got %+v, %t, %v", now, nodeStep, err)
+		}
+	})
+}
+
 // TestRefusedExpand: a refusal that nobody's growth explains is told, within the time that reads take to settle.
 func TestRefusedExpand(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
