@@ -125,7 +125,7 @@ func (s *Store) awaitDetach(ctx context.Context, id, instance string) error {
 // a look may be an old one, and what the platform refuses to attach is attached.
 func (s *Store) stillThere(id, instance string) (disk, bool) {
 	d, ok := s.ledger.lately(id, repeatWithin)
-	return d, ok && attachedHere(d, instance) && s.ledger.leaving(id, instance) == 0
+	return d, ok && attachedHere(d, instance)
 }
 
 // send sends an order to an instance. When the instance is locked by what this process ordered before, it is

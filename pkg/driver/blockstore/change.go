@@ -69,7 +69,7 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		return false, d.asFailed()
 	})
 	if err != nil {
-		return volume.Volume{}, false, refusal.OfRead(unseen(err), "waiting for volume %s to have %d GiB", id, size)
+		return volume.Volume{}, false, refusal.OfRead(err, "waiting for volume %s to have %d GiB", id, size)
 	}
 	klog.FromContext(ctx).Info("Grew volume", "volumeID", id, "fromGiB", d.SizeGiB, "toGiB", size)
 	return now.Volume, true, nil

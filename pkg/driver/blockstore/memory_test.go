@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,4 +96,21 @@ func TestListsAreReadOnce(t *testing.T) {
 			t.Errorf("a list of %s later tells of %v", c.began.Sub(began), got)
 		}
 	}
+}
+
+// TestTakingBackGoesOn: what was made wrongly is deleted although the caller has given up.
+func TestTakingBackGoesOn(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		id := r.byHand(requestOf("pvc-1"))
+		time.Sleep(10 * time.Second) // of the fake clock: it is there
+		gone, giveUp := context.WithCancel(t.Context())
+		giveUp()
+		wrong := volume.Errorf(volume.Invalid, "it is too large")
+		if err := r.takeBack(gone, "pvc-1", made{id: id, at: time.Now(), wrong: wrong}); volume.ReasonOf(err) != volume.Invalid {
+			t.Errorf("got %v", err)
+		}
+		if left := r.named("pvc-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -59,6 +60,9 @@ func TestAttachAfterAKilledSlowDetach(t *testing.T) {
 		began := time.Now()
 		if err := next.repeat(time.Minute, func(ctx context.Context) error {
 			_, err := next.Attach(ctx, v.ID, instance)
+			if time.Since(began) < delays.Detach && (err == nil || !strings.Contains(err.Error(), "stays at instance "+instance)) {
+				t.Errorf("after %s: got %v", time.Since(began), err)
+			}
 			return err
 		}); err != nil {
 			t.Errorf("after %s: %v", time.Since(began), err)
@@ -175,7 +179,7 @@ func TestRepeatIsNotAnsweredByAnOldRead(t *testing.T) {
 	})
 }
 
-// TestAcceptedAndUnseen: a controller that was just started attaches and grows what reads do not show yet. What the
+// TestAcceptedAndUnseen: a controller that was just started attaches what reads do not show yet. What the
 // platform accepts an order for is not "not found".
 func TestAcceptedAndUnseen(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"blocks": time.Minute}, func(t *testing.T, r *rig) {
@@ -198,5 +202,73 @@ func TestAcceptedAndUnseen(t *testing.T) {
 			t.Error(err)
 		}
 		next.settled(v.ID, instance)
+	})
+}
+
+// TestAttachLooksLast: no look succeeds while the successor makes sure that the volume stays, but the last one, and by then
+// the volume is gone.
+func TestAttachLooksLast(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		next, done := r.another(), make(chan error, 1)
+		began := time.Now()
+		go func() {
+			_, err := next.Attach(t.Context(), v.ID, instance)
+			done <- err
+		}()
+		time.Sleep(time.Second) // of the fake clock: it has looked once, and waits
+		outage := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: 500})
+		if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(began.Add(next.opts.AttachWindow - 50*time.Millisecond)))
+		r.cloud.Sim.RemoveFault(outage)
+		if err := <-done; err != nil {
+			t.Errorf("got %v", err)
+		}
+		r.settled(v.ID, instance)
+	})
+}
+
+// TestLeaving: until this process has seen a volume at an instance for the whole window, or has seen it come, a detach
+// from there may be under way.
+func TestLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second, unseen: time.Minute}
+		at := func(instance string) disk {
+			d := disk{Volume: volume.Volume{ID: "v"}}
+			if instance != "" {
+				d.AttachedTo = []string{instance}
+			}
+			return d
+		}
+		want := func(what, instance string, left time.Duration) {
+			t.Helper()
+			if got := l.leaving("v", instance); got != left {
+				t.Errorf("%s: %s, want %s", what, got, left)
+			}
+		}
+		want("never seen", "one", 30*time.Second)
+		l.saw(at(""), time.Now())
+		want("seen free", "one", 30*time.Second)
+		l.saw(at("one"), time.Now())
+		want("seen there first", "one", 30*time.Second)
+		want("seen elsewhere", "two", 30*time.Second)
+		time.Sleep(20 * time.Second)
+		l.saw(at("one"), time.Now())
+		want("seen there again", "one", 10*time.Second)
+		l.saw(at(""), time.Now())
+		l.saw(at("one"), time.Now())
+		want("seen there anew", "one", 30*time.Second)
+		time.Sleep(time.Minute)
+		want("seen there long ago", "one", 0)
+		l.order("v", detaching, "one")
+		want("detached by this process", "one", 30*time.Second)
+		l.saw(at(""), time.Now())
+		l.order("v", attaching, "one")
+		want("attached by this process, unseen", "one", 30*time.Second)
+		l.saw(at("one"), time.Now())
+		want("attached by this process", "one", 0)
 	})
 }
