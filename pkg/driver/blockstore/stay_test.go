@@ -66,10 +66,11 @@ func TestAttachWithoutAnswerAfterAKilledDetach(t *testing.T) {
 
 // TestAttachAfterAKilledSlowDetach: the same with a detach that takes most of the time that one may take.
 func TestAttachAfterAKilledSlowDetach(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	synctest.Test(t, func(t *testing.T) {
 		delays := simulator.DefaultDelays()
 		delays.Detach = 25 * time.Second
 		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
+		t.Cleanup(func() { time.Sleep(5 * time.Minute) }) // of the fake clock: what is to be looked at later is
 		first := (&rig{cloud: cloud, t: t}).another()
 		v, instance := first.create("pvc-1"), first.instance("node-1")
 		first.mustAttach(v.ID, instance)
