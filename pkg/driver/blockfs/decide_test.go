@@ -61,7 +61,13 @@ func TestDecide(t *testing.T) {
 		"xfs, ext4 asked for":       {Request{FSType: "ext4"}, Findings{Signature: "xfs"}, ours, Plan{}, "asked for is ext4"},
 		"ext4 from a source":        {Request{HasSource: true}, Findings{Signature: "ext4"}, nil, Plan{Type: of("ext4")}, ""},
 		"ext4, ours, never mounted": {Request{}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4"), OrFormat: true}, ""},
-		"ext4, ours, used":          {Request{}, Findings{Signature: "ext4"}, ours, Plan{Type: of("ext4")}, ""},
+		"ext4, ours, never mounted, from a source": {
+			Request{HasSource: true}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4")}, "",
+		},
+		"ext4, ours, never mounted, read-only": {
+			Request{ReadOnly: true}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4")}, "",
+		},
+		"ext4, ours, used": {Request{}, Findings{Signature: "ext4"}, ours, Plan{Type: of("ext4")}, ""},
 		"ext4, never mounted, no intent": {
 			Request{}, Findings{Signature: "ext4", NeverMounted: true}, nil, Plan{Type: of("ext4")}, "",
 		},

@@ -159,3 +159,32 @@ func TestBarsAreNoWords(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestPassesOfE2fsck: the last line that it wrote to its descriptor counts, until it is run again.
+func TestPassesOfE2fsck(t *testing.T) {
+	for lines, want := range map[string]string{
+		"":                                       "",
+		"1 5 10 /dev/vdb\n":                      "pass 1 of 5, 50% of it",
+		"1 5 10 /dev/vdb\n3 0 0 /dev/vdb\n":      "pass 3 of 5",
+		"1 10 10 /dev/vdb\n4 1 200 /dev/vdb\n":   "pass 4 of 5, 0% of it",
+		"4 1 200 /dev/vdb\n5 200 200 /dev/vdb\n": "pass 5 of 5, 100% of it",
+	} {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = writer.WriteString(lines)
+		if err := errors.Join(err, writer.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p := &progress{}
+		p.follow(reader) // until its end
+		if got := p.String(); got != want {
+			t.Errorf("%q is %q, want %q", lines, got, want)
+		}
+		p.restart()
+		if got := p.String(); got != "" {
+			t.Errorf("run again, it is %q", got)
+		}
+	}
+}
