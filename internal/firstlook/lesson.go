@@ -33,11 +33,14 @@ func Guess(usual, margin, limit time.Duration) *Lesson {
 	return &Lesson{expect: usual, margin: margin, limit: limit}
 }
 
-// Known is a lesson about an operation that usually takes so long: that is put to the test only after it was seen to hold
-// for a while.
-func Known(usual, margin, limit time.Duration) *Lesson {
+// Known is a lesson about an operation that usually takes so long. That is put to the test when it was seen to hold so
+// often; 0 is as often as after any later test.
+func Known(usual, margin, limit time.Duration, often int) *Lesson {
 	l := Guess(usual, margin, limit)
 	l.miss = usual
+	if often > 0 {
+		l.hits = forgetMiss - often
+	}
 	return l
 }
 

@@ -28,7 +28,7 @@ type pace struct {
 }
 
 // newPace starts with what a quick platform needs.
-func newPace() pace { return pace{lesson: firstlook.Known(usualWait, shortestWait/10, lateAfter)} }
+func newPace() pace { return pace{lesson: firstlook.Known(usualWait, shortestWait/10, lateAfter, 0)} }
 
 // wait returns how long to wait for a load balancer that has been made for this long.
 func (p *pace) wait(age time.Duration) time.Duration {
