@@ -46,8 +46,9 @@ const (
 	attachWindow = 30 * time.Second
 	// unseen is how long reads may lack what was created.
 	unseen = 2 * time.Minute
-	// twinCheck is how long after the settle time a new volume's name is looked at again.
-	twinCheck = 10 * time.Second
+	// twinCheck is how long after the settle time a new volume's name is looked at again: far less than the age up to which
+	// a duplicate may be deleted, and long enough for a list that is read anyway to do for it.
+	twinCheck = 45 * time.Second
 )
 
 // longWorkFor is how long a check of a file system may go on after the end was asked for, before it is told to end. It is

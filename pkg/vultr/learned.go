@@ -3,54 +3,54 @@ package vultr
 import (
 	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/firstlook"
 )
 
 const (
-	// A look that comes just too early costs a whole interval, one that comes a little late almost nothing.
-	lateShare  = 0.05
-	leastLate  = 100 * time.Millisecond
-	towardsNew = 0.3  // share of a new observation in the expectation
-	creepDown  = 0.02 // how fast the expectation falls while first looks succeed
-	// forgetMiss is the number of successful first looks after which a shorter time is tried again.
-	forgetMiss  = 25
+	leastLate = 100 * time.Millisecond
+	// tryApart is how long after one operation was tried sooner another one may be: of the waits of one volume's life one
+	// comes too early then, and not all.
+	tryApart    = 5 * time.Minute
 	usualOther  = 2 * time.Second
 	longestLook = 30 * time.Second
+	// usualLag is how far reads usually lag behind what was done. A wait ends when a read shows it.
+	usualLag = time.Second
 )
 
-// learned holds how long operations take on this platform lately, for the time of the first look.
+// learned holds how long operations take on this platform lately, until reads show it, for the time of the first look.
 type learned struct {
 	scale float64
 
 	mu  sync.Mutex
-	ops map[string]*lesson
-}
-
-// lesson is what is known about one operation. It only computes.
-type lesson struct {
-	expect time.Duration
-	// miss is the latest time at which a look came too early lately; 0 if none.
-	miss time.Duration
-	// hits counts successful first looks since then.
-	hits int
+	ops map[string]*firstlook.Lesson
+	// tried is the operation that was tried sooner last, and triedAt when that began.
+	tried   string
+	triedAt time.Time
 }
 
 func newLearned(scale float64) *learned {
-	l := &learned{scale: scale, ops: map[string]*lesson{}}
-	for op, usual := range map[string]time.Duration{
-		"create": 3 * time.Second, "attach": 4 * time.Second, "detach": 4 * time.Second,
-		// A new size shows at once; what takes time is that the guest sees it.
-		"resize": 500 * time.Millisecond,
+	l := &learned{scale: scale, ops: map[string]*firstlook.Lesson{}}
+	for op, known := range map[string]struct {
+		takes time.Duration
+		// tried is after how many that held a shorter time is tried for the first time. Each is tried at another time than
+		// the others also when processes share the work, who know nothing of each other: the one creates, the other attaches.
+		tried int
+	}{
+		"create": {3 * time.Second, 5}, "attach": {4 * time.Second, 12}, "detach": {4 * time.Second, 19},
+		// A new size is there at once; what takes time is that the guest sees it.
+		"resize": {0, 5},
 	} {
-		l.ops[op] = &lesson{expect: l.scaled(usual)}
+		l.ops[op] = firstlook.Known(l.scaled(known.takes+usualLag), l.scaled(leastLate), l.scaled(longestLook), known.tried)
 	}
 	return l
 }
 
 func (l *learned) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * l.scale) }
 
-func (l *learned) lesson(op string) *lesson {
+func (l *learned) lesson(op string) *firstlook.Lesson {
 	if l.ops[op] == nil {
-		l.ops[op] = &lesson{expect: l.scaled(usualOther)}
+		l.ops[op] = firstlook.Guess(l.scaled(usualOther), l.scaled(leastLate), l.scaled(longestLook))
 	}
 	return l.ops[op]
 }
@@ -59,36 +59,15 @@ func (l *learned) lesson(op string) *lesson {
 func (l *learned) firstLook(op string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lesson(op).firstLook(l.scaled(leastLate))
+	return l.lesson(op).Look()
 }
 
 // took learns that op was not finished at missed (0: no look came too early) and was at seen.
 func (l *learned) took(op string, missed, seen time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lesson(op).learn(missed, seen, l.scaled(leastLate), l.scaled(longestLook))
-}
-
-func (s *lesson) firstLook(margin time.Duration) time.Duration {
-	return s.expect + max(margin, time.Duration(float64(s.expect)*lateShare))
-}
-
-func (s *lesson) learn(missed, seen, margin, limit time.Duration) {
-	if missed > 0 {
-		s.miss, s.hits = missed, 0
-		// It ended somewhere between the two looks.
-		middle := missed + (seen-missed)/2
-		s.expect += time.Duration(towardsNew * float64(middle-s.expect))
-		s.expect = min(max(s.expect, missed), limit)
-		return
-	}
-	s.hits++
-	if s.hits >= forgetMiss {
-		s.miss, s.hits = 0, 0
-	}
-	// It took at most seen: try a little sooner, but not as early as was too early a short while ago.
-	lower := time.Duration(float64(s.expect) * (1 - creepDown))
-	if lower > s.miss {
-		s.expect = max(lower, margin)
+	mayTry := l.tried == op || time.Since(l.triedAt) >= l.scaled(tryApart)
+	if l.lesson(op).Learn(missed, seen, mayTry) {
+		l.tried, l.triedAt = op, time.Now()
 	}
 }

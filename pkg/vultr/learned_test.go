@@ -3,6 +3,7 @@ package vultr
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -53,7 +54,8 @@ func TestLearnedFirstLook(t *testing.T) {
 }
 
 func TestTheFirstOperationNeedsOneLook(t *testing.T) {
-	for op, usual := range map[string]time.Duration{"create": 3 * time.Second, "attach": 4 * time.Second, "detach": 4 * time.Second} {
+	const lag = time.Second // of the reads that show it
+	for op, usual := range map[string]time.Duration{"create": 3*time.Second + lag, "attach": 4*time.Second + lag, "detach": 4*time.Second + lag, "resize": lag} {
 		for _, scale := range []float64{1, 0.01} {
 			l := newLearned(scale)
 			duration := time.Duration(float64(usual) * scale)
@@ -62,8 +64,58 @@ func TestTheFirstOperationNeedsOneLook(t *testing.T) {
 			}
 		}
 	}
-	if d := newLearned(1).firstLook("resize"); d <= 0 || d > 3*time.Second {
+	if d := newLearned(1).firstLook("unheard of"); d <= 0 || d > 3*time.Second {
 		t.Errorf("an unknown operation: %v", d)
+	}
+}
+
+// TestOneLookTooEarlyALife: of the three waits of a volume's life at most one ends with a second look, however long the
+// process has run, and that seldom. The times differ by some tens of milliseconds, as on a busy machine.
+func TestOneLookTooEarlyALife(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	synctest.Test(t, func(t *testing.T) {
+		const lives = 2000
+		l, early := newLearned(1), 0
+		for n := range lives {
+			missed := 0
+			for op, takes := range map[string]time.Duration{"create": 4 * time.Second, "attach": 5 * time.Second, "detach": 5 * time.Second} {
+				polls, _ := life(l, op, 1, func() time.Duration { return takes + time.Duration(r.Int64N(int64(80*time.Millisecond))) })
+				missed += int(polls) - 1
+				time.Sleep(takes)
+			}
+			if missed > 1 {
+				t.Errorf("%d looks of life %d came too early", missed, n)
+			}
+			early += missed
+			time.Sleep(time.Duration(r.Int64N(int64(time.Minute)))) // of the fake clock
+		}
+		if early == 0 || early > lives/7 {
+			t.Errorf("%d of %d lives had a look that came too early", early, lives)
+		}
+	})
+}
+
+// TestOneSlowOperation: what once takes far longer than ever does not make all that follow wait as long. When it goes on
+// they do.
+func TestOneSlowOperation(t *testing.T) {
+	l := newLearned(1)
+	takes := func(d time.Duration) { life(l, "attach", 1, func() time.Duration { return d }) }
+	takes(5 * time.Second)
+	takes(20 * time.Second)
+	if d := l.firstLook("attach"); d > 11*time.Second {
+		t.Errorf("after a single one that took 20 s the next one is looked at after %v", d)
+	}
+	for range 10 {
+		takes(5 * time.Second)
+	}
+	if d := l.firstLook("attach"); d > 9*time.Second {
+		t.Errorf("ten usual ones later the next one is looked at after %v", d)
+	}
+	for range 4 {
+		takes(20 * time.Second)
+	}
+	if d := l.firstLook("attach"); d < 19*time.Second {
+		t.Errorf("after four that took 20 s the next one is looked at after %v", d)
 	}
 }
 

@@ -189,7 +189,11 @@ func (c *Controller) process(ctx context.Context, name key) {
 		}
 	case isWaiting:
 		logger.V(2).Info("Waiting", "why", waiting.why, "for", waiting.after)
-		c.queue.AddAfter(name, jitter(waiting.after))
+		after := waiting.after
+		if !waiting.exact {
+			after = jitter(after)
+		}
+		c.queue.AddAfter(name, after)
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		// This process does not lead any more.
 	case vultr.IsKeyRefused(err):
@@ -209,10 +213,17 @@ func jitter(d time.Duration) time.Duration { return wait.Jitter(d, 0.1) }
 type waitError struct {
 	after time.Duration
 	why   string
+	// exact is set when it is known when what is waited for comes.
+	exact bool
 }
 
 func (e *waitError) Error() string { return "waiting: " + e.why }
 
 func waitFor(after time.Duration, format string, args ...any) error {
 	return &waitError{after: after, why: fmt.Sprintf(format, args...)}
+}
+
+// waitExactly is waitFor without jitter.
+func waitExactly(after time.Duration, format string, args ...any) error {
+	return &waitError{after: after, why: fmt.Sprintf(format, args...), exact: true}
 }

@@ -76,7 +76,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
-	return waitFor(c.pace.wait(0), "load balancer %s is being made", lb.ID)
+	return waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID)
 }
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.

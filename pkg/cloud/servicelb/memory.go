@@ -26,17 +26,18 @@ type memory struct {
 	// noted is the load balancer's ID that was written into the Service last.
 	noted atomic.Pointer[string]
 
-	pendingSince time.Time // when it was first seen being made
-	absentSince  time.Time // since when it was not found without a break
-	emptySince   time.Time // when no node could be a backend for the first time
-	busySince    time.Time // since when the platform has refused changes for now
-	doubtSince   time.Time // when an answer about the last change was lost
-	sent         []change  // what was changed and may not be shown yet
-	applied      bool      // whether it was once seen, or made, as its Service asks for
-	asked        string    // what it was asked to be then
-	finalized    bool      // whether the finalizer was put there by this process
-	ensuring     bool      // whether the Event that work begins was made since the last one that it ended
-	deleting     bool      // whether the Event that it is being deleted was made
+	pendingSince time.Time     // when it was first seen being made
+	pendingAge   time.Duration // how long after that it was looked at last
+	absentSince  time.Time     // since when it was not found without a break
+	emptySince   time.Time     // when no node could be a backend for the first time
+	busySince    time.Time     // since when the platform has refused changes for now
+	doubtSince   time.Time     // when an answer about the last change was lost
+	sent         []change      // what was changed and may not be shown yet
+	applied      bool          // whether it was once seen, or made, as its Service asks for
+	asked        string        // what it was asked to be then
+	finalized    bool          // whether the finalizer was put there by this process
+	ensuring     bool          // whether the Event that work begins was made since the last one that it ended
+	deleting     bool          // whether the Event that it is being deleted was made
 	told         map[topic]string
 
 	dead         string    // the ID that the Service names and that does not exist

@@ -3,6 +3,8 @@ package servicelb
 import (
 	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/firstlook"
 )
 
 // The bounds of the wait between two looks at a load balancer that is being made. Looks are shared by all that are.
@@ -14,33 +16,41 @@ const (
 	lateWait  = time.Minute
 )
 
-// pace spaces the looks at load balancers that are being made: few while the last ones took longer than this, then
-// soon, then ever more slowly.
+// usualWait is what a quick platform needs until reads show the address of a new load balancer: twenty seconds until it is
+// active, two until it has an address, and one by which reads are late.
+const usualWait = 23 * time.Second
+
+// pace spaces the looks at load balancers that are being made: the first one when the last ones were finished, few before
+// that if they took long, then soon, then ever more slowly.
 type pace struct {
-	mu    sync.Mutex
-	usual time.Duration // how long the last one took
+	mu     sync.Mutex
+	lesson *firstlook.Lesson
 }
 
 // newPace starts with what a quick platform needs.
-func newPace() pace { return pace{usual: 20 * time.Second} }
+func newPace() pace { return pace{lesson: firstlook.Known(usualWait, shortestWait/10, lateAfter, 0)} }
 
 // wait returns how long to wait for a load balancer that has been made for this long.
 func (p *pace) wait(age time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	early := min(p.usual*9/10, longestWait*2)
+	first := p.lesson.Look()
 	switch {
 	case age >= lateAfter:
 		return lateWait
-	case early > age:
-		return max(early-age, shortestWait)
+	case first > age:
+		return min(first-age, 2*longestWait)
 	}
-	return min(max((age-p.usual)/8, shortestWait), longestWait)
+	return min(max((age-first)/8, shortestWait), longestWait)
 }
 
-// took learns how long one took.
-func (p *pace) took(age time.Duration) {
+// took learns that one was ready at seen, and that the look before that, at missed, came too early. Those that came
+// because something else changed say nothing.
+func (p *pace) took(missed, seen time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.usual = min(age, lateAfter)
+	if missed < p.lesson.Look() {
+		missed = 0
+	}
+	p.lesson.Learn(missed, seen, true)
 }

@@ -28,8 +28,8 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		return c.pending(s, lb)
 	}
 	if !m.pendingSince.IsZero() {
-		c.pace.took(time.Since(m.pendingSince))
-		m.pendingSince = time.Time{}
+		c.pace.took(m.pendingAge, time.Since(m.pendingSince))
+		m.pendingSince, m.pendingAge = time.Time{}, 0
 	}
 	m.busySince = time.Time{}
 	m.news(aboutLateness, "")

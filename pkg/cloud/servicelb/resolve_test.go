@@ -133,16 +133,26 @@ func TestGate(t *testing.T) {
 
 func TestPace(t *testing.T) {
 	p := newPace()
-	p.took(60 * time.Second)
+	if first := p.wait(0); first < usualWait || first > usualWait*11/10 {
+		t.Errorf("the first look of all comes after %s", first)
+	}
+	for range 2 { // one is an exception
+		p.took(59*time.Second, 60*time.Second)
+	}
+	first := 59*time.Second + 500*time.Millisecond
 	for age, want := range map[time.Duration]time.Duration{
-		0: 2 * longestWait, 20 * time.Second: 10 * time.Second, 30 * time.Second: shortestWait, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
-		100 * time.Second: 5 * time.Second, 5 * time.Minute: longestWait, lateAfter: lateWait,
+		0: 2 * longestWait, 40 * time.Second: first - 40*time.Second, first: shortestWait, first + time.Second: shortestWait,
+		first + 40*time.Second: 5 * time.Second, 5 * time.Minute: longestWait, lateAfter: lateWait,
 	} {
 		if got := p.wait(age); got != want {
 			t.Errorf("after %s: %s, want %s", age, got, want)
 		}
 	}
-	p.took(time.Hour)
+	p.took(first-time.Second, first+time.Millisecond) // that look was not the pace's
+	if got := p.wait(50 * time.Second); got > first-50*time.Second {
+		t.Errorf("%s after one that was ready at the first look", got)
+	}
+	p.took(time.Hour, time.Hour)
 	if got := p.wait(0); got != 2*longestWait {
 		t.Errorf("%s", got)
 	}

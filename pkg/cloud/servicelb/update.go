@@ -215,6 +215,7 @@ func (c *Controller) pending(s *scene, lb vultr.LoadBalancer) error {
 		m.pendingSince = time.Now()
 	}
 	age := time.Since(m.pendingSince)
+	m.pendingAge = age
 	what := "is being made (status " + lb.Status + ")"
 	if lb.Active() {
 		what = "has no address yet"
@@ -226,7 +227,7 @@ func (c *Controller) pending(s *scene, lb vultr.LoadBalancer) error {
 	if m.news(aboutLateness, late) {
 		c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerLate", late)
 	}
-	return waitFor(c.pace.wait(age), "load balancer %s %s", lb.ID, what)
+	return waitExactly(c.pace.wait(age), "load balancer %s %s", lb.ID, what)
 }
 
 // both joins a failure with the faults of the Service. Waiting gives way: the faults are what people must see.

@@ -66,7 +66,7 @@ type Options struct {
 	// Unseen is how long reads may lack what was created; 0 is two minutes. It is usually less than one second.
 	Unseen time.Duration
 	// TwinCheck is how long after the settle time a created volume's name is looked at again, so that a list which
-	// somebody reads meanwhile does for it; 0 is 10 s.
+	// somebody reads meanwhile does for it; 0 is 45 s. A look that has to be repeated is after a quarter of that.
 	TwinCheck time.Duration
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
@@ -76,7 +76,7 @@ type Options struct {
 func New(api API, opts Options) *Store {
 	opts.AttachWindow = cmp.Or(opts.AttachWindow, 30*time.Second)
 	opts.Unseen = cmp.Or(opts.Unseen, 2*time.Minute)
-	opts.TwinCheck = cmp.Or(opts.TwinCheck, 10*time.Second)
+	opts.TwinCheck = cmp.Or(opts.TwinCheck, 45*time.Second)
 	s := &Store{
 		api: api, opts: opts, names: newNames(api.SettleTime()),
 		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(),

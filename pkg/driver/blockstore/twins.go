@@ -208,7 +208,7 @@ func (s *Store) checkOnceMore(ctx context.Context, c check) {
 		return
 	}
 	c.since = time.Now()
-	c.due = c.since.Add(s.opts.TwinCheck)
+	c.due = c.since.Add(s.opts.TwinCheck / 4)
 	s.enqueue(ctx, c)
 }
 

@@ -23,6 +23,8 @@ type Volumes interface {
 	// volume; NotFound is proof that none has it.
 	For(kind volume.Kind) (volume.Backend, error)
 	Of(ctx context.Context, id string) (volume.Backend, error)
+	// Attach gives the volume of whichever kind to an instance, if its kind can be used so.
+	Attach(ctx context.Context, id, instance string, accesses []volume.Access) (volume.Attachment, error)
 	// Delete removes the volume of whichever kind; one that is proven not to exist is success.
 	Delete(ctx context.Context, id string) error
 	// Made notes the kind of a volume that a backend made or found.

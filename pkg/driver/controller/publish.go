@@ -23,14 +23,7 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, err
 	}
 	defer end()
-	backend, err := s.volumes.Of(ctx, id)
-	if err == nil {
-		err = backend.CheckAccess(accesses)
-	}
-	if err != nil {
-		return nil, asStatus(err)
-	}
-	a, err := backend.Attach(ctx, id, node)
+	a, err := s.volumes.Attach(ctx, id, node, accesses)
 	if err != nil {
 		return nil, asStatus(err)
 	}

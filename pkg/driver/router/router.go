@@ -81,6 +81,38 @@ func (r *Router) find(ctx context.Context, id string) (volume.Finder, error) {
 	return nil, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
 }
 
+// Attach gives the volume to the instance, if its kind can be used so. When nobody knows what the ID is, the order itself
+// finds out: the platform gives an ID to one object only, so that what a kind could attach is of that kind. It costs less
+// than to find out first. An ID that no kind could attach is looked for.
+func (r *Router) Attach(ctx context.Context, id, instance string, accesses []volume.Access) (volume.Attachment, error) {
+	tried := map[volume.Backend]error{}
+	_, known := r.kinds.Get(id)
+	for _, b := range r.backends {
+		if known || b.CheckAccess(accesses) != nil {
+			break // what is wrong is for the volume's own kind to say
+		}
+		a, err := b.Attach(ctx, id, instance)
+		if err == nil {
+			r.kinds.Add(id, volume.Finder(b))
+		}
+		if volume.ReasonOf(err) != volume.NotFound {
+			return a, err
+		}
+		tried[b] = err
+	}
+	b, err := r.Of(ctx, id)
+	if err == nil && tried[b] != nil {
+		err = tried[b] // it has the volume, so it is the instance that does not exist
+	}
+	if err == nil {
+		err = b.CheckAccess(accesses)
+	}
+	if err != nil {
+		return volume.Attachment{}, err
+	}
+	return b.Attach(ctx, id, instance)
+}
+
 // Delete removes the volume; one that is proven not to exist is success. When nobody knows what the ID is, reads are no
 // such proof, as they may lack what is new: the platform's answer to the delete itself is. It also costs less than to find
 // out first. What was deleted stays so, because an ID is given once, and costs no call to delete again.

@@ -11,26 +11,19 @@ import (
 // Costs are scenarios that count what one object's life costs in API calls.
 func Costs() []Step {
 	return []Step{
-		{fmt.Sprintf("one volume's life costs at most %d API calls", volumeCalls), func(ctx context.Context, w *World) (string, error) {
-			detail, counted, err := w.volumeCost(ctx)
-			if err == nil {
-				err = counted.atMost(volumeCalls)
-			}
-			return detail, err
-		}},
+		{fmt.Sprintf("one volume's life costs at most %d API calls", volumeCalls), volumeBudget},
 		{fmt.Sprintf("one Service's life costs at most %d API calls", serviceCalls), serviceCost},
 	}
 }
 
 // Aims for one life, polls and failed attempts included.
 const (
-	// Created, attached, detached, deleted, with a look before each of the last two and a wait after the first three: 9.
-	// Some lives have more: the list that shows no volume of the name when the last one is half a minute old, a look when
-	// the provisioner and the attacher lead in different pods, the look for a twin after the settle time, the list that the
-	// attacher asks for once a minute, and another look for each wait that ended just too early, since reads are a second old.
-	volumeCalls = 16
+	// A list that shows no volume of the name, four orders, a wait after each of the first three, and a look before each of
+	// the last two: 10. One more for a wait that ended just too early, or for the look for a duplicate if no other list was
+	// read at its time. TestBudgetOfALife holds it at many phases of the clock.
+	volumeCalls = 11
 	// Created, looked at until it is active and has an address, changed, deleted until reads show it.
-	serviceCalls = 16
+	serviceCalls = 15
 )
 
 // calls are API calls by operation, with the failed ones apart.
@@ -69,7 +62,8 @@ func (c *calls) atMost(most int) error {
 	return nil
 }
 
-// callsSince counts the calls in the simulated cloud's own log, of the programs whose user agent has that part.
+// callsSince counts the calls in the simulated cloud's own log, of the programs whose user agent has that part, without
+// those that prove the key.
 func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (calls, error) {
 	var entries []struct {
 		Began     time.Time `json:"began"`
@@ -82,7 +76,7 @@ func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (
 	}
 	var counted calls
 	for _, e := range entries {
-		if e.Began.Before(since) || !strings.Contains(e.UserAgent, agent) {
+		if e.Began.Before(since) || !strings.Contains(e.UserAgent, agent) || e.Operation == keyProof {
 			continue
 		}
 		one := calls{total: 1, operations: map[string]int{e.Operation: 1}}
@@ -95,12 +89,53 @@ func (w *World) callsSince(ctx context.Context, since time.Time, agent string) (
 	return counted, nil
 }
 
-// movedSeconds is that for a volume that is created, attached and moved once.
-const movedSeconds = 3 + 4 + 4 + 4
+// What a volume's life takes without the driver: the simulated platform's delays for create, attach and detach, and a
+// second each until reads show that they are over. A wait cannot end before a read does.
+const (
+	platformSeconds = 3 + 4 + 4
+	shownSeconds    = platformSeconds + 3
+	// The same for a volume that is created, attached and moved once.
+	movedSeconds      = platformSeconds + 4
+	movedShownSeconds = movedSeconds + 4
+)
 
-// platformSeconds is what the platform itself takes for a volume's life: the
-// simulator's delays for create, attach and detach.
-const platformSeconds = 3 + 4 + 4
+// overIdeal puts seconds in relation to what the platform takes, and what it takes until reads show it.
+func overIdeal(seconds, platform, shown float64) string {
+	return fmt.Sprintf("%.2f times the platform's %.0f s, %.2f times the %.0f s until its reads show it",
+		seconds/platform, platform, seconds/shown, shown)
+}
+
+// keyProof is the one operation that is never part of an object's life: only a proof of the key asks for the account, which
+// is made at the start and once a minute by a process that has nothing else to do.
+const keyProof = "get_account"
+
+// attacherReads is the call by which the attacher compares its attachments with the platform every ten minutes (flag
+// --reconcile-sync), which costs a list.
+const attacherReads = "ListVolumes"
+
+// volumeBudget holds a life to its budget in which the attacher did not ask for its list, so that each call that is counted
+// is the life's own. If it did the life is lived again, whatever it has cost; it asks next in ten minutes.
+func volumeBudget(ctx context.Context, w *World) (string, error) {
+	const lives = 2
+	for range lives {
+		before, err := w.rpcCount(ctx, attacherReads)
+		if err != nil {
+			return "", err
+		}
+		detail, counted, err := w.volumeCost(ctx)
+		if err != nil {
+			return "", err
+		}
+		after, err := w.rpcCount(ctx, attacherReads)
+		if err != nil {
+			return "", err
+		}
+		if after == before {
+			return detail, counted.atMost(volumeCalls)
+		}
+	}
+	return "", fmt.Errorf("the attacher asked for the list in %d lives in a row, its flag --reconcile-sync says how often it should", lives)
+}
 
 // volumeCost lives one volume's life: created, attached, used, detached, deleted.
 func (w *World) volumeCost(ctx context.Context) (string, calls, error) {
@@ -123,11 +158,11 @@ func (w *World) volumeCost(ctx context.Context) (string, calls, error) {
 		return "", calls{}, err
 	}
 	total, shares := after.since(before).life()
+	ratio := overIdeal(total, platformSeconds, shownSeconds)
 	w.Report.Add("one volume's life, failed attempts included: %s", &counted)
-	w.Report.Add("the driver's calls in it took %.2f times the platform's %d s: %s",
-		total/platformSeconds, platformSeconds, shares)
-	return fmt.Sprintf("%d API calls; claim to running pod %.1f s, whole life %.1f s; the driver's calls took %.2f times the platform's %d s",
-		counted.total, running.Seconds(), whole.Seconds(), total/platformSeconds, platformSeconds), counted, nil
+	w.Report.Add("the driver's calls in it took %s: %s", ratio, shares)
+	return fmt.Sprintf("%d API calls; claim to running pod %.1f s, whole life %.1f s; the driver's calls took %s",
+		counted.total, running.Seconds(), whole.Seconds(), ratio), counted, nil
 }
 
 // volumeLife makes a pod with a volume, deletes both, and gives the time from the claim to the running pod.

@@ -135,7 +135,7 @@ func databaseMoves(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	driver, _ := w.Report.driver.life()
-	w.Report.Add("the driver's calls for both, made, attached and moved, took %.2f times the platform's %d s", driver/movedSeconds, movedSeconds)
+	w.Report.Add("the driver's calls for both, made, attached and moved, took %s", overIdeal(driver, movedSeconds, movedShownSeconds))
 	return fmt.Sprintf("from %s to %s", from, pod.Spec.NodeName), w.addRecord(ctx, pod, "second")
 }
 

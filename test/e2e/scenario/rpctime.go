@@ -19,15 +19,30 @@ var lifeMethods = []string{
 	"NodeUnpublishVolume", "NodeUnstageVolume", "ControllerUnpublishVolume", "DeleteVolume",
 }
 
-// rpcSum is a line of the driver's metrics: the time that calls of one method took.
-var rpcSum = regexp.MustCompile(`(?m)^csi_rpc_duration_seconds_sum\{[^}]*method="([^"]+)"[^}]*\} (\S+)$`)
+// rpcSum is a line of the driver's metrics: the time that calls of one method took. rpcCount is how many there were.
+var (
+	rpcSum   = regexp.MustCompile(`(?m)^csi_rpc_duration_seconds_sum\{[^}]*method="([^"]+)"[^}]*\} (\S+)$`)
+	rpcCount = regexp.MustCompile(`(?m)^csi_rpc_duration_seconds_count\{[^}]*method="([^"]+)"[^}]*\} (\S+)$`)
+)
 
 // rpcTimes is how many seconds calls have taken by method, in all driver processes together.
 type rpcTimes map[string]float64
 
 // rpcTimes reads the metrics of all driver processes.
 func (w *World) rpcTimes(ctx context.Context) (rpcTimes, error) {
-	times := rpcTimes{}
+	times, err := w.sums(ctx, rpcSum)
+	return times, err
+}
+
+// rpcCount is how many calls of a method there were, in all driver processes together.
+func (w *World) rpcCount(ctx context.Context, method string) (float64, error) {
+	counts, err := w.sums(ctx, rpcCount)
+	return counts[method], err
+}
+
+// sums adds up what the lines of the metrics of all driver processes say of each method.
+func (w *World) sums(ctx context.Context, line *regexp.Regexp) (map[string]float64, error) {
+	sums := map[string]float64{}
 	pods, err := w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: "role=csi-vultr"})
 	if err != nil {
 		return nil, err
@@ -37,15 +52,15 @@ func (w *World) rpcTimes(ctx context.Context) (rpcTimes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metrics of %s: %w", pods.Items[i].Name, err)
 		}
-		for _, match := range rpcSum.FindAllStringSubmatch(text, -1) {
-			seconds, err := strconv.ParseFloat(match[2], 64)
+		for _, match := range line.FindAllStringSubmatch(text, -1) {
+			value, err := strconv.ParseFloat(match[2], 64)
 			if err != nil {
 				return nil, err
 			}
-			times[match[1][strings.LastIndex(match[1], "/")+1:]] += seconds
+			sums[match[1][strings.LastIndex(match[1], "/")+1:]] += value
 		}
 	}
-	return times, nil
+	return sums, nil
 }
 
 // driverMetrics reads a driver's metrics; a node's are for its own machine only.
