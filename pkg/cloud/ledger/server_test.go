@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -44,7 +44,7 @@ type server struct {
 }
 
 func newServer() *server {
-	return &server{tracker: fake.NewClientset().Tracker(), broken: func(string) (error, error) { return nil, nil }}
+	return &server{tracker: clienttesting.NewObjectTracker(scheme.Scheme, scheme.Codecs.UniversalDecoder()), broken: func(string) (error, error) { return nil, nil }}
 }
 
 func (s *server) CoreV1() typedv1.CoreV1Interface              { return s }

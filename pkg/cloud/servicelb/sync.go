@@ -206,11 +206,15 @@ func (c *Controller) flush(ctx context.Context, s *scene) error {
 	if lb := s.finding.current; !s.unwritten || lb == nil || !lb.Active() {
 		return nil
 	}
+	s.unwritten = false
 	return c.write(ctx, s, s.entry)
 }
 
 // write changes the Service's entry in the ledger.
 func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) error {
+	if s.unwritten && entry == s.entry {
+		return nil // flush does
+	}
 	s.unwritten = false // also after a failure: the next sync finds it out again
 	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
 		return err
