@@ -203,7 +203,7 @@ func (s *scene) later(entry ledger.Entry) { s.entry, s.unwritten = entry, true }
 
 // flush writes down what is left of that. While the load balancer is being made more is to come: its address.
 func (c *Controller) flush(ctx context.Context, s *scene) error {
-	if lb := s.finding.current; !s.unwritten || lb == nil || !lb.Active() {
+	if lb := s.finding.current; !s.unwritten || lb == nil || !lb.Active() || lb.IPv4 == "" {
 		return nil
 	}
 	s.unwritten = false
