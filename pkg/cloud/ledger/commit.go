@@ -239,8 +239,6 @@ func (s *shard) look(ctx context.Context) error {
 	texts, foreign := s.texts, false
 	switch mark := markOf(found); {
 	case mark == "" || mark == markOf(s.there): // people alone can have changed it
-	case mark == s.sent.mark: // the answer was lost, but not the write
-		texts = s.sent.texts
 	case !strings.HasPrefix(mark, s.writer+"/"):
 		texts, foreign = withoutMark(found.Data), true
 	}
