@@ -38,19 +38,31 @@ func (s *shard) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	texts, entries := map[string]string{}, map[types.UID]Entry{}
+	texts := map[string]string{}
 	if found != nil {
 		texts = withoutMark(found.Data)
 	}
-	for uid, text := range texts {
-		if entries[types.UID(uid)], err = decode(uid, text); err != nil {
-			return fmt.Errorf("ConfigMap %s/%s: %w", Namespace, s.name, err)
-		}
-	}
+	entries, unreadable := s.decode(ctx, texts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries, s.changed, s.texts, s.there = entries, map[types.UID]bool{}, texts, found
+	s.entries, s.unreadable, s.changed, s.texts, s.there = entries, unreadable, map[types.UID]bool{}, texts, found
 	return nil
+}
+
+// decode reads entries. What cannot be read stops its own Service alone, if there is one: it may also be a note of
+// somebody.
+func (s *shard) decode(ctx context.Context, texts map[string]string) (entries map[types.UID]Entry, unreadable map[types.UID]error) {
+	entries, unreadable = map[types.UID]Entry{}, map[types.UID]error{}
+	for uid, text := range texts {
+		entry, err := decode(uid, text)
+		if err != nil {
+			unreadable[types.UID(uid)] = fmt.Errorf("ConfigMap %s/%s: %w", Namespace, s.name, err)
+			klog.FromContext(ctx).Error(err, "An entry in the record of load balancers cannot be read", "configMap", s.name, "key", uid)
+			continue
+		}
+		entries[types.UID(uid)] = entry
+	}
+	return entries, unreadable
 }
 
 // read returns the ConfigMap, nil if there is none.
@@ -239,14 +251,27 @@ func (s *shard) look(ctx context.Context) error {
 	texts, foreign := s.texts, false
 	switch mark := markOf(found); {
 	case mark == "" || mark == markOf(s.there): // people alone can have changed it
+		texts = s.mended(found)
 	case !strings.HasPrefix(mark, s.writer+"/"):
 		texts, foreign = withoutMark(found.Data), true
 	}
-	if err := s.learn(ctx, texts, foreign); err != nil {
-		return err
-	}
+	s.learn(ctx, texts, foreign)
 	s.there = found
 	return nil
+}
+
+// mended returns the contents with what people have made of entries that could not be read.
+func (s *shard) mended(found *v1.ConfigMap) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	texts := maps.Clone(s.texts)
+	for uid := range s.unreadable {
+		delete(texts, string(uid))
+		if found != nil && found.Data[string(uid)] != "" {
+			texts[string(uid)] = found.Data[string(uid)]
+		}
+	}
+	return texts
 }
 
 func markOf(found *v1.ConfigMap) string {
@@ -256,41 +281,35 @@ func markOf(found *v1.ConfigMap) string {
 	return found.Data[markKey]
 }
 
-// learn takes over other contents, as a whole or not at all.
-func (s *shard) learn(ctx context.Context, texts map[string]string, foreign bool) error {
-	fresh := map[types.UID]Entry{}
-	for uid, text := range texts {
-		if s.texts[uid] == text {
-			continue
-		}
-		entry, err := decode(uid, text)
-		if err != nil {
-			return fmt.Errorf("ConfigMap %s/%s: %w", Namespace, s.name, err)
-		}
-		fresh[types.UID(uid)] = entry
-	}
+// learn takes over other contents.
+func (s *shard) learn(ctx context.Context, texts map[string]string, foreign bool) {
+	others := maps.Clone(texts)
+	maps.DeleteFunc(others, func(uid, text string) bool { return s.texts[uid] == text })
+	fresh, unreadable := s.decode(ctx, others)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for uid, entry := range fresh {
-		s.entries[uid] = entry
-		if foreign {
-			s.changed[uid] = true
-		}
-	}
 	for key := range s.texts {
-		if _, there := texts[key]; !there {
-			delete(s.entries, types.UID(key))
-			if foreign {
-				s.changed[types.UID(key)] = true
-			}
+		if _, there := texts[key]; there && others[key] == "" {
+			continue // as it was
+		}
+		delete(s.entries, types.UID(key))
+		delete(s.unreadable, types.UID(key))
+		if foreign {
+			s.changed[types.UID(key)] = true
 		}
 	}
+	for key := range others {
+		if foreign {
+			s.changed[types.UID(key)] = true
+		}
+	}
+	maps.Copy(s.entries, fresh)
+	maps.Copy(s.unreadable, unreadable)
 	s.texts = texts
 	if foreign {
 		klog.FromContext(ctx).Info("Another controller writes the record of load balancers; make sure that one cloud controller manager runs, or several with leader election",
 			"configMap", s.name, "entries", len(fresh))
 	}
-	return nil
 }
 
 // same reports whether nothing has changed that explains why a write failed.

@@ -80,8 +80,8 @@ func index(uid types.UID) int {
 
 func (l *Ledger) shard(uid types.UID) *shard { return l.shards[index(uid)] }
 
-// Load reads the ConfigMaps as the API server has them now. One that cannot be read is an error: people must mend or
-// delete it, since a load balancer that is forgotten is paid for ever.
+// Load reads the ConfigMaps as the API server has them now. An entry that cannot be decoded is an error of Get and Put for
+// its own Service: people must mend or delete it, since a load balancer that is forgotten is paid for ever.
 func (l *Ledger) Load(ctx context.Context) error {
 	if err := l.each(func(s *shard) error { return s.load(ctx) }); err != nil {
 		return err
@@ -99,13 +99,13 @@ func (l *Ledger) each(f func(*shard) error) error {
 	return group.Wait() //nolint:wrapcheck // it is f's own error
 }
 
-// Get returns the entry of a Service, the zero Entry if there is none. A time that is ahead of now counts as now from the
+// Get returns the entry of a Service, the zero Entry if there is none. One that cannot be decoded is an error. A time that is ahead of now counts as now from the
 // first Get on.
 func (l *Ledger) Get(uid types.UID) (Entry, error) {
 	if !l.loaded.Load() {
 		return Entry{}, ErrNotLoaded
 	}
-	return l.shard(uid).get(uid), nil
+	return l.shard(uid).get(uid)
 }
 
 // All returns a copy of all entries.

@@ -193,26 +193,61 @@ func TestConfigMapThatCannotBeMade(t *testing.T) {
 	wantEntry(t, l, uid, ledger.Entry{})
 }
 
-// One entry that cannot be read makes all unknown: the one that would be skipped may be a load balancer that is paid for.
+// An entry that cannot be read stops its own Service alone, and stays as it is until people change it: it may be a load
+// balancer that is paid for.
 func TestGarbledEntry(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "x", "cut off": `{"id":"1`, "wrong type": `{"id":1}`, "no time": `{"tried":"yesterday"}`, "empty": ""} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset()
-			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): text}, time.Now())
-			l := ledger.New(client)
-			err := l.Load(t.Context())
-			if err == nil || !strings.Contains(err.Error(), string(uid)) || !strings.Contains(err.Error(), "mend the entry") {
-				t.Errorf("Load: %v", err)
+			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): text, "note": "checked by Bob"}, time.Now())
+			l := loaded(t, client)
+			unreadable := func(err error) bool {
+				return err != nil && strings.Contains(err.Error(), string(uid)) && strings.Contains(err.Error(), "mend the entry")
 			}
-			if _, err := l.Get(other); !errors.Is(err, ledger.ErrNotLoaded) {
+			if _, err := l.Get(uid); !unreadable(err) {
 				t.Errorf("Get: %v", err)
 			}
-			if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !errors.Is(err, ledger.ErrNotLoaded) {
+			if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !unreadable(err) {
 				t.Errorf("Put: %v", err)
 			}
-			if got := stored(t, client).Data[string(uid)]; got != text {
-				t.Errorf("the entry is %q now", got)
+			put(t, l, other, ledger.Entry{ID: "2"})
+			put(t, l, third, ledger.Entry{ID: "3"})
+			if err := l.Mend(t.Context()); err != nil {
+				t.Error(err)
 			}
+			wantEntry(t, l, other, ledger.Entry{ID: "2"})
+			if data := stored(t, client).Data; data[string(uid)] != text || data["note"] != "checked by Bob" {
+				t.Errorf("the ConfigMap is %q now", data)
+			}
+		})
+	}
+}
+
+// People mend an entry, or remove it, while the controller runs.
+func TestMendedByPeople(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(data map[string]string)
+		want   ledger.Entry
+	}{
+		"mended":  {func(data map[string]string) { data[string(uid)] = `{"id":"9"}` }, ledger.Entry{ID: "9"}},
+		"removed": {func(data map[string]string) { delete(data, string(uid)) }, ledger.Entry{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset()
+			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): "x"}, time.Now())
+			l := loaded(t, client)
+			put(t, l, third, ledger.Entry{ID: "3"})
+			cm := stored(t, client)
+			test.change(cm.Data)
+			if _, err := client.CoreV1().ConfigMaps(ledger.Namespace).Update(t.Context(), cm, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Mend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantEntry(t, l, uid, test.want)
+			wantEntry(t, l, other, ledger.Entry{ID: "1"})
+			put(t, l, uid, ledger.Entry{ID: "10"})
 		})
 	}
 }

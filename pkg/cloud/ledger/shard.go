@@ -27,11 +27,13 @@ type shard struct {
 
 	mu      sync.Mutex
 	entries map[types.UID]Entry
-	changed map[types.UID]bool // by another controller, since the last get
-	waiting []*change
-	writing bool
-	batch   []*change // what is being written
-	cancel  func()    // ends that
+	// unreadable says what is wrong with what is no entry. It stays as it is, until people change it.
+	unreadable map[types.UID]error
+	changed    map[types.UID]bool // by another controller, since the last get
+	waiting    []*change
+	writing    bool
+	batch      []*change // what is being written
+	cancel     func()    // ends that
 
 	// Only load and the goroutine that writes use these.
 	texts map[string]string // the entries as they are to be stored
@@ -62,16 +64,19 @@ func (c *change) isDone() bool {
 	}
 }
 
-func (s *shard) get(uid types.UID) Entry {
+func (s *shard) get(uid types.UID) (Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.unreadable[uid]; err != nil {
+		return Entry{}, err
+	}
 	delete(s.changed, uid)
 	entry, known := s.entries[uid]
 	if known {
 		entry = entry.capped(time.Now())
 		s.entries[uid] = entry // or a time ahead would move along with the clock
 	}
-	return entry
+	return entry, nil
 }
 
 // put returns when the change is stored, or is certain not to be under way any more.
@@ -79,6 +84,9 @@ func (s *shard) put(ctx context.Context, c *change) error {
 	c.done = make(chan struct{})
 	s.mu.Lock()
 	switch {
+	case s.unreadable[c.uid] != nil && !c.look:
+		defer s.mu.Unlock()
+		return s.unreadable[c.uid]
 	case s.changed[c.uid] && !c.look:
 		s.mu.Unlock()
 		return ErrChanged
@@ -166,6 +174,9 @@ func (s *shard) open(batch []*change) []*change {
 	for _, c := range batch {
 		switch {
 		case c.isDone():
+		case s.unreadable[c.uid] != nil && !c.look:
+			c.err = s.unreadable[c.uid]
+			close(c.done)
 		case s.changed[c.uid] && !c.look:
 			c.err = ErrChanged
 			close(c.done)
