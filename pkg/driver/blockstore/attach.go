@@ -29,8 +29,16 @@ var errUnderWay = errors.New("an attach is under way")
 // Attach gives the volume to the instance and waits until the platform shows it there. Attaching what is attached
 // to this instance already is success.
 func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachment, error) {
-	d, err := s.attach(ctx, id, instance)
-	return volume.Attachment{Volume: d.Volume, Serial: d.serial}, err
+	for {
+		d, err := s.attach(ctx, id, instance)
+		stays := false
+		if err == nil {
+			stays, err = s.stays(ctx, id, instance)
+		}
+		if stays || err != nil {
+			return volume.Attachment{Volume: d.Volume, Serial: d.serial}, err
+		}
+	}
 }
 
 func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
@@ -42,7 +50,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		return disk{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
 	}
 	defer turn.Leave()
-	if d, ok := s.stillThere(ctx, id, instance); ok {
+	if d, ok := s.stillThere(id, instance); ok {
 		return d, nil
 	}
 	if err := s.places.apart(id, instance); err != nil {
@@ -50,7 +58,6 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	}
 
 	// The order is given without looking first: it nearly always succeeds, and a refusal tells that looking pays.
-	s.ledger.doubt(id)
 	err = s.send(ctx, turn, func() error { return s.api.AttachVolume(ctx, id, instance) })
 	if err == nil || vultr.IsOutcomeUnknown(err) {
 		s.ledger.order(id, attaching, instance)
@@ -74,7 +81,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		return false, d.asFailed()
 	})
 	if err != nil {
-		return disk{}, refusal.OfRead(err, "waiting for volume %s to be attached to instance %s", id, instance)
+		return disk{}, refusal.OfRead(unseen(err), "waiting for volume %s to be attached to instance %s", id, instance)
 	}
 	s.proven(ctx, d)
 	return d, nil
@@ -114,17 +121,11 @@ func (s *Store) awaitDetach(ctx context.Context, id, instance string) error {
 		id, instance, time.Since(ordered).Round(time.Second))
 }
 
-// stillThere returns the volume if it was seen at the instance lately: a moment ago is as good as now, and after that
-// it is worth a look whether it is still there.
-func (s *Store) stillThere(ctx context.Context, id, instance string) (disk, bool) {
-	if d, ok := s.ledger.lately(id, repeatWithin); ok {
-		return d, attachedHere(d, instance)
-	}
-	if d, ok := s.ledger.last(id); !ok || !attachedHere(d, instance) {
-		return disk{}, false
-	}
-	d, err := s.whereIs(ctx, id, 0)
-	return d, err == nil && attachedHere(d, instance)
+// stillThere returns the volume if it was seen at the instance a moment ago. Later than that the order is given anyway:
+// a look may be an old one, and what the platform refuses to attach is attached.
+func (s *Store) stillThere(id, instance string) (disk, bool) {
+	d, ok := s.ledger.lately(id, repeatWithin)
+	return d, ok && attachedHere(d, instance)
 }
 
 // send sends an order to an instance. When the instance is locked by what this process ordered before, it is
@@ -153,6 +154,15 @@ func (s *Store) wait(ctx context.Context, what, id string, done func(disk) (bool
 			return disk{}, err
 		}
 	}
+}
+
+// unseen is the error of a wait for what the platform has just accepted: the volume that reads lack exists, or existed a
+// moment ago, and the next call learns from the platform's answer to an order which of the two it is.
+func unseen(err error) error {
+	if volume.ReasonOf(err) != volume.NotFound {
+		return err
+	}
+	return volume.Errorf(volume.Busy, "the platform accepted an order for a volume that its reads lack: %w", err)
 }
 
 func attachedHere(d disk, instance string) bool {

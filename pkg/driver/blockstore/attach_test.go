@@ -13,8 +13,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
 
-// TestAttachRepeatedLater: after the moment in which a repeat costs nothing it costs one look, and what was detached
-// meanwhile is attached again.
+// TestAttachRepeatedLater: after the moment in which a repeat costs nothing it costs one attach, which is refused, and one
+// look, and what was detached meanwhile is attached again.
 func TestAttachRepeatedLater(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, instance := r.create("pvc-1"), r.instance("node-1")
@@ -23,7 +23,7 @@ func TestAttachRepeatedLater(t *testing.T) {
 		lists, attaches := r.cloud.Count("list_blocks"), r.cloud.Count("attach_block")
 		time.Sleep(2 * time.Second) // of the fake clock: no list is new enough
 		r.mustAttach(v.ID, instance)
-		if g, a := r.cloud.Count("list_blocks")-lists, r.cloud.Count("attach_block")-attaches; g != 1 || a != 0 {
+		if g, a := r.cloud.Count("list_blocks")-lists, r.cloud.Count("attach_block")-attaches; g != 1 || a != 1 {
 			t.Errorf("it cost %d looks and %d attaches", g, a)
 		}
 		r.byAnother(v.ID, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, v.ID) })

@@ -103,7 +103,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	if err != nil || d.IsAttachedTo("") {
 		return d, err
 	}
-	left := max(s.ledger.doubtful(id), s.ledger.attachUnderWay(id, instance), s.ledger.late(d))
+	left := s.ledger.doubtful(id)
 	if left == 0 {
 		return d, nil
 	}

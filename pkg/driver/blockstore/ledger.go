@@ -49,6 +49,10 @@ type entry struct {
 	doneAt    string
 	doneSince time.Time // when it was given
 	doneSeen  time.Time // when its effect was seen
+	// here is where looks have shown the volume without a break since hereSince, "" for at no instance. hereSince is zero
+	// if this process saw it come.
+	here      string
+	hereSince time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 
@@ -132,6 +136,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 		case l.lag(e, d, now) > 0:
 			return
 		}
+		e.stay(d, at)
 		if e.ordered != "" && e.effect(d) {
 			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, now
 		}
@@ -189,13 +194,11 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 	return d, ok
 }
 
-// last returns the volume as it was seen last, however long ago, if nothing was ordered since.
-func (l *ledger) last(id string) (disk, bool) { return l.lately(id, forgetAfter) }
-
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
+		e.here, e.hereSince = "", now
 	})
 }
 

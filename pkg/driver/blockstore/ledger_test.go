@@ -24,7 +24,7 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 		early := time.Now()
 		time.Sleep(time.Second)
 		l.order("v", attaching, "one")
-		if _, ok := l.last("v"); ok {
+		if _, ok := l.lately("v", forgetAfter); ok {
 			t.Error("what was seen before an order counts after it")
 		}
 		time.Sleep(9 * time.Second)
@@ -41,7 +41,7 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 			if look(); l.attachUnderWay("v", "one") == 0 {
 				t.Errorf("%s ends the order", name)
 			}
-			if _, ok := l.last("v"); ok {
+			if _, ok := l.lately("v", forgetAfter); ok {
 				t.Errorf("%s counts as seen", name)
 			}
 		}
@@ -54,13 +54,13 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 			t.Error("what was seen two seconds ago was seen within one")
 		}
 		l.saw(at("v"), time.Now().Add(-5*time.Second))
-		if d, _ := l.last("v"); !d.IsAttachedTo("one") {
+		if d, _ := l.lately("v", forgetAfter); !d.IsAttachedTo("one") {
 			t.Error("an old look replaced a newer one")
 		}
 
 		l.saw(at("w", "one"), time.Now())
 		l.saw(at("w"), time.Now().Add(-5*time.Second))
-		if d, _ := l.last("w"); !d.IsAttachedTo("one") {
+		if d, _ := l.lately("w", forgetAfter); !d.IsAttachedTo("one") {
 			t.Error("an old look replaced a newer one, of a volume that was not ordered anywhere")
 		}
 
@@ -155,7 +155,7 @@ func TestYoungAndGone(t *testing.T) {
 		}
 		l.saw(at("v"), time.Now())
 		l.gone("v")
-		if _, ok := l.last("v"); ok || !l.isGone("v") {
+		if _, ok := l.lately("v", forgetAfter); ok || !l.isGone("v") {
 			t.Error("a deleted volume is still seen")
 		}
 	})
@@ -179,7 +179,7 @@ func TestLateLooks(t *testing.T) {
 			}
 		}
 		l.saw(at("v"), time.Now())
-		if d, _ := l.last("v"); !d.IsAttachedTo("one") {
+		if d, _ := l.lately("v", forgetAfter); !d.IsAttachedTo("one") {
 			t.Error("a late look counts as seen")
 		}
 		time.Sleep(20 * time.Second)
@@ -187,7 +187,7 @@ func TestLateLooks(t *testing.T) {
 			t.Error("looks are late for ever")
 		}
 		l.saw(at("v"), time.Now())
-		if d, ok := l.last("v"); !ok || d.IsAttachedTo("") {
+		if d, ok := l.lately("v", forgetAfter); !ok || d.IsAttachedTo("") {
 			t.Error("after the time a look does not count")
 		}
 

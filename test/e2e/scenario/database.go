@@ -58,9 +58,13 @@ func databaseStarts(ctx context.Context, w *World) (string, error) {
 }
 
 func (w *World) createXFSClass(ctx context.Context) error {
+	return w.createClass(ctx, xfsClass, map[string]string{"storage_type": "block", "disk_type": "nvme", "csi.storage.k8s.io/fstype": "xfs"})
+}
+
+// createClass makes a StorageClass of the driver's, unless it is there.
+func (w *World) createClass(ctx context.Context, name string, parameters map[string]string) error {
 	class := &storagev1.StorageClass{
-		ObjectMeta: metav1.ObjectMeta{Name: xfsClass}, Provisioner: driverName,
-		Parameters:           map[string]string{"storage_type": "block", "disk_type": "nvme", "csi.storage.k8s.io/fstype": "xfs"},
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: driverName, Parameters: parameters,
 		AllowVolumeExpansion: new(true), VolumeBindingMode: new(storagev1.VolumeBindingWaitForFirstConsumer),
 	}
 	_, err := w.Kubernetes.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{})

@@ -147,8 +147,10 @@ func everythingDeleted(ctx context.Context, w *World) (string, error) {
 	if err := w.Kubernetes.CoreV1().Namespaces().Delete(ctx, w.Namespace, background); err != nil {
 		return "", err
 	}
-	if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, xfsClass, background); err != nil && !apierrors.IsNotFound(err) {
-		return "", err
+	for _, class := range []string{xfsClass, formerClass} {
+		if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, class, background); err != nil && !apierrors.IsNotFound(err) {
+			return "", err
+		}
 	}
 	err := w.wait(ctx, "the namespace is gone", func(ctx context.Context) error {
 		ns, err := w.Kubernetes.CoreV1().Namespaces().Get(ctx, w.Namespace, metav1.GetOptions{})

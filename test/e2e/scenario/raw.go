@@ -3,16 +3,24 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const raw = "raw"
+const (
+	raw = "raw"
+	// formerClass spells its parameters as the official driver did before.
+	formerClass = "demo-former"
+)
 
-// rawBlock gives a pod a disk without a file system.
+// rawBlock gives a pod a disk without a file system, by a class that the claim's owner is warned of.
 func rawBlock(ctx context.Context, w *World) (string, error) {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec("vultr-nvme", corev1.PersistentVolumeBlock)}
+	if err := w.createClass(ctx, formerClass, map[string]string{"block_type": "high_perf"}); err != nil {
+		return "", err
+	}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: raw}, Spec: claimSpec(formerClass, corev1.PersistentVolumeBlock)}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
@@ -33,7 +41,27 @@ func rawBlock(ctx context.Context, w *World) (string, error) {
 	if size != 10<<30 {
 		return "", fmt.Errorf("the device has %d bytes", size)
 	}
-	return "a device of exactly 10 GiB on " + pod.Spec.NodeName, w.hasRecords(ctx, pod, "raw")
+	if err := w.hasRecords(ctx, pod, "raw"); err != nil {
+		return "", err
+	}
+	return "a device of exactly 10 GiB on " + pod.Spec.NodeName + "; the claim was told of the parameter block_type", w.wait(ctx,
+		"the claim has an Event about its class", func(ctx context.Context) error { return w.warnedOf(ctx, raw, "block_type") })
+}
+
+// warnedOf checks that the driver wrote an Event about a parameter of the claim's StorageClass.
+func (w *World) warnedOf(ctx context.Context, claim, parameter string) error {
+	list, err := w.Kubernetes.CoreV1().Events(w.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.kind=PersistentVolumeClaim,involvedObject.name=" + claim + ",reason=DeprecatedParameter",
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range list.Items {
+		if e.Type == corev1.EventTypeWarning && e.Source.Component == driverName && strings.Contains(e.Message, fmt.Sprintf("%q", parameter)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the driver wrote none; %s", w.events(ctx, claim))
 }
 
 // claimPod is a single pod with a database on the claim of the same name.

@@ -1,0 +1,60 @@
+package blockstore
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
+)
+
+// stay notes where the volume was seen as of a time.
+func (e *entry) stay(d disk, at time.Time) {
+	instance := ""
+	if d.IsAttachedTo("") {
+		instance = d.AttachedTo[0]
+	}
+	if e.here != instance {
+		e.here, e.hereSince = instance, at
+	}
+	if e.ordered == attaching && e.effect(d) {
+		e.hereSince = time.Time{}
+	}
+}
+
+// leaving returns for how long a detach from the instance may still take effect that another process ordered, before it
+// was killed or lost its lease: until then the platform shows the volume as if it stayed, and refuses an attach in the
+// same words. None can if this process saw the volume come, or has seen it there for the whole window.
+func (l *ledger) leaving(id, instance string) (left time.Duration) {
+	l.with(id, func(e *entry, now time.Time) {
+		left = l.window
+		if e.here == instance {
+			left = max(0, l.window-now.Sub(e.hereSince))
+		}
+	})
+	return left
+}
+
+// stays reports whether the volume, which is shown at the instance, stays there. Only volumes that another process
+// attached are waited for, those whose publish was under way when this process took over: Kubernetes publishes nothing
+// again that it knows to be published. All of them share the looks, and hold up nobody else.
+func (s *Store) stays(ctx context.Context, id, instance string) (bool, error) {
+	left := s.ledger.leaving(id, instance)
+	if left == 0 {
+		return true, nil
+	}
+	klog.FromContext(ctx).Info("The volume was attached by another process, whose detach may be under way; waiting for that before the attach is taken for done",
+		"volumeID", id, "instanceID", instance, "atMost", left)
+	waiting, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	_, err := s.wait(waiting, "late detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(instance), nil })
+	if err == nil {
+		return false, nil
+	}
+	if ctx.Err() != nil || waiting.Err() == nil {
+		return false, refusal.OfRead(err, "making sure that volume %s, which another process attached, stays at instance %s", id, instance)
+	}
+	d, err := s.whereIs(ctx, id, 0) // it had its time
+	return err == nil && attachedHere(d, instance), err
+}

@@ -1,0 +1,274 @@
+package blockstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// settled checks where the volume is in truth, now and after everything that is under way.
+func (r *rig) settled(id, instance string) {
+	r.t.Helper()
+	for range 2 {
+		if now := r.attachedTo(id); now != instance {
+			r.t.Errorf("volume %s is at %q, not at %q", id, now, instance)
+		}
+		time.Sleep(time.Minute) // of the fake clock
+	}
+}
+
+// TestAttachAfterAKilledDetach: a controller was killed while its detach was under way, at any time of it, and its
+// successor attaches the volume to the same instance. It must not take what is still shown for its own success.
+func TestAttachAfterAKilledDetach(t *testing.T) {
+	for _, later := range []time.Duration{0, time.Second, 3 * time.Second, 4500 * time.Millisecond, 6 * time.Second} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v, instance := r.create("pvc-1"), r.instance("node-1")
+			r.mustAttach(v.ID, instance)
+			next := r.another()
+			if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(later) // of the fake clock
+			next.mustAttach(v.ID, instance)
+			r.settled(v.ID, instance)
+		})
+	}
+}
+
+// TestAttachAfterAKilledSlowDetach: the same with a detach that takes most of the time that one may take.
+func TestAttachAfterAKilledSlowDetach(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		delays := simulator.DefaultDelays()
+		delays.Detach = 25 * time.Second
+		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
+		first := (&rig{cloud: cloud, t: t}).another()
+		v, instance := first.create("pvc-1"), first.instance("node-1")
+		first.mustAttach(v.ID, instance)
+		if err := first.api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		next := first.another()
+		// Each call is too short to see the end of it, and goes on where the one before was cut off.
+		began := time.Now()
+		if err := next.repeat(time.Minute, func(ctx context.Context) error {
+			_, err := next.Attach(ctx, v.ID, instance)
+			if time.Since(began) < delays.Detach && (err == nil || !strings.Contains(err.Error(), "stays at instance "+instance)) {
+				t.Errorf("after %s: got %v", time.Since(began), err)
+			}
+			return err
+		}); err != nil {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		next.settled(v.ID, instance)
+	})
+}
+
+// TestAttachOfAnotherProcess: volumes whose attach a killed controller saw to are waited for by its successor, all
+// together, once, and holding up nobody. Later ones cost nothing.
+func TestAttachOfAnotherProcess(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		const n = 12
+		instance, fresh := r.instance("node-1"), r.create("pvc-new")
+		var ids []string
+		for i := range n {
+			ids = append(ids, r.create(fmt.Sprintf("pvc-%d", i)).ID)
+			r.mustAttach(ids[i], instance)
+		}
+		next := r.another()
+		lists, attaches, began := r.cloud.Count("list_blocks"), r.cloud.Count("attach_block"), time.Now()
+		done := make(chan error, n)
+		for _, id := range ids {
+			go func() {
+				_, err := next.Attach(t.Context(), id, instance)
+				done <- err
+			}()
+		}
+		time.Sleep(time.Second) // of the fake clock: they are waiting
+		next.mustAttach(fresh.ID, instance)
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("another attach to the instance took %s", took)
+		}
+		for range n {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		window := next.opts.AttachWindow
+		if took := time.Since(began); took < window || took > window+5*time.Second {
+			t.Errorf("they took %s, an order may take %s", took, window)
+		}
+		if g, a := r.cloud.Count("list_blocks")-lists, r.cloud.Count("attach_block")-attaches; g > 50 || a != n+1 {
+			t.Errorf("%d volumes cost %d lists and %d attaches", n, g, a)
+		}
+		before := r.cloud.Count("list_blocks") + r.cloud.Count("attach_block")
+		for _, id := range ids {
+			next.mustAttach(id, instance)
+		}
+		if n := r.cloud.Count("list_blocks") + r.cloud.Count("attach_block") - before; n != 0 {
+			t.Errorf("repeats cost %d calls", n)
+		}
+	})
+}
+
+// TestAttachOfAnotherProcessIsKnown: who has seen a volume at the instance for long enough need not wait for it.
+func TestAttachOfAnotherProcessIsKnown(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		next := r.another()
+		if _, err := next.whereIs(t.Context(), v.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(next.opts.AttachWindow - 10*time.Second) // of the fake clock
+		began := time.Now()
+		next.mustAttach(v.ID, instance)
+		if took := time.Since(began); took < 9*time.Second || took > 15*time.Second {
+			t.Errorf("with ten seconds left it took %s", took)
+		}
+	})
+}
+
+// TestAttachThatIsMovedMeanwhile: while the successor makes sure that the volume stays, somebody moves it.
+func TestAttachThatIsMovedMeanwhile(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, here, there := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, here)
+		next, done := r.another(), make(chan error, 1)
+		go func() {
+			_, err := next.Attach(t.Context(), v.ID, here)
+			done <- err
+		}()
+		time.Sleep(5 * time.Second) // of the fake clock: it waits
+		if err := r.Detach(t.Context(), v.ID, here); err != nil {
+			t.Fatal(err)
+		}
+		_, other := r.Attach(t.Context(), v.ID, there) // the two race
+		err := <-done
+		for _, b := range r.cloud.Sim.View().Blocks {
+			switch {
+			case b.AttachedTo == here && (err != nil || volume.ReasonOf(other) != volume.InUse):
+				t.Errorf("it is here, and the answers are %v, %v", err, other)
+			case b.AttachedTo != here && (other != nil || volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), there)):
+				t.Errorf("it is at %q, and the answers are %v, %v", b.AttachedTo, err, other)
+			}
+		}
+	})
+}
+
+// TestRepeatIsNotAnsweredByAnOldRead: lists are seconds old, and somebody else took the volume away a moment ago. A
+// repeat of the attach is not answered by what they show.
+func TestRepeatIsNotAnsweredByAnOldRead(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 8 * time.Second}, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.another().api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		r.await("the detach", func() bool { return r.attachedTo(v.ID) == "" })
+		r.mustAttach(v.ID, instance)
+		r.settled(v.ID, instance)
+	})
+}
+
+// TestAcceptedAndUnseen: a controller that was just started attaches what reads do not show yet. What the
+// platform accepts an order for is not "not found".
+func TestAcceptedAndUnseen(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": time.Minute}, func(t *testing.T, r *rig) {
+		v, err := r.api.CreateVolume(t.Context(), vultr.VolumeRequest{Label: "pvc-1", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		instance, next := r.instance("node-1"), r.another()
+		time.Sleep(10 * time.Second) // of the fake clock: it is active
+		if _, err := next.Attach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), v.ID) {
+			t.Errorf("got %v", err)
+		}
+		if n := r.cloud.Count("attach_block"); n != 1 {
+			t.Errorf("%d attaches were sent", n)
+		}
+		if err := next.repeat(3*time.Minute, func(ctx context.Context) error {
+			_, err := next.Attach(ctx, v.ID, instance)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		next.settled(v.ID, instance)
+	})
+}
+
+// TestAttachLooksLast: no look succeeds while the successor makes sure that the volume stays, but the last one, and by then
+// the volume is gone.
+func TestAttachLooksLast(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		next, done := r.another(), make(chan error, 1)
+		began := time.Now()
+		go func() {
+			_, err := next.Attach(t.Context(), v.ID, instance)
+			done <- err
+		}()
+		time.Sleep(time.Second) // of the fake clock: it has looked once, and waits
+		outage := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: 500})
+		if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(began.Add(next.opts.AttachWindow - 50*time.Millisecond)))
+		r.cloud.Sim.RemoveFault(outage)
+		if err := <-done; err != nil {
+			t.Errorf("got %v", err)
+		}
+		r.settled(v.ID, instance)
+	})
+}
+
+// TestLeaving: until this process has seen a volume at an instance for the whole window, or has seen it come, a detach
+// from there may be under way.
+func TestLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second, unseen: time.Minute}
+		at := func(instance string) disk {
+			d := disk{Volume: volume.Volume{ID: "v"}}
+			if instance != "" {
+				d.AttachedTo = []string{instance}
+			}
+			return d
+		}
+		want := func(what, instance string, left time.Duration) {
+			t.Helper()
+			if got := l.leaving("v", instance); got != left {
+				t.Errorf("%s: %s, want %s", what, got, left)
+			}
+		}
+		want("never seen", "one", 30*time.Second)
+		l.saw(at(""), time.Now())
+		want("seen free", "one", 30*time.Second)
+		l.saw(at("one"), time.Now())
+		want("seen there first", "one", 30*time.Second)
+		want("seen elsewhere", "two", 30*time.Second)
+		time.Sleep(20 * time.Second)
+		l.saw(at("one"), time.Now())
+		want("seen there again", "one", 10*time.Second)
+		l.saw(at(""), time.Now())
+		l.saw(at("one"), time.Now())
+		want("seen there anew", "one", 30*time.Second)
+		time.Sleep(time.Minute)
+		want("seen there long ago", "one", 0)
+		l.order("v", detaching, "one")
+		want("detached by this process", "one", 30*time.Second)
+		l.saw(at(""), time.Now())
+		l.order("v", attaching, "one")
+		want("attached by this process, unseen", "one", 30*time.Second)
+		l.saw(at("one"), time.Now())
+		want("attached by this process", "one", 0)
+	})
+}
