@@ -82,3 +82,13 @@ func (s *selfSource) region(ctx context.Context) (string, error) {
 	self, err := s.get(ctx)
 	return self.Region, err
 }
+
+// members returns this instance as one that is certainly the cluster's, none while it is not known: outside of the platform
+// the metadata service never answers.
+func (s *selfSource) members(ctx context.Context) ([]string, error) {
+	self, err := s.get(ctx)
+	if err != nil || self.ID == "" {
+		return nil, nil //nolint:nilerr // unknown
+	}
+	return []string{self.ID}, nil
+}

@@ -49,6 +49,7 @@ func TestAttachAfterAKilledSlowDetach(t *testing.T) {
 		delays := simulator.DefaultDelays()
 		delays.Detach = 25 * time.Second
 		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
+		addController(cloud)
 		first := (&rig{cloud: cloud, t: t}).another()
 		v, instance := first.create("pvc-1"), first.instance("node-1")
 		first.mustAttach(v.ID, instance)
