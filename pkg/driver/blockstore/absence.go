@@ -30,7 +30,7 @@ func (s *Store) remove(ctx context.Context, id string, holds vultr.Precondition)
 	if !isAnswered404(err) {
 		return false, err
 	}
-	again := s.lookAgain(ctx, id, asked)
+	_, again := s.lookAgain(ctx, id, asked)
 	if again != nil && volume.ReasonOf(again) != volume.NotFound {
 		return false, again
 	}
@@ -52,7 +52,7 @@ func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked tim
 	if at := s.ledger.whereLast(id); at != "" && instance != "" && at != instance {
 		return volume.Errorf(volume.Busy, "volume %s is not shown by the platform, and was last seen at instance %s, not at %s; it is looked for again", id, at, instance)
 	}
-	switch err := s.lookAgain(ctx, id, asked, instance); {
+	switch _, err := s.lookAgain(ctx, id, asked, instance); {
 	case err == nil:
 		return volume.Errorf(volume.Busy, "volume %s was not shown by the platform and is again; where it is attached is looked at again", id)
 	case volume.ReasonOf(err) != volume.NotFound:
@@ -75,30 +75,34 @@ func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked tim
 }
 
 // lookAgain looks for a volume that was not found at the time asked or later, after a pause and by both kinds of
-// reads. nil is for a volume that is shown after all. NotFound is for one that is not, in an account that was proven
-// to be the cluster's since it was asked; instances are those that Kubernetes names with the volume.
-func (s *Store) lookAgain(ctx context.Context, id string, asked time.Time, instances ...string) error {
+// reads. NotFound is for one that neither shows, in an account that was proven to be the cluster's since it was asked;
+// instances are those that Kubernetes names with the volume.
+func (s *Store) lookAgain(ctx context.Context, id string, asked time.Time, instances ...string) (disk, error) {
 	if err := s.pause(ctx); err != nil {
-		return err
+		return disk{}, err
 	}
-	_, err := s.lookOr(ctx, id, func() (disk, error) {
-		list, err := s.list(ctx, 0)
-		if err != nil {
-			return disk{}, refusal.OfRead(err, "looking for volume %s", id)
-		}
-		if slices.ContainsFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }) {
-			s.account.Shown(list.Began)
-			return disk{}, nil
-		}
-		return disk{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
-	})
+	d, err := s.lookOr(ctx, id, func() (disk, error) { return s.listed(ctx, id) })
 	if volume.ReasonOf(err) != volume.NotFound {
-		return err
+		return d, err
 	}
 	if doubt := s.account.Check(ctx, asked, instances...); doubt != nil {
-		return volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
+		return disk{}, volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
 	}
-	return err
+	return disk{}, err
+}
+
+// listed reads the volume by a list alone.
+func (s *Store) listed(ctx context.Context, id string) (disk, error) {
+	list, err := s.list(ctx, 0)
+	if err != nil {
+		return disk{}, refusal.OfRead(err, "looking for volume %s", id)
+	}
+	i := slices.IndexFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id })
+	if i < 0 {
+		return disk{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+	}
+	s.account.Shown(list.Began)
+	return fromAPI(list.Items[i]), nil
 }
 
 func (s *Store) pause(ctx context.Context) error {

@@ -76,7 +76,7 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	}
 	d, err := s.look(ctx, m.id)
 	if volume.ReasonOf(err) == volume.NotFound {
-		err = s.lookAgain(ctx, m.id, time.Now())
+		d, err = s.lookAgain(ctx, m.id, time.Now())
 	}
 	if volume.ReasonOf(err) == volume.NotFound {
 		s.names.forget(spec.Name)
