@@ -173,7 +173,10 @@ func TestKeyIsReplacedWhileItRuns(t *testing.T) {
 		s.switchTo(t, r.cloud)
 		time.Sleep(2 * time.Second)
 		if again := s.create("pvc-1").GetVolumeId(); again != kept {
-			t.Errorf("by a list of the other account, %s was made beside %s", again, kept)
+			t.Errorf("got %s, want %s", again, kept)
+		}
+		if n := r.cloud.Count("create_block"); n != 2 {
+			t.Errorf("by a list of the other account, a second volume was made: %d creates", n)
 		}
 		want(t, s.unpublish(kept, a), codes.OK)
 		r.settled(kept, "")
@@ -285,5 +288,17 @@ func TestNewCluster(t *testing.T) {
 		want(t, fresh.delete(uuid.NewString()), codes.OK)
 		want(t, fresh.unpublish(uuid.NewString(), uuid.NewString()), codes.OK)
 		fresh.create("pvc-1")
+	})
+}
+
+// TestFileSystemIsNotFoundOnce: a single read of a shared file system says 404. A list shows it, so that it is left alone.
+func TestFileSystemIsNotFoundOnce(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		node := r.instance("node-1")
+		id := r.fileSystem(node)
+		time.Sleep(time.Minute)
+		r.cloud.Fault(simulator.Fault{Operation: "get_vfs", Action: simulator.FaultStatus, Status: 404})
+		want(t, r.delete(id), codes.FailedPrecondition, id, "vfs")
+		want(t, newRigInBubble(t, r.cloud).unpublish(id, node), codes.FailedPrecondition, id, "vfs")
 	})
 }
