@@ -127,13 +127,18 @@ func (p *process) addController() error {
 		return fmt.Errorf("setting up the API client: %w", err)
 	}
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
-	p.account = account.New(api, p.self.members)
+	var nodes func(context.Context) ([]string, error)
+	cluster, err := events.InCluster(os.Getenv, identity.DriverName)
+	if err == nil {
+		nodes = cluster.NodeIDs
+	}
+	p.account = account.New(api, p.self.members(nodes))
 	disks := blockstore.New(api, blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
 		Account: p.account, Registerer: p.registry,
 	})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
-	p.warner = newWarner()
+	p.warner = newWarner(cluster, err)
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
 	p.registry.MustRegister(key)
@@ -152,8 +157,7 @@ func (p *process) checkAccount(ctx context.Context) {
 }
 
 // newWarner returns what writes Events to the cluster that the process runs in, or only logs outside of one.
-func newWarner() *events.Recorder {
-	api, err := events.InCluster(os.Getenv, identity.DriverName)
+func newWarner(api *events.API, err error) *events.Recorder {
 	if err != nil {
 		klog.Background().Info("Warnings to users are only logged, not written as Events", "reason", err.Error())
 		return events.NewRecorder(nil)

@@ -163,7 +163,8 @@ func TestKeyIsReplacedWhileItRuns(t *testing.T) {
 		s, a := newSwitching(t, r.cloud), r.instance("node-1")
 		kept, removed := s.create("pvc-1").GetVolumeId(), s.create("pvc-2").GetVolumeId()
 		s.publish(kept, a)
-		time.Sleep(10 * time.Minute) // names are forgotten
+		time.Sleep(10 * time.Minute)
+		s.create("pvc-4") // with this the names from before are forgotten
 		cloud := otherAccount(t, true)
 		s.list()
 		s.switchTo(t, cloud)
@@ -175,7 +176,7 @@ func TestKeyIsReplacedWhileItRuns(t *testing.T) {
 		if again := s.create("pvc-1").GetVolumeId(); again != kept {
 			t.Errorf("got %s, want %s", again, kept)
 		}
-		if n := r.cloud.Count("create_block"); n != 2 {
+		if n := r.cloud.Count("create_block"); n != 3 {
 			t.Errorf("by a list of the other account, a second volume was made: %d creates", n)
 		}
 		want(t, s.unpublish(kept, a), codes.OK)
