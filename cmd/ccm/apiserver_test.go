@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -14,11 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	restclient "k8s.io/client-go/rest"
 )
 
 // apiServer is as much of a Kubernetes API server as the controllers of Nodes need: nodes with list, watch, update,
-// patch and delete, and events that go nowhere.
+// patch and delete, and events and ConfigMaps that go nowhere.
 type apiServer struct {
 	url string
 
@@ -44,11 +46,15 @@ func startAPIServer(tb testing.TB, nodes ...*v1.Node) *apiServer {
 		}
 		refuseInitialEvents(w, r, func() { <-r.Context().Done() })
 	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /api/v1/nodes/{name}", s.get)
 	mux.HandleFunc("PUT /api/v1/nodes/{name}", s.update)
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}", s.patch)
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}/status", s.patch)
 	mux.HandleFunc("DELETE /api/v1/nodes/{name}", s.remove)
+	mux.HandleFunc("POST /api/v1/namespaces/kube-system/configmaps", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusCreated, &v1.ConfigMap{TypeMeta: metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}})
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/events") {
 			answer(w, http.StatusCreated, &v1.Event{})
@@ -169,7 +175,10 @@ func (s *apiServer) send(kind string, n *v1.Node) {
 
 func (s *apiServer) update(w http.ResponseWriter, r *http.Request) {
 	n := &v1.Node{}
-	err := json.NewDecoder(r.Body).Decode(n)
+	body, err := io.ReadAll(r.Body)
+	if err == nil { // it is JSON or protobuf
+		_, _, err = scheme.Codecs.UniversalDeserializer().Decode(body, nil, n)
+	}
 	s.change(w, r, func(before *v1.Node) (*v1.Node, error) {
 		n.Status = before.Status // it has a part of its own
 		return n, err

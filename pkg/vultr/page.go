@@ -56,14 +56,21 @@ type listing[D any] struct {
 	pages int
 	// counted is the highest number of objects that a page told.
 	counted int
+	// filtered lists have some of what there is; nothing says which of both numbers the API counts then.
+	filtered bool
 }
 
-// short tells that objects are missing. One page is one answer, which nothing can shift; over several, an object can
-// fall between two of them if others go away meanwhile, and nothing says that a cursor of the API prevents that.
-func (l listing[D]) short() bool { return l.pages > 1 && len(l.items) < l.counted }
+// short reports whether objects are missing. Over several pages an object can fall between two of them if others go away
+// meanwhile, and nothing says that a cursor of the API prevents that. A single page is one answer, which nothing can
+// shift, and its count may know of what the page does not show yet; but one that counts objects and shows none comes from
+// a part of the platform that knows nothing.
+func (l listing[D]) short() bool {
+	blank := !l.filtered && len(l.items) == 0
+	return (l.pages > 1 || blank) && len(l.items) < l.counted
+}
 
-// all reads every page of the list. One bad page spoils it. A list of several pages that holds fewer objects than the
-// API counted is read again; if it is short then too, its items come with a *ShortListError.
+// all reads every page of the list. One bad page spoils it. A list that holds fewer objects than the API counted is read
+// again; if it is short then too, its items come with a *ShortListError.
 func (r resource[W, D]) all(ctx context.Context, c *Client, filter url.Values) ([]D, error) {
 	var list listing[D]
 	for range listReads {
@@ -82,7 +89,7 @@ func (r resource[W, D]) all(ctx context.Context, c *Client, filter url.Values) (
 }
 
 func (r resource[W, D]) once(ctx context.Context, c *Client, filter url.Values) (listing[D], error) {
-	var list listing[D]
+	list := listing[D]{filtered: len(filter) > 0}
 	seen := map[string]bool{}
 	cursors := map[string]bool{}
 	query := url.Values{"per_page": {strconv.Itoa(pageSize)}}

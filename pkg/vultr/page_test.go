@@ -110,6 +110,24 @@ func TestAShortListProvesNoAbsence(t *testing.T) {
 	})
 }
 
+// A page that counts objects and shows none proves no absence either, unless it was filtered: nothing says which number
+// the API counts then.
+func TestABlankPageProvesNoAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := pagesOf([][]string{{}}, func(int) int { return 7 })
+		_, err := net.client(t).Volumes(t.Context(), 0)
+		if short, ok := errors.AsType[*ShortListError](err); !ok || short.Listed != 0 || short.Counted != 7 {
+			t.Errorf("none of 7 volumes: %v", err)
+		}
+		net = &cloud{answer: func(*http.Request) (*http.Response, error) {
+			return reply(200, map[string]any{"snapshots": []any{}, "meta": map[string]any{"total": 7}}), nil
+		}}
+		if snapshots, err := net.client(t).SnapshotsDescribed(t.Context(), "one"); err != nil || len(snapshots.Items) != 0 {
+			t.Errorf("%d snapshots, %v", len(snapshots.Items), err)
+		}
+	})
+}
+
 // Servers come from two lists; a short one of them makes the whole short.
 func TestAShortListOfOneKindOfServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,7 @@
 // Command rootfs prints the path of a tar with a root file system made of
 // Debian packages. It is made once and kept under the user's cache directory:
 //
-//	go run ./rootfs e2fsprogs xfsprogs mount util-linux
+//	go run ./rootfs e2fsprogs xfsprogs util-linux
 package main
 
 import (

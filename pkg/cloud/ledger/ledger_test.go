@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,22 @@ import (
 )
 
 const uid = types.UID("6c8f4d0c-43b6-4d94-b8f5-1c5c0e0a3c11")
+
+// other is another Service, whose entry is in the same ConfigMap; third is a third one.
+var other, third = sibling(1), sibling(2)
+
+// sibling returns the n-th UID whose entry is in the same ConfigMap as uid's.
+func sibling(n int) types.UID {
+	for i := 0; ; i++ {
+		found := types.UID(fmt.Sprintf("%08d-0000-4d94-b8f5-1c5c0e0a3c11", i))
+		if ledger.Name(found) != ledger.Name(uid) {
+			continue
+		}
+		if n--; n == 0 {
+			return found
+		}
+	}
+}
 
 func loaded(t *testing.T, client *fake.Clientset) *ledger.Ledger {
 	t.Helper()
@@ -51,7 +68,7 @@ func wantEntry(t *testing.T, l *ledger.Ledger, uid types.UID, want ledger.Entry)
 // stored returns the ConfigMap as the API server has it.
 func stored(t *testing.T, client *fake.Clientset) *v1.ConfigMap {
 	t.Helper()
-	found, err := client.CoreV1().ConfigMaps(ledger.Namespace).Get(t.Context(), ledger.Name, metav1.GetOptions{})
+	found, err := client.CoreV1().ConfigMaps(ledger.Namespace).Get(t.Context(), ledger.Name(uid), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +78,7 @@ func stored(t *testing.T, client *fake.Clientset) *v1.ConfigMap {
 // removed deletes the ConfigMap, as people may do at any time.
 func removed(t *testing.T, client *fake.Clientset) {
 	t.Helper()
-	if err := client.CoreV1().ConfigMaps(ledger.Namespace).Delete(t.Context(), ledger.Name, metav1.DeleteOptions{}); err != nil {
+	if err := client.CoreV1().ConfigMaps(ledger.Namespace).Delete(t.Context(), ledger.Name(uid), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -86,7 +103,7 @@ func requests(client *fake.Clientset, verb string) int {
 func withData(t *testing.T, client *fake.Clientset, data map[string]string, made time.Time) {
 	t.Helper()
 	if err := client.Tracker().Add(&v1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name, CreationTimestamp: metav1.NewTime(made)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(uid), CreationTimestamp: metav1.NewTime(made)},
 		Data:       data,
 	}); err != nil {
 		t.Fatal(err)
@@ -114,13 +131,17 @@ func TestNothingIsKnownBeforeLoad(t *testing.T) {
 	}
 }
 
-// The first process of a cluster makes the ConfigMap, and says in it what it is.
-func TestFirstLoadMakesTheConfigMap(t *testing.T) {
+// The first entry makes its ConfigMap, which says what it is. What is empty needs none.
+func TestFirstEntryMakesTheConfigMap(t *testing.T) {
 	client := fake.NewClientset()
 	l := loaded(t, client)
 	wantEntry(t, l, uid, ledger.Entry{})
+	if n := requests(client, "create"); n != 0 {
+		t.Errorf("%d ConfigMaps without an entry", n)
+	}
+	put(t, l, uid, ledger.Entry{ID: "1"})
 	found := stored(t, client)
-	if len(found.Data) != 0 || found.Labels["app"] != "vultr-ccm" || !strings.Contains(found.Annotations["kubernetes.io/description"], "alone") {
+	if found.Data[string(uid)] == "" || found.Labels["app"] != "vultr-ccm" || !strings.Contains(found.Annotations["kubernetes.io/description"], "alone") {
 		t.Errorf("%+v", found)
 	}
 }
@@ -140,7 +161,7 @@ func TestLoadReadsWhatIsThere(t *testing.T) {
 // A read that fails leaves everything unknown: nothing is made over what may be there.
 func TestLoadThatFails(t *testing.T) {
 	for name, err := range map[string]error{
-		"forbidden":   apierrors.NewForbidden(v1.Resource("configmaps"), ledger.Name, errors.New("no role")),
+		"forbidden":   apierrors.NewForbidden(v1.Resource("configmaps"), ledger.Name(uid), errors.New("no role")),
 		"unavailable": apierrors.NewServiceUnavailable("down"),
 		"timeout":     apierrors.NewTimeoutError("slow", 1),
 	} {
@@ -161,20 +182,15 @@ func TestLoadThatFails(t *testing.T) {
 	}
 }
 
-// Without permission to make the ConfigMap nothing counts as loaded.
-func TestFirstLoadThatCannotMakeIt(t *testing.T) {
+// Without permission to make the ConfigMap nothing counts as written.
+func TestConfigMapThatCannotBeMade(t *testing.T) {
 	client := fake.NewClientset()
-	failing(client, "create", apierrors.NewForbidden(v1.Resource("configmaps"), ledger.Name, errors.New("no role")))
-	l := ledger.New(client)
-	if err := l.Load(t.Context()); !apierrors.IsForbidden(err) {
-		t.Errorf("Load: %v", err)
-	}
-	if _, err := l.Get(uid); !errors.Is(err, ledger.ErrNotLoaded) {
-		t.Errorf("Get: %v", err)
-	}
-	if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !errors.Is(err, ledger.ErrNotLoaded) {
+	failing(client, "create", apierrors.NewForbidden(v1.Resource("configmaps"), ledger.Name(uid), errors.New("no role")))
+	l := loaded(t, client)
+	if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !apierrors.IsForbidden(err) {
 		t.Errorf("Put: %v", err)
 	}
+	wantEntry(t, l, uid, ledger.Entry{})
 }
 
 // One entry that cannot be read makes all unknown: the one that would be skipped may be a load balancer that is paid for.
@@ -182,19 +198,19 @@ func TestGarbledEntry(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "x", "cut off": `{"id":"1`, "wrong type": `{"id":1}`, "no time": `{"tried":"yesterday"}`, "empty": ""} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset()
-			withData(t, client, map[string]string{"good": `{"id":"1"}`, "bad-entry": text}, time.Now())
+			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): text}, time.Now())
 			l := ledger.New(client)
 			err := l.Load(t.Context())
-			if err == nil || !strings.Contains(err.Error(), "bad-entry") || !strings.Contains(err.Error(), "mend the entry") {
+			if err == nil || !strings.Contains(err.Error(), string(uid)) || !strings.Contains(err.Error(), "mend the entry") {
 				t.Errorf("Load: %v", err)
 			}
-			if _, err := l.Get("good"); !errors.Is(err, ledger.ErrNotLoaded) {
+			if _, err := l.Get(other); !errors.Is(err, ledger.ErrNotLoaded) {
 				t.Errorf("Get: %v", err)
 			}
 			if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !errors.Is(err, ledger.ErrNotLoaded) {
 				t.Errorf("Put: %v", err)
 			}
-			if got := stored(t, client).Data["bad-entry"]; got != text {
+			if got := stored(t, client).Data[string(uid)]; got != text {
 				t.Errorf("the entry is %q now", got)
 			}
 		})
@@ -216,7 +232,7 @@ func TestRoundTrip(t *testing.T) {
 	next := loaded(t, client)
 	wantEntry(t, next, uid, entry)
 	put(t, next, uid, entry)
-	if n := requests(client, "patch"); n != 1 {
+	if n := requests(client, "create") + requests(client, "patch"); n != 1 {
 		t.Errorf("%d writes of one entry", n)
 	}
 	var fields map[string]any
@@ -238,14 +254,14 @@ func TestZeroTimesAreNotWritten(t *testing.T) {
 func TestPutWritesOneEntry(t *testing.T) {
 	client := fake.NewClientset()
 	l := loaded(t, client)
-	put(t, l, "a", ledger.Entry{ID: "1"})
-	put(t, loaded(t, client), "b", ledger.Entry{ID: "2"})
-	put(t, l, "c", ledger.Entry{ID: "3"})
-	put(t, l, "a", ledger.Entry{ID: "1", Shown: true})
+	put(t, l, uid, ledger.Entry{ID: "1"})
+	put(t, loaded(t, client), other, ledger.Entry{ID: "2"})
+	put(t, l, third, ledger.Entry{ID: "3"})
+	put(t, l, uid, ledger.Entry{ID: "1", Shown: true})
 	next := loaded(t, client)
-	wantEntry(t, next, "a", ledger.Entry{ID: "1", Shown: true})
-	wantEntry(t, next, "b", ledger.Entry{ID: "2"})
-	wantEntry(t, next, "c", ledger.Entry{ID: "3"})
+	wantEntry(t, next, uid, ledger.Entry{ID: "1", Shown: true})
+	wantEntry(t, next, other, ledger.Entry{ID: "2"})
+	wantEntry(t, next, third, ledger.Entry{ID: "3"})
 	if n := requests(client, "create"); n != 1 {
 		t.Errorf("%d requests to make the ConfigMap", n)
 	}
@@ -255,17 +271,17 @@ func TestPutWritesOneEntry(t *testing.T) {
 func TestRemove(t *testing.T) {
 	client := fake.NewClientset()
 	l := loaded(t, client)
-	put(t, l, "a", ledger.Entry{ID: "1"})
-	put(t, l, "b", ledger.Entry{ID: "2"})
-	put(t, l, "a", ledger.Entry{})
-	if all := l.All(); len(all) != 1 || all["b"].ID != "2" {
+	put(t, l, uid, ledger.Entry{ID: "1"})
+	put(t, l, other, ledger.Entry{ID: "2"})
+	put(t, l, uid, ledger.Entry{})
+	if all := l.All(); len(all) != 1 || all[other].ID != "2" {
 		t.Errorf("%v", all)
 	}
-	if data := stored(t, client).Data; len(data) != 1 || data["b"] == "" {
+	if data := stored(t, client).Data; len(data) != 2 || data[string(other)] == "" || data["writer"] == "" {
 		t.Errorf("%v", data)
 	}
 	writes := requests(client, "patch")
-	put(t, l, "a", ledger.Entry{})
+	put(t, l, uid, ledger.Entry{})
 	put(t, l, "never", ledger.Entry{})
 	if n := requests(client, "patch"); n != writes {
 		t.Errorf("%d writes for what is not there", n-writes)
@@ -285,7 +301,7 @@ func TestPutThatFails(t *testing.T) {
 	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "shop/web") {
 		t.Errorf("Put: %v", err)
 	}
-	if err := l.Put(t.Context(), "other", ledger.Entry{ID: "3"}); err == nil {
+	if err := l.Put(t.Context(), third, ledger.Entry{ID: "3"}); err == nil {
 		t.Error("a write that failed is told as done")
 	}
 	wantEntry(t, l, uid, ledger.Entry{Service: "shop/web", ID: "1"})
@@ -301,20 +317,20 @@ func TestPutThatFails(t *testing.T) {
 func TestConfigMapIsDeleted(t *testing.T) {
 	client := fake.NewClientset()
 	l := loaded(t, client)
-	put(t, l, "a", ledger.Entry{ID: "1"})
-	put(t, l, "b", ledger.Entry{ID: "2"})
+	put(t, l, uid, ledger.Entry{ID: "1"})
+	put(t, l, other, ledger.Entry{ID: "2"})
 	removed(t, client)
-	put(t, l, "c", ledger.Entry{ID: "3"})
+	put(t, l, third, ledger.Entry{ID: "3"})
 	next := loaded(t, client)
-	for uid, id := range map[types.UID]string{"a": "1", "b": "2", "c": "3"} {
+	for uid, id := range map[types.UID]string{uid: "1", other: "2", third: "3"} {
 		wantEntry(t, l, uid, ledger.Entry{ID: id})
 		wantEntry(t, next, uid, ledger.Entry{ID: id})
 	}
 
 	removed(t, client)
-	put(t, l, "b", ledger.Entry{})
+	put(t, l, other, ledger.Entry{})
 	next = loaded(t, client)
-	if all := next.All(); len(all) != 2 || all["a"].ID != "1" || all["c"].ID != "3" {
+	if all := next.All(); len(all) != 2 || all[uid].ID != "1" || all[third].ID != "3" {
 		t.Errorf("%v", all)
 	}
 }
@@ -323,26 +339,26 @@ func TestConfigMapIsDeleted(t *testing.T) {
 func TestConfigMapIsDeletedAndCannotBeMade(t *testing.T) {
 	client := fake.NewClientset()
 	l := loaded(t, client)
-	put(t, l, "a", ledger.Entry{ID: "1"})
-	put(t, l, "b", ledger.Entry{ID: "2"})
+	put(t, l, uid, ledger.Entry{ID: "1"})
+	put(t, l, other, ledger.Entry{ID: "2"})
 	removed(t, client)
 	down := true
 	client.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return down, nil, apierrors.NewServiceUnavailable("down")
 	})
-	for uid, entry := range map[types.UID]ledger.Entry{"a": {ID: "9"}, "b": {}, "c": {ID: "3"}} {
+	for uid, entry := range map[types.UID]ledger.Entry{uid: {ID: "9"}, other: {}, third: {ID: "3"}} {
 		if err := l.Put(t.Context(), uid, entry); !apierrors.IsServiceUnavailable(err) {
 			t.Errorf("Put of %s: %v", uid, err)
 		}
 	}
-	wantEntry(t, l, "a", ledger.Entry{ID: "1"})
-	wantEntry(t, l, "b", ledger.Entry{ID: "2"})
+	wantEntry(t, l, uid, ledger.Entry{ID: "1"})
+	wantEntry(t, l, other, ledger.Entry{ID: "2"})
 	if all := l.All(); len(all) != 2 {
 		t.Errorf("%v", all)
 	}
 	down = false
-	put(t, l, "c", ledger.Entry{ID: "3"})
-	if all := loaded(t, client).All(); len(all) != 3 || all["a"].ID != "1" || all["b"].ID != "2" {
+	put(t, l, third, ledger.Entry{ID: "3"})
+	if all := loaded(t, client).All(); len(all) != 3 || all[uid].ID != "1" || all[other].ID != "2" {
 		t.Errorf("%v", all)
 	}
 }
@@ -350,10 +366,10 @@ func TestConfigMapIsDeletedAndCannotBeMade(t *testing.T) {
 // What All returns belongs to the caller.
 func TestAllIsACopy(t *testing.T) {
 	l := loaded(t, fake.NewClientset())
-	put(t, l, "a", ledger.Entry{ID: "1"})
+	put(t, l, uid, ledger.Entry{ID: "1"})
 	all := l.All()
-	delete(all, "a")
-	all["b"] = ledger.Entry{ID: "2"}
-	wantEntry(t, l, "a", ledger.Entry{ID: "1"})
-	wantEntry(t, l, "b", ledger.Entry{})
+	delete(all, uid)
+	all[other] = ledger.Entry{ID: "2"}
+	wantEntry(t, l, uid, ledger.Entry{ID: "1"})
+	wantEntry(t, l, other, ledger.Entry{})
 }

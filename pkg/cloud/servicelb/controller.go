@@ -43,7 +43,7 @@ const (
 	// loadRetry is the pause after a failed read of the ledger.
 	loadRetry = 5 * time.Second
 	// syncTimeout bounds one sync, so that an answer that never comes holds up one worker only for so long.
-	syncTimeout = 2 * time.Minute
+	syncTimeout = ledger.MaxAhead
 )
 
 // API is what is needed of the cloud.

@@ -58,28 +58,34 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool) erro
 		told[entry.ID] = true
 		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
-		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name},
+		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(entry.uid)},
 			v1.EventTypeWarning, "LoadBalancerOrphaned", message)
 	}
 	return nil
 }
 
+// orphan is the entry of a Service that does not exist.
+type orphan struct {
+	ledger.Entry
+	uid types.UID
+}
+
 // lost returns what was made for Services that do not exist and is still there: what the ledger names, else, where the
 // answer to an attempt was lost, what has the Service's label.
-func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []ledger.Entry {
-	var lost []ledger.Entry
+func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []orphan {
+	var lost []orphan
 	for uid, entry := range c.ledger.All() {
 		if there[uid] || entry.Adopted {
 			continue
 		}
 		if byID(all, entry.ID) != nil {
-			lost = append(lost, entry)
+			lost = append(lost, orphan{entry, uid})
 			continue
 		}
 		name := label(&v1.Service{ObjectMeta: metav1.ObjectMeta{UID: uid}})
 		for _, lb := range labelled(all, name, nil) {
 			entry.ID = lb.ID
-			lost = append(lost, entry)
+			lost = append(lost, orphan{entry, uid})
 		}
 	}
 	return lost

@@ -17,23 +17,21 @@ import (
 
 // The ledger that is deleted, or emptied, while the controller runs is written anew: after a restart nothing is forgotten.
 func TestLedgerIsLost(t *testing.T) {
-	losses := map[string]func(w *world) error{
-		"deleted": func(w *world) error {
-			return w.client.CoreV1().ConfigMaps(ledger.Namespace).Delete(w.Context(), ledger.Name, metav1.DeleteOptions{})
+	losses := map[string]func(w *world, s *v1.Service) error{
+		"deleted": func(w *world, s *v1.Service) error {
+			return w.client.CoreV1().ConfigMaps(ledger.Namespace).Delete(w.Context(), ledger.Name(s.UID), metav1.DeleteOptions{})
 		},
-		"emptied": func(w *world) error {
+		"emptied": func(w *world, s *v1.Service) error {
 			_, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Update(w.Context(),
-				&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name}}, metav1.UpdateOptions{})
+				&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(s.UID)}}, metav1.UpdateOptions{})
 			return err
 		},
-		"made unreadable": func(w *world) error {
-			cm, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(w.Context(), ledger.Name, metav1.GetOptions{})
+		"made unreadable": func(w *world, s *v1.Service) error {
+			cm, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(w.Context(), ledger.Name(s.UID), metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
-			for uid := range cm.Data {
-				cm.Data[uid] = "{"
-			}
+			cm.Data[string(s.UID)] = "{"
 			_, err = w.client.CoreV1().ConfigMaps(ledger.Namespace).Update(w.Context(), cm, metav1.UpdateOptions{})
 			return err
 		},
@@ -46,7 +44,7 @@ func TestLedgerIsLost(t *testing.T) {
 				lb := w.settled(s)
 				w.shows(lb.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "www" })
 				w.later(time.Minute)
-				if err := lose(w); err != nil {
+				if err := lose(w, s); err != nil {
 					t.Fatal(err)
 				}
 				w.later(10 * time.Minute)

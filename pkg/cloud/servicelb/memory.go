@@ -26,6 +26,7 @@ type memory struct {
 	// noted is the load balancer's ID that was written into the Service last.
 	noted atomic.Pointer[string]
 
+	annotated    string        // the load balancer's ID that the Service has got, which the ledger may not say yet
 	pendingSince time.Time     // when it was first seen being made
 	pendingAge   time.Duration // how long after that it was looked at last
 	absentSince  time.Time     // since when it was not found without a break

@@ -59,7 +59,7 @@ func TestNoAttemptWithoutItsNote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.later(time.Second)
-		down := w.refuse("patch", "configmaps", apierrors.NewServiceUnavailable("down"))
+		down := w.refuse("create", "configmaps", apierrors.NewServiceUnavailable("down"))
 		down.Store(true)
 		s := w.service("web")
 		w.wantEvent("SyncLoadBalancerFailed")

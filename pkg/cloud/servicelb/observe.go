@@ -32,7 +32,9 @@ type scene struct {
 	reading plan.Reading
 	finding finding
 	readAt  time.Time // when the list began from which the finding is
-	leftOut []string  // the nodes that are no backends, with the reason
+	// unwritten is set while entry has something that the ledger lacks.
+	unwritten bool
+	leftOut   []string // the nodes that are no backends, with the reason
 }
 
 // label is what a load balancer is called that is made for a Service. It is the official default, so that a load

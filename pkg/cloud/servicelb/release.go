@@ -148,7 +148,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 			return err
 		}
 		notes := map[settings.Key]string{}
-		if id := text(service, settings.ID); !s.entry.Adopted && id == s.entry.Noted {
+		if id := text(service, settings.ID); !s.entry.Adopted && (id == s.entry.Noted || id == s.entry.ID) {
 			notes[settings.ID] = "" // it would send a later load balancer after this one
 		}
 		if err := c.annotate(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {

@@ -103,12 +103,16 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 		return nil
 	}
 	s.memory.noted.Store(&id)
-	if err := c.annotate(ctx, s.service, map[settings.Key]string{settings.ID: id}); err != nil {
-		return err
+	if s.memory.annotated != id {
+		if err := c.annotate(ctx, s.service, map[settings.Key]string{settings.ID: id}); err != nil {
+			return err
+		}
+		s.memory.annotated = id
 	}
 	entry := s.entry
 	entry.Noted = id
-	return c.write(ctx, s, entry)
+	s.later(entry)
+	return nil
 }
 
 // annotate changes annotations of this very Service, those that differ. An empty value removes one.

@@ -71,7 +71,7 @@ func (c *Controller) failing(service *v1.Service, reason, what string, err error
 }
 
 // ensure makes or changes the load balancer until it is as asked for.
-func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Duration, error) {
+func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time.Duration, err error) {
 	m := c.memories.of(service.UID)
 	reading := plan.Read(service, plan.WithDefaults(c.Defaults))
 	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
@@ -89,6 +89,7 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Dura
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = both(err, c.flush(ctx, s)) }()
 	c.secrets.want(nameOf(service), s.reading.Desired.TLSSecret)
 	if err := c.settle(ctx, s); err != nil {
 		return 0, both(err, s.reading.Err)
@@ -167,11 +168,15 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 	if given {
 		fate = "it will be deleted with the Service"
 	}
-	if s.entry.ID != lb.ID || s.entry.Adopted == given {
+	news := s.entry.ID != lb.ID || s.entry.Adopted == given
+	if err := c.know(ctx, s, lb, !given); err != nil {
+		return err
+	}
+	if news {
 		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerAdopted",
 			"Load balancer %s (%s) is brought to what this Service asks for; %s", lb.ID, lb.Label, fate)
 	}
-	return c.know(ctx, s, lb, !given)
+	return nil
 }
 
 // know writes down that the load balancer is the Service's and was seen.
@@ -183,11 +188,34 @@ func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
 		s.memory.applied = false
 	}
+	if wrote := s.entry; !wrote.Shown {
+		if wrote.Shown = true; wrote == entry {
+			s.later(entry)
+			return nil
+		}
+	}
 	return c.write(ctx, s, entry)
+}
+
+// later changes the entry by something that may be written down with whatever comes next: another process would find it
+// out again.
+func (s *scene) later(entry ledger.Entry) { s.entry, s.unwritten = entry, true }
+
+// flush writes down what is left of that. While the load balancer is being made more is to come: its address.
+func (c *Controller) flush(ctx context.Context, s *scene) error {
+	if lb := s.finding.current; !s.unwritten || lb == nil || !lb.Active() || lb.IPv4 == "" {
+		return nil
+	}
+	s.unwritten = false
+	return c.write(ctx, s, s.entry)
 }
 
 // write changes the Service's entry in the ledger.
 func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) error {
+	if s.unwritten && entry == s.entry {
+		return nil // flush does
+	}
+	s.unwritten = false // also after a failure: the next sync finds it out again
 	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
 		return err
 	}

@@ -391,7 +391,7 @@ func (w *world) existing(label string, change ...func(*vultr.LoadBalancerSetting
 // entry returns what the ledger's ConfigMap says of a Service.
 func (w *world) entry(s *v1.Service) ledger.Entry {
 	w.Helper()
-	found, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(w.Context(), ledger.Name, metav1.GetOptions{})
+	found, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(w.Context(), ledger.Name(s.UID), metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		w.Fatal(err)
 	}

@@ -61,7 +61,13 @@ func TestDecide(t *testing.T) {
 		"xfs, ext4 asked for":       {Request{FSType: "ext4"}, Findings{Signature: "xfs"}, ours, Plan{}, "asked for is ext4"},
 		"ext4 from a source":        {Request{HasSource: true}, Findings{Signature: "ext4"}, nil, Plan{Type: of("ext4")}, ""},
 		"ext4, ours, never mounted": {Request{}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4"), OrFormat: true}, ""},
-		"ext4, ours, used":          {Request{}, Findings{Signature: "ext4"}, ours, Plan{Type: of("ext4")}, ""},
+		"ext4, ours, never mounted, from a source": {
+			Request{HasSource: true}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4")}, "",
+		},
+		"ext4, ours, never mounted, read-only": {
+			Request{ReadOnly: true}, Findings{Signature: "ext4", NeverMounted: true}, ours, Plan{Type: of("ext4")}, "",
+		},
+		"ext4, ours, used": {Request{}, Findings{Signature: "ext4"}, ours, Plan{Type: of("ext4")}, ""},
 		"ext4, never mounted, no intent": {
 			Request{}, Findings{Signature: "ext4", NeverMounted: true}, nil, Plan{Type: of("ext4")}, "",
 		},
@@ -92,13 +98,13 @@ func TestDecide(t *testing.T) {
 func TestSpans(t *testing.T) {
 	for _, size := range []int64{1, 512, headBytes, 20 << 20, 1 << 30, 10 << 30, 40 << 40} {
 		total := int64(0)
-		for _, s := range spans(size) {
+		all := places(size)
+		for _, s := range all {
 			if s.from < 0 || s.to > size || s.from >= s.to {
 				t.Errorf("size %d: span %+v", size, s)
 			}
 			total += s.to - s.from
 		}
-		all := spans(size)
 		if all[0].from != 0 || all[len(all)-1].to != size {
 			t.Errorf("size %d: head or tail is not read", size)
 		}

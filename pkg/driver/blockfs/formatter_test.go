@@ -82,3 +82,17 @@ func TestTurnsComeBack(t *testing.T) {
 		}
 	}
 }
+
+// TestFormatOfAnotherNode: a node that stands for another device than the one that was judged is left as it is, also when
+// the serial has not moved yet.
+func TestFormatOfAnotherNode(t *testing.T) {
+	d := newDisk(t)
+	judged := d
+	judged.Number.Minor++
+	if err := format(t, judged, "ext4", true); err == nil {
+		t.Error("it was formatted")
+	}
+	if f, err := Probe(t.Context(), d); err != nil || !f.Blank {
+		t.Errorf("the other disk is %+v, %v", f, err)
+	}
+}

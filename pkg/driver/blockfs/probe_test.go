@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -22,6 +23,12 @@ const (
 	serial = "ewr-00000000000001"
 	size   = 1 << 30
 )
+
+// places lists all that is read of a device of the size, in order.
+func places(size int64) []span {
+	edges, between := spans(size)
+	return slices.Insert(edges, 1, between...)
+}
 
 func newDisk(t *testing.T) device.Device {
 	t.Helper()
@@ -107,22 +114,24 @@ func (b broken) ReadAt(p []byte, off int64) (int, error) {
 // TestReadErrorsCountAsData: a disk that cannot be read is not blank, wherever the error is.
 func TestReadErrorsCountAsData(t *testing.T) {
 	for _, at := range []int64{0, 4096, headBytes - 1, 64 << 20, size - 1} {
-		if got, err := firstNonZero(t.Context(), broken{at}, size); !errors.Is(err, unix.EIO) {
+		if got, err := firstNonZero(t.Context(), broken{at}, places(size)); !errors.Is(err, unix.EIO) {
 			t.Errorf("an error at %d: %d, %v", at, got, err)
 		}
 	}
-	if got, err := firstNonZero(t.Context(), broken{-1}, size); err != nil || got != -1 {
+	if got, err := firstNonZero(t.Context(), broken{-1}, places(size)); err != nil || got != -1 {
 		t.Errorf("all zero: %d, %v", got, err)
 	}
-	if got, err := firstNonZero(t.Context(), broken{-1}, 0); err == nil {
-		t.Errorf("no size: %d", got)
+	d := newDisk(t)
+	d.Size = 0
+	if f, err := Probe(t.Context(), d); err == nil {
+		t.Errorf("no size: %+v", f)
 	}
 }
 
 // TestReadsFitTheDisk: reads past the cache are refused unless they and their buffers are aligned.
 func TestReadsFitTheDisk(t *testing.T) {
 	for _, c := range []struct{ size, block int64 }{{size, 4096}, {40 << 30, 4096}, {10<<30 + 4096, 4096}, {13<<20 + 512, 512}, {20<<20 + 512, 512}, {512, 512}} {
-		for _, s := range chunks(spans(c.size)) {
+		for _, s := range chunks(places(c.size)) {
 			if s.from%c.block != 0 || s.to%c.block != 0 || s.to > c.size || s.to <= s.from {
 				t.Errorf("of %d bytes, from %d to %d is read", c.size, s.from, s.to)
 			}
@@ -158,7 +167,7 @@ func TestDiskIsReadPastTheCache(t *testing.T) {
 	if err := errors.Join(err, below.Sync(), below.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if z := readZeroes(t.Context(), file, d.Size); z.err != nil || z.nonZeroAt != size-1 {
+	if z := readZeroes(t.Context(), file, places(d.Size)); z.err != nil || z.nonZeroAt != size-1 {
 		t.Errorf("a disk with a byte in the end is %+v", z)
 	}
 	if _, err := file.ReadAt(make([]byte, 3), 5); err != nil {
@@ -180,8 +189,33 @@ func (s someByte) ReadAt(p []byte, off int64) (int, error) {
 // TestEveryByteThatIsReadCounts: the first and the last of a range as well.
 func TestEveryByteThatIsReadCounts(t *testing.T) {
 	for _, at := range []int64{0, 1, chunkBytes - 1, chunkBytes, headBytes - 1, 64 << 20, size - tailBytes, size - 1} {
-		if got, err := firstNonZero(t.Context(), someByte{at}, size); err != nil || got != at {
+		if got, err := firstNonZero(t.Context(), someByte{at}, places(size)); err != nil || got != at {
 			t.Errorf("a byte at %d: %d, %v", at, got, err)
+		}
+	}
+}
+
+// TestDataAnywhere: data between the edges counts as well, and the first byte is told.
+func TestDataAnywhere(t *testing.T) {
+	d := newDisk(t)
+	for _, at := range []int64{768 << 20, 64<<20 + 5, headBytes - 1, 0} { // each before the one before
+		write(t, d, at, []byte{1})
+		if f, err := Probe(t.Context(), d); err != nil || f.Blank || f.NonZeroAt != at {
+			t.Errorf("with a byte at %d: %+v, %v", at, f, err)
+		}
+	}
+}
+
+// TestJoinedReads: what either found counts.
+func TestJoinedReads(t *testing.T) {
+	for _, c := range []struct{ a, b, want int64 }{{-1, -1, -1}, {-1, 7, 7}, {7, -1, 7}, {0, 7, 0}, {7, 0, 0}, {9, 8, 8}} {
+		if got := (zeroes{nonZeroAt: c.a}).and(zeroes{nonZeroAt: c.b}); got.nonZeroAt != c.want || got.err != nil {
+			t.Errorf("%d and %d are %+v", c.a, c.b, got)
+		}
+	}
+	for _, z := range []zeroes{(zeroes{err: unix.EIO}).and(zeroes{nonZeroAt: -1}), (zeroes{nonZeroAt: -1}).and(zeroes{err: unix.EIO})} {
+		if !errors.Is(z.err, unix.EIO) {
+			t.Errorf("an error is lost: %+v", z)
 		}
 	}
 }

@@ -106,11 +106,8 @@ func (s *Stager) heal(ctx context.Context, d device.Device, v staging.Volume, re
 			return false, nil
 		}
 		err := s.health(ctx, d, entry, s.writable(record, table, entry))
-		if err == nil {
-			return false, nil
-		}
 		if !errors.Is(err, filesystem.ErrFailed) {
-			return false, err
+			return false, err // it is well, or that is not known
 		}
 		if others := table.Others(d.Number, path); len(others) > 0 {
 			return false, volume.Errorf(volume.InUse, "%w. Pods have it at %s: when they have ended, it is checked and mounted again",

@@ -62,6 +62,9 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	if err == nil || vultr.IsOutcomeUnknown(err) {
 		s.ledger.order(id, attaching, instance)
 	}
+	if vultr.IsOutcomeUnknown(err) {
+		s.ledger.unsure(id)
+	}
 	if err != nil {
 		d, why := s.explainAttach(ctx, id, instance, err)
 		if !errors.Is(why, errUnderWay) {

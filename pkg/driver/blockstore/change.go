@@ -54,12 +54,10 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		return d.Volume, true, nil
 	}
 	err = s.api.ResizeVolume(ctx, id, int(size))
-	if vultr.IsInvalid(err) && !vultr.IsNothingToChange(err) {
-		if now, larger := s.isLarger(ctx, id, size); larger {
+	if err != nil && !vultr.IsNothingToChange(err) {
+		if now, larger := s.isLarger(ctx, id, size, err); larger {
 			return now.Volume, true, nil
 		}
-	}
-	if err != nil && !vultr.IsNothingToChange(err) {
 		return volume.Volume{}, false, refusal.OfChange(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
 	}
 	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) {
@@ -77,7 +75,10 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 
 // isLarger reports whether the volume has the size after all, although a resize was refused: the read before it may have
 // been an old one, and the platform refuses to shrink what somebody else has grown meanwhile.
-func (s *Store) isLarger(ctx context.Context, id string, size int64) (disk, bool) {
+func (s *Store) isLarger(ctx context.Context, id string, size int64, cause error) (disk, bool) {
+	if !vultr.IsInvalid(cause) {
+		return disk{}, false
+	}
 	waiting, cancel := context.WithTimeout(ctx, s.api.SettleTime())
 	defer cancel()
 	d, err := s.wait(waiting, "late resize", id, func(d disk) (bool, error) { return d.SizeGiB >= size, nil })

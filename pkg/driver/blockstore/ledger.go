@@ -49,6 +49,8 @@ type entry struct {
 	doneAt    string
 	doneSince time.Time // when it was given
 	doneSeen  time.Time // when its effect was seen
+	// unsure is set if the order may not have been accepted.
+	unsure bool
 	// here is where looks have shown the volume without a break since hereSince, "" for at no instance. hereSince is zero
 	// if this process saw it come.
 	here      string
@@ -198,7 +200,7 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
-		e.here, e.hereSince = "", now
+		e.here, e.hereSince, e.unsure = "", now, false
 	})
 }
 

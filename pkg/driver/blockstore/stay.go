@@ -18,9 +18,14 @@ func (e *entry) stay(d disk, at time.Time) {
 	if e.here != instance {
 		e.here, e.hereSince = instance, at
 	}
-	if e.ordered == attaching && e.effect(d) {
+	if e.ordered == attaching && e.effect(d) && !e.unsure {
 		e.hereSince = time.Time{}
 	}
+}
+
+// unsure notes that the last order got no answer: that its effect shows does not prove that it was the order's.
+func (l *ledger) unsure(id string) {
+	l.with(id, func(e *entry, _ time.Time) { e.unsure = true })
 }
 
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it

@@ -43,12 +43,34 @@ func TestAttachAfterAKilledDetach(t *testing.T) {
 	}
 }
 
+// TestAttachWithoutAnswerAfterAKilledDetach: the same, and the successor's first attach gets no answer. That it shows at the
+// instance afterwards does not prove that this attach brought it there.
+func TestAttachWithoutAnswerAfterAKilledDetach(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		next := r.another()
+		if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		r.cloud.Fault(simulator.Fault{Operation: "attach_block", Action: simulator.FaultResetBefore, Times: 1})
+		if err := next.repeat(2*time.Minute, func(ctx context.Context) error {
+			_, err := next.Attach(ctx, v.ID, instance)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		r.settled(v.ID, instance)
+	})
+}
+
 // TestAttachAfterAKilledSlowDetach: the same with a detach that takes most of the time that one may take.
 func TestAttachAfterAKilledSlowDetach(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	synctest.Test(t, func(t *testing.T) {
 		delays := simulator.DefaultDelays()
 		delays.Detach = 25 * time.Second
 		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
+		t.Cleanup(func() { time.Sleep(5 * time.Minute) }) // of the fake clock: what is to be looked at later is
 		addController(cloud)
 		first := (&rig{cloud: cloud, t: t}).another()
 		v, instance := first.create("pvc-1"), first.instance("node-1")
@@ -115,6 +137,43 @@ func TestAttachOfAnotherProcess(t *testing.T) {
 		}
 		if n := r.cloud.Count("list_blocks") + r.cloud.Count("attach_block") - before; n != 0 {
 			t.Errorf("repeats cost %d calls", n)
+		}
+	})
+}
+
+// TestOwnAttachIsKnown: an attach of this process that was cut off while it was under way, or whose answer was lost, is not
+// waited for any longer than it takes.
+func TestOwnAttachIsKnown(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		instance := r.instance("node-1")
+		for name, cut := range map[string]func(id string){
+			"cut off early": func(id string) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := r.Attach(ctx, id, instance); err == nil {
+					t.Error("the attach is over too early for this test")
+				}
+			},
+			"without an answer": func(id string) {
+				r.cloud.Fault(simulator.Fault{Operation: "attach_block", Action: simulator.FaultResetAfter, Times: 1})
+				if _, err := r.Attach(t.Context(), id, instance); err == nil {
+					t.Error("the attach has an answer")
+				}
+			},
+		} {
+			for _, later := range []time.Duration{0, 10 * time.Second} {
+				if name == "without an answer" && later > 0 {
+					continue // by then nobody can tell whose attach it was
+				}
+				v := r.create("pvc-" + name + later.String())
+				cut(v.ID)
+				time.Sleep(later) // of the fake clock
+				began := time.Now()
+				r.mustAttach(v.ID, instance)
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("%s, %s later: it took %s", name, later, took)
+				}
+			}
 		}
 	})
 }

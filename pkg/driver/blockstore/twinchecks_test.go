@@ -72,8 +72,13 @@ func TestChecksEnd(t *testing.T) {
 		if err := r.another().Delete(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
-		before := r.cloud.Count("list_blocks")
+		before, began := r.cloud.Count("list_blocks"), time.Now()
 		time.Sleep(time.Hour)
+		for _, request := range r.cloud.Requests() {
+			if late := request.Began.Sub(began); late > twinAge {
+				t.Errorf("%s after the create there was a %s: what was found then could not be deleted any more", late, request.Operation)
+			}
+		}
 		if n := r.cloud.Count("list_blocks") - before; n == 0 || n > checkAgain {
 			t.Errorf("%d lists were read in an hour, %d are enough", n, checkAgain)
 		}

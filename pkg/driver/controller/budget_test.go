@@ -90,6 +90,7 @@ func (l *lifeOf) lives(t *testing.T, n, budget int) {
 // more is for the look for a duplicate when no other list comes at its time, or for a wait that ended just too early.
 // A fresh process keeps it as well as one that has run for long.
 func TestBudgetOfALife(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		pods   int
 		pod    time.Duration

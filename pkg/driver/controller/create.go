@@ -157,7 +157,7 @@ func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest
 		return nil, err
 	}
 	defer end()
-	if err := s.volumes.Delete(ctx, id); err != nil && volume.ReasonOf(err) != volume.NotFound {
+	if err := s.volumes.Delete(ctx, id); err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil

@@ -41,7 +41,7 @@ func (ext4) Name() string { return "ext4" }
 // Make discards nothing: the device is blank, and a discard of a large device takes longer than all the rest. No
 // blocks are reserved for root: volumes belong to pods. mkfs.ext4 has no guard of its own when nobody can be asked.
 func (ext4) Make(devicePath string, _ bool) Tool {
-	return Tool{Name: "mkfs.ext4", Args: []string{"-m", "0", "-E", "nodiscard", devicePath}, Ending: longwork.AtOnce, Limit: makeLimit}
+	return Tool{Name: "mkfs.ext4", Args: []string{"-m", "0", "-E", "nodiscard", devicePath}, Ending: longwork.AtOnce, Limit: makeLimit, howFar: farOfMake}
 }
 
 func (ext4) Check(devicePath string) []Tool {
@@ -62,7 +62,7 @@ func (ext4) GrowMounted(devicePath, _ string) Tool {
 func (e ext4) GrowUnmounted(devicePath string) []Tool {
 	check := e.Check(devicePath)[0]
 	check.Args = append([]string{"-f"}, check.Args...)
-	return []Tool{check, {Name: "resize2fs", Args: []string{devicePath}, Ending: longwork.Never}}
+	return []Tool{check, {Name: "resize2fs", Args: []string{"-p", devicePath}, Ending: longwork.Never, howFar: farOfResize}}
 }
 
 // RefusesOnline recognises that the kernel wants a capability that the process lacks.

@@ -164,8 +164,14 @@ func TestToolFindsTheDeviceBusy(t *testing.T) {
 			t.Errorf("busy for long: %v", err)
 		}
 	}
-	err := (Tool{Name: "sh", Args: []string{"-c", "echo UNEXPECTED INCONSISTENCY; exit 4"}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
-	if err == nil || errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "repair it") {
-		t.Errorf("faults: %v", err)
+	tried := filepath.Join(t.TempDir(), "tried")
+	for name, script := range map[string]string{
+		"faults":                     "echo UNEXPECTED INCONSISTENCY; exit 4",
+		"busy once, and then faults": fmt.Sprintf("[ -e %[1]s ] && { echo UNEXPECTED INCONSISTENCY; exit 4; }; touch %[1]s; echo /dev/vdb is in use.; exit 8", tried),
+	} {
+		err := (Tool{Name: "sh", Args: []string{"-c", script}, Advice: "repair it"}).whenFree(t.Context(), &progress{})
+		if err == nil || errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "repair it") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

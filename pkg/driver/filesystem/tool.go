@@ -1,15 +1,14 @@
 package filesystem
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +31,8 @@ type Tool struct {
 	Advice string
 	// tellsPasses is set when it writes e2fsck's progress to descriptor 3.
 	tellsPasses bool
+	// howFar reads from what it has printed so far how far it is, "" for unknown. nil when it prints nothing of that.
+	howFar func(out string) string
 }
 
 // The limits are far beyond what any volume needs: they end what is stuck.
@@ -42,7 +43,7 @@ const (
 
 // Run runs the tool as a step of long work on the device.
 func (t Tool) Run(task *longwork.Task, d device.Device) error {
-	p := &progress{device: d.Number, before: written(d.Number)}
+	p := &progress{device: d.Number, before: written(d.Number), howFar: t.howFar}
 	what := fmt.Sprintf("%s on device %s (serial %s)", t.Name, d.Path, d.Serial)
 	ctx, err := task.Step(what, t.Ending, t.Limit, p.String)
 	if err != nil {
@@ -64,8 +65,8 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	// What a terminal sends to the node plugin is not for its tools.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	out := p.restart()
+	cmd.Stdout, cmd.Stderr = out, out
 	var passes *os.File
 	if t.tellsPasses {
 		reader, writer, err := os.Pipe()
@@ -109,9 +110,13 @@ func saysBusy(out string) bool {
 // briefAt is how much of a tool's output goes into an error. Its end says why it gave up.
 const briefAt = 600
 
+// bar is a progress bar of resize2fs.
+var bar = regexp.MustCompile(`[-X]{40,}`)
+
 // brief makes one line of the end of a tool's output.
 func brief(out string) string {
-	line := strings.Join(strings.Fields(strings.Map(printable, out)), " ")
+	out = bar.ReplaceAllString(strings.Map(printable, out), "")
+	line := strings.Join(strings.Fields(out), " ")
 	if len(line) > briefAt {
 		line = "... " + strings.ToValidUTF8(line[len(line)-briefAt:], "")
 	}
@@ -124,64 +129,4 @@ func printable(r rune) rune {
 		return -1
 	}
 	return r
-}
-
-// progress is how far a tool is, as far as it can be told.
-type progress struct {
-	device device.Number
-	before int64
-
-	mu   sync.Mutex
-	pass string
-}
-
-// String tells the pass of e2fsck and what was written to the device since the tool began.
-func (p *progress) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var parts []string
-	if p.pass != "" {
-		parts = append(parts, p.pass)
-	}
-	if now := written(p.device); now >= p.before && now > 0 {
-		parts = append(parts, fmt.Sprintf("%d MiB written", (now-p.before)>>20))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// follow reads e2fsck's progress: lines of a pass, its position and its end.
-func (p *progress) follow(r *os.File) {
-	defer r.Close() //nolint:errcheck // only read from
-	var pass, at, end int64
-	for {
-		// The device's name follows on the line.
-		var name string
-		if n, err := fmt.Fscanf(r, "%d %d %d %s\n", &pass, &at, &end, &name); err != nil && n == 0 {
-			return
-		}
-		p.mu.Lock()
-		p.pass = fmt.Sprintf("pass %d of 5", pass)
-		if end > 0 {
-			p.pass += fmt.Sprintf(", %d%% of it", at*100/end)
-		}
-		p.mu.Unlock()
-	}
-}
-
-// written is how many bytes were written to a device since it was plugged in, 0 when the kernel does not tell.
-func written(n device.Number) int64 {
-	raw, err := os.ReadFile("/sys/dev/block/" + n.String() + "/stat")
-	if err != nil {
-		return 0
-	}
-	const sectorsWritten, sector = 6, 512
-	fields := strings.Fields(string(raw))
-	if len(fields) <= sectorsWritten {
-		return 0
-	}
-	var sectors int64
-	if _, err := fmt.Sscan(fields[sectorsWritten], &sectors); err != nil {
-		return 0
-	}
-	return sectors * sector
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // slowTool puts a tool in front of the real one that does its work only when it is told to, and then counts it.
@@ -137,40 +136,6 @@ func TestLongWorkOutlivesTheCall(t *testing.T) {
 			}
 			r.must(r.unpublish(r.target))
 			r.must(r.unstage())
-		})
-	}
-}
-
-// TestGrowthUnderAnyDeadline: an ext4 that the kernel does not grow while it is mounted is grown unmounted. Whenever the
-// deadline is, the growth is never cut off half-way, and retries, which have more time, bring it to its end.
-func TestGrowthUnderAnyDeadline(t *testing.T) {
-	t.Parallel()
-	for i := range 27 {
-		deadline := time.Duration(i+1) * 10 * time.Millisecond
-		t.Run(deadline.String(), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			r.machine.Plug("disk", serial, gib)
-			path := r.machine.Device(serial).Path
-			// Without room for its growth, so that tables have to be moved.
-			r.run("mkfs.ext4", "-q", "-O", "^resize_inode", "-b", "1024", path, "200M")
-			capability := mountCapability(writer, "ext4")
-			for ; ; deadline *= 2 {
-				err := r.stageWithin(deadline, capability)
-				if err == nil {
-					break
-				}
-				if c := status.Code(err); c != codes.Aborted && c != codes.DeadlineExceeded || deadline > time.Hour {
-					t.Fatal(err)
-				}
-			}
-			if size := r.size(r.staging); size < 7*gib/8 {
-				t.Errorf("it has %d bytes", size)
-			}
-			r.must(r.unstage())
-			if out, err := exec.Command("e2fsck", "-f", "-n", path).CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
 		})
 	}
 }
