@@ -46,6 +46,35 @@ func TestInstanceIsNotFoundOnce(t *testing.T) {
 	})
 }
 
+// blank has no read show a volume.
+func (r *rig) blank() {
+	r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStatus, Status: 404})
+	r.cloud.Fault(simulator.Fault{
+		Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200,
+		Body: `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+	})
+}
+
+// TestDetachWhenReadsGoBlank: the volume was shown, the detach had to wait for its turn, and by then no read shows it.
+func TestDetachWhenReadsGoBlank(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		time.Sleep(5 * time.Minute)
+		turn, err := r.orders.Enter(t.Context(), instance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(5*time.Second, func() {
+			r.blank()
+			turn.Leave()
+		})
+		if err := r.Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
+		}
+	})
+}
+
 // TestDetachOfWhatVanishes: the volume was shown, a detach is answered 404, and no read shows it any more. That is a
 // contradiction and no proof that it is detached.
 func TestDetachOfWhatVanishes(t *testing.T) {
@@ -54,13 +83,7 @@ func TestDetachOfWhatVanishes(t *testing.T) {
 		r.mustAttach(v.ID, instance)
 		time.Sleep(5 * time.Minute)
 		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
-		time.AfterFunc(500*time.Millisecond, func() {
-			r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStatus, Status: 404})
-			r.cloud.Fault(simulator.Fault{
-				Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200,
-				Body: `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
-			})
-		})
+		time.AfterFunc(500*time.Millisecond, r.blank)
 		if err := r.Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
 		}
