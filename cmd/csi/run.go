@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -49,6 +50,8 @@ const (
 	// twinCheck is how long after the settle time a new volume's name is looked at again: far less than the age up to which
 	// a duplicate may be deleted, and long enough for a list that is read anyway to do for it.
 	twinCheck = 45 * time.Second
+	// lookAgain is how long after it was not found a volume is looked for again before it counts as gone.
+	lookAgain = 3 * time.Second
 )
 
 // longWorkFor is how long a check of a file system may go on after the end was asked for, before it is told to end. It is
@@ -60,6 +63,7 @@ type process struct {
 	cfg      Config
 	registry *prometheus.Registry
 	self     *selfSource
+	account  *account.Account // nil without a controller
 	services server.Services
 	identity *identity.Service
 	checks   []identity.Check // of readiness
@@ -85,6 +89,7 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
+		group.Go(func() error { p.checkAccount(ctx); return nil })
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
@@ -122,11 +127,18 @@ func (p *process) addController() error {
 		return fmt.Errorf("setting up the API client: %w", err)
 	}
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
+	var nodes func(context.Context) ([]string, error)
+	cluster, err := events.InCluster(os.Getenv, identity.DriverName)
+	if err == nil {
+		nodes = cluster.NodeIDs
+	}
+	p.account = account.New(api, p.self.members(nodes))
 	disks := blockstore.New(api, blockstore.Options{
-		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), Registerer: p.registry,
+		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
+		Account: p.account, Registerer: p.registry,
 	})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
-	p.warner = newWarner()
+	p.warner = newWarner(cluster, err)
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
 	p.registry.MustRegister(key)
@@ -134,9 +146,18 @@ func (p *process) addController() error {
 	return nil
 }
 
+// checkAccount proves the key's account before the first volume needs it, and says at once when it is the wrong one.
+func (p *process) checkAccount(ctx context.Context) {
+	if p.self.wait(ctx) != nil {
+		return
+	}
+	if err := p.account.CheckKey(ctx); err != nil {
+		klog.FromContext(ctx).Info("The API key's account is not proven to be the cluster's, it is looked at again before a volume is made", "reason", err.Error())
+	}
+}
+
 // newWarner returns what writes Events to the cluster that the process runs in, or only logs outside of one.
-func newWarner() *events.Recorder {
-	api, err := events.InCluster(os.Getenv, identity.DriverName)
+func newWarner(api *events.API, err error) *events.Recorder {
 	if err != nil {
 		klog.Background().Info("Warnings to users are only logged, not written as Events", "reason", err.Error())
 		return events.NewRecorder(nil)

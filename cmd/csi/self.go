@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -81,4 +82,20 @@ func (s *selfSource) get(context.Context) (node.Self, error) {
 func (s *selfSource) region(ctx context.Context) (string, error) {
 	self, err := s.get(ctx)
 	return self.Region, err
+}
+
+// members returns instances that are certainly the cluster's: this one, and those that the apiserver names. Outside of the
+// platform the metadata service never answers, and outside of a cluster there is no apiserver.
+func (s *selfSource) members(nodes func(context.Context) ([]string, error)) account.Members {
+	return func(ctx context.Context) ([]string, error) {
+		var ids []string
+		if self, err := s.get(ctx); err == nil && self.ID != "" {
+			ids = append(ids, self.ID)
+		}
+		if nodes == nil {
+			return ids, nil
+		}
+		others, err := nodes(ctx)
+		return append(ids, others...), err
+	}
 }

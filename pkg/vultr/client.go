@@ -86,6 +86,7 @@ type Client struct {
 	volumeReaders atomic.Int64
 	// accepted is when the API last accepted the key.
 	accepted atomic.Pointer[time.Time]
+	keys     *keySource
 }
 
 // New makes a Client. It reads the key, but makes no call.
@@ -137,7 +138,7 @@ func newClient(cfg Config, base http.RoundTripper) (*Client, error) {
 	}
 	c := &Client{
 		api: api, redact: red, metrics: m, settle: orDefault(cfg.SettleTime, defaultSettle),
-		scale: orDefault(cfg.TimeScale, 1), born: time.Now(),
+		scale: orDefault(cfg.TimeScale, 1), born: time.Now(), keys: keys,
 	}
 	c.learned = newLearned(c.scale)
 	c.shareLists()
@@ -158,6 +159,10 @@ func (c *Client) shareLists() {
 	c.fileSystemRegions = share(c, "vfs_regions", everyOne(c, fileSystemRegions))
 	c.plans = share(c, "plans", c.listPlans)
 }
+
+// KeySince returns since when the present key is in use: what was answered before may have been answered with another
+// key, which may be of another account.
+func (c *Client) KeySince() time.Time { return c.keys.keySince() }
 
 // SettleTime is how long a new object may be missing from lists.
 func (c *Client) SettleTime() time.Duration { return c.settle }

@@ -23,6 +23,7 @@ type keySource struct {
 	mu      sync.Mutex
 	key     string
 	checked time.Time
+	since   time.Time // when the key was read first
 }
 
 func newKeySource(file, fixed string, red *redactor) (*keySource, error) {
@@ -47,6 +48,17 @@ func (s *keySource) get() (string, error) {
 	return s.load()
 }
 
+// keySince returns since when the key of now is in use. No call that begins later uses an earlier one.
+func (s *keySource) keySince() time.Time {
+	_, err := s.get()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		return time.Now() // there never was one
+	}
+	return s.since
+}
+
 // changed reads again at once and tells whether the key is another one than old: the API may refuse a key that was
 // replaced since the last look.
 func (s *keySource) changed(old string) bool {
@@ -65,7 +77,10 @@ func (s *keySource) load() (string, error) {
 		return "", err
 	}
 	s.redact.add(key)
-	s.key, s.checked = key, time.Now()
+	s.checked = time.Now()
+	if key != s.key {
+		s.key, s.since = key, s.checked
+	}
 	return key, nil
 }
 

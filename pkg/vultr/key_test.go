@@ -74,6 +74,34 @@ func TestKeyFileAsTheKubeletChangesIt(t *testing.T) {
 	})
 }
 
+// TestKeySince: a key is in use since it was read first, however often it is read again.
+func TestKeySince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "api-key")
+		writeKey(t, file, "KEYONE000")
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) { return good(r), nil }}
+		began := time.Now()
+		c := net.client(t, func(cfg *Config) { cfg.KeyFile, cfg.Key = file, "" })
+		time.Sleep(time.Hour) // of the fake clock
+		writeKey(t, file, "KEYONE000\n")
+		if got := c.KeySince(); !got.Equal(began) {
+			t.Errorf("the same key: since %s", got.Sub(began))
+		}
+		time.Sleep(time.Hour)
+		writeKey(t, file, "KEYTWO000")
+		if got := c.KeySince(); !got.Equal(began.Add(2 * time.Hour)) {
+			t.Errorf("another key: since %s", got.Sub(began))
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if got := c.KeySince(); !got.Equal(began.Add(2 * time.Hour)) {
+			t.Errorf("no file for a moment: since %s", got.Sub(began))
+		}
+	})
+}
+
 func TestARefusedKeyIsReadAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	writeKey(t, file, "OLDKEY00")

@@ -86,6 +86,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	if err != nil {
 		return disk{}, refusal.OfRead(unseen(err), "waiting for volume %s to be attached to instance %s", id, instance)
 	}
+	s.account.HasInstance(instance)
 	s.proven(ctx, d)
 	return d, nil
 }
@@ -148,6 +149,7 @@ func (s *Store) wait(ctx context.Context, what, id string, done func(disk) (bool
 	for {
 		v, asOf, err := s.api.WaitVolumeAsOf(ctx, what, id, func(v vultr.Volume) (bool, error) { return done(fromAPI(v)) })
 		if v.ID != "" {
+			s.account.Shown(asOf)
 			s.ledger.saw(fromAPI(v), asOf)
 		}
 		if !vultr.IsNotFound(err) {

@@ -21,6 +21,7 @@ func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig
 			cloud.Sim.ClearFaults()
 			time.Sleep(5 * time.Minute) // of the fake clock
 		})
+		addController(cloud)
 		f(t, (&rig{cloud: cloud, t: t}).another())
 	})
 }

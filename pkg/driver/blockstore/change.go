@@ -22,19 +22,19 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if left := s.ledger.attachUnderWay(id, ""); left > 0 {
 		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
-	err := s.api.DeleteVolume(ctx, id, s.free(id))
-	if vultr.IsNotFound(err) && s.places.of(id) == "" {
-		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
-	}
-	if err == nil || vultr.IsNotFound(err) {
-		s.ledger.gone(id)
-		klog.FromContext(ctx).Info("Deleted volume", "volumeID", id)
-		return nil
-	}
+	wasGone, err := s.remove(ctx, id, s.free(id))
 	if e, ok := errors.AsType[*volume.Error](err); ok { // the precondition's
 		return e
 	}
-	return refusal.OfChange(err, "deleting volume %s", id)
+	if err != nil {
+		return refusal.OfChange(err, "deleting volume %s", id)
+	}
+	if wasGone && s.places.of(id) == "" {
+		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
+	}
+	s.ledger.gone(id)
+	klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "wasGone", wasGone)
+	return nil
 }
 
 // Expand grows the volume into the range and waits until the platform shows the new size. When it is large enough

@@ -29,12 +29,16 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 			return v, err
 		}
 	}
+	key := s.api.KeySince()
 	found, err := s.find(ctx, spec.Name)
 	if err != nil {
 		return volume.Volume{}, err
 	}
 	if found != nil {
 		return s.join(ctx, *found, spec)
+	}
+	if err := s.mayCreate(ctx, spec.Name, key); err != nil {
+		return volume.Volume{}, err
 	}
 	region, err := s.region(ctx, spec)
 	if err != nil {
@@ -72,6 +76,9 @@ func (s *Store) resume(ctx context.Context, m made, spec volume.Spec) (v volume.
 	}
 	d, err := s.look(ctx, m.id)
 	if volume.ReasonOf(err) == volume.NotFound {
+		d, err = s.lookAgain(ctx, m.id, time.Now())
+	}
+	if volume.ReasonOf(err) == volume.NotFound {
 		s.names.forget(spec.Name)
 		return v, false, nil //nolint:nilerr // the name is free again
 	}
@@ -100,6 +107,7 @@ func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Vo
 	if err != nil {
 		return volume.Volume{}, refusal.OfRead(err, "waiting for volume %s to become active", m.id)
 	}
+	s.account.Shown(list.Began)
 	s.ledger.saw(d, list.Began)
 	s.places.learn(m.id, d.Region)
 	if m.spec != nil {
@@ -152,7 +160,9 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 func (s *Store) find(ctx context.Context, name string) (*disk, error) {
 	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
 	if !s.names.guard.Tried(name) {
-		if list, err := s.list(ctx, absentFor); err == nil && !slices.ContainsFunc(list.Items, named) {
+		// A list that was read with an earlier key may be another account's.
+		age := min(absentFor, time.Since(s.api.KeySince()))
+		if list, err := s.list(ctx, age); err == nil && !slices.ContainsFunc(list.Items, named) {
 			return nil, nil //nolint:nilnil // nil is documented
 		}
 	}

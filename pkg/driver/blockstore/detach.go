@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -19,13 +20,20 @@ var errMoved = errors.New("the volume is no longer attached there")
 // Detach takes the volume from the instance, "" for whichever has it, and waits until the platform shows that.
 // It is success when the volume is proven not to be attached there; it never takes it from another instance.
 func (s *Store) Detach(ctx context.Context, id, instance string) error {
-	d, err := s.whereAttached(ctx, id, instance)
-	if volume.ReasonOf(err) == volume.NotFound || (err == nil && !d.IsAttachedTo(instance)) {
-		klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", d.AttachedTo, "found", err == nil)
+	if s.ledger.isGone(id) {
 		return nil
+	}
+	asked := time.Now()
+	d, err := s.whereAttached(ctx, id, instance)
+	if volume.ReasonOf(err) == volume.NotFound {
+		return s.detachUnseen(ctx, id, instance, asked)
 	}
 	if err != nil {
 		return err
+	}
+	if !d.IsAttachedTo(instance) {
+		klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", d.AttachedTo)
+		return nil
 	}
 	from := d.AttachedTo[0]
 	turn, err := s.orders.Enter(ctx, from)
@@ -35,6 +43,8 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	defer turn.Leave()
 	err = s.send(ctx, turn, func() error { return s.api.DetachVolume(ctx, id, s.at(id, from)) })
 	switch {
+	case volume.ReasonOf(err) == volume.NotFound: // the precondition's
+		return s.detachUnseen(ctx, id, from, asked)
 	case errors.Is(err, errMoved):
 		// It was taken from there by somebody else, or by an attempt of this call whose answer was lost.
 		return nil
@@ -51,7 +61,7 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	turn.Settle()
 	_, err = s.wait(ctx, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
 	if volume.ReasonOf(err) == volume.NotFound {
-		return nil
+		return s.detachUnseen(ctx, id, from, asked)
 	}
 	return refusal.OfRead(err, "waiting for volume %s to be detached from instance %s", id, from)
 }
@@ -63,7 +73,7 @@ func (s *Store) at(id, instance string) vultr.Precondition {
 		if err == nil && !d.IsAttachedTo("") && s.ledger.late(d) > 0 {
 			return volume.Errorf(volume.Busy, "volume %s was attached to instance %s a moment ago and a read does not show it, which may be an old one", id, instance)
 		}
-		if volume.ReasonOf(err) == volume.NotFound || (err == nil && !d.IsAttachedTo(instance)) {
+		if err == nil && !d.IsAttachedTo(instance) {
 			return errMoved
 		}
 		return err
@@ -108,7 +118,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 		return d, nil
 	}
 	if instance != "" {
-		if _, err := s.api.Instance(ctx, instance); vultr.IsNotFound(err) {
+		if gone, err := s.instanceGone(ctx, instance); err == nil && gone {
 			return d, nil // nothing can be attached to what is gone
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // takeBackFor bounds the delete of what was made wrongly: it goes on when the caller has given up.
@@ -35,7 +34,7 @@ func (s *Store) takeBack(ctx context.Context, name string, m made) error {
 	s.names.put(name, m)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackFor)
 	defer cancel()
-	if err := s.api.DeleteVolume(ctx, m.id, s.free(m.id)); err != nil && !vultr.IsNotFound(err) {
+	if _, err := s.remove(ctx, m.id, s.free(m.id)); err != nil {
 		return volume.Errorf(volume.Busy, "%s; deleting volume %s again: %w", m.wrong.Error(), m.id, err)
 	}
 	klog.FromContext(ctx).Info("Deleted a volume that was made wrongly", "volumeID", m.id, "name", name, "why", m.wrong)

@@ -16,7 +16,7 @@ import (
 const patience = time.Minute
 
 // testOptions are those of a platform that is fifty times as fast.
-var testOptions = Options{AttachWindow: 600 * time.Millisecond, TwinCheck: 50 * time.Millisecond}
+var testOptions = Options{AttachWindow: 600 * time.Millisecond, TwinCheck: 50 * time.Millisecond, LookAgain: 50 * time.Millisecond}
 
 // rig is a store on a simulated cloud.
 type rig struct {
@@ -36,6 +36,7 @@ func newRig(t *testing.T) *rig {
 // newRigOn makes a store that reaches the cloud at the address.
 func newRigOn(t *testing.T, cloud *simtest.Cloud, url string) *rig {
 	t.Helper()
+	addController(cloud)
 	api, err := vultr.New(vultr.Config{
 		BaseURL: url, Key: simtest.Key, StartRate: 500, MaxRate: 500, SettleTime: 100 * time.Millisecond, TimeScale: simtest.FastTimeScale,
 	})
@@ -43,6 +44,11 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, url string) *rig {
 		t.Fatal(err)
 	}
 	return &rig{Store: New(api, testOptions), api: api, cloud: cloud, t: t}
+}
+
+// addController adds the instance that a controller runs on: an account without instances is no cluster's.
+func addController(cloud *simtest.Cloud) {
+	cloud.AddInstance(simulator.NewServer{Label: "controller", Region: "ewr"})
 }
 
 func specOf(name string) volume.Spec {

@@ -71,6 +71,7 @@ func TestAttachAfterAKilledSlowDetach(t *testing.T) {
 		delays.Detach = 25 * time.Second
 		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
 		t.Cleanup(func() { time.Sleep(5 * time.Minute) }) // of the fake clock: what is to be looked at later is
+		addController(cloud)
 		first := (&rig{cloud: cloud, t: t}).another()
 		v, instance := first.create("pvc-1"), first.instance("node-1")
 		first.mustAttach(v.ID, instance)

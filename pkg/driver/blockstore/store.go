@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -26,6 +27,7 @@ import (
 // API is what the store needs of the platform.
 type API interface {
 	Reads
+	account.API
 	Regions(ctx context.Context) ([]vultr.Region, error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
@@ -48,13 +50,15 @@ type Reads interface {
 // Store is block storage as a kind of volumes. It implements volume.Backend, is safe for concurrent use, and any
 // number of processes may use the same account.
 type Store struct {
-	api    API
-	opts   Options
-	names  *names
-	ledger ledger
-	places places
-	orders inflight.Queue // by instance
-	twins  *twins
+	api  API
+	opts Options
+	// account is asked before anything counts as gone, or as never made.
+	account *account.Account
+	names   *names
+	ledger  ledger
+	places  places
+	orders  inflight.Queue // by instance
+	twins   *twins
 }
 
 var _ volume.Backend = (*Store)(nil)
@@ -68,6 +72,10 @@ type Options struct {
 	// TwinCheck is how long after the settle time a created volume's name is looked at again, so that a list which
 	// somebody reads meanwhile does for it; 0 is 45 s. A look that has to be repeated is after a quarter of that.
 	TwinCheck time.Duration
+	// LookAgain is how long after it was not found a volume is looked for again before it counts as gone; 0 is 3 s.
+	LookAgain time.Duration
+	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
+	Account *account.Account
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }
@@ -77,8 +85,12 @@ func New(api API, opts Options) *Store {
 	opts.AttachWindow = cmp.Or(opts.AttachWindow, 30*time.Second)
 	opts.Unseen = cmp.Or(opts.Unseen, 2*time.Minute)
 	opts.TwinCheck = cmp.Or(opts.TwinCheck, 45*time.Second)
+	opts.LookAgain = cmp.Or(opts.LookAgain, 3*time.Second)
+	if opts.Account == nil {
+		opts.Account = account.New(api, nil)
+	}
 	s := &Store{
-		api: api, opts: opts, names: newNames(api.SettleTime()),
+		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
 		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(),
 	}
 	if opts.Registerer != nil {
@@ -140,7 +152,7 @@ func (s *Store) look(ctx context.Context, id string) (disk, error) {
 
 // lookOr reads the disk by a single read, and leaves a 404 to lacking.
 func (s *Store) lookOr(ctx context.Context, id string, lacking func() (disk, error)) (disk, error) {
-	v, _, err := s.api.VolumeNow(ctx, id, 0)
+	v, at, err := s.api.VolumeNow(ctx, id, 0)
 	if vultr.IsNotFound(err) {
 		return lacking()
 	}
@@ -148,6 +160,7 @@ func (s *Store) lookOr(ctx context.Context, id string, lacking func() (disk, err
 		return disk{}, refusal.OfRead(err, "reading volume %s", id)
 	}
 	d := fromAPI(v)
+	s.account.Shown(at)
 	s.places.learn(id, d.Region)
 	return d, nil
 }
@@ -168,6 +181,7 @@ func (s *Store) whereIs(ctx context.Context, id string, maxAge time.Duration) (d
 	}
 	d := fromAPI(v)
 	s.places.learn(id, d.Region)
+	s.account.Shown(at)
 	s.ledger.saw(d, at)
 	return d, nil
 }

@@ -145,8 +145,7 @@ func (s *Store) removeTwin(ctx context.Context, kept, d disk) bool {
 		}
 		return err
 	}
-	err := s.api.DeleteVolume(ctx, d.ID, still)
-	if err != nil && !vultr.IsNotFound(err) {
+	if _, err := s.remove(ctx, d.ID, still); err != nil {
 		klog.FromContext(ctx).Info("A duplicate volume stays in the account for now", "name", d.Name, "duplicateID", d.ID, "volumeID", kept.ID, "err", err)
 		return errors.Is(err, errNoTwin)
 	}

@@ -25,6 +25,9 @@ type Volumes interface {
 	Of(ctx context.Context, id string) (volume.Backend, error)
 	// Attach gives the volume of whichever kind to an instance, if its kind can be used so.
 	Attach(ctx context.Context, id, instance string, accesses []volume.Access) (volume.Attachment, error)
+	// Detach takes the volume of whichever kind from an instance, "" for every one that has it. It is success when it is
+	// proven that the instance does not have it.
+	Detach(ctx context.Context, id, instance string) error
 	// Delete removes the volume of whichever kind; one that is proven not to exist is success.
 	Delete(ctx context.Context, id string) error
 	// Made notes the kind of a volume that a backend made or found.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
@@ -37,13 +38,24 @@ func inBubble(t *testing.T, cfg simulator.Config, f func(t *testing.T, r *rig)) 
 // newRigInBubble makes one more controller process, as it were, on the cloud of the bubble.
 func newRigInBubble(t *testing.T, cloud *simtest.Cloud) *rig {
 	t.Helper()
+	self := addController(cloud)
+	r := newRigAs(t, cloud, self, memberIs(self))
+	if err := r.account.CheckKey(t.Context()); err != nil { // as the process does when it starts
+		t.Fatal(err)
+	}
+	return r
+}
+
+// newRigAs makes a controller in the bubble that knows these members of its cluster.
+func newRigAs(t *testing.T, cloud *simtest.Cloud, self string, members account.Members) *rig {
+	t.Helper()
 	api, err := vultr.New(vultr.Config{BaseURL: cloud.URL, Key: cloud.Key, StartRate: 500, MaxRate: 500, DialContext: cloud.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{cloud: cloud, api: api, t: t}
+	r := &rig{cloud: cloud, self: self, account: account.New(api, members), api: api, t: t}
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	disks := blockstore.New(api, blockstore.Options{})
+	disks := blockstore.New(api, blockstore.Options{Account: r.account})
 	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(api)), region, &r.warnings)
 	return r
 }

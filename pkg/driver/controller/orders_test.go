@@ -159,7 +159,7 @@ func TestClaims(t *testing.T) {
 			},
 		}
 		for under, begin := range operations {
-			time.Sleep(time.Minute) // what was just seen or ordered would do for some
+			time.Sleep(2 * time.Minute) // what was just seen or ordered, and the list that looks for twins, would do for some
 			held := r.cloud.Fault(simulator.Fault{Action: simulator.FaultHang})
 			ctx, giveUp := context.WithCancel(t.Context())
 			ended := make(chan error, 1)

@@ -88,11 +88,7 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 		return nil, err
 	}
 	defer end()
-	backend, err := s.volumes.Of(ctx, id)
-	if err == nil {
-		err = backend.Detach(ctx, id, node)
-	}
-	if err != nil && volume.ReasonOf(err) != volume.NotFound {
+	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.ControllerUnpublishVolumeResponse{}, nil

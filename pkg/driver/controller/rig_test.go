@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
@@ -31,6 +32,8 @@ const (
 	twinCheck = 100 * time.Millisecond
 	// attachWindow is longer than an attach to the simulated cloud (80 ms).
 	attachWindow = 600 * time.Millisecond
+	// lookAgain is longer than the lag of reads of the simulated cloud (20 ms).
+	lookAgain = 50 * time.Millisecond
 	// patience bounds waits of tests on a busy machine.
 	patience = time.Minute
 )
@@ -38,9 +41,12 @@ const (
 // rig is a controller on a simulated cloud, spoken to over real HTTP.
 type rig struct {
 	*controller.Service
-	cloud  *simtest.Cloud
-	api    *vultr.Client
-	unseen time.Duration
+	cloud *simtest.Cloud
+	// self is the instance that the controller runs on.
+	self    string
+	account *account.Account
+	api     *vultr.Client
+	unseen  time.Duration
 	// warnings are what the owners of claims were told.
 	warnings warnings
 	t        *testing.T
@@ -60,7 +66,7 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{cloud: cloud, api: api, unseen: patience, t: t}
+	r := &rig{cloud: cloud, self: addController(cloud), api: api, unseen: patience, t: t}
 	r.restart(attachWindow)
 	return r
 }
@@ -68,8 +74,22 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 // restart makes the service of a new process, which believes for the time given that another one's attach may come.
 func (r *rig) restart(window time.Duration) {
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	disks := blockstore.New(r.api, blockstore.Options{AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck})
+	r.account = account.New(r.api, memberIs(r.self))
+	disks := blockstore.New(r.api, blockstore.Options{
+		AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck,
+		LookAgain: lookAgain, Account: r.account,
+	})
 	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region, &r.warnings)
+}
+
+// addController adds the instance that a controller runs on.
+func addController(cloud *simtest.Cloud) string {
+	return cloud.AddInstance(simulator.NewServer{Label: "controller", Region: "ewr"})
+}
+
+// memberIs knows one instance of the cluster.
+func memberIs(instance string) account.Members {
+	return func(context.Context) ([]string, error) { return []string{instance}, nil }
 }
 
 // warnings collects what is told.

@@ -35,9 +35,9 @@ const (
 	maxMessage, maxName = 1024, 253
 )
 
-// API writes Events to the apiserver of the cluster that the process runs in.
+// API writes Events to the apiserver of the cluster that the process runs in, and reads which instances its nodes are.
 //
-// It is not client-go on purpose: one POST of one small object is all that is needed, and the program is one binary for
+// It is not client-go on purpose: one POST of one small object and one GET of a list are all that is needed, and the program is one binary for
 // controller and node. Linking a clientset takes a node plugin that never uses it from 15 to 26 MB, rest and core/v1
 // alone to 18 MB; this costs nothing that can be measured.
 type API struct {

@@ -113,6 +113,24 @@ func (r *Router) Attach(ctx context.Context, id, instance string, accesses []vol
 	return b.Attach(ctx, id, instance)
 }
 
+// Detach takes the volume from the instance, "" for every one that has it. A volume that no kind shows is still detached
+// by every kind: reads alone are no proof that there is nothing to detach.
+func (r *Router) Detach(ctx context.Context, id, instance string) error {
+	b, err := r.Of(ctx, id)
+	if err == nil {
+		return b.Detach(ctx, id, instance)
+	}
+	if volume.ReasonOf(err) != volume.NotFound {
+		return err
+	}
+	for _, b := range r.backends {
+		if err := b.Detach(ctx, id, instance); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Delete removes the volume; one that is proven not to exist is success. When nobody knows what the ID is, reads are no
 // such proof, as they may lack what is new: the platform's answer to the delete itself is. It also costs less than to find
 // out first. What was deleted stays so, because an ID is given once, and costs no call to delete again.

@@ -4,6 +4,8 @@ package vfs
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -13,6 +15,7 @@ import (
 // API is what recognising takes.
 type API interface {
 	FileSystem(ctx context.Context, id string) (vultr.FileSystem, error)
+	FileSystems(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.FileSystem], error)
 }
 
 // Finder recognises file systems. It implements volume.Finder.
@@ -26,14 +29,19 @@ var _ volume.Finder = Finder{}
 // Kind is volume.VFS.
 func (Finder) Kind() volume.Kind { return volume.VFS }
 
-// Has reports whether the ID is a file system. The key needs the right to read file systems for that.
+// Has reports whether the ID is a file system: it is none only if a list lacks it as well as a single read. The key needs
+// the right to read file systems for that.
 func (f Finder) Has(ctx context.Context, id string) (bool, error) {
 	_, err := f.api.FileSystem(ctx, id)
-	if vultr.IsNotFound(err) {
-		return false, nil
+	if err == nil {
+		return true, nil
 	}
-	if err != nil {
+	if !vultr.IsNotFound(err) {
 		return false, refusal.OfRead(err, "reading file system %s", id)
 	}
-	return true, nil
+	list, err := f.api.FileSystems(ctx, 0)
+	if err != nil {
+		return false, refusal.OfRead(err, "looking for file system %s", id)
+	}
+	return slices.ContainsFunc(list.Items, func(fs vultr.FileSystem) bool { return fs.ID == id }), nil
 }

@@ -1,0 +1,160 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// What counts as gone is never asked for again: a volume that is believed to be gone and is not stays in the account for
+// ever, or at its instance. So "not found" proves that only if
+//
+//   - it was the answer twice, with a pause between: one answer may come from a replica that lags or fails,
+//   - at last it was the answer to a write, which reads cannot make wrong,
+//   - and no read, single or list, shows the volume meanwhile,
+//   - and the account was proven between the two answers to be the cluster's (package account): with the key of another
+//     one everything is not found. A key that is replaced once, at any time, spoils one of the three at most.
+
+// remove deletes the volume while the precondition holds. wasGone reports that it was proven not to exist before.
+func (s *Store) remove(ctx context.Context, id string, holds vultr.Precondition) (wasGone bool, err error) {
+	asked := time.Now()
+	err = s.api.DeleteVolume(ctx, id, holds)
+	if !isAnswered404(err) {
+		return false, err
+	}
+	_, again := s.lookAgain(ctx, id, asked)
+	if again != nil && volume.ReasonOf(again) != volume.NotFound {
+		return false, again
+	}
+	// What reads show after all is deleted by this.
+	err = s.api.DeleteVolume(ctx, id, holds)
+	switch {
+	case !isAnswered404(err):
+		return false, err
+	case again == nil:
+		return false, volume.Errorf(volume.Busy, "volume %s is shown by a read, and a delete of it is answered as if it did not exist; "+
+			"it is looked at again: %w", id, err)
+	}
+	return true, nil
+}
+
+// detachUnseen is the detach of a volume that reads lack. It is success only by the platform's own answer to a detach,
+// which names no instance. So it is not sent while this process knows the volume to be at another one.
+func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked time.Time) error {
+	if at := s.ledger.whereLast(id); at != "" && instance != "" && at != instance {
+		return volume.Errorf(volume.Busy, "volume %s is not shown by the platform, and was last seen at instance %s, not at %s; it is looked for again", id, at, instance)
+	}
+	switch _, err := s.lookAgain(ctx, id, asked, instance); {
+	case err == nil:
+		return volume.Errorf(volume.Busy, "volume %s was not shown by the platform and is again; where it is attached is looked at again", id)
+	case volume.ReasonOf(err) != volume.NotFound:
+		return err
+	}
+	err := s.api.DetachVolume(ctx, id)
+	switch {
+	case vultr.IsNotFound(err):
+		klog.FromContext(ctx).Info("There is nothing to detach, the volume does not exist", "volumeID", id, "instanceID", instance)
+		return nil
+	case err == nil, vultr.IsOutcomeUnknown(err):
+		if instance != "" {
+			s.ledger.order(id, detaching, instance)
+		}
+		return volume.Errorf(volume.Busy, "a detach of volume %s was sent, which reads do not show; whether it is detached is looked at again", id)
+	case vultr.IsNotAttached(err):
+		return volume.Errorf(volume.Busy, "volume %s exists by the platform's answer to a detach, and no read shows it; it is looked for again: %w", id, err)
+	}
+	return refusal.OfChange(err, "detaching volume %s, which no read shows", id)
+}
+
+// lookAgain looks for a volume that was not found at the time asked or later, after a pause and by both kinds of
+// reads. NotFound is for one that neither shows, in an account that was proven to be the cluster's since it was asked;
+// instances are those that Kubernetes names with the volume.
+func (s *Store) lookAgain(ctx context.Context, id string, asked time.Time, instances ...string) (disk, error) {
+	if err := s.pause(ctx); err != nil {
+		return disk{}, err
+	}
+	d, err := s.lookOr(ctx, id, func() (disk, error) { return s.listed(ctx, id) })
+	if volume.ReasonOf(err) != volume.NotFound {
+		return d, err
+	}
+	if doubt := s.account.Check(ctx, asked, instances...); doubt != nil {
+		return disk{}, volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
+	}
+	return disk{}, err
+}
+
+// listed reads the volume by a list alone.
+func (s *Store) listed(ctx context.Context, id string) (disk, error) {
+	list, err := s.list(ctx, 0)
+	if err != nil {
+		return disk{}, refusal.OfRead(err, "looking for volume %s", id)
+	}
+	i := slices.IndexFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id })
+	if i < 0 {
+		return disk{}, volume.Errorf(volume.NotFound, "volume %s does not exist", id)
+	}
+	s.account.Shown(list.Began)
+	return fromAPI(list.Items[i]), nil
+}
+
+func (s *Store) pause(ctx context.Context) error {
+	timer := time.NewTimer(s.opts.LookAgain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mayCreate returns nil if the account, in which nothing has the name, is proven to be the cluster's. keySince is since when
+// the key was in use by which that was found.
+func (s *Store) mayCreate(ctx context.Context, name string, keySince time.Time) error {
+	if err := s.account.CheckKey(ctx); err != nil {
+		return volume.Errorf(volume.Busy, "the volume %q is not created: %w", name, err)
+	}
+	if !s.api.KeySince().Equal(keySince) {
+		return volume.Errorf(volume.Busy, "the volume %q is not created yet: the API key was just replaced, and the name is looked for again", name)
+	}
+	return nil
+}
+
+// instanceGone reports whether neither a single read nor a list shows an instance, in an account that shows another one.
+func (s *Store) instanceGone(ctx context.Context, id string) (bool, error) {
+	asked := time.Now()
+	_, err := s.api.Instance(ctx, id)
+	if err == nil || !vultr.IsNotFound(err) {
+		return false, err
+	}
+	if err := s.account.Check(ctx, asked); err != nil {
+		return false, err
+	}
+	list, err := s.api.Instances(ctx, time.Since(asked))
+	return err == nil && !slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return strings.EqualFold(i.ID, id) }), err
+}
+
+// isAnswered404 reports whether the platform answered a write so; a precondition's NotFound is none.
+func isAnswered404(err error) bool {
+	_, precondition := errors.AsType[*volume.Error](err)
+	return vultr.IsNotFound(err) && !precondition
+}
+
+// whereLast returns the instance that the volume was last known to be at, "" if that is none or not known.
+func (l *ledger) whereLast(id string) (instance string) {
+	l.with(id, func(e *entry, _ time.Time) {
+		instance = e.here
+		if e.ordered == attaching {
+			instance = e.instance
+		}
+	})
+	return instance
+}

@@ -1,0 +1,129 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// TestNoCreateWhileTheKeyChanges: by which key it was found that nothing has a name is by which a volume of it is made.
+func TestNoCreateWhileTheKeyChanges(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		if err := r.mayCreate(t.Context(), "pvc-1", r.api.KeySince()); err != nil {
+			t.Error(err)
+		}
+		before := r.api.KeySince().Add(-time.Second)
+		if err := r.mayCreate(t.Context(), "pvc-1", before); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestInstanceIsNotFoundOnce: another process ordered an attach that no read shows yet, and a single read of the instance says
+// 404. The instance is not taken for gone, and the attach is waited for.
+func TestInstanceIsNotFoundOnce(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		next := r.another()
+		time.Sleep(2 * time.Minute)
+		ctx, cut := context.WithTimeout(t.Context(), time.Second)
+		defer cut()
+		if _, err := r.another().Attach(ctx, v.ID, instance); err == nil {
+			t.Fatal("the attach was over too early for this test")
+		}
+		r.cloud.Fault(simulator.Fault{Operation: "get_instance", Action: simulator.FaultStatus, Status: 404})
+		if err := next.Detach(t.Context(), v.ID, instance); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if now := r.attachedTo(v.ID); now != "" {
+			t.Errorf("the detach answered success and the volume is at %q", now)
+		}
+	})
+}
+
+// blank has no read show a volume.
+func (r *rig) blank() {
+	r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStatus, Status: 404})
+	r.cloud.Fault(simulator.Fault{
+		Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200,
+		Body: `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+	})
+}
+
+// TestDetachWhenReadsGoBlank: the volume was shown, the detach had to wait for its turn, and by then no read shows it.
+func TestDetachWhenReadsGoBlank(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		time.Sleep(5 * time.Minute)
+		turn, err := r.orders.Enter(t.Context(), instance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(5*time.Second, func() {
+			r.blank()
+			turn.Leave()
+		})
+		if err := r.Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
+		}
+	})
+}
+
+// TestDetachOfWhatVanishes: the volume was shown, a detach is answered 404, and no read shows it any more. That is a
+// contradiction and no proof that it is detached.
+func TestDetachOfWhatVanishes(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		time.Sleep(5 * time.Minute)
+		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
+		time.AfterFunc(500*time.Millisecond, r.blank)
+		if err := r.Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
+		}
+		time.Sleep(time.Minute)
+		// Now it is detached, and the platform's answer to another detach tells no more than that it exists.
+		if err := r.another().Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("while no read shows it: %v", err)
+		}
+		r.cloud.Sim.ClearFaults()
+		if err := r.Detach(t.Context(), v.ID, instance); err != nil || r.attachedTo(v.ID) != "" {
+			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
+		}
+	})
+}
+
+// TestTakenBackDespiteNotFound: what was made wrongly is deleted although the first delete is answered 404.
+func TestTakenBackDespiteNotFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		id := r.byHand(requestOf("pvc-1"))
+		time.Sleep(time.Minute)
+		r.cloud.Fault(simulator.Fault{Operation: "delete_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
+		wrong := errors.New("it is wrong")
+		if err := r.takeBack(t.Context(), "pvc-1", made{id: id, at: time.Now(), wrong: wrong}); !errors.Is(err, wrong) {
+			t.Error(err)
+		}
+		if left := r.named("pvc-1"); len(left) != 0 {
+			t.Errorf("left is %s", left)
+		}
+	})
+}
+
+// TestTwinIsRemovedDespiteNotFound: the same of a volume that was made beside another one.
+func TestTwinIsRemovedDespiteNotFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		kept := r.create("pvc-1")
+		twin := r.another().byHand(requestOf("pvc-1"))
+		r.cloud.Fault(simulator.Fault{Operation: "delete_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
+		time.Sleep(3 * time.Minute) // its name is looked at again
+		if left := r.named("pvc-1"); len(left) != 1 || left[0] != kept.ID {
+			t.Errorf("left are %s, kept is %s, its twin %s", left, kept.ID, twin)
+		}
+	})
+}

@@ -1,0 +1,56 @@
+package events
+
+import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestNodeIDs: the nodes of the driver are known by what the kubelets wrote, and what cannot be read is an error.
+func TestNodeIDs(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		ids    []string
+		fault  string
+	}{
+		"nodes": {200, `{"items":[{"spec":{"drivers":[{"name":"other","nodeID":"x"},{"name":"block.csi.vultr.com","nodeID":"A"}]}},
+			{"spec":{"drivers":null}},{"spec":{"drivers":[{"name":"block.csi.vultr.com","nodeID":"b"}]}}]}`, []string{"a", "b"}, ""},
+		"none":      {200, `{"items":[]}`, nil, ""},
+		"forbidden": {403, `{"message":"no"}`, nil, "403"},
+		"no JSON":   {200, `<html>`, nil, "CSINodes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet || r.URL.Path != "/apis/storage.k8s.io/v1/csinodes" || r.Header.Get("Authorization") != "Bearer THETOKEN" {
+					t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
+				}
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			t.Cleanup(server.Close)
+			dir := t.TempDir()
+			for file, content := range map[string][]byte{
+				"token": []byte("THETOKEN\n"), "ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+			} {
+				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			u, err := url.Parse(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids, err := (&API{host: u.Host, dir: dir, component: "block.csi.vultr.com"}).NodeIDs(t.Context())
+			if !slices.Equal(ids, c.ids) || (err != nil) != (c.fault != "") || (err != nil && !strings.Contains(err.Error(), c.fault)) {
+				t.Errorf("got %s, %v", ids, err)
+			}
+		})
+	}
+}
