@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -302,4 +303,39 @@ func TestFileSystemIsNotFoundOnce(t *testing.T) {
 		want(t, r.delete(id), codes.FailedPrecondition, id, "vfs")
 		want(t, newRigInBubble(t, r.cloud).unpublish(id, node), codes.FailedPrecondition, id, "vfs")
 	})
+}
+
+// Reads show nothing while a fresh controller creates what exists already. The second volume, which nobody was told of, is
+// deleted when both are shown again, whether the create is repeated or not.
+func TestCreateWhileReadsAreBlank(t *testing.T) {
+	for name, answer := range map[string]string{
+		"none":                `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+		"none, but it counts": `{"blocks":[],"meta":{"total":7,"links":{"next":"","prev":""}}}`,
+	} {
+		for _, repeats := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, repeated %t", name, repeats), func(t *testing.T) {
+				inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+					id := r.create("pvc-1").GetVolumeId()
+					r = newRigInBubble(t, r.cloud)
+					list := r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200, Body: answer})
+					get := r.cloud.Fault(simulator.Fault{Operation: "get_block", Action: simulator.FaultStatus, Status: 404})
+					if resp, err := r.CreateVolume(t.Context(), createRequest("pvc-1", 10)); err == nil {
+						t.Errorf("got %v of reads that show nothing", resp)
+					}
+					r.cloud.Sim.RemoveFault(list)
+					r.cloud.Sim.RemoveFault(get)
+					if repeats {
+						resp, err := r.CreateVolume(t.Context(), createRequest("pvc-1", 10))
+						if err != nil || resp.GetVolume().GetVolumeId() != id {
+							t.Errorf("got %v, %v, want %s", resp, err, id)
+						}
+					}
+					time.Sleep(30 * time.Minute) // of the bubble's time
+					if n := len(r.cloud.Sim.View().Blocks); n != 1 {
+						t.Errorf("%d volumes half an hour later, %d were made", n, r.cloud.Count("create_block"))
+					}
+				})
+			})
+		}
+	}
 }
