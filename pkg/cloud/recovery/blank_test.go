@@ -7,6 +7,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -102,4 +103,28 @@ func TestReadsThatContradictEachOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A list that shows what is not found by its ID makes the looks of before worthless.
+func TestListThatShowsItBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareScene(t)
+		s.cloud.set(func() { delete(s.cloud.instances, idA) })
+		s.ready("a", v1.ConditionUnknown)
+		prober := s.newProber(s.cloud)
+		for i, want := range []recovery.Presence{
+			recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Gone,
+		} {
+			s.cloud.set(func() {
+				s.cloud.listed = nil
+				if i == 2 {
+					s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idA}, {ID: idB}} }
+				}
+			})
+			if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
+				t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
+			}
+			after(11 * time.Second)
+		}
+	})
 }

@@ -61,7 +61,7 @@ func (p *Prober) unvisited(e evidence, twins []vultr.Instance) bool {
 		}
 	}
 	for _, twin := range twins {
-		if lacked := p.roster.Lacked(twin.ID); lacked.IsZero() || !last.since.Before(lacked.Add(-hidden)) {
+		if !last.since.Before(p.roster.Lacked(twin.ID).Add(-hidden)) {
 			return false
 		}
 	}

@@ -133,6 +133,7 @@ func TestReplacedMachineHasNotReportedYet(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScene(t, pod("p"), attachment("va", "a"))
 				s.boots("old")
+				s.update("b", func(n *v1.Node) { n.Status.NodeInfo.BootID = "of b" })
 				after(time.Hour)
 				if tt.before != nil {
 					tt.before(s)
