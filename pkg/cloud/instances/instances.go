@@ -1,6 +1,6 @@
 // Package instances tells Kubernetes about the machines behind its Nodes.
 //
-// Its one rule: a Node is said to be gone only after a direct look by that very ID found nothing, twice. A list, an
+// Its one rule: a Node is said to be gone only after direct looks by that very ID found nothing, with pauses. A list, an
 // error, a name that nobody has, another cloud's provider ID or an instance in an odd state never say so, because
 // the answer "gone" deletes the Node and with it every pod on it.
 package instances

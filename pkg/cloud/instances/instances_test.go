@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,9 +45,14 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{T: t, cloud: simtest.Start(t, simtest.Options{}), recorder: record.NewFakeRecorder(100)}
+	return newSceneWith(t, simtest.Options{})
+}
+
+func newSceneWith(t *testing.T, options simtest.Options) *scene {
+	t.Helper()
+	s := &scene{T: t, cloud: simtest.Start(t, options), recorder: record.NewFakeRecorder(100)}
 	var err error
-	s.api, err = vultr.New(vultr.Config{BaseURL: s.cloud.URL, Key: s.cloud.Key, StartRate: 1000, MaxRate: 1000})
+	s.api, err = vultr.New(vultr.Config{BaseURL: s.cloud.URL, Key: s.cloud.Key, StartRate: 1000, MaxRate: 1000, DialContext: s.cloud.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +89,9 @@ func (s *scene) destroy(id string) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	response, err := s.cloud.Client().Do(request)
+	request.Header.Set("Authorization", "Bearer "+s.cloud.Key)
+	transport := &http.Transport{DialContext: s.cloud.Dial, DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -95,19 +103,18 @@ func (s *scene) destroy(id string) {
 	}
 }
 
-// only a destroyed machine is ever said to be gone, and not before the second look.
-func TestExists(t *testing.T) {
-	s := newScene(t)
+// only a destroyed machine is ever said to be gone, and not before the third look.
+func TestExists(t *testing.T) { synctest.Test(t, testExists) }
+
+func testExists(t *testing.T) {
+	s := newSceneWith(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
 	id := s.cloud.AddInstance(simulator.NewServer{Label: "a"})
 	a := s.node("a", providerid.Format(id))
 	if exists, err := s.instances.InstanceExists(t.Context(), a); err != nil || !exists {
 		t.Errorf("running: %v, %v", exists, err)
 	}
 	s.destroy(id)
-	if exists, err := s.instances.InstanceExists(t.Context(), a); err != nil || !exists {
-		t.Errorf("after the first look: %v, %v", exists, err)
-	}
-	limit := time.Now().Add(time.Minute)
+	began := time.Now()
 	for {
 		exists, err := s.instances.InstanceExists(t.Context(), a)
 		if err != nil {
@@ -116,10 +123,13 @@ func TestExists(t *testing.T) {
 		if !exists {
 			break
 		}
-		if time.Now().After(limit) {
+		if time.Since(began) > time.Minute {
 			t.Fatal("never gone")
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks; only what is waited for ends the wait
+		time.Sleep(time.Second) // of the fake clock
+	}
+	if took := time.Since(began); took < 20*time.Second {
+		t.Errorf("gone after %s", took)
 	}
 	if shutdown, err := s.instances.InstanceShutdown(t.Context(), a); err != nil || shutdown {
 		t.Errorf("gone is not stopped: %v, %v", shutdown, err)

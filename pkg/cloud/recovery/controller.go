@@ -103,6 +103,7 @@ func (c *Controller) round(ctx context.Context, visits *sync.WaitGroup) {
 		klog.FromContext(ctx).Error(err, "Listing nodes failed")
 		return
 	}
+	c.prober.Observe(nodes)
 	c.drop(nodes)
 	for _, node := range nodes {
 		todo := c.begin(node)
@@ -134,7 +135,7 @@ func (c *Controller) begin(node *v1.Node) action {
 	todo := decide(node, w.next, time.Now())
 	if todo == nothing {
 		if readiness.IsReady(node) {
-			c.prober.Forget(node.UID)
+			c.prober.Well(node.UID)
 			delete(c.watched, node.UID)
 		}
 		return nothing
@@ -193,29 +194,39 @@ func decide(node *v1.Node, next, now time.Time) action {
 func (c *Controller) visit(ctx context.Context, node *v1.Node, todo action) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	var next time.Time
 	var err error
 	if todo == unmark {
-		c.prober.Forget(node.UID)
+		c.prober.Well(node.UID)
 		err = c.unmark(ctx, node, "it reports to the cluster again")
 	} else {
-		err = c.look(ctx, node)
+		next, err = c.look(ctx, node)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		klog.FromContext(ctx).Error(err, "Finding out about the instance of a node failed", "node", klog.KObj(node))
 	}
-	return revisit
+	if next.IsZero() {
+		return revisit
+	}
+	return min(time.Until(next), revisit)
 }
 
-// look asks for the instance and does what the answer is good for.
-func (c *Controller) look(ctx context.Context, node *v1.Node) error {
+// look asks for the instance, does what the answer is good for, and returns when another look may tell more, zero if
+// nothing hurries.
+func (c *Controller) look(ctx context.Context, node *v1.Node) (next time.Time, err error) {
 	verdict, err := c.prober.Look(ctx, node)
 	if doubt, doubtful := errors.AsType[*DoubtError](err); doubtful {
 		c.tell(node, doubt.Reason, fmt.Sprintf("Instance %s was not found, but %s", node.Spec.ProviderID, doubt.Text))
-		return nil
+		return time.Time{}, nil
 	}
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
+	return verdict.Next, c.obey(ctx, node, verdict)
+}
+
+// obey marks a Node or takes the mark away, as the verdict says.
+func (c *Controller) obey(ctx context.Context, node *v1.Node, verdict Verdict) error {
 	switch verdict.Presence {
 	case Gone:
 		return c.mark(ctx, node)
@@ -259,7 +270,7 @@ func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 	}
 	if changed {
 		c.recorder.Eventf(node, v1.EventTypeWarning, "InstanceDeleted",
-			"Instance %s does not exist any more (asked for by its ID twice). The node is marked out of service, so that its pods and disks move to other nodes now",
+			"Instance %s does not exist any more (it was asked for by its ID three times or more, and is in no list). The node is marked out of service, so that its pods and disks move to other nodes now",
 			node.Spec.ProviderID)
 	}
 	return nil

@@ -47,7 +47,8 @@ func inWeather(t *testing.T, lags simulator.ReadLags, f func(*weather)) {
 			},
 			sim: cloud, http: &http.Client{Transport: transport},
 		}
-		w.prober = recovery.NewProber(api, roster.New(api), lister{w.client}, breaker.New(breaker.DefaultLimit))
+		w.roster = roster.New(api)
+		w.prober = recovery.NewProber(api, w.roster, lister{w.client}, breaker.New(breaker.DefaultLimit))
 		w.departures = recovery.NewDepartures(w.prober, w.client, func() bool { return false })
 		f(w)
 	})
@@ -92,6 +93,7 @@ func (w *weather) register(id string) {
 	w.Helper()
 	n := node("a", id)
 	n.CreationTimestamp = metav1.Now()
+	n.Status.NodeInfo.BootID = "boot of " + id
 	n.Status.Conditions[0] = v1.NodeCondition{Type: v1.NodeReady, Status: v1.ConditionUnknown, LastTransitionTime: metav1.Now(), LastHeartbeatTime: metav1.Now()}
 	if _, err := w.client.CoreV1().Nodes().Create(w.Context(), n, metav1.CreateOptions{}); err != nil {
 		w.Fatal(err)
@@ -141,10 +143,14 @@ func TestReadsThatLag(t *testing.T) {
 				after(10 * time.Minute)
 				w.register(first)
 				after(2 * time.Minute)
+				w.prober.Observe([]*v1.Node{w.node("a"), w.node("b")})
+				after(10 * time.Minute)
 				w.call(http.MethodDelete, "/v2/instances/"+first, "")
 				w.order()
 				after(90 * time.Second) // it boots, registers as the old Node, and is not heard of for a while
-				w.update("a", func(n *v1.Node) { n.Status.Conditions[0].LastHeartbeatTime = metav1.Now() })
+				w.compared()
+				w.update("a", func(n *v1.Node) { n.Status.NodeInfo.BootID = "boot of another" })
+				w.prober.Observe([]*v1.Node{w.node("a"), w.node("b")})
 				after(40 * time.Second)
 				w.ready("a", v1.ConditionUnknown)
 				if took := w.departs(10 * time.Minute); took > 0 {

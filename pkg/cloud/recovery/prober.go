@@ -41,16 +41,19 @@ type Prober struct {
 	nodes   corelisters.NodeLister
 	breaker *breaker.Breaker
 
-	mu      sync.Mutex
-	absent  map[types.UID]*absence
-	visitor map[types.UID]chan struct{} // closed when the look that is under way ends
+	mu       sync.Mutex
+	absent   map[types.UID]*absence
+	returned map[types.UID]int // how often an instance was found again after it was not, since its Node was well
+	boots    map[types.UID]boot
+	visitor  map[types.UID]chan struct{} // closed when the look that is under way ends
 }
 
 // NewProber returns a Prober that knows nothing yet.
 func NewProber(api API, roster *roster.Roster, nodes corelisters.NodeLister, breaker *breaker.Breaker) *Prober {
 	return &Prober{
 		api: api, roster: roster, nodes: nodes, breaker: breaker,
-		absent: map[types.UID]*absence{}, visitor: map[types.UID]chan struct{}{},
+		absent: map[types.UID]*absence{}, returned: map[types.UID]int{}, boots: map[types.UID]boot{},
+		visitor: map[types.UID]chan struct{}{},
 	}
 }
 
@@ -76,6 +79,7 @@ func (p *Prober) visit(ctx context.Context, node *v1.Node, now bool) (Verdict, e
 		return Verdict{}, err
 	}
 	defer leave()
+	p.booted(node)
 	known := p.known(node)
 	list, err := p.roster.Instances(ctx, roster.Patience(node))
 	if err != nil {
@@ -85,8 +89,7 @@ func (p *Prober) visit(ctx context.Context, node *v1.Node, now bool) (Verdict, e
 		return Verdict{Presence: Present}, nil
 	}
 	if known == nil {
-		known = newAbsence(node)
-		p.remember(node.UID, known)
+		known = p.begin(node)
 	}
 	if !now && time.Now().Before(known.next) && known.confirmed == Confirmed(node) {
 		return known.verdict, known.err
@@ -100,7 +103,7 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 	_, err := p.api.Instance(ctx, id)
 	switch {
 	case err == nil:
-		p.Forget(node.UID)
+		p.found(node.UID)
 		return Verdict{Presence: Present}, nil
 	case !vultr.IsNotFound(err):
 		return Verdict{}, known.failed(ctx, err)
@@ -119,7 +122,8 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 	if doubt := p.doubt(e); doubt != nil {
 		return Verdict{}, known.doubted(node, asked, doubt)
 	}
-	return known.missed(e, match.Twins(node, match.View{Instances: list.Items, Nodes: nodes})), nil
+	twins := match.Twins(node, match.View{Instances: list.Items, Nodes: nodes})
+	return known.missed(e, twins, p.unvisited(e, twins)), nil
 }
 
 // doubt returns why the answer 404 proves nothing, nil if it counts.
@@ -153,17 +157,40 @@ func (p *Prober) known(node *v1.Node) *absence {
 	return known
 }
 
-func (p *Prober) remember(uid types.UID, known *absence) {
+// begin remembers a Node whose instance a list lacks.
+func (p *Prober) begin(node *v1.Node) *absence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.absent[uid] = known
+	known := newAbsence(node, p.returned[node.UID])
+	p.absent[node.UID] = known
+	return known
 }
 
-// Forget drops what is known of a Node's instance, for example because the Node is well.
-func (p *Prober) Forget(uid types.UID) {
+// found notes that the instance exists. If it was missed before, some reads of the platform are wrong, and more of them
+// are asked for the next time.
+func (p *Prober) found(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.absent[uid]; known != nil && known.misses > 0 {
+		p.returned[uid]++
+	}
+	delete(p.absent, uid)
+}
+
+// Well drops what is known of the instance of a Node that reports.
+func (p *Prober) Well(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.absent, uid)
+	delete(p.returned, uid)
+}
+
+// Forget drops all that is known of a Node that is no more.
+func (p *Prober) Forget(uid types.UID) {
+	p.Well(uid)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.boots, uid)
 }
 
 // enter waits until nobody else looks at the Node.

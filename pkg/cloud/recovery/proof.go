@@ -20,7 +20,7 @@ const (
 	Present Presence = iota + 1
 	// Suspected is an instance that was not found, but that is no proof yet.
 	Suspected
-	// Gone is an instance that was not found by its ID twice, with a pause in between.
+	// Gone is an instance that was not found by its ID several times, with pauses in between.
 	Gone
 	// Replaced is an instance that is gone while another one has the Node's name or address.
 	Replaced
@@ -33,23 +33,31 @@ type Verdict struct {
 	Proven time.Time
 	// Twins are the instances that may be the machine behind the Node by now.
 	Twins []vultr.Instance
-	// Unvisited is set when the Node is certain to be the old machine's alone: none of the twins existed when it was
-	// last reported to.
+	// Unvisited is set when the Node is certain to be the old machine's alone: none of the twins existed when the machine
+	// started that reports to it.
 	Unvisited bool
+	// Next is when a look may tell more, zero if nothing hurries.
+	Next time.Time
 }
 
 const (
-	// pause is the least time between the two looks that prove something.
-	pause = 5 * time.Second
+	// proofLooks is how many looks prove something, and pause the least time from the end of one to the beginning of the
+	// next. Reads of an instance that exists may be blank for a while, of one server of the platform or of all: so a proof
+	// takes 20 seconds, more than such a moment.
+	proofLooks = 3
+	pause      = 10 * time.Second
+	// mostLooks is how many looks prove something at most. Each time that an instance is found after it was missed, one
+	// more is asked for: reads that contradict each other would otherwise agree by chance one day.
+	mostLooks = 9
 	// maturity is the age of a Node before which its instance may be so new that reads do not show it yet: in bad
 	// weather they lag by a minute and more. An instance is a minute older than its Node.
 	maturity = 90 * time.Second
+	// firstRetry is the pause after a first failure.
+	firstRetry = 5 * time.Second
 	// continuity is the most that may lie between two looks of one proof.
 	continuity = 2 * time.Minute
 	// Between looks by ID at an instance that is gone or in doubt.
 	again = 30 * time.Second
-	// margin is how far the clocks of a machine and of the platform may differ.
-	margin = time.Minute
 )
 
 // ConfirmAnnotation on a Node says that a person knows its instance to be destroyed. Its value is the Node's provider ID,
@@ -81,7 +89,9 @@ func (e *DoubtError) Error() string { return "the instance was not found, but " 
 // absence is what is remembered of an instance that a list lacked. One look at a time changes it.
 type absence struct {
 	condition metav1.Time // since when the Node has been as it is
-	first     time.Time   // when the first look that counts ended, zero if there was none
+	needed    int         // how many looks prove that it is gone
+	misses    int         // how many looks in a row count
+	counted   time.Time   // when the last look that counts ended
 	last      time.Time   // when the last look ended
 	proven    time.Time   // when the instance was proven gone, zero if it is not
 	next      time.Time   // when it may be asked for again
@@ -102,8 +112,12 @@ type evidence struct {
 	nodes []*v1.Node
 }
 
-func newAbsence(node *v1.Node) *absence {
-	return &absence{condition: readiness.Of(node).LastTransitionTime, last: time.Now()}
+// newAbsence begins with no look that counts. The instance was found again so often before.
+func newAbsence(node *v1.Node, returned int) *absence {
+	return &absence{
+		condition: readiness.Of(node).LastTransitionTime, last: time.Now(),
+		needed: min(proofLooks+returned, mostLooks),
+	}
 }
 
 // interrupted reports whether what is remembered is of another time: the Node was well in between, or nobody looked.
@@ -117,7 +131,7 @@ func (a *absence) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err // whoever left says nothing
 	}
-	wait := min(pause<<min(a.failures, 3), again)
+	wait := min(firstRetry<<min(a.failures, 3), again)
 	a.failures++
 	a.note(Verdict{}, err, time.Now().Add(wait))
 	return err
@@ -126,45 +140,54 @@ func (a *absence) failed(ctx context.Context, err error) error {
 // doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do
 // earlier looks count.
 func (a *absence) doubted(node *v1.Node, asked time.Time, doubt *DoubtError) error {
-	switch {
-	case doubt.Reason != MostMissing:
-		a.first, a.proven = time.Time{}, time.Time{}
-	case a.first.IsZero():
-		a.first = time.Now()
+	if doubt.Reason == MostMissing {
+		a.count(asked)
+	} else {
+		a.misses, a.proven = 0, time.Time{}
 	}
 	a.confirmed = Confirmed(node)
 	a.note(Verdict{}, doubt, asked.Add(again))
 	return doubt
 }
 
+// count notes a look that found nothing, if it comes late enough after the one before: what is asked sooner may be
+// answered by the same moment of the platform.
+func (a *absence) count(asked time.Time) {
+	if a.misses == 0 || asked.Sub(a.counted) >= pause {
+		a.misses, a.counted = a.misses+1, time.Now()
+	}
+}
+
 // missed notes a look that found nothing and returns what that proves.
-func (a *absence) missed(e evidence, twins []vultr.Instance) Verdict {
+func (a *absence) missed(e evidence, twins []vultr.Instance, unvisited bool) Verdict {
 	now := time.Now()
 	a.confirmed = Confirmed(e.node)
 	if mature := e.node.CreationTimestamp.Add(maturity); now.Before(mature) {
-		a.note(Verdict{Presence: Suspected}, nil, minTime(mature, now.Add(again)))
-		return a.verdict
+		return a.suspected(minTime(mature, now.Add(again)))
 	}
 	if shows(e.list, e.id) {
 		// The platform contradicts itself. Neither answer is believed.
-		a.first = time.Time{}
-		a.note(Verdict{Presence: Suspected}, nil, now.Add(pause))
-		return a.verdict
+		a.misses = 0
+		return a.suspected(now.Add(pause))
 	}
-	switch {
-	case a.first.IsZero():
-		a.first = now
-	case a.proven.IsZero() && e.asked.Sub(a.first) >= pause:
+	a.count(e.asked)
+	if a.proven.IsZero() && a.misses >= a.needed {
 		a.proven = now
 	}
 	switch {
 	case a.proven.IsZero():
-		a.note(Verdict{Presence: Suspected}, nil, a.first.Add(pause))
+		return a.suspected(a.counted.Add(pause))
 	case len(twins) > 0:
-		a.note(Verdict{Presence: Replaced, Proven: a.proven, Twins: twins, Unvisited: unvisited(e.node, twins)}, nil, now.Add(again))
+		a.note(Verdict{Presence: Replaced, Proven: a.proven, Twins: twins, Unvisited: unvisited}, nil, now.Add(again))
 	default:
 		a.note(Verdict{Presence: Gone, Proven: a.proven}, nil, now.Add(again))
 	}
+	return a.verdict
+}
+
+// suspected notes that nothing is proven until another look.
+func (a *absence) suspected(next time.Time) Verdict {
+	a.note(Verdict{Presence: Suspected, Next: next}, nil, next)
 	return a.verdict
 }
 
@@ -173,26 +196,6 @@ func (a *absence) note(verdict Verdict, err error, next time.Time) {
 	if err == nil {
 		a.failures = 0
 	}
-}
-
-// unvisited reports whether a Node is certain to be the old machine's alone, because it has not been reported to since
-// the first of its twins was made.
-func unvisited(node *v1.Node, twins []vultr.Instance) bool {
-	var last metav1.Time
-	for _, condition := range node.Status.Conditions {
-		if last.Before(&condition.LastHeartbeatTime) {
-			last = condition.LastHeartbeatTime
-		}
-	}
-	if last.IsZero() {
-		return false
-	}
-	for _, twin := range twins {
-		if !twin.Created.After(last.Add(margin)) {
-			return false
-		}
-	}
-	return true
 }
 
 func minTime(a, b time.Time) time.Time {

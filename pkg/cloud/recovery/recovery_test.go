@@ -32,7 +32,11 @@ func TestDestroyed(t *testing.T) {
 		if s.marked("a") || s.departed("a") {
 			t.Error("one look proves nothing")
 		}
-		after(6 * time.Second)
+		after(16 * time.Second)
+		if s.marked("a") || s.departed("a") {
+			t.Error("two looks prove nothing")
+		}
+		after(4 * time.Second)
 		if !s.marked("a") || s.marked("b") {
 			t.Errorf("marked: a %v, b %v", s.marked("a"), s.marked("b"))
 		}
@@ -80,7 +84,7 @@ func TestFoundAgain(t *testing.T) {
 	t.Run("after the mark", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := gone(t)
-			after(10 * time.Second)
+			after(proof)
 			if !s.marked("a") {
 				t.Fatal("not marked")
 			}
@@ -95,7 +99,7 @@ func TestFoundAgain(t *testing.T) {
 	t.Run("the node reports again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := gone(t)
-			after(10 * time.Second)
+			after(proof)
 			s.ready("a", v1.ConditionTrue)
 			after(2 * time.Second)
 			if s.marked("a") {
@@ -132,8 +136,8 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 				}
 				s.cloud.set(func() { s.cloud.looks = 0 })
 				go controller.Run(klog.NewContext(t.Context(), logr.Discard()))
-				after(20 * time.Second)
-				if s.cloud.looks < 2 {
+				after(proof + 10*time.Second)
+				if s.cloud.looks < 3 {
 					t.Fatalf("only %d looks", s.cloud.looks)
 				}
 				if s.marked("a") {
@@ -175,7 +179,7 @@ func TestManyAtOnce(t *testing.T) {
 		controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, prober, s.recorder)
 		go controller.Run(klog.NewContext(t.Context(), logr.Discard()))
 		s.destroy(names[:gone], ids[:gone])
-		after(45 * time.Second) // two looks and the pause between them, for all
+		after(70 * time.Second) // three looks and the pauses between them, for all
 		if n := s.marks(names); n != gone {
 			t.Errorf("%d of %d destroyed nodes are marked", n, gone)
 		}

@@ -43,7 +43,7 @@ func TestTaintOfAnAdministrator(t *testing.T) {
 				s.update("a", func(n *v1.Node) { n.Spec.Taints = append(n.Spec.Taints, tt.taint) })
 				s.cloud.set(func() { delete(s.cloud.instances, idA) })
 				s.ready("a", v1.ConditionUnknown)
-				after(10 * time.Second)
+				after(proof)
 				if s.marked("a") != tt.ours {
 					t.Errorf("marked: %v", s.marked("a"))
 				}
@@ -106,7 +106,13 @@ func TestControllerThatDoesNotRunHoldsNothing(t *testing.T) {
 		if s.departed("a") {
 			t.Fatal("one look proves nothing")
 		}
-		after(6 * time.Second)
+		for range 3 {
+			after(5 * time.Second)
+			if s.departed("a") {
+				t.Error("too soon")
+			}
+		}
+		after(5 * time.Second)
 		if !s.departed("a") {
 			t.Error("held")
 		}
@@ -138,7 +144,7 @@ func TestCheckedRightBeforeTheDeletion(t *testing.T) {
 				s := newScene(t)
 				s.cloud.set(func() { delete(s.cloud.instances, idA) })
 				s.ready("a", v1.ConditionUnknown)
-				after(8 * time.Second)
+				after(proof)
 				stale := s.node("a")
 				if !s.marked("a") || !s.departed("a") {
 					t.Fatal("it should be gone")
@@ -183,7 +189,7 @@ func TestPreconditionsOfThePatch(t *testing.T) {
 		s.cloud.set(func() { delete(s.cloud.instances, idA) })
 		s.ready("a", v1.ConditionUnknown)
 		s.swap(func(n *v1.Node) { n.ResourceVersion = "42" })
-		after(10 * time.Second)
+		after(proof)
 		if patches != 1 {
 			t.Errorf("%d patches", patches)
 		}

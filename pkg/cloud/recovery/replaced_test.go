@@ -73,7 +73,7 @@ func TestReplacedMachineRunsOnTheOldNode(t *testing.T) {
 				s.heartbeat(time.Now()) // of the new machine
 				after(time.Minute)
 				s.ready("a", v1.ConditionUnknown)
-				after(10 * time.Second)
+				after(proof)
 				if s.marked("a") == tt.want {
 					t.Fatalf("marked: %v", s.marked("a"))
 				}
@@ -96,29 +96,57 @@ func TestReplacedMachineRunsOnTheOldNode(t *testing.T) {
 // the new one registers anew.
 func TestReplacedMachineHasNotReportedYet(t *testing.T) {
 	tests := map[string]struct {
-		heartbeat, created time.Duration // ago
-		want               bool
+		before func(*scene) // in the time of the old machine, which has been a's for an hour
+		after  func(*scene) // in that of the new one
+		want   bool
 	}{
-		"made after the last report":  {10 * time.Minute, 2 * time.Minute, true},
-		"made before the last report": {10 * time.Minute, 20 * time.Minute, false},
-		"about the same time":         {10 * time.Minute, 10*time.Minute - 30*time.Second, false},
-		"nobody knows when":           {10 * time.Minute, 0, false},
-		"never reported to":           {0, 2 * time.Minute, false},
+		"made after a list":      {(*scene).compared, nil, true},
+		"listed when it is made": {nil, nil, false},
+		"there before": {func(s *scene) {
+			s.cloud.set(func() { s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a"} })
+			s.compared()
+		}, nil, false},
+		"there before, in a list that lagged": {func(s *scene) {
+			s.boots("new")
+			after(2 * time.Minute)
+			s.compared()
+		}, nil, false},
+		"just lagging no more": {func(s *scene) {
+			s.boots("old too")
+			after(150 * time.Second)
+			s.compared()
+		}, nil, true},
+		"reported": {(*scene).compared, func(s *scene) { s.boots("new") }, false},
+		"reported to a process that stopped": {(*scene).compared, func(s *scene) {
+			s.boots("new")
+			s.start()
+		}, false},
+		"new process": {func(s *scene) { s.compared(); s.start() }, nil, false},
+		"no boot ID":  {func(s *scene) { s.boots(""); after(time.Hour); s.compared() }, nil, false},
+		"one kernel for all": {func(s *scene) {
+			s.update("b", func(n *v1.Node) { n.Status.NodeInfo.BootID = "old" })
+			s.compared()
+		}, nil, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScene(t, pod("p"), attachment("va", "a"))
-				if tt.heartbeat > 0 {
-					s.heartbeat(time.Now().Add(-tt.heartbeat))
+				s.boots("old")
+				s.update("b", func(n *v1.Node) { n.Status.NodeInfo.BootID = "of b" })
+				after(time.Hour)
+				if tt.before != nil {
+					tt.before(s)
 				}
-				twin := vultr.Instance{ID: idNew, Label: "a"}
-				if tt.created > 0 {
-					twin.Created = time.Now().Add(-tt.created)
+				s.cloud.set(func() {
+					delete(s.cloud.instances, idA)
+					s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a"}
+				})
+				if tt.after != nil {
+					tt.after(s)
 				}
-				s.cloud.set(func() { delete(s.cloud.instances, idA); s.cloud.instances[idNew] = twin })
 				s.ready("a", v1.ConditionUnknown)
-				after(10 * time.Second)
+				after(5*time.Second + proof) // the list may be as old
 				if got := s.departed("a"); got != tt.want {
 					t.Errorf("departed: %v", got)
 				}
@@ -130,19 +158,50 @@ func TestReplacedMachineHasNotReportedYet(t *testing.T) {
 	}
 }
 
-// A second twin that existed before the last report is enough for a doubt.
+// A machine whose clock is slow, for example because it has not asked for the time yet, reports heartbeats that look older
+// than itself. Clocks prove nothing.
+func TestNewMachineWithASlowClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, attachment("va", "a"))
+		s.boots("old")
+		after(time.Hour)
+		s.compared()
+		s.cloud.set(func() {
+			delete(s.cloud.instances, idA)
+			s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a", PowerStatus: "running", Created: time.Now()}
+		})
+		after(time.Minute)
+		s.boots("new")
+		for range 8 { // it reports for eight minutes as Ready
+			s.heartbeat(time.Now().Add(-10 * time.Minute))
+			s.compared()
+			after(time.Minute)
+		}
+		s.ready("a", v1.ConditionUnknown)
+		for range 12 {
+			after(10 * time.Second)
+			if s.departed("a") || s.marked("a") {
+				t.Fatal("the Node of a running machine was declared dead")
+			}
+		}
+		s.wantEvents(match.StaleProviderID)
+	})
+}
+
+// A second twin that may have reported is enough for a doubt.
 func TestEveryTwinCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		s.heartbeat(time.Now().Add(-10 * time.Minute))
+		s.boots("old")
+		after(time.Hour)
+		s.cloud.set(func() { s.cloud.instances["second"] = vultr.Instance{ID: "second", Hostname: "a"} })
+		s.compared()
 		s.cloud.set(func() {
 			delete(s.cloud.instances, idA)
-			fresh := vultr.Instance{ID: idNew, Label: "a", Created: time.Now()}
-			old := vultr.Instance{ID: "old", Hostname: "a", Created: time.Now().Add(-time.Hour)}
-			s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idB}, fresh, old} }
+			s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a"}
 		})
 		s.ready("a", v1.ConditionUnknown)
-		after(10 * time.Second)
+		after(time.Minute)
 		if s.departed("a") {
 			t.Error("departed")
 		}
@@ -155,19 +214,20 @@ func TestTwinAppearsAfterTheMark(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScene(t, attachment("va", "a"))
-				s.heartbeat(time.Now())
+				s.boots("old")
+				after(time.Hour)
 				s.cloud.set(func() { delete(s.cloud.instances, idA) })
 				s.ready("a", v1.ConditionUnknown)
-				after(10 * time.Second)
+				after(proof)
 				if !s.marked("a") {
 					t.Fatal("not marked")
 				}
 				after(30 * time.Second)
 				s.cloud.set(func() {
-					s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a", Created: time.Now().Add(2 * time.Minute)}
+					s.cloud.instances[idNew] = vultr.Instance{ID: idNew, Label: "a"}
 				})
 				if reported {
-					s.heartbeat(time.Now().Add(2 * time.Minute))
+					s.boots("new")
 				}
 				after(40 * time.Second)
 				if s.marked("a") == reported {
@@ -196,7 +256,7 @@ func TestKubeletThatReportsIsAlive(t *testing.T) {
 		if s.departed("a") {
 			t.Error("what was asked while it reported counts for nothing")
 		}
-		after(12 * time.Second)
+		after(proof)
 		if !s.marked("a") {
 			t.Error("not marked")
 		}

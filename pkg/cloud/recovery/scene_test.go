@@ -35,6 +35,9 @@ const (
 	idB = "bbbbbbbb-66fd-4dfb-b839-443f2e6c0b60"
 )
 
+// proof is a little more than it takes until the destroyed instance of a Node that is not ready is proven gone.
+const proof = 23 * time.Second
+
 // account is the cloud as a key sees it. Real HTTP has no place under a fake clock.
 type account struct {
 	mu        sync.Mutex
@@ -123,6 +126,7 @@ type scene struct {
 	recorder   *record.FakeRecorder
 	departures *recovery.Departures
 	prober     *recovery.Prober
+	roster     *roster.Roster
 	stop       context.CancelFunc // ends the controller
 }
 
@@ -173,7 +177,8 @@ type api interface {
 }
 
 func (s *scene) newProber(cloud api) *recovery.Prober {
-	return recovery.NewProber(cloud, roster.New(cloud), lister{s.client}, breaker.New(breaker.DefaultLimit))
+	s.roster = roster.New(cloud)
+	return recovery.NewProber(cloud, s.roster, lister{s.client}, breaker.New(breaker.DefaultLimit))
 }
 
 func node(name, id string) *v1.Node {
@@ -201,6 +206,21 @@ func (s *scene) ready(name string, status v1.ConditionStatus) {
 	if _, err := s.client.CoreV1().Nodes().Update(s.Context(), n, metav1.UpdateOptions{}); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// compared has the Nodes' addresses compared with a list, as it is done every five minutes.
+func (s *scene) compared() {
+	s.Helper()
+	if _, err := s.roster.Instances(s.Context(), 0); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// boots is the first report of a's kubelet after the machine's kernel has started.
+func (s *scene) boots(id string) {
+	s.Helper()
+	s.update("a", func(n *v1.Node) { n.Status.NodeInfo.BootID = id })
+	after(2 * time.Second)
 }
 
 // after lets time pass.

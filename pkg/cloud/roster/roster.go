@@ -25,9 +25,10 @@ const FailureAge = 5 * time.Second
 type Roster struct {
 	api API
 
-	mu     sync.Mutex
-	failed error
-	until  time.Time
+	mu        sync.Mutex
+	failed    error
+	until     time.Time
+	sightings sightings
 }
 
 // New returns a Roster.
@@ -39,10 +40,13 @@ func (r *Roster) Instances(ctx context.Context, maxAge time.Duration) (vultr.Lis
 		return vultr.List[vultr.Instance]{}, err
 	}
 	list, err := r.api.Instances(ctx, maxAge)
-	if err != nil && ctx.Err() == nil { // a caller who left says nothing about the API
-		r.mu.Lock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.sightings.note(list)
+	case ctx.Err() == nil: // a caller who left says nothing about the API
 		r.failed, r.until = err, time.Now().Add(FailureAge)
-		r.mu.Unlock()
 	}
 	return list, err
 }

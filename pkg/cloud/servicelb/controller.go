@@ -96,6 +96,8 @@ type Controller struct {
 	pace     pace
 	gate     gate
 	waves    *waves
+	lane     lane
+	flaps    flaps
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 
@@ -140,6 +142,7 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 		return
 	}
 	klog.FromContext(ctx).Info("Started the controller for load balancers", "workers", workers)
+	c.lane.free = max(workers/2, 1)
 	for range workers {
 		running.Go(func() { c.work(ctx) })
 	}
@@ -179,7 +182,16 @@ func (c *Controller) process(ctx context.Context, name key) {
 	logger := klog.FromContext(ctx).WithValues("service", name)
 	ctx, cancel := context.WithTimeout(klog.NewContext(ctx, logger), syncTimeout)
 	defer cancel()
+	leave, ok := c.lane.enter(name, time.Now())
+	if !ok {
+		c.queue.AddAfter(name, jitter(lanePause))
+		return
+	}
 	next, err := c.sync(ctx, name)
+	leave()
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.lane.late(name, time.Now())
+	}
 	waiting, isWaiting := errors.AsType[*waitError](err)
 	switch {
 	case err == nil:

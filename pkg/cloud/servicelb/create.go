@@ -40,7 +40,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	nodes := candidates(s.nodes)
+	nodes := c.flaps.steady(candidates(s.nodes), time.Now())
 	region, err := c.Region(ctx, nodes)
 	if err != nil {
 		return err

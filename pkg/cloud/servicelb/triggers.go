@@ -115,6 +115,7 @@ func (c *Controller) nodeChanged(before, after *v1.Node) {
 		fresh = standingOf(after)
 	}
 	if old != fresh {
+		c.flapped(before, after, old, fresh)
 		c.waves.announce(old.serves() && !fresh.serves())
 	}
 }

@@ -29,7 +29,7 @@ func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error
 		return 0, both(c.pending(s, lb), s.reading.Err)
 	}
 	want := c.adjusted(s, lb)
-	want.Instances = c.backends(s, candidates(s.nodes), lb.Region)
+	want.Instances = c.backends(s, c.flaps.steady(candidates(s.nodes), time.Now()), lb.Region)
 	next := c.holdLastBackends(s, &want, lb)
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
@@ -184,6 +184,8 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	if diff.Empty() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	err := c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)
 	if vultr.IsInvalid(err) && !vultr.IsNothingToChange(err) && !vultr.IsConflict(err) {
 		if kept := c.withoutUnknown(ctx, s, diff.Settings.Instances); kept != nil {
@@ -193,6 +195,7 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	}
 	switch {
 	case err == nil, vultr.IsNothingToChange(err):
+		c.lane.answered(nameOf(s.service))
 		s.memory.busySince = time.Time{}
 		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
