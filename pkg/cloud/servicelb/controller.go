@@ -96,6 +96,8 @@ type Controller struct {
 	pace     pace
 	gate     gate
 	waves    *waves
+	words    *words
+	atWork   underWay
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 
@@ -115,6 +117,8 @@ func New(config Config) (*Controller, error) {
 		memories: memories{known: map[types.UID]*memory{}},
 		missing:  missing{since: map[string]time.Time{}},
 		gone:     missing{since: map[string]time.Time{}},
+		words:    newWords(),
+		atWork:   underWay{all: map[key]bool{}},
 	}
 	c.secrets = newSecrets(config.Client, c.queue.Add)
 	c.waves = newWaves(c.enqueueAll)
@@ -145,6 +149,8 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 	}
 	running.Go(func() { c.waves.run(ctx) })
 	running.Go(func() { c.secrets.run(ctx) })
+	running.Go(func() { c.listen(ctx) })
+	running.Go(func() { c.keepHouse(ctx) })
 	running.Go(func() { c.watchDrift(ctx) })
 	<-ctx.Done()
 	c.queue.ShutDown()
@@ -169,7 +175,9 @@ func (c *Controller) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
+		c.atWork.begin(name)
 		c.process(ctx, name)
+		c.atWork.end(name)
 		c.queue.Done(name)
 	}
 }

@@ -23,6 +23,10 @@ var (
 		Namespace: namespace, Name: "orphaned_load_balancers", StabilityLevel: metrics.ALPHA,
 		Help: "Load balancers that were made for Services that do not exist any more.",
 	})
+	notShown = metrics.NewGauge(&metrics.GaugeOpts{
+		Namespace: namespace, Name: "load_balancers_not_shown", StabilityLevel: metrics.ALPHA,
+		Help: "Load balancers in no list, while these are so many that it is not believed that they were deleted.",
+	})
 	certificateExpiry = metrics.NewGaugeVec(&metrics.GaugeOpts{
 		Namespace: namespace, Name: "certificate_expiry_timestamp_seconds", StabilityLevel: metrics.ALPHA,
 		Help: "When the certificate in the Secret of a Service expires, in seconds since 1970.",
@@ -30,7 +34,7 @@ var (
 )
 
 var registerMetrics = sync.OnceFunc(func() {
-	legacyregistry.MustRegister(duplicates, driftRepaired, orphans, certificateExpiry)
+	legacyregistry.MustRegister(duplicates, driftRepaired, orphans, notShown, certificateExpiry)
 })
 
 func watchExpiry(service key, at time.Time) {

