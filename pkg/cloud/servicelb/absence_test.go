@@ -2,6 +2,7 @@ package servicelb_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -171,5 +174,69 @@ func TestHungNeighbours(t *testing.T) {
 			}
 			return true
 		})
+	})
+}
+
+// The pause that proves an absence is counted from its beginning, however often the Service is changed meanwhile.
+func TestAbsenceWhileTheServiceChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.service("web")
+		lb := w.settled(s)
+		w.later(10 * time.Minute)
+		if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 6 {
+			w.edit(s, with(settings.Timeout, fmt.Sprint(40+i)))
+			w.later(4 * time.Second)
+		}
+		if n := w.posts(); n != 2 {
+			t.Errorf("%d requests to make one, want a second one", n)
+		}
+	})
+}
+
+// A twin that could not be deleted before its Service went to another load balancer is no twin of that one.
+func TestTwinOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		api := w.tap()
+		api.remove = func(string, func() error) error {
+			return &vultr.Error{Op: "delete", Status: http.StatusConflict, Message: "injected"}
+		}
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultDuplicate, Times: 1})
+		s := w.service("web")
+		w.settled(s)
+		other := w.existing("www", behind(w.ids...))
+		w.later(time.Minute)
+		w.events()
+		synctest.Wait()
+		api.remove = nil
+		w.edit(s, with(settings.ID, other.ID))
+		w.eventually("it is adopted", func() bool { return w.entry(s).ID == other.ID })
+		w.later(time.Hour)
+		if events := w.events(); has(events, "DuplicateLoadBalancerDeleted") || w.cloud.Count("delete_load_balancer") > 0 {
+			t.Errorf("events %q", events)
+		}
+	})
+}
+
+// How long a slow platform takes is learnt: the next one is not looked at every second.
+func TestSlowPlatformIsLearnt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, withoutDrift, func(o *simtest.Options, _ *servicelb.Config) { o.Config.Delays.LoadBalancer = 3 * time.Minute })
+		var looks []int
+		for i := range 2 {
+			s := w.service(fmt.Sprintf("s%d", i))
+			w.later(time.Second)
+			before := w.cloud.Count("list_load_balancers")
+			w.eventually("it has its address", func() bool { return len(w.fresh(s).Status.LoadBalancer.Ingress) == 1 })
+			looks = append(looks, w.cloud.Count("list_load_balancers")-before)
+			w.later(10 * time.Minute)
+		}
+		if looks[1]*3 > looks[0]*2 {
+			t.Errorf("%d looks at the first, %d at the second", looks[0], looks[1])
+		}
 	})
 }

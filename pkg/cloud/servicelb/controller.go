@@ -98,6 +98,7 @@ type Controller struct {
 	waves    *waves
 	words    *words
 	atWork   underWay
+	doubts   doubts
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 
@@ -119,6 +120,7 @@ func New(config Config) (*Controller, error) {
 		gone:     missing{since: map[string]time.Time{}},
 		words:    newWords(),
 		atWork:   underWay{all: map[key]bool{}},
+		doubts:   doubts{all: map[key]bool{}},
 	}
 	c.secrets = newSecrets(config.Client, c.queue.Add)
 	c.waves = newWaves(c.enqueueAll)

@@ -40,7 +40,8 @@ type memory struct {
 	ensuring     bool      // whether the Event that work begins was made since the last one that it ended
 	deleting     bool      // whether the Event that it is being deleted was made
 	told         map[topic]string
-	dropped      map[string]bool // the superfluous load balancers whose deletion was accepted
+	dropped      map[string]bool // the load balancers whose deletion was accepted
+	trusted      map[string]bool // the load balancers that serve this cluster, or that a person says are its own
 
 	dead         string    // the ID that the Service names and that does not exist
 	refused      string    // the ID that the Service names and may not have
@@ -74,7 +75,7 @@ func (m *memories) of(uid types.UID) *memory {
 	defer m.mu.Unlock()
 	known := m.known[uid]
 	if known == nil {
-		known = &memory{told: map[topic]string{}, dropped: map[string]bool{}}
+		known = &memory{told: map[topic]string{}, dropped: map[string]bool{}, trusted: map[string]bool{}}
 		m.known[uid] = known
 	}
 	return known

@@ -16,7 +16,6 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -188,7 +187,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to a load balancer besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
-	out := &claims{proof: label(s.service), address: published(s.service), held: c.others(s.service), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
+	out := &claims{proof: label(s.service), address: published(s.service), held: c.others(s.service), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)
@@ -209,11 +208,7 @@ func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, 
 			out.named[text(other, settings.ID)], out.named[text(other, settings.Label)] = true, true
 		}
 	}
-	for _, node := range s.nodes {
-		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
-			out.instances[id] = true
-		}
-	}
+	out.instances = instancesOf(s.nodes)
 	namespace, err := c.namespace(ctx, s.service.Namespace)
 	if err != nil {
 		return nil, err

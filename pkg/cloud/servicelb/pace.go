@@ -28,12 +28,12 @@ func newPace() pace { return pace{usual: 20 * time.Second} }
 func (p *pace) wait(age time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	early := min(p.usual*9/10, longestWait*2)
+	early := p.usual * 9 / 10
 	switch {
 	case age >= lateAfter:
 		return lateWait
 	case early > age:
-		return max(early-age, shortestWait)
+		return min(max(early-age, shortestWait), longestWait*2)
 	}
 	return min(max((age-p.usual)/8, shortestWait), longestWait)
 }

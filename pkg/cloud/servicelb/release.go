@@ -2,6 +2,7 @@ package servicelb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,6 +66,11 @@ func (c *Controller) deleteOurs(ctx context.Context, s *scene) (list vultr.List[
 	}
 	ours := c.ours(s, list.Items)
 	for _, lb := range ours {
+		if err := c.servesThisCluster(ctx, s, lb); err != nil {
+			return list, err
+		}
+	}
+	for _, lb := range ours {
 		if err := c.delete(ctx, s, lb); err != nil {
 			return list, err
 		}
@@ -96,6 +102,13 @@ func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
 	}
 	if s.finding.wait > 0 {
 		return waitFor(s.finding.wait, "%s", s.finding.why)
+	}
+	if !s.memory.trusted[s.entry.ID] {
+		// Nothing that this process saw says that it is this cluster's, so it is not deleted unseen.
+		if left := visibleAfter - time.Since(s.memory.absentSince); left > 0 {
+			return waitFor(left, "load balancer %s is not found; it is looked for once more", s.entry.ID)
+		}
+		return errors.Join(c.witness(ctx, s), c.plausible(s))
 	}
 	// Reads that show nothing may be wrong, for one load balancer as for all; the request itself is what has to be answered.
 	if err := c.requestDeletion(ctx, s, s.entry.ID); !vultr.IsNotFound(err) {
@@ -194,6 +207,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 		c.Recorder.Event(service, v1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
 	}
 	c.memories.drop(service.UID)
+	c.doubts.remove(nameOf(service))
 	return nil
 }
 

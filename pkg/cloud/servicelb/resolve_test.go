@@ -169,7 +169,7 @@ func TestPace(t *testing.T) {
 	p := newPace()
 	p.took(60 * time.Second)
 	for age, want := range map[time.Duration]time.Duration{
-		0: 2 * longestWait, 20 * time.Second: 10 * time.Second, 30 * time.Second: shortestWait, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
+		0: 2 * longestWait, 20 * time.Second: 2 * longestWait, 30 * time.Second: 24 * time.Second, 54 * time.Second: shortestWait, 60 * time.Second: shortestWait,
 		100 * time.Second: 5 * time.Second, 5 * time.Minute: longestWait, lateAfter: lateWait,
 	} {
 		if got := p.wait(age); got != want {

@@ -24,6 +24,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		// Nothing to do: its load balancer went before the finalizer did.
 		c.secrets.want(name, "")
 		c.words.forget(name)
+		c.doubts.remove(name)
 		forgetMetrics(name)
 		return 0, nil
 	}
@@ -92,6 +93,11 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (time.Dura
 		return 0, err
 	}
 	c.secrets.want(nameOf(service), s.reading.Desired.TLSSecret)
+	if current := s.finding.current; current != nil {
+		if err := c.servesThisCluster(ctx, s, *current); err != nil {
+			return 0, err
+		}
+	}
 	if err := c.settle(ctx, s); err != nil {
 		return 0, both(err, s.reading.Err)
 	}

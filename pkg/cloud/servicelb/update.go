@@ -56,7 +56,6 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
 		return err
 	}
-	s.settleDoubt()
 	return nil
 }
 
@@ -75,7 +74,7 @@ func labelOrNil(label string) *string {
 	return &label
 }
 
-// settleDoubt comes back for the look that tells what became of a change whose answer was lost.
+// settleDoubt ends the doubt about a change whose answer was lost when reads show what became of it, and comes back until then.
 func (s *scene) settleDoubt() {
 	if s.memory.doubtSince.IsZero() {
 		return
@@ -89,6 +88,7 @@ func (s *scene) settleDoubt() {
 
 // change sends what differs and writes down what the Service's firewall rules are now.
 func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
+	s.settleDoubt()
 	c.tellDrift(s, lb, diff)
 	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
 		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
