@@ -205,7 +205,7 @@ func (c *Controller) process(ctx context.Context, name key) {
 	case vultr.IsKeyRefused(err):
 		logger.Error(err, "The API key is refused")
 		c.queue.Forget(name)
-		c.queue.AddAfter(name, jitter(refusedPause))
+		c.queue.AddAfter(name, jitter(c.refusal.left(time.Now())))
 	default:
 		logger.Error(err, "Syncing a load balancer failed; it is repeated with growing pauses")
 		c.queue.AddRateLimited(name)

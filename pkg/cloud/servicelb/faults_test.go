@@ -60,32 +60,36 @@ func TestWaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var all []*v1.Service
-		for i := range 10 {
+		for i := range 100 {
 			all = append(all, w.service(fmt.Sprintf("s%d", i)))
 		}
 		for _, s := range all {
 			w.settled(s)
 		}
-		w.later(time.Minute)
+		w.later(5 * time.Minute) // all have been looked at once more
 		before := w.writes()
 		for i := range 50 {
 			w.addMachine(fmt.Sprintf("new-%d", i))
 			w.later(200 * time.Millisecond)
 		}
-		w.eventually("all are backends", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 52 })
-		})
-		if n := w.writes() - before; n != 10 {
-			t.Errorf("%d writes for 50 Nodes and 10 load balancers", n)
+		backends := func(want int) func() bool {
+			return func() bool {
+				for _, lb := range w.cloud.Sim.View().LoadBalancers {
+					if len(lb.Instances) != want {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		w.eventually("all are backends", backends(52))
+		if n := w.writes() - before; n != len(all) {
+			t.Errorf("%d writes for 50 Nodes and %d load balancers", n, len(all))
 		}
 		w.editNode("new-7", ready(false))
-		w.within(5*time.Second, "it is out of all", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 51 })
-		})
+		w.within(5*time.Second, "it is out of all", backends(51))
 		w.editNode("new-8", func(n *v1.Node) { n.Labels[v1.LabelNodeExcludeBalancers] = "true" })
-		w.within(5*time.Second, "so is the excluded one", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 50 })
-		})
+		w.within(5*time.Second, "so is the excluded one", backends(50))
 	})
 }
 

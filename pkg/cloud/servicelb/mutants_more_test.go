@@ -45,6 +45,11 @@ func TestRefusalStands(t *testing.T) {
 			t.Errorf("after %s: %v", after, err)
 		}
 	}
+	for after, left := range map[time.Duration]time.Duration{0: 10 * time.Second, 9900 * time.Millisecond: 100 * time.Millisecond, 10 * time.Second: 10 * time.Second} {
+		if got := r.left(now.Add(after)); got != left {
+			t.Errorf("after %s: %s left, want %s", after, got, left)
+		}
+	}
 	r.learn(errors.New("another failure"), now)
 	if r.standing(now) == nil {
 		t.Error("another failure does not say that the key is right")

@@ -298,6 +298,7 @@ func TestDeletionOfOneThatIsGone(t *testing.T) {
 		api := w.tap()
 		s := w.service("web")
 		lb := w.settled(s)
+		w.later(5 * time.Minute) // or reads may not show it yet
 		api.remove = func(_ string, do func() error) error {
 			if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
 				return err

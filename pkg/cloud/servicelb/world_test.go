@@ -251,7 +251,7 @@ func (w *world) within(limit time.Duration, what string, done func() bool) {
 
 // later lets fake time pass in which nothing may happen, or what happens is judged afterwards.
 func (w *world) later(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // fake time: what happens in it is what is judged
 	synctest.Wait()
 }
 
