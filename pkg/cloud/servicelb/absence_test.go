@@ -1,6 +1,8 @@
 package servicelb_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -237,6 +240,50 @@ func TestSlowPlatformIsLearnt(t *testing.T) {
 		}
 		if looks[1]*3 > looks[0]*2 {
 			t.Errorf("%d looks at the first, %d at the second", looks[0], looks[1])
+		}
+	})
+}
+
+// A create whose answer was lost is not repeated, also not without a backend that the platform does not know.
+func TestLostAnswerIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		w.addNode("ghost", "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b60")
+		n := 0
+		w.tap().create = func(context.Context, func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {
+			n++
+			return vultr.LoadBalancer{}, lost()
+		}
+		w.service("web")
+		w.later(2 * time.Minute)
+		if n != 1 {
+			t.Errorf("%d requests to make one", n)
+		}
+	})
+}
+
+// Before a request leaves it is written down that one may be under way, whatever becomes of this process and of the finalizer.
+func TestAttemptIsWrittenDownFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		var tried time.Time
+		w.tap().create = func(_ context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {
+			found, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(t.Context(), ledger.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			for _, text := range found.Data {
+				var entry ledger.Entry
+				if err := json.Unmarshal([]byte(text), &entry); err != nil {
+					t.Error(err)
+				}
+				tried = entry.Tried
+			}
+			return do()
+		}
+		w.settled(w.service("web"))
+		if tried.IsZero() {
+			t.Error("nothing was written down")
 		}
 	})
 }
