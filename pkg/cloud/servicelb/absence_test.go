@@ -287,3 +287,27 @@ func TestAttemptIsWrittenDownFirst(t *testing.T) {
 		}
 	})
 }
+
+// A twin that can't be deleted holds up nothing, and is tried again when nothing else happens.
+func TestTwinThatStays(t *testing.T) {
+	for name, status := range map[string]int{"busy": http.StatusConflict, "forbidden": http.StatusForbidden} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCluster(t, withoutDrift)
+				api := w.tap()
+				began := time.Now()
+				api.remove = func(_ string, do func() error) error {
+					if time.Since(began) < 20*time.Minute {
+						return &vultr.Error{Op: "delete", Status: status, Message: "injected"}
+					}
+					return do()
+				}
+				w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultDuplicate, Times: 1})
+				s := w.service("web")
+				w.within(2*time.Minute, "it has its address", func() bool { return len(w.fresh(s).Status.LoadBalancer.Ingress) == 1 })
+				w.later(30 * time.Minute)
+				w.only()
+			})
+		})
+	}
+}
