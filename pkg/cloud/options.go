@@ -71,7 +71,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
 	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
-	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off.")
+	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
 	fs.StringArrayVar(&o.LoadBalancerDefaults, "vultr-load-balancer-default", o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
 }

@@ -25,10 +25,10 @@ func must[T any](t *testing.T, value T, err error) T {
 }
 
 // named looks for what was created, as long as lists may lack it.
-// The guard is new: it believes in no absence before the settle time is over.
 func named[T any](ctx context.Context, t *testing.T, c *vultr.Client, list func(context.Context) (vultr.List[T], error), match func(T) bool) []T {
 	t.Helper()
-	guard := vultr.NewSettleGuard(c.SettleTime())
+	guard := vultr.NewAttemptGuard(c.SettleTime())
+	guard.AttemptEnded("x") // so that no absence is believed before the settle time is over
 	absent := func(began time.Time) error { return guard.Absent("x", began) }
 	found, err := vultr.Search[T]{List: list, Match: match, Absent: absent}.Run(ctx)
 	return must(t, found, err)

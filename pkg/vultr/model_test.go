@@ -240,7 +240,7 @@ func TestModelOfListsAndWaits(t *testing.T) {
 		for i := range 3 * modelPage { // lists have several pages from the beginning
 			m.create(fmt.Sprintf("old-%d", i))
 		}
-		guard := NewSettleGuard(c.SettleTime())
+		guard := NewAttemptGuard(c.SettleTime())
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup

@@ -26,8 +26,7 @@ func isMine(s string) bool { return s == "mine" }
 func TestSearchFindsWhatShowsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const settle = 5 * time.Second
-		guard := NewSettleGuard(settle)
-		time.Sleep(time.Minute) // fake time
+		guard := NewAttemptGuard(settle)
 		absent := func(began time.Time) error { return guard.Absent("mine", began) }
 		never := time.Now().Add(time.Hour)
 
@@ -53,7 +52,8 @@ func TestSearchFindsWhatShowsLate(t *testing.T) {
 
 func TestSearchEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		guard := NewSettleGuard(time.Hour)
+		guard := NewAttemptGuard(time.Hour)
+		guard.AttemptEnded("mine")
 		looks := 0
 		search := Search[string]{lateList(time.Now().Add(time.Hour), &looks), isMine, func(began time.Time) error { return guard.Absent("mine", began) }}
 

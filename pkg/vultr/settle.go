@@ -29,23 +29,16 @@ func (e *SettlingError) Unwrap() error { return ErrSettling }
 // SettleGuard decides whether a list proves that a name was never created. The platform knows no idempotency key, and
 // a new object is missing from lists for a while: without a guard a create that lost its answer would be repeated.
 //
-// Its life begins with NewSettleGuard: what an earlier process, or the leader before, created in its last moments is
-// not in lists yet, so no absence is believed before the settle time has passed.
+// It knows of the attempts of this process only. What an earlier process, or the leader before, created in its last moments
+// is for its callers to tell by other means.
 type SettleGuard struct {
 	settle time.Duration
-	born   time.Time
 
 	mu       sync.Mutex
 	attempts map[string]time.Time
 }
 
-// NewSettleGuard makes a guard that has seen nothing. Make a new one when a lease was won.
-func NewSettleGuard(settle time.Duration) *SettleGuard {
-	return &SettleGuard{settle: settle, born: time.Now(), attempts: map[string]time.Time{}}
-}
-
-// NewAttemptGuard makes a guard that knows of attempts only, and doubts nothing else: for callers who can tell by other
-// means whether somebody else created the name before them.
+// NewAttemptGuard makes a guard that knows of no attempt yet.
 func NewAttemptGuard(settle time.Duration) *SettleGuard {
 	return &SettleGuard{settle: settle, attempts: map[string]time.Time{}}
 }
@@ -84,15 +77,10 @@ func (g *SettleGuard) Seen(name string) {
 func (g *SettleGuard) Absent(name string, listBegan time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var proves time.Time
-	if !g.born.IsZero() {
-		proves = g.born.Add(g.settle)
-	}
 	if ended, ok := g.attempts[name]; ok {
-		proves = later(proves, ended.Add(g.settle))
-	}
-	if listBegan.Before(proves) {
-		return &SettlingError{Name: name, Wait: max(0, time.Until(proves))}
+		if proves := ended.Add(g.settle); listBegan.Before(proves) {
+			return &SettlingError{Name: name, Wait: max(0, time.Until(proves))}
+		}
 	}
 	delete(g.attempts, name)
 	return nil

@@ -11,7 +11,7 @@ import (
 func TestSettleGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const settle = 5 * time.Second
-		g := NewSettleGuard(settle)
+		g := NewAttemptGuard(settle)
 		absent := func(name string, began time.Time, want time.Duration) {
 			t.Helper()
 			err := g.Absent(name, began)
@@ -24,15 +24,17 @@ func TestSettleGuard(t *testing.T) {
 				t.Errorf("%s: got %v, want a wait of %v", name, err, want)
 			}
 		}
-		absent("new", time.Now(), settle) // just started
+		absent("never tried", time.Now(), 0)
+		g.AttemptEnded("new")
+		absent("new", time.Now(), settle)
 		time.Sleep(settle - time.Second)  // fake time
 		absent("new", time.Now(), time.Second)
 		tooEarly := time.Now()
 		time.Sleep(time.Second) // fake time
-		absent("new", time.Now(), 0)
 		if err := g.Absent("new", tooEarly); !errors.Is(err, ErrSettling) {
 			t.Errorf("a list that began too early was believed: %v", err)
 		}
+		absent("new", time.Now(), 0)
 
 		g.AttemptEnded("lost")
 		g.AttemptEnded("found")

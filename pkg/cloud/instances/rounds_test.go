@@ -183,7 +183,7 @@ func TestLooksForAnUnknownNodeBackOff(t *testing.T) {
 			if _, err := r.InstanceMetadata(t.Context(), n); !errors.Is(err, match.ErrUnknown) {
 				t.Fatalf("got %v", err)
 			}
-			time.Sleep(time.Second / 10)
+			time.Sleep(time.Second / 10) // fake time: how often the library asks
 		}
 		if r.lists < 5 || r.lists > 7 { // after 1, 3, 7, 15, 31 s
 			t.Errorf("%d lists in a minute", r.lists)
@@ -406,7 +406,7 @@ func TestStaleProviderIDIsTold(t *testing.T) {
 			if _, err := r.InstanceMetadata(t.Context(), a); !vultr.IsNotFound(err) {
 				t.Fatalf("got %v", err)
 			}
-			time.Sleep(time.Second / 2)
+			time.Sleep(time.Second / 2) // fake time: how often the library asks
 		}
 		if got := r.told(); !slices.Equal(got, []string{match.StaleProviderID}) {
 			t.Errorf("events %v", got)

@@ -30,6 +30,7 @@ func (c *Controller) backends(s *scene, nodes []*v1.Node, region string) []strin
 	}
 	for _, id := range unknown {
 		s.leftOut = append(s.leftOut, nodeOf(nodes, id)+" (the platform knows no instance "+id+")")
+		s.comeBack(lookAgain) // it is tried again some day
 	}
 	return instances
 }
@@ -94,12 +95,12 @@ func nodeOf(nodes []*v1.Node, id string) string {
 	return "a node"
 }
 
-// holdLastBackends leaves the backends as they are for a while when no node can be one. It returns how long that is still so.
-func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.LoadBalancer) time.Duration {
+// holdLastBackends leaves the backends as they are for a while when no node can be one.
+func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.LoadBalancer) {
 	m := s.memory
 	if len(want.Instances) > 0 || len(lb.Instances) == 0 {
 		m.emptySince = time.Time{}
-		return 0
+		return
 	}
 	if m.emptySince.IsZero() {
 		m.emptySince = time.Now()
@@ -108,7 +109,7 @@ func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.Loa
 	}
 	left := emptyGrace - time.Since(m.emptySince)
 	want.KeepInstances = left > 0
-	return max(left, 0)
+	s.comeBack(left)
 }
 
 func nameOf(service *v1.Service) key { return key{Namespace: service.Namespace, Name: service.Name} }

@@ -98,6 +98,9 @@ type Controller struct {
 	waves    *waves
 	lane     lane
 	flaps    flaps
+	words    *words
+	atWork   underWay
+	doubts   doubts
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 
@@ -117,6 +120,9 @@ func New(config Config) (*Controller, error) {
 		memories: memories{known: map[types.UID]*memory{}},
 		missing:  missing{since: map[string]time.Time{}},
 		gone:     missing{since: map[string]time.Time{}},
+		words:    newWords(),
+		atWork:   underWay{all: map[key]bool{}},
+		doubts:   doubts{all: map[key]bool{}},
 	}
 	c.secrets = newSecrets(config.Client, c.queue.Add)
 	c.waves = newWaves(c.enqueueAll)
@@ -148,6 +154,8 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 	}
 	running.Go(func() { c.waves.run(ctx) })
 	running.Go(func() { c.secrets.run(ctx) })
+	running.Go(func() { c.listen(ctx) })
+	running.Go(func() { c.keepHouse(ctx) })
 	running.Go(func() { c.watchDrift(ctx) })
 	<-ctx.Done()
 	c.queue.ShutDown()
@@ -172,7 +180,9 @@ func (c *Controller) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
+		c.atWork.begin(name)
 		c.process(ctx, name)
+		c.atWork.end(name)
 		c.queue.Done(name)
 	}
 }
@@ -211,7 +221,7 @@ func (c *Controller) process(ctx context.Context, name key) {
 	case vultr.IsKeyRefused(err):
 		logger.Error(err, "The API key is refused")
 		c.queue.Forget(name)
-		c.queue.AddAfter(name, jitter(refusedPause))
+		c.queue.AddAfter(name, jitter(c.refusal.left(time.Now())))
 	default:
 		logger.Error(err, "Syncing a load balancer failed; it is repeated with growing pauses")
 		c.queue.AddRateLimited(name)

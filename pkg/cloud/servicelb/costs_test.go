@@ -53,5 +53,6 @@ func TestCosts(t *testing.T) {
 		if calls > 2*12 || w.writes() != writes {
 			t.Errorf("%d calls, %d writes in a quiet hour", calls, w.writes()-writes)
 		}
+		w.scaleOut(103)
 	})
 }

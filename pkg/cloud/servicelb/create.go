@@ -33,6 +33,11 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.labelTaken(s); err != nil {
 		return err
 	}
+	if s.finding.lost != "" {
+		if err := c.plausible(s); err != nil {
+			return err
+		}
+	}
 	if err := c.witness(ctx, s); err != nil {
 		return err
 	}
@@ -143,11 +148,19 @@ func (c *Controller) stillWanted(ctx context.Context, service *v1.Service) error
 }
 
 // witness makes sure that the account which the key belongs to is this cluster's: another one knows nothing of what was
-// made for the cluster. A cluster without Nodes has nothing to tell it by.
+// made for the cluster. A cluster without Nodes has only its load balancers to tell it by.
 func (c *Controller) witness(ctx context.Context, s *scene) error {
 	err := c.account.Check(ctx, s.readAt)
-	if doubt, ok := errors.AsType[*witness.DoubtError](err); ok && doubt.Total == 0 {
-		return nil
+	if doubt, ok := errors.AsType[*witness.DoubtError](err); !ok || doubt.Total > 0 {
+		return err
+	}
+	if s.entry.ID == "" {
+		return nil // nothing was made for the Service that the account could show
+	}
+	for _, entry := range c.ledger.All() {
+		if entry.Shown && entry.ID != "" && byID(s.listed, entry.ID) != nil {
+			return nil
+		}
 	}
 	return err
 }

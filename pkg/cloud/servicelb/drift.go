@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"fmt"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,39 +16,69 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
-// of them share one list. It finds orphans on the way.
-func (c *Controller) watchDrift(ctx context.Context) {
-	if c.DriftPeriod <= 0 {
-		return
-	}
-	told := map[string]bool{}
+const (
+	// housePeriod is how often is looked after what this process and its ledger remember. It costs no call of the platform.
+	housePeriod = 5 * time.Minute
+	// orphanPeriod is how often orphans are looked for, by one list, when nobody wants to know of drift.
+	orphanPeriod = time.Hour
+)
+
+// keepHouse restores what somebody changed in the ledger, and forgets Services that are no more.
+func (c *Controller) keepHouse(ctx context.Context) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := c.ledger.Mend(ctx); err != nil {
 			klog.FromContext(ctx).Error(err, "The record of load balancers was changed by somebody and could not be mended")
 		}
-		if err := c.findOrphans(ctx, told); err != nil {
-			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
+		if there, err := c.existing(); err == nil {
+			c.memories.keep(there)
 		}
-		c.enqueueAll()
-	}, wait.Jitter(c.DriftPeriod, 0.05))
+	}, wait.Jitter(housePeriod, 0.05))
 }
 
-// findOrphans counts the load balancers that the ledger gives to Services which do not exist: a finalizer was taken off by
-// hand, and they are paid for. They are told, not deleted.
-func (c *Controller) findOrphans(ctx context.Context, told map[string]bool) error {
+// watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
+// of them share one list. It finds orphans on the way, and those alone if drift is not to be looked for.
+func (c *Controller) watchDrift(ctx context.Context) {
+	told := map[string]bool{}
+	period := c.DriftPeriod
+	if period <= 0 {
+		period = orphanPeriod
+	}
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := c.findOrphans(ctx, told, period/2); err != nil {
+			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
+		}
+		if c.DriftPeriod > 0 {
+			c.enqueueAll()
+		}
+	}, wait.Jitter(period, 0.05))
+}
+
+// existing returns the Services that there are.
+func (c *Controller) existing() (map[types.UID]bool, error) {
 	all, err := c.services.List(labels.Everything())
 	if err != nil {
-		return fmt.Errorf("listing Services: %w", err)
+		return nil, fmt.Errorf("listing Services: %w", err)
 	}
 	there := make(map[types.UID]bool, len(all))
 	for _, service := range all {
 		there[service.UID] = true
 	}
-	c.memories.keep(there)
-	list, err := c.API.LoadBalancers(ctx, c.DriftPeriod/2)
+	return there, nil
+}
+
+// findOrphans counts the load balancers that the ledger gives to Services which do not exist: a finalizer was taken off by
+// hand, and they are paid for. They are told, not deleted.
+func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, maxAge time.Duration) error {
+	there, err := c.existing()
+	if err != nil {
+		return err
+	}
+	list, err := c.API.LoadBalancers(ctx, maxAge)
 	if err != nil {
 		return fmt.Errorf("listing load balancers: %w", err)
+	}
+	if missing, err := c.manyLost(list.Items); err == nil && missing > 0 {
+		klog.FromContext(ctx).Info("Most load balancers that were made for this cluster are not shown; none is made in their place", "missing", missing)
 	}
 	lost := c.lost(there, list.Items)
 	orphans.Set(float64(len(lost)))
@@ -74,7 +105,13 @@ type orphan struct {
 // answer to an attempt was lost, what has the Service's label.
 func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []orphan {
 	var lost []orphan
-	for uid, entry := range c.ledger.All() {
+	entries, others := c.ledger.All(), map[string]bool{}
+	for uid, entry := range entries {
+		if there[uid] {
+			others[entry.ID] = true // whatever its label says
+		}
+	}
+	for uid, entry := range entries {
 		if there[uid] || entry.Adopted {
 			continue
 		}
@@ -83,7 +120,7 @@ func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []
 			continue
 		}
 		name := label(&v1.Service{ObjectMeta: metav1.ObjectMeta{UID: uid}})
-		for _, lb := range labelled(all, name, nil) {
+		for _, lb := range labelled(all, name, others) {
 			entry.ID = lb.ID
 			lost = append(lost, orphan{entry, uid})
 		}

@@ -66,27 +66,39 @@ func TestWaves(t *testing.T) {
 		for _, s := range all {
 			w.settled(s)
 		}
-		w.later(time.Minute)
-		before := w.writes()
-		for i := range 50 {
-			w.addMachine(fmt.Sprintf("new-%d", i))
-			w.later(200 * time.Millisecond)
-		}
-		w.eventually("all are backends", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 52 })
-		})
-		if n := w.writes() - before; n != 10 {
-			t.Errorf("%d writes for 50 Nodes and 10 load balancers", n)
-		}
+		w.later(5 * time.Minute) // all have been looked at once more
+		w.scaleOut(len(all))
 		w.editNode("new-7", ready(false))
-		w.within(5*time.Second, "it is out of all", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 51 })
-		})
+		w.within(5*time.Second, "it is out of all", w.backends(51))
 		w.editNode("new-8", func(n *v1.Node) { n.Labels[v1.LabelNodeExcludeBalancers] = "true" })
-		w.within(5*time.Second, "so is the excluded one", func() bool {
-			return !slices.ContainsFunc(w.all(), func(lb vultr.LoadBalancer) bool { return len(lb.Instances) != 50 })
-		})
+		w.within(5*time.Second, "so is the excluded one", w.backends(50))
 	})
+}
+
+// scaleOut adds 50 Nodes, one after the other, and checks that they cost one write a load balancer.
+func (w *world) scaleOut(loadBalancers int) {
+	w.Helper()
+	before := w.writes()
+	for i := range 50 {
+		w.addMachine(fmt.Sprintf("new-%d", i))
+		w.later(200 * time.Millisecond)
+	}
+	w.eventually("all are backends", w.backends(52))
+	if n := w.writes() - before; n != loadBalancers {
+		w.Errorf("%d writes for 50 Nodes and %d load balancers", n, loadBalancers)
+	}
+}
+
+// backends returns whether every load balancer has this many.
+func (w *world) backends(want int) func() bool {
+	return func() bool {
+		for _, lb := range w.cloud.Sim.View().LoadBalancers {
+			if len(lb.Instances) != want {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // A platform that cannot make load balancers is not asked without end.

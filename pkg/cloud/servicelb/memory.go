@@ -36,10 +36,14 @@ type memory struct {
 	sent         []change      // what was changed and may not be shown yet
 	applied      bool          // whether it was once seen, or made, as its Service asks for
 	asked        string        // what it was asked to be then
+	knownID      string        // the load balancer that was last found to be the Service's
+	knownSince   time.Time     // since when it is
 	finalized    bool          // whether the finalizer was put there by this process
 	ensuring     bool          // whether the Event that work begins was made since the last one that it ended
 	deleting     bool          // whether the Event that it is being deleted was made
 	told         map[topic]string
+	dropped      map[string]bool // the load balancers whose deletion was accepted
+	trusted      map[string]bool // the load balancers that serve this cluster, or that a person says are its own
 
 	dead         string    // the ID that the Service names and that does not exist
 	refused      string    // the ID that the Service names and may not have
@@ -73,7 +77,7 @@ func (m *memories) of(uid types.UID) *memory {
 	defer m.mu.Unlock()
 	known := m.known[uid]
 	if known == nil {
-		known = &memory{told: map[topic]string{}}
+		known = &memory{told: map[topic]string{}, dropped: map[string]bool{}, trusted: map[string]bool{}}
 		m.known[uid] = known
 	}
 	return known

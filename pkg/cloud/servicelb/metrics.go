@@ -23,6 +23,14 @@ var (
 		Namespace: namespace, Name: "orphaned_load_balancers", StabilityLevel: metrics.ALPHA,
 		Help: "Load balancers that were made for Services that do not exist any more.",
 	})
+	doubted = metrics.NewGauge(&metrics.GaugeOpts{
+		Namespace: namespace, Name: "doubted_load_balancers", StabilityLevel: metrics.ALPHA,
+		Help: "Services whose load balancers serve machines that are no nodes of this cluster, and are left alone.",
+	})
+	notShown = metrics.NewGauge(&metrics.GaugeOpts{
+		Namespace: namespace, Name: "load_balancers_not_shown", StabilityLevel: metrics.ALPHA,
+		Help: "Load balancers in no list, while these are so many that it is not believed that they were deleted.",
+	})
 	certificateExpiry = metrics.NewGaugeVec(&metrics.GaugeOpts{
 		Namespace: namespace, Name: "certificate_expiry_timestamp_seconds", StabilityLevel: metrics.ALPHA,
 		Help: "When the certificate in the Secret of a Service expires, in seconds since 1970.",
@@ -30,7 +38,7 @@ var (
 )
 
 var registerMetrics = sync.OnceFunc(func() {
-	legacyregistry.MustRegister(duplicates, driftRepaired, orphans, certificateExpiry)
+	legacyregistry.MustRegister(duplicates, driftRepaired, orphans, notShown, doubted, certificateExpiry)
 })
 
 func watchExpiry(service key, at time.Time) {

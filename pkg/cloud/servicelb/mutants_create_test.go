@@ -82,7 +82,7 @@ func TestAttemptThatLastsLong(t *testing.T) {
 				return do()
 			}
 			first = false
-			time.Sleep(100 * time.Second)
+			time.Sleep(100 * time.Second) // fake time: how long the platform takes
 			if _, err := do(); err != nil {
 				t.Error(err)
 			}

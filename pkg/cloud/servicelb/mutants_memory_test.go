@@ -173,7 +173,6 @@ func TestMemoriesAreDropped(t *testing.T) {
 func TestTimerForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, indexer := controllerOf(t)
-		c.API, c.DriftPeriod = &listAPI{}, 5*time.Minute
 		c.memories.of("gone")
 		c.memories.of(testService().UID)
 		for _, s := range []*v1.Service{testService(), testService(func(s *v1.Service) { s.Name, s.UID, s.Spec.Type = "other", "2", v1.ServiceTypeClusterIP })} {
@@ -181,9 +180,11 @@ func TestTimerForgets(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.findOrphans(t.Context(), map[string]bool{}); err != nil {
-			t.Fatal(err)
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go c.keepHouse(ctx)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
 		if len(c.memories.known) != 1 || c.memories.known[testService().UID] == nil {
 			t.Errorf("%v", c.memories.known)
 		}
@@ -193,13 +194,14 @@ func TestTimerForgets(t *testing.T) {
 // controllerOf returns a controller that has read its ledger and lists what is in the indexer.
 func controllerOf(t *testing.T) (*Controller, cache.Indexer) {
 	t.Helper()
-	client := fake.NewClientset(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{
+	client := fake.NewSimpleClientset(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{
 		string(settings.AllowAdoption): " Aa , ,bb", string(settings.HandOver): "cc",
 	}}})
 	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	c := &Controller{
 		Config: Config{Client: client}, services: corelisters.NewServiceLister(indexer), memories: emptyMemories(), ledger: ledger.New(client),
 		missing: missing{since: map[string]time.Time{}}, gone: missing{since: map[string]time.Time{}},
+		words: newWords(), atWork: underWay{all: map[key]bool{}}, doubts: doubts{all: map[key]bool{}},
 	}
 	if err := c.ledger.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -223,7 +225,7 @@ func TestClaims(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := c.claims(t.Context(), &scene{service: own, nodes: []*v1.Node{testNode("a"), testNode("b", withoutMachine)}})
+	got, err := c.claims(t.Context(), &scene{service: own, nodes: []*v1.Node{testNode("a"), testNode("b", withoutMachine)}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

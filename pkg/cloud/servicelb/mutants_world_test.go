@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ type tapped struct {
 	update func(ctx context.Context, settings vultr.LoadBalancerSettings, do func() error) error
 	remove func(id string, do func() error) error
 	hidden atomic.Bool // reads show no load balancer
+	shown  func(*vultr.LoadBalancer)
 }
 
 func (a *tapped) LoadBalancer(ctx context.Context, id string) (vultr.LoadBalancer, error) {
@@ -34,7 +36,14 @@ func (a *tapped) LoadBalancers(ctx context.Context, maxAge time.Duration) (vultr
 	if a.hidden.Load() {
 		return vultr.List[vultr.LoadBalancer]{Began: time.Now()}, nil
 	}
-	return a.API.LoadBalancers(ctx, maxAge)
+	list, err := a.API.LoadBalancers(ctx, maxAge)
+	if a.shown != nil {
+		list.Items = slices.Clone(list.Items)
+		for i := range list.Items {
+			a.shown(&list.Items[i])
+		}
+	}
+	return list, err
 }
 
 func (a *tapped) CreateLoadBalancer(ctx context.Context, region string, settings vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {

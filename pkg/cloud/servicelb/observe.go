@@ -10,12 +10,12 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -34,7 +34,22 @@ type scene struct {
 	readAt  time.Time // when the list began from which the finding is
 	// unwritten is set while entry has something that the ledger lacks.
 	unwritten bool
+	listed    []vultr.LoadBalancer
 	leftOut   []string // the nodes that are no backends, with the reason
+	// vacated are the entries of Services that are proven gone and whose load balancer this one is about to take over.
+	vacated map[types.UID]ledger.Entry
+	next    time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
+}
+
+// lookAgain is when a sync is repeated that left something as it is because of what somebody else does: nothing tells that
+// it has changed.
+const lookAgain = longestBackoff
+
+// comeBack asks for another sync at the latest after this time.
+func (s *scene) comeBack(after time.Duration) {
+	if after > 0 && (s.next == 0 || after < s.next) {
+		s.next = after
+	}
 }
 
 // label is what a load balancer is called that is made for a Service. It is the official default, so that a load
@@ -60,7 +75,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	if err != nil {
 		return nil, err
 	}
-	s.readAt = list.Began
+	s.readAt, s.listed = list.Began, list.Items
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
 		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
@@ -172,26 +187,30 @@ func published(service *v1.Service) string {
 	return ""
 }
 
-// claims gathers who may have a right to load balancers besides the Service.
-func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
-	out := &claims{held: c.others(s.service), named: map[string]bool{}, instances: map[string]bool{}, allowed: map[string]bool{}}
+// claims gathers who may have a right to a load balancer besides the Service.
+func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
+	out := &claims{proof: label(s.service), address: published(s.service), held: c.others(s.service), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)
 	}
 	for _, other := range services {
-		if other.UID == s.service.UID || other.Spec.Type != v1.ServiceTypeLoadBalancer {
+		if other.UID == s.service.UID {
 			continue
 		}
-		for _, name := range []string{label(other), text(other, settings.ID), text(other, settings.Label)} {
-			out.named[name] = true
+		for _, ingress := range other.Status.LoadBalancer.Ingress {
+			out.serves[ingress.IP] = true // tenants can't write the status
+			out.named[ingress.Hostname] = true
+		}
+		if other.Spec.Type != v1.ServiceTypeLoadBalancer {
+			continue
+		}
+		out.named[label(other)] = true
+		if plan.Managed(other) && older(other, s.service) {
+			out.named[text(other, settings.ID)], out.named[text(other, settings.Label)] = true, true
 		}
 	}
-	for _, node := range s.nodes {
-		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
-			out.instances[id] = true
-		}
-	}
+	out.instances = instancesOf(s.nodes)
 	namespace, err := c.namespace(ctx, s.service.Namespace)
 	if err != nil {
 		return nil, err
@@ -199,8 +218,18 @@ func (c *Controller) claims(ctx context.Context, s *scene) (*claims, error) {
 	for _, id := range slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)) {
 		out.allowed[id] = true
 	}
+	for _, port := range s.service.Spec.Ports {
+		out.ports[int(port.NodePort)] = true
+	}
 	delete(out.named, "")
-	return out, nil
+	delete(out.serves, "")
+	delete(out.ports, 0)
+	c.words.judged(nameOf(s.service), wordOf(namespace))
+	if out.held[id] && out.allowed[id] {
+		s.vacated, err = c.vacated(ctx, s, id)
+		out.held[id] = len(s.vacated) == 0
+	}
+	return out, err
 }
 
 // namespace reads a Namespace; one that does not exist, and so has nothing in it, is not asked for here.
@@ -229,6 +258,7 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 	if err != nil {
 		return false, err
 	}
+	c.words.judged(nameOf(service), wordOf(namespace))
 	return slices.Contains(listed(namespace, settings.HandOver), id), nil
 }
 
@@ -236,8 +266,15 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 // it. A refusal is remembered for a while, since it can cost calls to find out.
 func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
 	h, m := s.hint(), s.memory
-	judged := h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil)
-	if h == (hint{}) || judged && s.finding.current != nil {
+	if h == (hint{}) {
+		if !s.entry.Adopted {
+			c.words.forget(nameOf(s.service))
+		}
+		return nil, nil
+	}
+	s.comeBack(lookAgain)
+	judged := h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil) && !c.words.changed(nameOf(s.service))
+	if judged && s.finding.current != nil {
 		return nil, nil
 	}
 	list, err := c.list(ctx, m.lastWrite())
@@ -254,9 +291,10 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 	lb, err := h.choose(list.Items, direct)
 	if lb == nil {
 		m.dead = h.id // nothing has it, unless there is an error
+		c.words.forget(nameOf(s.service))
 		return nil, err
 	}
-	claims, err := c.claims(ctx, s)
+	claims, err := c.claims(ctx, s, lb.ID)
 	if err != nil {
 		return nil, err
 	}

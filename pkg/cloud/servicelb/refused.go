@@ -28,6 +28,16 @@ func (r *refusal) standing(now time.Time) error {
 	return r.err
 }
 
+// left returns how long it takes until the key is asked about again.
+func (r *refusal) left(now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if left := r.until.Sub(now); r.err != nil && left > 0 {
+		return left
+	}
+	return refusedPause
+}
+
 // learn notes what became of a question.
 func (r *refusal) learn(err error, now time.Time) {
 	r.mu.Lock()

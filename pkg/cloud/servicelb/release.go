@@ -2,6 +2,7 @@ package servicelb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,6 +66,11 @@ func (c *Controller) deleteOurs(ctx context.Context, s *scene) (list vultr.List[
 	}
 	ours := c.ours(s, list.Items)
 	for _, lb := range ours {
+		if err := c.servesThisCluster(ctx, s, lb); err != nil {
+			return list, err
+		}
+	}
+	for _, lb := range ours {
 		if err := c.delete(ctx, s, lb); err != nil {
 			return list, err
 		}
@@ -97,7 +103,39 @@ func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
 	if s.finding.wait > 0 {
 		return waitFor(s.finding.wait, "%s", s.finding.why)
 	}
+	if !s.memory.trusted[s.entry.ID] {
+		// Nothing that this process saw says that it is this cluster's, so it is not deleted unseen.
+		if left := visibleAfter - time.Since(s.memory.absentSince); left > 0 {
+			return waitFor(left, "load balancer %s is not found; it is looked for once more", s.entry.ID)
+		}
+		return errors.Join(c.witness(ctx, s), c.plausible(s))
+	}
+	// Reads that show nothing may be wrong, for one load balancer as for all; the request itself is what has to be answered.
+	if err := c.requestDeletion(ctx, s, s.entry.ID); !vultr.IsNotFound(err) {
+		if err == nil {
+			return waitFor(deleteLook, "load balancer %s is being deleted", s.entry.ID)
+		}
+		return err
+	}
 	return c.witness(ctx, s)
+}
+
+// requestDeletion asks for the deletion, and writes down that it was accepted. That it is not found is an error like others.
+func (c *Controller) requestDeletion(ctx context.Context, s *scene, id string) error {
+	err := c.API.DeleteLoadBalancer(ctx, id)
+	switch {
+	case vultr.IsConflict(err):
+		return waitFor(s.memory.busy(deleteBusy), "load balancer %s is busy: %v", id, err)
+	case err != nil:
+		return fmt.Errorf("deleting load balancer %s: %w", id, err)
+	}
+	s.memory.dropped[id] = true
+	if id != s.entry.ID || !s.entry.Deleted.IsZero() {
+		return nil
+	}
+	entry := s.entry
+	entry.Deleted = ledger.Second(time.Now())
+	return c.write(ctx, s, entry)
 }
 
 // unprovenAbsence returns how long it takes until a list can prove that no attempt left a load balancer behind.
@@ -109,25 +147,20 @@ func (s *scene) unprovenAbsence(list vultr.List[vultr.LoadBalancer], doubtful ti
 	return e.unproven()
 }
 
-// delete asks for the deletion and returns nil when the load balancer does not exist any more.
+// delete asks for the deletion and returns nil when the load balancer does not exist any more. That a request for what was
+// just shown is answered "not found" is no proof, unless one was accepted before: it may have met a bad moment. Then later
+// reads have to agree.
 func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	if !s.memory.deleting {
 		s.memory.deleting = true
 		c.Recorder.Event(s.service, v1.EventTypeNormal, "DeletingLoadBalancer", "Deleting load balancer")
 	}
-	err := c.API.DeleteLoadBalancer(ctx, lb.ID)
-	switch {
-	case vultr.IsConflict(err):
-		return waitFor(s.memory.busy(deleteBusy), "load balancer %s is busy: %v", lb.ID, err)
-	case err != nil && !vultr.IsNotFound(err):
-		return fmt.Errorf("deleting load balancer %s: %w", lb.ID, err)
+	err := c.requestDeletion(ctx, s, lb.ID)
+	if err != nil && !vultr.IsNotFound(err) {
+		return err
 	}
-	if lb.ID == s.entry.ID && s.entry.Deleted.IsZero() {
-		entry := s.entry
-		entry.Deleted = ledger.Second(time.Now())
-		if err := c.write(ctx, s, entry); err != nil {
-			return err
-		}
+	if accepted := s.memory.dropped[lb.ID] || lb.ID == s.entry.ID && !s.entry.Deleted.IsZero(); !accepted {
+		return waitFor(s.memory.busy(deleteBusy), "load balancer %s was shown just before and is not found; it is looked for once more", lb.ID)
 	}
 	left, err := c.byDirectLook(ctx, lb.ID)
 	if err != nil {
@@ -174,6 +207,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 		c.Recorder.Event(service, v1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
 	}
 	c.memories.drop(service.UID)
+	c.doubts.remove(nameOf(service))
 	return nil
 }
 

@@ -33,6 +33,9 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	}
 	m.busySince = time.Time{}
 	m.news(aboutLateness, "")
+	if want.Hostname == "" && len(status.Ingress) < len(s.service.Spec.IPFamilies) {
+		s.comeBack(lookAgain) // the address of the second family may come later
+	}
 	if err := c.publish(ctx, s.service, m, status); err != nil {
 		return err
 	}

@@ -188,10 +188,17 @@ func labelled(all []vultr.LoadBalancer, label string, others map[string]bool) []
 // claims says who else may have a right to a load balancer. It is built from the ledger, the cluster's Services and
 // Nodes: what a tenant writes about a load balancer gives no right to it, but keeps others from taking it over.
 type claims struct {
+	// proof is the label of what is made for the Service, and address the one in its status.
+	proof, address string
 	// held are the load balancers that the ledger gives to other Services, by ID.
 	held map[string]bool
-	// named are the IDs and labels that other Services name, and the labels of what is made for them.
+	// named are the IDs and labels that older Services name, the host names in the status of others, and the labels of what is
+	// made for them.
 	named map[string]bool
+	// serves are the addresses in the status of other Services.
+	serves map[string]bool
+	// ports are the Service's node ports, which the API server gives to one Service only.
+	ports map[int]bool
 	// instances are the instances behind the cluster's Nodes.
 	instances map[string]bool
 	// allowed are the IDs that the cluster's administrator lets the Service's namespace adopt.
@@ -201,21 +208,32 @@ type claims struct {
 // The refusals of an adoption. Their texts hold nothing that the Service's owner did not write.
 var (
 	errHeld    = errors.New("it belongs to another Service; several Services on one load balancer are not supported")
-	errForeign = errors.New("it is not proven to serve this cluster alone, and the administrator has not allowed this namespace to adopt it")
+	errForeign = errors.New("it is not proven to serve this Service alone (its backends must be nodes of this cluster, and every rule must lead to " +
+		"a node port of this Service), and the administrator has not allowed this namespace to adopt it")
 )
 
 // mayAdopt returns nil if the load balancer that a Service names can be given to it: the administrator's word allows
-// it, or it serves nodes of this cluster alone, as one does that another controller made for this Service.
+// it, or it leads to node ports of this Service on nodes of this cluster alone, as one does that another controller made for
+// this Service. What leads to other ports, such as those of the API servers, was made for something else.
 func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 	switch {
 	case c.held[lb.ID]:
 		return errHeld
 	case c.allowed[lb.ID]:
 		return nil
-	case c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]:
+	case c.proof != "" && lb.Label == c.proof:
+		return nil
+	case c.serves[lb.IPv4] || c.serves[lb.IPv6]:
 		return errHeld
-	case len(lb.Instances) == 0:
+	case !c.published(lb) && (c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]):
+		return errHeld
+	case len(lb.Instances) == 0 || len(lb.Rules) == 0:
 		return errForeign
+	}
+	for _, rule := range lb.Rules {
+		if !c.ports[rule.BackendPort] {
+			return errForeign
+		}
 	}
 	for _, id := range lb.Instances {
 		if !c.instances[id] {
@@ -223,6 +241,12 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		}
 	}
 	return nil
+}
+
+// published reports whether the address in the Service's status is the load balancer's, which counts more than what anybody
+// writes into annotations.
+func (c *claims) published(lb vultr.LoadBalancer) bool {
+	return c.address != "" && (lb.IPv4 == c.address || lb.IPv6 == c.address)
 }
 
 // hint is the load balancer that a Service's annotations name.

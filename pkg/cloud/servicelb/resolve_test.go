@@ -9,28 +9,38 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-func TestResolve(t *testing.T) {
-	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	const name = "a6c8f4d0c43b64d94b8f51c5c0e0a3c11"
-	lb := func(id, label string, created time.Duration) vultr.LoadBalancer {
-		return vultr.LoadBalancer{ID: id, Label: label, Created: ago(created), IPv4: "192.0.2." + id}
-	}
-	tests := map[string]struct {
-		entry     ledger.Entry
-		list      []vultr.LoadBalancer
-		began     time.Duration // how long ago the list began
-		direct    *vultr.LoadBalancer
-		absent    time.Duration // since when, 0 for never
-		doubtful  time.Duration // until when, 0 for no doubt
-		published string
+// resolveTest is what is known of a Service's load balancer, and what follows from it.
+type resolveTest struct {
+	entry     ledger.Entry
+	list      []vultr.LoadBalancer
+	began     time.Duration // how long ago the list began
+	direct    *vultr.LoadBalancer
+	absent    time.Duration // since when, 0 for never
+	doubtful  time.Duration // until when, 0 for no doubt
+	published string
 
-		current, lost string
-		twins, strays int
-		wait          time.Duration
-	}{
+	current, lost string
+	twins, strays int
+	wait          time.Duration
+}
+
+// resolveNow is when the tests of resolve take place, and resolveName the label that proves whose a load balancer is.
+var resolveNow = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+const resolveName = "a6c8f4d0c43b64d94b8f51c5c0e0a3c11"
+
+func ago(d time.Duration) time.Time { return resolveNow.Add(-d) }
+
+// madeAgo returns a load balancer that was made this long ago.
+func madeAgo(id, label string, created time.Duration) vultr.LoadBalancer {
+	return vultr.LoadBalancer{ID: id, Label: label, Created: ago(created), IPv4: "192.0.2." + id}
+}
+
+// What is recorded is believed before what bears a label, and its absence only in the end.
+func TestResolveWhatIsRecorded(t *testing.T) {
+	resolveAll(t, map[string]resolveTest{
 		"nothing was ever made":             {},
-		"in the list":                       {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "x", time.Hour)}, current: "1"},
+		"in the list":                       {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{madeAgo("1", "x", time.Hour)}, current: "1"},
 		"found by a direct look":            {entry: ledger.Entry{ID: "1"}, direct: &vultr.LoadBalancer{ID: "1"}, current: "1"},
 		"just made":                         {entry: ledger.Entry{ID: "1", Made: ago(time.Minute)}, absent: time.Minute, wait: 90 * time.Second},
 		"just made, and seen once":          {entry: ledger.Entry{ID: "1", Made: ago(time.Minute), Shown: true}, absent: time.Minute, wait: 90 * time.Second},
@@ -39,30 +49,40 @@ func TestResolve(t *testing.T) {
 		"absent again":                      {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, absent: confirmAfter, lost: "1"},
 		"absent at the end of the lag":      {entry: ledger.Entry{ID: "1", Made: ago(visibleAfter)}, absent: confirmAfter, lost: "1"},
 		"found, so never made is the entry": {entry: ledger.Entry{ID: "1"}, absent: confirmAfter, lost: "1"},
-		"another is there instead":          {entry: ledger.Entry{ID: "1"}, absent: confirmAfter, list: []vultr.LoadBalancer{lb("2", name, time.Hour)}, lost: "1", current: "2"},
-		"by its label":                      {list: []vultr.LoadBalancer{lb("1", "x", time.Hour), lb("2", name, time.Hour)}, current: "2"},
-		"an attempt, list too old":          {entry: ledger.Entry{Tried: ago(visibleAfter)}, began: time.Second, wait: time.Second},
-		"an attempt a minute ago":           {entry: ledger.Entry{Tried: ago(time.Minute)}, wait: 90 * time.Second},
-		"an attempt long ago":               {entry: ledger.Entry{Tried: ago(visibleAfter)}},
-		"an attempt that is found":          {entry: ledger.Entry{Tried: ago(time.Minute)}, list: []vultr.LoadBalancer{lb("2", name, time.Minute)}, current: "2"},
-		"another controller before":         {doubtful: time.Minute, wait: time.Minute},
-		"the doubt is over":                 {doubtful: -time.Second},
-		"the later of both":                 {entry: ledger.Entry{Tried: ago(time.Minute)}, doubtful: time.Minute, wait: 90 * time.Second},
-		"the oldest of two":                 {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, time.Hour+time.Minute)}, current: "2", twins: 1},
-		"the one that serves":               {list: []vultr.LoadBalancer{lb("1", name, time.Hour), lb("2", name, 2*time.Hour)}, published: "192.0.2.1", current: "1", strays: 1},
-		"a twin":                            {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow)}, current: "1", twins: 1},
-		"no twin of one handed over":        {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour)}, current: "1", strays: 1},
-		"a stray":                           {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{lb("1", "www", time.Hour), lb("2", name, time.Hour-twinWindow-1)}, current: "1", strays: 1},
-	}
+		"another is there instead":          {entry: ledger.Entry{ID: "1"}, absent: confirmAfter, list: []vultr.LoadBalancer{madeAgo("2", resolveName, time.Hour)}, lost: "1", current: "2"},
+	})
+}
+
+// What bears the Service's label is found, and nothing is believed to be missing too early.
+func TestResolveWhatIsFound(t *testing.T) {
+	resolveAll(t, map[string]resolveTest{
+		"by its label":               {list: []vultr.LoadBalancer{madeAgo("1", "x", time.Hour), madeAgo("2", resolveName, time.Hour)}, current: "2"},
+		"an attempt, list too old":   {entry: ledger.Entry{Tried: ago(visibleAfter)}, began: time.Second, wait: time.Second},
+		"an attempt a minute ago":    {entry: ledger.Entry{Tried: ago(time.Minute)}, wait: 90 * time.Second},
+		"an attempt long ago":        {entry: ledger.Entry{Tried: ago(visibleAfter)}},
+		"an attempt that is found":   {entry: ledger.Entry{Tried: ago(time.Minute)}, list: []vultr.LoadBalancer{madeAgo("2", resolveName, time.Minute)}, current: "2"},
+		"another controller before":  {doubtful: time.Minute, wait: time.Minute},
+		"the doubt is over":          {doubtful: -time.Second},
+		"the later of both":          {entry: ledger.Entry{Tried: ago(time.Minute)}, doubtful: time.Minute, wait: 90 * time.Second},
+		"the oldest of two":          {list: []vultr.LoadBalancer{madeAgo("1", resolveName, time.Hour), madeAgo("2", resolveName, time.Hour+time.Minute)}, current: "2", twins: 1},
+		"the one that serves":        {list: []vultr.LoadBalancer{madeAgo("1", resolveName, time.Hour), madeAgo("2", resolveName, 2*time.Hour)}, published: "192.0.2.1", current: "1", strays: 1},
+		"a twin":                     {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{madeAgo("1", "www", time.Hour), madeAgo("2", resolveName, time.Hour-twinWindow)}, current: "1", twins: 1},
+		"no twin of one handed over": {entry: ledger.Entry{ID: "1"}, list: []vultr.LoadBalancer{madeAgo("1", "www", time.Hour), madeAgo("2", resolveName, time.Hour)}, current: "1", strays: 1},
+		"a stray":                    {entry: ledger.Entry{ID: "1", Made: ago(time.Hour)}, list: []vultr.LoadBalancer{madeAgo("1", "www", time.Hour), madeAgo("2", resolveName, time.Hour-twinWindow-1)}, current: "1", strays: 1},
+	})
+}
+
+func resolveAll(t *testing.T, tests map[string]resolveTest) {
+	t.Helper()
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
-			e := evidence{label: name, entry: tt.entry, direct: tt.direct, published: tt.published, now: now}
+			e := evidence{label: resolveName, entry: tt.entry, direct: tt.direct, published: tt.published, now: resolveNow}
 			e.list.Items, e.list.Began = tt.list, ago(tt.began)
 			if tt.absent > 0 {
 				e.absentBefore = ago(tt.absent)
 			}
 			if tt.doubtful != 0 {
-				e.doubtful = now.Add(tt.doubtful)
+				e.doubtful = resolveNow.Add(tt.doubtful)
 			}
 			f := resolve(e)
 			current := ""
@@ -80,21 +100,35 @@ func TestMayAdopt(t *testing.T) {
 	c := claims{
 		held:  map[string]bool{"held": true, "held-allowed": true},
 		named: map[string]bool{"named": true, "named-allowed": true, "www": true}, instances: map[string]bool{"i1": true, "i2": true},
+		serves: map[string]bool{"203.0.113.4": true, "2001:db8::4": true}, ports: map[int]bool{30080: true, 30443: true},
 		allowed: map[string]bool{"allowed": true, "held-allowed": true, "named-allowed": true},
 	}
+	to := func(ports ...int) (rules []vultr.ForwardingRule) {
+		for _, port := range ports {
+			rules = append(rules, vultr.ForwardingRule{FrontendPort: 80, BackendPort: port})
+		}
+		return rules
+	}
+	own, both := []string{"i1", "i2"}, to(30080, 30443)
 	for id, tt := range map[string]struct {
 		lb   vultr.LoadBalancer
 		want error
 	}{
-		"free":          {vultr.LoadBalancer{Instances: []string{"i1", "i2"}}, nil},
-		"empty":         {vultr.LoadBalancer{}, errForeign},
-		"foreign":       {vultr.LoadBalancer{Instances: []string{"i1", "i9"}}, errForeign},
-		"allowed":       {vultr.LoadBalancer{Instances: []string{"i9"}}, nil},
-		"held":          {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
-		"held-allowed":  {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
-		"named":         {vultr.LoadBalancer{Instances: []string{"i1"}}, errHeld},
-		"named-allowed": {vultr.LoadBalancer{}, nil},
-		"label":         {vultr.LoadBalancer{Label: "www", Instances: []string{"i1"}}, errHeld},
+		"free":              {vultr.LoadBalancer{Instances: own, Rules: both}, nil},
+		"one port":          {vultr.LoadBalancer{Instances: own, Rules: to(30080)}, nil},
+		"empty":             {vultr.LoadBalancer{Rules: both}, errForeign},
+		"foreign":           {vultr.LoadBalancer{Instances: []string{"i1", "i9"}, Rules: both}, errForeign},
+		"no rules":          {vultr.LoadBalancer{Instances: own}, errForeign},
+		"API servers":       {vultr.LoadBalancer{Instances: own, Rules: to(6443)}, errForeign},
+		"a port too many":   {vultr.LoadBalancer{Instances: own, Rules: to(30080, 31999)}, errForeign},
+		"allowed":           {vultr.LoadBalancer{Instances: []string{"i9"}, IPv4: "203.0.113.4"}, nil},
+		"held":              {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
+		"held-allowed":      {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
+		"named":             {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
+		"named-allowed":     {vultr.LoadBalancer{}, nil},
+		"label":             {vultr.LoadBalancer{Label: "www", Instances: own, Rules: both}, errHeld},
+		"another's address": {vultr.LoadBalancer{Instances: own, Rules: both, IPv4: "203.0.113.4"}, errHeld},
+		"another's IPv6":    {vultr.LoadBalancer{Instances: own, Rules: both, IPv4: "203.0.113.5", IPv6: "2001:db8::4"}, errHeld},
 	} {
 		tt.lb.ID = id
 		if err := c.mayAdopt(tt.lb); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {

@@ -117,8 +117,14 @@ func (s *secrets) start(secret key) {
 	}
 	stop := make(chan struct{})
 	s.watches[secret] = stop
+	_, informer := cache.NewInformerWithOptions(s.options(secret))
+	s.running.Go(func() { informer.Run(stop) })
+}
+
+// options are those of a watch: it tells of changes, and keeps nothing that is secret.
+func (s *secrets) options(secret key) cache.InformerOptions {
 	changed := func(any) { s.changed(secret) }
-	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+	return cache.InformerOptions{
 		ListerWatcher: s.listWatch(secret),
 		ObjectType:    &v1.Secret{},
 		Transform:     withoutContent,
@@ -133,8 +139,7 @@ func (s *secrets) start(secret key) {
 			},
 			DeleteFunc: changed,
 		},
-	})
-	s.running.Go(func() { informer.Run(stop) })
+	}
 }
 
 func (s *secrets) listWatch(secret key) cache.ListerWatcher {

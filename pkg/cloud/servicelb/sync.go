@@ -23,6 +23,8 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	if apierrors.IsNotFound(err) {
 		// Nothing to do: its load balancer went before the finalizer did.
 		c.secrets.want(name, "")
+		c.words.forget(name)
+		c.doubts.remove(name)
 		forgetMetrics(name)
 		return 0, nil
 	}
@@ -33,6 +35,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	switch {
 	case !wanted(service):
 		c.secrets.want(name, "")
+		c.words.forget(name)
 		if !servicehelper.HasLBFinalizer(service) {
 			c.memories.drop(service.UID)
 			return 0, nil
@@ -91,16 +94,23 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time
 	}
 	defer func() { err = both(err, c.flush(ctx, s)) }()
 	c.secrets.want(nameOf(service), s.reading.Desired.TLSSecret)
+	if current := s.finding.current; current != nil {
+		if err := c.servesThisCluster(ctx, s, *current); err != nil {
+			return 0, err
+		}
+	}
 	if err := c.settle(ctx, s); err != nil {
 		return 0, both(err, s.reading.Err)
 	}
 	if s.finding.current == nil {
 		return 0, c.create(ctx, s)
 	}
-	if err := c.tidy(ctx, s); err != nil {
-		return 0, err
+	if left := visibleAfter + listAge - time.Since(m.knownSince); left > 0 {
+		s.comeBack(left) // by then a second one, which a request that was delivered twice has made, is shown
 	}
-	return c.update(ctx, s)
+	tidyErr := c.tidy(ctx, s) // what is superfluous must not hold up what serves
+	err = c.update(ctx, s)
+	return s.next, both(err, tidyErr)
 }
 
 // settle finds out which load balancer is the Service's, and writes it down.
@@ -123,6 +133,9 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			return err
 		}
 		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
+		if lb.Label == label(s.service) {
+			return c.know(ctx, s, *lb, false) // back to the one that was made for it
+		}
 		return c.adopt(ctx, s, *lb)
 	}
 	switch {
@@ -184,6 +197,9 @@ func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	entry := s.entry
 	entry.Service, entry.ID, entry.Adopted, entry.Shown = nameOf(s.service).String(), lb.ID, adopted, true
 	entry.Deleted = time.Time{} // or it would not be shown any more
+	if m := s.memory; m.knownID != lb.ID {
+		m.knownID, m.knownSince = lb.ID, time.Now()
+	}
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
 		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
 		s.memory.applied = false
@@ -216,6 +232,9 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 		return nil // flush does
 	}
 	s.unwritten = false // also after a failure: the next sync finds it out again
+	if err := c.vacate(ctx, s); err != nil {
+		return err
+	}
 	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
 		return err
 	}
@@ -230,12 +249,20 @@ func (c *Controller) tidy(ctx context.Context, s *scene) error {
 		if s.finding.current.ID != s.entry.ID {
 			break // only what serves the Service by proof makes another one superfluous
 		}
-		if err := c.API.DeleteLoadBalancer(ctx, twin.ID); err != nil && !vultr.IsNotFound(err) {
-			if vultr.IsConflict(err) {
-				return nil // still being made; a later sync meets it again
-			}
+		err := c.API.DeleteLoadBalancer(ctx, twin.ID)
+		switch {
+		case vultr.IsNotFound(err):
+			continue // somebody else deleted it, or the list shows it though it was deleted and counted before
+		case vultr.IsConflict(err):
+			s.comeBack(lateWait) // still being made
+			continue
+		case err != nil:
 			return fmt.Errorf("deleting load balancer %s, which was made twice: %w", twin.ID, err)
 		}
+		if s.memory.dropped[twin.ID] {
+			continue // the first request was accepted, and counted
+		}
+		s.memory.dropped[twin.ID] = true
 		duplicates.Inc()
 		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "DuplicateLoadBalancerDeleted",
 			"Load balancer %s was made by the same request as %s, which serves the Service, and was deleted", twin.ID, s.entry.ID)

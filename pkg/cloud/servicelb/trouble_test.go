@@ -2,6 +2,7 @@ package servicelb_test
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,74 +23,85 @@ func (w *world) hourly() (calls int, events []string) {
 	return w.calls() - before, w.events()
 }
 
+const busy = `{"error":"Load balancer is not ready.","status":400}`
+
+// faulty has every request of a kind refused.
+func (w *world) faulty(operation string, status int, body string) {
+	w.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStatus, Status: status, Body: body})
+}
+
+// troubleWithWrites is what can go wrong for ever when load balancers are made, changed and deleted.
+var troubleWithWrites = map[string]func(w *world){
+	"changes are refused for now": func(w *world) {
+		s := w.service("web")
+		w.settled(s)
+		w.faulty("update_load_balancer", 400, busy)
+		w.edit(s, with(settings.Timeout, "30"))
+	},
+	"changes fail":        func(w *world) { w.trouble("update_load_balancer", 500) },
+	"changes find none":   func(w *world) { w.trouble("update_load_balancer", 404) },
+	"changes are refused": func(w *world) { w.trouble("update_load_balancer", 400) },
+	"deletion is refused for now": func(w *world) {
+		s := w.service("web")
+		w.settled(s)
+		w.faulty("delete_load_balancer", 400, busy)
+		w.deleting(s)
+	},
+	"deletion fails": func(w *world) {
+		s := w.service("web")
+		w.settled(s)
+		w.faulty("delete_load_balancer", 500, "")
+		w.deleting(s)
+	},
+	"deletion never ends": func(w *world) {
+		s := w.service("web")
+		w.settled(s)
+		w.faulty("delete_load_balancer", 204, "")
+		w.deleting(s)
+	},
+	"making is refused":         func(w *world) { w.faulty("create_load_balancer", 400, ""); w.service("web") },
+	"making is refused for now": func(w *world) { w.faulty("create_load_balancer", 409, ""); w.service("web") },
+	"making fails":              func(w *world) { w.faulty("create_load_balancer", 500, ""); w.service("web") },
+	"making is forbidden":       func(w *world) { w.faulty("create_load_balancer", 403, ""); w.service("web") },
+}
+
+// troubleWithRest is what can go wrong for ever besides.
+var troubleWithRest = map[string]func(w *world){
+	"no Secret": func(w *world) { w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80")) },
+	"a fault":   func(w *world) { w.service("web", with(settings.NodeCount, "2")) },
+	"the Secret went": func(w *world) {
+		w.putSecret(certificate(w.T, time.Now().Add(100*time.Hour)))
+		w.settled(w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80")))
+		if err := w.client.CoreV1().Secrets("shop").Delete(w.Context(), "tls", metav1.DeleteOptions{}); err != nil {
+			w.Fatal(err)
+		}
+	},
+	"adoption is refused": func(w *world) {
+		lb := w.existing("www")
+		w.service("web", with(settings.ID, lb.ID))
+	},
+	"adoption is refused later": func(w *world) {
+		lb := w.existing("www")
+		s := w.service("web")
+		w.settled(s)
+		w.edit(s, with(settings.ID, lb.ID))
+	},
+	"lists fail":         func(w *world) { w.service("web"); w.faulty("list_load_balancers", 500, "") },
+	"the key is refused": func(w *world) { w.settled(w.service("web")); w.faulty("list_load_balancers", 401, "") },
+	"the certificate stays": func(w *world) {
+		w.putSecret(certificate(w.T, time.Now().Add(100*time.Hour)))
+		s := w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
+		w.settled(s)
+		w.later(time.Minute)
+		w.faulty("delete_load_balancer_ssl", 409, "")
+		w.edit(s, without(settings.SSL), without(settings.HTTPSPorts))
+	},
+}
+
 // Whatever goes wrong for ever costs few requests, and an Event or none an hour.
 func TestHoursOfTrouble(t *testing.T) {
-	fault := func(w *world, operation string, status int, body string) {
-		w.cloud.Fault(simulator.Fault{Operation: operation, Action: simulator.FaultStatus, Status: status, Body: body})
-	}
-	const busy = `{"error":"Load balancer is not ready.","status":400}`
-	troubles := map[string]func(w *world){
-		"changes are refused for now": func(w *world) {
-			s := w.service("web")
-			w.settled(s)
-			fault(w, "update_load_balancer", 400, busy)
-			w.edit(s, with(settings.Timeout, "30"))
-		},
-		"changes fail":        func(w *world) { w.trouble("update_load_balancer", 500) },
-		"changes find none":   func(w *world) { w.trouble("update_load_balancer", 404) },
-		"changes are refused": func(w *world) { w.trouble("update_load_balancer", 400) },
-		"deletion is refused for now": func(w *world) {
-			s := w.service("web")
-			w.settled(s)
-			fault(w, "delete_load_balancer", 400, busy)
-			w.deleting(s)
-		},
-		"deletion fails": func(w *world) {
-			s := w.service("web")
-			w.settled(s)
-			fault(w, "delete_load_balancer", 500, "")
-			w.deleting(s)
-		},
-		"deletion never ends": func(w *world) {
-			s := w.service("web")
-			w.settled(s)
-			fault(w, "delete_load_balancer", 204, "")
-			w.deleting(s)
-		},
-		"making is refused":         func(w *world) { fault(w, "create_load_balancer", 400, ""); w.service("web") },
-		"making is refused for now": func(w *world) { fault(w, "create_load_balancer", 409, ""); w.service("web") },
-		"making fails":              func(w *world) { fault(w, "create_load_balancer", 500, ""); w.service("web") },
-		"making is forbidden":       func(w *world) { fault(w, "create_load_balancer", 403, ""); w.service("web") },
-		"no Secret":                 func(w *world) { w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80")) },
-		"a fault":                   func(w *world) { w.service("web", with(settings.NodeCount, "2")) },
-		"the Secret went": func(w *world) {
-			w.putSecret(certificate(w.T, time.Now().Add(100*time.Hour)))
-			w.settled(w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80")))
-			if err := w.client.CoreV1().Secrets("shop").Delete(w.Context(), "tls", metav1.DeleteOptions{}); err != nil {
-				w.Fatal(err)
-			}
-		},
-		"adoption is refused": func(w *world) {
-			lb := w.existing("www")
-			w.service("web", with(settings.ID, lb.ID))
-		},
-		"adoption is refused later": func(w *world) {
-			lb := w.existing("www")
-			s := w.service("web")
-			w.settled(s)
-			w.edit(s, with(settings.ID, lb.ID))
-		},
-		"lists fail":         func(w *world) { w.service("web"); fault(w, "list_load_balancers", 500, "") },
-		"the key is refused": func(w *world) { w.settled(w.service("web")); fault(w, "list_load_balancers", 401, "") },
-		"the certificate stays": func(w *world) {
-			w.putSecret(certificate(w.T, time.Now().Add(100*time.Hour)))
-			s := w.service("web", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
-			w.settled(s)
-			w.later(time.Minute)
-			fault(w, "delete_load_balancer_ssl", 409, "")
-			w.edit(s, without(settings.SSL), without(settings.HTTPSPorts))
-		},
-	}
+	troubles := maps.Clone(troubleWithWrites)
+	maps.Copy(troubles, troubleWithRest)
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,6 +135,7 @@ func TestAnotherWritesTheStatus(t *testing.T) {
 		w := newWorld(t)
 		s := w.service("web")
 		w.settled(s)
+		w.later(5 * time.Minute) // or its own look for a second load balancer is among them
 		ctx, cancel := context.WithCancel(t.Context())
 		writes := 0
 		done := make(chan struct{})

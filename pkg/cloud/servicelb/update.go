@@ -20,40 +20,40 @@ import (
 const busyWait = 5 * time.Second
 
 // update brings a load balancer that exists to what the Service asks for, with one change at most, and reports it.
-func (c *Controller) update(ctx context.Context, s *scene) (time.Duration, error) {
+func (c *Controller) update(ctx context.Context, s *scene) error {
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
 	if err := c.note(ctx, s, lb.ID); err != nil {
-		return 0, err
+		return err
 	}
 	if !lb.Active() {
-		return 0, both(c.pending(s, lb), s.reading.Err)
+		return both(c.pending(s, lb), s.reading.Err)
 	}
 	want := c.adjusted(s, lb)
 	want.Instances = c.backends(s, c.flaps.steady(candidates(s.nodes), time.Now()), lb.Region)
-	next := c.holdLastBackends(s, &want, lb)
+	c.holdLastBackends(s, &want, lb)
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
-		return next, both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
+		return both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
 	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
 	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
 	if certErr != nil && !lb.HasSSL {
-		return next, both(c.serve(ctx, s, lb, diff), certErr)
+		return both(c.serve(ctx, s, lb, diff), certErr)
 	}
 	if err := c.change(ctx, s, lb, want, diff); err != nil {
-		return 0, both(err, certErr)
+		return both(err, certErr)
 	}
 	if err := c.keepCertificate(ctx, s, lb, certificate, remove); err != nil {
-		return 0, both(err, certErr)
+		return both(err, certErr)
 	}
 	c.tellBackends(s)
 	if certErr != nil {
-		return next, both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
+		return both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
 	}
 	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
-		return 0, err
+		return err
 	}
-	return c.again(s, next), nil
+	return nil
 }
 
 // serve sends what can be sent to a load balancer whose Service has faults.
@@ -71,24 +71,21 @@ func labelOrNil(label string) *string {
 	return &label
 }
 
-// again returns the earlier of next and the look that settles an unknown outcome, 0 for none.
-func (c *Controller) again(s *scene, next time.Duration) time.Duration {
+// settleDoubt ends the doubt about a change whose answer was lost when reads show what became of it, and comes back until then.
+func (s *scene) settleDoubt() {
 	if s.memory.doubtSince.IsZero() {
-		return next
+		return
 	}
 	left := visibleAfter - time.Since(s.memory.doubtSince)
 	if left <= 0 {
 		s.memory.doubtSince = time.Time{}
-		return next
 	}
-	if next == 0 || left < next {
-		return left
-	}
-	return next
+	s.comeBack(left)
 }
 
 // change sends what differs and writes down what the Service's firewall rules are now.
 func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
+	s.settleDoubt()
 	c.tellDrift(s, lb, diff)
 	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
 		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
@@ -162,6 +159,7 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 	taken := ""
 	if err := c.labelTaken(s); err != nil {
 		want.Label, taken = "", err.Error() // it keeps the name that it has
+		s.comeBack(lookAgain)
 	}
 	if s.memory.news(aboutLabel, taken) {
 		c.Recorder.Event(s.service, v1.EventTypeWarning, "LabelTaken", taken)
@@ -184,6 +182,7 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	if diff.Empty() {
 		return nil
 	}
+	// A change that hangs must not keep the worker from other load balancers: it can be repeated, and a look follows.
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	err := c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)

@@ -69,7 +69,7 @@ func newWorld(t *testing.T, options ...option) *world {
 func newCluster(t *testing.T, options ...option) *world {
 	t.Helper()
 	sim := simtest.Options{Bubble: true}
-	w := &world{T: t, client: fake.NewClientset(), ignored: map[string]bool{}}
+	w := &world{T: t, client: fake.NewSimpleClientset(), ignored: map[string]bool{}}
 	w.config = servicelb.Config{
 		Region:        func(context.Context, []*v1.Node) (string, error) { return "ewr", nil },
 		LabelInStatus: true,
@@ -251,7 +251,7 @@ func (w *world) within(limit time.Duration, what string, done func() bool) {
 
 // later lets fake time pass in which nothing may happen, or what happens is judged afterwards.
 func (w *world) later(d time.Duration) {
-	time.Sleep(d)
+	time.Sleep(d) // fake time: what happens in it is what is judged
 	synctest.Wait()
 }
 
@@ -279,12 +279,11 @@ func (w *world) settled(s *v1.Service) vultr.LoadBalancer {
 func (w *world) shows(id, what string, is func(vultr.LoadBalancer) bool) {
 	w.Helper()
 	w.eventually("the load balancer "+what, func() bool {
-		for _, lb := range w.all() {
-			if lb.ID == id && is(lb) {
-				return true
-			}
+		lb, err := w.truthOf(id)
+		if err != nil && !vultr.IsNotFound(err) {
+			w.Fatal(err)
 		}
-		return false
+		return err == nil && is(lb)
 	})
 }
 
@@ -371,7 +370,7 @@ func (w *world) none() {
 // existing adds an active load balancer that somebody made.
 func (w *world) existing(label string, change ...func(*vultr.LoadBalancerSettings)) vultr.LoadBalancer {
 	w.Helper()
-	settings := plan.Creation(plan.Read(&v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: 8080, NodePort: 31000}}}}).Desired)
+	settings := plan.Creation(plan.Read(&v1.Service{Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: 8080, NodePort: 30080}}}}).Desired)
 	settings.Label = &label
 	for _, c := range change {
 		c(&settings)

@@ -107,7 +107,7 @@ func TestListOfBeforeIsNoWitness(t *testing.T) {
 		if err := w.Check(t.Context(), time.Now()); err == nil {
 			t.Error("a list that began at that moment need not have begun after the question")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake time: the list is older than the question
 		if _, doubtful := errors.AsType[*witness.DoubtError](w.Check(t.Context(), time.Now().Add(-time.Second/2))); !doubtful {
 			t.Error("the old list was taken for a witness")
 		}
