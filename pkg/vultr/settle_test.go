@@ -27,7 +27,7 @@ func TestSettleGuard(t *testing.T) {
 		absent("never tried", time.Now(), 0)
 		g.AttemptEnded("new")
 		absent("new", time.Now(), settle)
-		time.Sleep(settle - time.Second)  // fake time
+		time.Sleep(settle - time.Second) // fake time
 		absent("new", time.Now(), time.Second)
 		tooEarly := time.Now()
 		time.Sleep(time.Second) // fake time

@@ -88,13 +88,11 @@ func withoutMark(data map[string]string) map[string]string {
 
 // commit writes the batch. All of it is done when it returns.
 func (s *shard) commit(ctx context.Context, batch []*change) {
-	if slices.ContainsFunc(batch, func(c *change) bool { return c.look }) && (s.there != nil || len(s.texts) > 0) {
-		if err := s.look(ctx); err != nil {
-			s.settle(batch, err)
-			return
-		}
+	err := s.compare(ctx, batch)
+	if err != nil {
+		s.settle(batch, err)
+		return
 	}
-	var err error
 	for range attempts {
 		open := s.open(batch)
 		want := s.with(open)
@@ -127,6 +125,15 @@ func (s *shard) commit(ctx context.Context, batch []*change) {
 	if err != nil {
 		klog.FromContext(ctx).V(2).Info("The record of load balancers could not be written", "configMap", s.name, "err", err)
 	}
+}
+
+// compare looks at the shard if that is asked for, unless nothing was ever written to it.
+func (s *shard) compare(ctx context.Context, batch []*change) error {
+	asked := slices.ContainsFunc(batch, func(c *change) bool { return c.look })
+	if !asked || s.there == nil && len(s.texts) == 0 {
+		return nil
+	}
+	return s.look(ctx)
 }
 
 // with returns the contents of the shard after these changes.

@@ -61,7 +61,7 @@ type Ledger struct {
 // New returns a ledger that knows nothing until Load.
 func New(client kubernetes.Interface) *Ledger {
 	l, writer := &Ledger{}, rand.Text()
-	for i := range l.shards {
+	for i := range &l.shards {
 		l.shards[i] = &shard{maps: client.CoreV1().ConfigMaps(Namespace), name: name(i), writer: writer}
 	}
 	return l
@@ -93,7 +93,7 @@ func (l *Ledger) Load(ctx context.Context) error {
 func (l *Ledger) each(f func(*shard) error) error {
 	var group errgroup.Group
 	group.SetLimit(readsAtOnce)
-	for _, s := range l.shards {
+	for _, s := range &l.shards {
 		group.Go(func() error { return f(s) })
 	}
 	return group.Wait() //nolint:wrapcheck // it is f's own error
@@ -114,7 +114,7 @@ func (l *Ledger) All() map[types.UID]Entry {
 	if !l.loaded.Load() {
 		return all
 	}
-	for _, s := range l.shards {
+	for _, s := range &l.shards {
 		s.mu.Lock()
 		maps.Copy(all, s.entries)
 		s.mu.Unlock()

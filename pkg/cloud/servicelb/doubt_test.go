@@ -154,11 +154,11 @@ func TestAllMachinesAreReplaced(t *testing.T) {
 func TestDeletedUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t)
-		api := w.tap()
+		w.tap()
 		s := w.service("web")
 		w.settled(s)
 		w.later(10 * time.Minute)
-		api = w.tap()
+		api := w.tap() // a new process
 		api.hidden.Store(true)
 		w.deleting(s)
 		w.later(2 * time.Minute)

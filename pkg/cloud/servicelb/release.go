@@ -177,24 +177,11 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 func (c *Controller) finish(ctx context.Context, s *scene) error {
 	service := s.service
 	if service.DeletionTimestamp == nil {
-		if err := c.publish(ctx, service, s.memory, &v1.LoadBalancerStatus{}); err != nil {
+		if vanished, err := c.clear(ctx, s); err != nil {
 			return err
-		}
-		notes := map[settings.Key]string{}
-		if id := text(service, settings.ID); !s.entry.Adopted && (id == s.entry.Noted || id == s.entry.ID) {
-			notes[settings.ID] = "" // it would send a later load balancer after this one
-		}
-		if err := c.annotate(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return err
-		}
-		fresh, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err) || err == nil && fresh.UID != service.UID:
+		} else if vanished {
 			return c.ledger.Put(ctx, service.UID, ledger.Entry{})
-		case err != nil:
-			return fmt.Errorf("reading the Service: %w", err)
 		}
-		service.ResourceVersion, service.Finalizers = fresh.ResourceVersion, fresh.Finalizers
 	}
 	deleted := s.memory.deleting
 	if err := c.ledger.Put(ctx, service.UID, ledger.Entry{}); err != nil {
@@ -209,6 +196,30 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 	c.memories.drop(service.UID)
 	c.doubts.remove(nameOf(service))
 	return nil
+}
+
+// clear takes status and note from a Service that stays. It reports whether the Service has vanished meanwhile.
+func (c *Controller) clear(ctx context.Context, s *scene) (vanished bool, err error) {
+	service := s.service
+	if err := c.publish(ctx, service, s.memory, &v1.LoadBalancerStatus{}); err != nil {
+		return false, err
+	}
+	notes := map[settings.Key]string{}
+	if id := text(service, settings.ID); !s.entry.Adopted && (id == s.entry.Noted || id == s.entry.ID) {
+		notes[settings.ID] = "" // it would send a later load balancer after this one
+	}
+	if err := c.annotate(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return false, err
+	}
+	fresh, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && fresh.UID != service.UID:
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("reading the Service: %w", err)
+	}
+	service.ResourceVersion, service.Finalizers = fresh.ResourceVersion, fresh.Finalizers
+	return false, nil
 }
 
 // kept tells of a load balancer that is left as it is.

@@ -227,20 +227,18 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		return errHeld
 	case !c.published(lb) && (c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]):
 		return errHeld
-	case len(lb.Instances) == 0 || len(lb.Rules) == 0:
+	case !c.leadHere(lb):
 		return errForeign
 	}
-	for _, rule := range lb.Rules {
-		if !c.ports[rule.BackendPort] {
-			return errForeign
-		}
-	}
-	for _, id := range lb.Instances {
-		if !c.instances[id] {
-			return errForeign
-		}
-	}
 	return nil
+}
+
+// leadHere reports whether every rule leads to a node port of the Service, and every backend is a node of this cluster.
+func (c *claims) leadHere(lb vultr.LoadBalancer) bool {
+	foreignPort := func(rule vultr.ForwardingRule) bool { return !c.ports[rule.BackendPort] }
+	foreignBackend := func(id string) bool { return !c.instances[id] }
+	return len(lb.Rules) > 0 && len(lb.Instances) > 0 &&
+		!slices.ContainsFunc(lb.Rules, foreignPort) && !slices.ContainsFunc(lb.Instances, foreignBackend)
 }
 
 // published reports whether the address in the Service's status is the load balancer's, which counts more than what anybody

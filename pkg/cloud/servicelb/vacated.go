@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -36,10 +37,11 @@ func (c *Controller) vacated(ctx context.Context, s *scene, id string) (map[type
 // The order matters: a sync that begins after the informer has lost the Service has nothing to do, so no work for it can
 // begin after the look at what is under way.
 func (c *Controller) vanished(ctx context.Context, s *scene, uid types.UID, entry ledger.Entry) (bool, error) {
-	name, err := cache.ParseObjectName(entry.Service)
-	if err != nil || name.Namespace == "" {
+	namespace, service, ok := strings.Cut(entry.Service, "/")
+	if !ok || namespace == "" || service == "" {
 		return false, nil // it can't be asked for
 	}
+	name := cache.NewObjectName(namespace, service)
 	if !entry.Deleted.IsZero() && time.Since(entry.Deleted) < visibleAfter {
 		return false, nil // it is on its way out
 	}
@@ -54,10 +56,13 @@ func (c *Controller) vanished(ctx context.Context, s *scene, uid types.UID, entr
 		return false, nil
 	}
 	fresh, err := c.Client.CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
 		return false, fmt.Errorf("reading the Service that had the load balancer: %w", err)
 	}
-	return err != nil || fresh.UID != uid, nil
+	return fresh.UID != uid, nil
 }
 
 // vacate removes the entries of the Services that are gone, right before the load balancer gets its new one. A process that

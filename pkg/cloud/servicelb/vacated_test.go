@@ -55,7 +55,7 @@ func TestVanished(t *testing.T) {
 		},
 		"the API server fails": {
 			entry: ledger.Entry{Service: "shop/gone"}, fails: true,
-			prepare: func(t *testing.T, c *Controller) {
+			prepare: func(_ *testing.T, c *Controller) {
 				c.Client.(*fake.Clientset).PrependReactor("get", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
 					return true, nil, errors.New("down")
 				})
