@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -305,73 +303,6 @@ func TestDelaysAreSaid(t *testing.T) {
 	}
 }
 
-// TestReadLagFlag: a volume that was just made is there for writes alone.
-func TestReadLagFlag(t *testing.T) {
-	p := launch(t, "--no-disks", "--balancers=off", "--state="+t.TempDir(), "--read-lag=blocks.get=1h")
-	var made struct{ Block struct{ ID string } }
-	if !call(http.MethodPost, p.api+"/blocks", map[string]any{"region": "ewr", "size_gb": 10}, &made) {
-		t.Fatal("no volume was made")
-	}
-	if call(http.MethodGet, p.api+"/blocks/"+made.Block.ID, nil, nil) {
-		t.Error("a read sees what was just made")
-	}
-	if !call(http.MethodPatch, p.api+"/blocks/"+made.Block.ID, map[string]any{"label": "x"}, nil) {
-		t.Error("a write does not see what was just made")
-	}
-}
-
-// TestReadLagDefault: reads are a second behind, scaled, and those that a flag speaks of as it says; "off" ends it.
-func TestReadLagDefault(t *testing.T) {
-	for flag, want := range map[string][]string{
-		"--time-scale=0.1":                 {"all                    100ms "},
-		"--read-lag=blocks.get=2s,vfs=30s": {"all                    1s ", "blocks.get             2s ", "vfs                    30s "},
-		"--read-lag=off":                   {"all                    0s "},
-		"--read-lag=off,blocks=3s":         {"all                    0s ", "blocks                 3s "},
-	} {
-		p := launch(t, "--no-disks", "--balancers=off", "--state="+t.TempDir(), flag)
-		for _, line := range want {
-			if !strings.Contains(p.out.String(), line) {
-				t.Errorf("%s: %q is not said:\n%s", flag, line, p.out)
-			}
-		}
-		var made struct{ VPC struct{ ID string } }
-		began := time.Now()
-		if !call(http.MethodPost, p.api+"/vpcs", map[string]any{"region": "ewr"}, &made) {
-			t.Fatal("no VPC was made")
-		}
-		off := strings.HasPrefix(flag, "--read-lag=off")
-		if seen := call(http.MethodGet, p.api+"/vpcs/"+made.VPC.ID, nil, nil); seen != off && time.Since(began) < 100*time.Millisecond {
-			t.Errorf("%s: a read sees what was just made: %t", flag, seen)
-		}
-		p.await("the new VPC to be seen", func() bool { return call(http.MethodGet, p.api+"/vpcs/"+made.VPC.ID, nil, nil) })
-	}
-}
-
-// TestReadsAfterAKill: nothing that was overwritten before a kill comes back after it.
-func TestReadsAfterAKill(t *testing.T) {
-	args := []string{"--no-disks", "--balancers=off", "--state=" + t.TempDir(), "--read-lag=all=1h"}
-	p := launch(t, args...)
-	var made struct{ VPC struct{ ID string } }
-	if !call(http.MethodPost, p.api+"/vpcs", map[string]any{"region": "ewr"}, &made) {
-		t.Fatal("no VPC was made")
-	}
-	seen := func() bool { return call(http.MethodGet, p.api+"/vpcs/"+made.VPC.ID, nil, nil) }
-	if seen() {
-		t.Error("it is seen at once")
-	}
-	p.stop(syscall.SIGKILL)
-	if p = launch(t, args...); !seen() {
-		t.Error("after the kill reads are older than the kill")
-	}
-	if !call(http.MethodDelete, p.api+"/vpcs/"+made.VPC.ID, nil, nil) || !seen() {
-		t.Error("it is not deleted, or seen to be at once")
-	}
-	p.stop(syscall.SIGKILL)
-	if p = launch(t, args...); seen() {
-		t.Error("after the second kill reads are older than the kill")
-	}
-}
-
 // TestFaultPlan: a plan from a file is in force for the first request.
 func TestFaultPlan(t *testing.T) {
 	plan := filepath.Join(t.TempDir(), "plan")
@@ -438,106 +369,4 @@ func fetch(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// attachedDisk gives an instance with a disk, and the disk's node.
-func attachedDisk(t *testing.T, p *process, state string) (node string) {
-	t.Helper()
-	instance := p.addInstance("worker-1")
-	var made struct{ Block struct{ ID string } }
-	if !call(http.MethodPost, p.api+"/blocks", map[string]any{"region": "ewr", "size_gb": 10, "block_type": "high_perf", "label": "pvc"}, &made) {
-		t.Fatal("no volume was made")
-	}
-	p.await("the volume to be attached", func() bool {
-		return call(http.MethodPost, p.api+"/blocks/"+made.Block.ID+"/attach", map[string]any{"instance_id": instance, "live": true}, nil)
-	})
-	node = filepath.Join(state, "instances", instance, "devices", "vdb")
-	p.await("the disk in the instance", func() bool {
-		_, err := os.Stat(filepath.Join(state, "instances", instance, "block", "vdb", "serial"))
-		return err == nil
-	})
-	return node
-}
-
-func TestKeepDisks(t *testing.T) {
-	needsRoot(t)
-	state := t.TempDir()
-	p := launch(t, "--state="+state, "--time-scale=0.01", "--keep-disks")
-	attachedDisk(t, p, state)
-	if code := p.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d:\n%s", code, p.out)
-	}
-	if got := loopsOf(t, state); len(got) != 1 {
-		t.Errorf("loop devices %v, want the kept one", got)
-	}
-	p = launch(t, "--state="+state, "--time-scale=0.01")
-	if got := loopsOf(t, state); len(got) != 1 {
-		t.Errorf("loop devices %v after the next start", got)
-	}
-	if code := p.stop(syscall.SIGTERM); code != 0 || len(loopsOf(t, state)) != 0 {
-		t.Errorf("exit code %d, loop devices %v:\n%s", code, loopsOf(t, state), p.out)
-	}
-}
-
-// TestHeldDiskAtTheEnd: a disk that somebody still uses is not torn away; the end says so and fails.
-func TestHeldDiskAtTheEnd(t *testing.T) {
-	needsRoot(t)
-	state := t.TempDir()
-	p := launch(t, "--state="+state, "--time-scale=0.01")
-	f, err := os.Open(attachedDisk(t, p, state))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := p.stop(syscall.SIGTERM); code != 1 || !strings.Contains(p.out.String(), "simulator: a disk stays attached") || !strings.Contains(p.out.String(), fmt.Sprint("open in process ", os.Getpid())) {
-		t.Errorf("exit code %d:\n%s", code, p.out)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p = launch(t, "--state="+state, "--time-scale=0.01")
-	if code := p.stop(syscall.SIGTERM); code != 0 || len(loopsOf(t, state)) != 0 {
-		t.Errorf("exit code %d, loop devices %v:\n%s", code, loopsOf(t, state), p.out)
-	}
-}
-
-// TestMachineHook: an instance's machine is started with its directories in place, and is dead before the API says
-// that the instance is gone.
-func TestMachineHook(t *testing.T) {
-	needsRoot(t)
-	state, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
-	hook := filepath.Join(t.TempDir(), "hook")
-	write(t, hook, `#!/bin/sh
-if [ "$1" = kill ]; then sleep 1; fi
-[ -d "$INSTANCE_DIR/devices/disk/by-id" ] && [ -d "$INSTANCE_DIR/block" ] && there=yes
-echo "$1 $2 $INSTANCE_LABEL $INSTANCE_MAIN_IP $there" >>`+log+"\n")
-	if err := os.Chmod(hook, 0o700); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
-	p := launch(t, "--state="+state, "--time-scale=0.01", "--machine-hook="+hook, "--instance-range=192.0.2.0/24")
-	var made struct{ Instance struct{ ID string } }
-	wanted := map[string]any{"region": "ewr", "plan": "vc2-1c-1gb", "os_id": 2136, "label": "worker-1"}
-	if !call(http.MethodPost, p.api+"/instances", wanted, &made) {
-		t.Fatal("no instance was made")
-	}
-	said := func(event string) bool {
-		text, err := os.ReadFile(log)
-		return err == nil && strings.Contains(string(text), event+" "+made.Instance.ID+" worker-1 192.0.2.11 yes\n")
-	}
-	p.await("the machine's start", func() bool { return said("start") })
-	p.await("the instance to be ready", func() bool { return p.view().Instances[0].ServerStatus == "ok" })
-	if !call(http.MethodDelete, p.api+"/instances/"+made.Instance.ID, nil, nil) {
-		t.Fatal("the instance cannot be destroyed")
-	}
-	p.await("the instance to be gone", func() bool {
-		return !call(http.MethodGet, p.api+"/instances/"+made.Instance.ID, nil, nil)
-	})
-	if !said("kill") {
-		t.Error("the API says that the instance is gone while its machine lives")
-	}
-	if code := p.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d:\n%s", code, p.out)
-	}
-	if left, err := os.ReadDir(filepath.Join(state, "instances")); err != nil || len(left) != 0 {
-		t.Errorf("directories of former instances: %v, %v", left, err)
-	}
 }

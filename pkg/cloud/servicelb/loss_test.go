@@ -117,7 +117,6 @@ func TestKilledDuringASlowRequest(t *testing.T) {
 		l.dead.Store(true)
 		hold.Release()
 		w.later(time.Second)
-		w.stop()
 		l.dead.Store(false)
 		w.start()
 		w.settled(s)
@@ -125,6 +124,37 @@ func TestKilledDuringASlowRequest(t *testing.T) {
 		w.serving(s)
 		if n := w.posts(); n != 1 {
 			t.Errorf("%d requests to make one", n)
+		}
+	})
+}
+
+// What is no entry, or cannot be read, stops nobody else: not after a restart either.
+func TestStrangeKeysInTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s, other := w.service("web"), w.service("other")
+		lb, broken := w.settled(s), w.settled(other)
+		w.later(10 * time.Minute)
+		for _, of := range []*v1.Service{s, other} {
+			cm, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Get(t.Context(), ledger.Name(of.UID), metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cm.Data["note"] = "checked by Bob"
+			if of == other {
+				cm.Data[string(of.UID)] = "{"
+			}
+			if _, err := w.client.CoreV1().ConfigMaps(ledger.Namespace).Update(t.Context(), cm, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.events()
+		w.start()
+		w.editNode("node-1", ready(false))
+		w.within(time.Minute, "the other's node is out", func() bool { return len(w.truth(lb.ID).Instances) == 1 })
+		w.wantEvent("mend the entry")
+		if n := len(w.truth(broken.ID).Instances); n != 2 || len(w.all()) != 2 {
+			t.Errorf("the one whose entry cannot be read has %d backends, there are %d", n, len(w.all()))
 		}
 	})
 }
