@@ -55,6 +55,8 @@ type API interface {
 	DeleteLoadBalancer(ctx context.Context, id string) error
 	DeleteCertificate(ctx context.Context, loadBalancerID string) error
 	Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error)
+	// KeySince returns since when the present key is in use.
+	KeySince() time.Time
 }
 
 // Config is what the controller needs.

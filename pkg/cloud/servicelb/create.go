@@ -45,14 +45,14 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	nodes := c.flaps.steady(candidates(s.nodes), time.Now())
+	nodes := candidates(s.nodes)
 	region, err := c.Region(ctx, nodes)
 	if err != nil {
 		return err
 	}
 	want := s.reading.Desired
 	want.Label = label(s.service)
-	want.Instances = c.backends(s, nodes, region)
+	want.Instances = c.backends(s, c.steady(nodes, region), region)
 	creation := plan.Creation(want)
 	if certificate != nil {
 		creation.Certificate = &certificate.PEM

@@ -44,7 +44,7 @@ func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.L
 	return nil
 }
 
-// foreignBackends reports whether a load balancer serves machines that exist, none of which is a Node of this cluster.
+// foreignBackends reports whether a load balancer serves machines that run, and none that is a Node of this cluster.
 func (c *Controller) foreignBackends(ctx context.Context, s *scene, lb vultr.LoadBalancer) (bool, error) {
 	own := instancesOf(s.nodes)
 	if len(lb.Instances) == 0 || slices.ContainsFunc(lb.Instances, func(id string) bool { return own[id] }) {
@@ -54,8 +54,11 @@ func (c *Controller) foreignBackends(ctx context.Context, s *scene, lb vultr.Loa
 	if err != nil {
 		return false, fmt.Errorf("looking for the machines behind load balancer %s: %w", lb.ID, err)
 	}
-	if slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return slices.Contains(lb.Instances, i.ID) }) {
-		return true, nil
+	for i := range list.Items {
+		// What is powered off serves nobody.
+		if machine := &list.Items[i]; machine.PowerStatus != "stopped" && slices.Contains(lb.Instances, machine.ID) {
+			return true, nil
+		}
 	}
 	if len(own) == 0 {
 		return false, nil

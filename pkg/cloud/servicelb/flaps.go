@@ -7,6 +7,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 )
 
 // A Node that is ready, not ready, ready and so on would cost two writes to each load balancer each time. It is taken out at
@@ -71,18 +73,31 @@ func (f *flaps) forget(uid types.UID) {
 	delete(f.nodes, uid)
 }
 
-// steady returns the Nodes that have been ready for long enough, or all if none has: what flaps is better than nothing.
-func (f *flaps) steady(nodes []*v1.Node, now time.Time) []*v1.Node {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	steady := slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool {
-		known := f.nodes[node.UID]
-		return !known.back.IsZero() && now.Sub(known.back) < known.pause()
-	})
-	if len(steady) == 0 {
+// steady returns the Nodes that have been ready for long enough. It returns all if fewer than half of those that can be
+// backends in the region have: what flaps is better than nothing, and where most flap something else than these nodes is
+// the reason, and the rest can't bear the traffic of all.
+func (c *Controller) steady(nodes []*v1.Node, region string) []*v1.Node {
+	now := time.Now()
+	steady := c.flaps.steady(nodes, now)
+	fit := func(nodes []*v1.Node) int {
+		instances, _ := plan.Backends(nodes, region)
+		known, _ := c.missing.filter(instances, now)
+		return len(known)
+	}
+	if 2*fit(steady) < fit(nodes) {
 		return nodes
 	}
 	return steady
+}
+
+// steady returns the Nodes that have been ready for long enough.
+func (f *flaps) steady(nodes []*v1.Node, now time.Time) []*v1.Node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool {
+		known := f.nodes[node.UID]
+		return !known.back.IsZero() && now.Sub(known.back) < known.pause()
+	})
 }
 
 // flapped notes what a change of a Node says about its readiness; nil stands for a Node that is not there.

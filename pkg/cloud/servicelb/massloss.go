@@ -3,7 +3,12 @@ package servicelb
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -16,6 +21,9 @@ const (
 	lostShare = 0.5
 	// allLost is how many have to be missing if the list shows none of them.
 	allLost = 2
+	// blankAfter is how long they have to be missing until one that is not wanted any more is let go of all the same:
+	// nothing is made in its place.
+	blankAfter = time.Hour
 )
 
 var errManyLost = errors.New("most load balancers that were made for this cluster are in no list, so it is not believed that they were deleted and " +
@@ -34,15 +42,37 @@ func (c *Controller) plausible(s *scene) error {
 	return nil
 }
 
-// manyLost returns how many load balancers of Services that exist are not in a list, and 0 if these are few.
-func (c *Controller) manyLost(list []vultr.LoadBalancer) (int, error) {
-	there, err := c.existing()
-	if err != nil {
-		return 0, err
+// unseen returns nil when a load balancer that is not wanted any more, and that this process never saw, is believed to be
+// deleted. It takes longer while so many are missing that this is no proof.
+func (c *Controller) unseen(s *scene) error {
+	id, absent := s.entry.ID, time.Since(s.memory.absentSince)
+	if left := visibleAfter - absent; left > 0 {
+		return waitFor(left, "load balancer %s is not found; it is looked for once more", id)
 	}
+	err := c.plausible(s)
+	if err == nil {
+		return nil
+	}
+	if left := blankAfter - absent; left > 0 {
+		return waitFor(min(left, lookAgain), "load balancer %s is not found, which proves little: %v", id, err)
+	}
+	c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerNotFound",
+		"Load balancer %s, which was made for this Service, is in no list of the account and is taken for deleted; if it is shown again, it is paid for until somebody deletes it", id)
+	return nil
+}
+
+// manyLost returns how many load balancers of Services that want one are not in a list, and 0 if these are few. What was
+// let go of, or is being deleted, is missed by nobody.
+func (c *Controller) manyLost(list []vultr.LoadBalancer) (int, error) {
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return 0, fmt.Errorf("listing Services: %w", err)
+	}
+	entries := c.ledger.All()
 	recorded, missing := 0, 0
-	for uid, entry := range c.ledger.All() {
-		if !there[uid] || entry.ID == "" || !entry.Shown || !entry.Deleted.IsZero() {
+	for _, service := range all {
+		entry := entries[service.UID]
+		if !wanted(service) || !plan.Managed(service) || entry.ID == "" || !entry.Shown || !entry.Deleted.IsZero() {
 			continue
 		}
 		recorded++

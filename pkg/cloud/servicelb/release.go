@@ -2,7 +2,6 @@ package servicelb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -105,10 +104,10 @@ func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
 	}
 	if !s.memory.trusted[s.entry.ID] {
 		// Nothing that this process saw says that it is this cluster's, so it is not deleted unseen.
-		if left := visibleAfter - time.Since(s.memory.absentSince); left > 0 {
-			return waitFor(left, "load balancer %s is not found; it is looked for once more", s.entry.ID)
+		if err := c.unseen(s); err != nil {
+			return err
 		}
-		return errors.Join(c.witness(ctx, s), c.plausible(s))
+		return c.witness(ctx, s)
 	}
 	// Reads that show nothing may be wrong, for one load balancer as for all; the request itself is what has to be answered.
 	if err := c.requestDeletion(ctx, s, s.entry.ID); !vultr.IsNotFound(err) {
@@ -116,6 +115,9 @@ func (c *Controller) concludeAbsence(ctx context.Context, s *scene) error {
 			return waitFor(deleteLook, "load balancer %s is being deleted", s.entry.ID)
 		}
 		return err
+	}
+	if s.memory.knownID == s.entry.ID && c.API.KeySince().Before(s.memory.knownSince) {
+		return nil // this very key has shown it, so the answer is its account's
 	}
 	return c.witness(ctx, s)
 }

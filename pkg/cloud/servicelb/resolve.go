@@ -213,8 +213,9 @@ var (
 )
 
 // mayAdopt returns nil if the load balancer that a Service names can be given to it: the administrator's word allows
-// it, or it leads to node ports of this Service on nodes of this cluster alone, as one does that another controller made for
-// this Service. What leads to other ports, such as those of the API servers, was made for something else.
+// it, or it serves nodes of this cluster alone and either has the address in the Service's status, which tenants cannot
+// write, or leads to node ports of this Service alone, as one does that another controller made for it. What leads to other
+// ports, such as those of the API servers, was made for something else.
 func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 	switch {
 	case c.held[lb.ID]:
@@ -227,18 +228,22 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		return errHeld
 	case !c.published(lb) && (c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]):
 		return errHeld
-	case !c.leadHere(lb):
+	case !c.servesHere(lb) || !c.published(lb) && !c.leadsHere(lb):
 		return errForeign
 	}
 	return nil
 }
 
-// leadHere reports whether every rule leads to a node port of the Service, and every backend is a node of this cluster.
-func (c *claims) leadHere(lb vultr.LoadBalancer) bool {
-	foreignPort := func(rule vultr.ForwardingRule) bool { return !c.ports[rule.BackendPort] }
-	foreignBackend := func(id string) bool { return !c.instances[id] }
-	return len(lb.Rules) > 0 && len(lb.Instances) > 0 &&
-		!slices.ContainsFunc(lb.Rules, foreignPort) && !slices.ContainsFunc(lb.Instances, foreignBackend)
+// servesHere reports whether there are backends, and all are nodes of this cluster.
+func (c *claims) servesHere(lb vultr.LoadBalancer) bool {
+	foreign := func(id string) bool { return !c.instances[id] }
+	return len(lb.Instances) > 0 && !slices.ContainsFunc(lb.Instances, foreign)
+}
+
+// leadsHere reports whether there are rules, and all lead to node ports of the Service.
+func (c *claims) leadsHere(lb vultr.LoadBalancer) bool {
+	foreign := func(rule vultr.ForwardingRule) bool { return !c.ports[rule.BackendPort] }
+	return len(lb.Rules) > 0 && !slices.ContainsFunc(lb.Rules, foreign)
 }
 
 // published reports whether the address in the Service's status is the load balancer's, which counts more than what anybody
