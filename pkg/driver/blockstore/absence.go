@@ -148,11 +148,14 @@ func isAnswered404(err error) bool {
 	return vultr.IsNotFound(err) && !precondition
 }
 
-// whereLast returns the instance that the volume was last known to be at, "" if that is none or not known.
+// whereLast returns the instance that the volume was lately known to be at, "" if that is none or not known. What was
+// seen longer ago says nothing, however often it is asked about.
 func (l *ledger) whereLast(id string) (instance string) {
-	l.with(id, func(e *entry, _ time.Time) {
-		instance = e.here
-		if e.ordered == attaching {
+	l.with(id, func(e *entry, now time.Time) {
+		if now.Sub(e.hereLast) < forgetAfter {
+			instance = e.here
+		}
+		if e.ordered == attaching && now.Sub(e.orderedAt) < forgetAfter {
 			instance = e.instance
 		}
 	})

@@ -127,3 +127,41 @@ func TestTwinIsRemovedDespiteNotFound(t *testing.T) {
 		}
 	})
 }
+
+// What this process saw of a volume long ago does not hold up the detach of one that was deleted since, however often that
+// is repeated: sidecars change their leaders while the drivers beside them live on.
+func TestDetachOfDeletedAfterLeaderChanges(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, a, b := r.create("pvc-1"), r.instance("a"), r.instance("b")
+		r.mustAttach(v.ID, a)
+		other := r.another()
+		time.Sleep(2 * time.Minute)
+		if err := other.repeat(2*time.Minute, func(ctx context.Context) error { return other.Detach(ctx, v.ID, a) }); err != nil {
+			t.Fatal(err)
+		}
+		other.mustAttach(v.ID, b)
+		time.Sleep(time.Minute)
+		for _, order := range []func(context.Context, string) error{
+			func(ctx context.Context, id string) error { return r.api.DetachVolume(ctx, id) },
+			func(ctx context.Context, id string) error { return r.api.DeleteVolume(ctx, id) },
+		} {
+			if err := order(t.Context(), v.ID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute) // of the bubble's time, until it is carried out
+		}
+		began := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			err := r.Detach(ctx, v.ID, b)
+			cancel()
+			if err == nil {
+				return
+			}
+			if time.Since(began) > 2*forgetAfter {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Minute) // shorter than what is seen is remembered
+		}
+	})
+}

@@ -51,10 +51,14 @@ type entry struct {
 	doneSeen  time.Time // when its effect was seen
 	// unsure is set if the order may not have been accepted.
 	unsure bool
-	// here is where looks have shown the volume without a break since hereSince, "" for at no instance. hereSince is zero
-	// if this process saw it come.
-	here      string
-	hereSince time.Time
+	// here is where looks have shown the volume since hereSince, which followed upon one another without a gap, "" for at no
+	// instance. hereSince is zero if this process saw it come. changed is when the volume was shown here first.
+	here                string
+	hereSince, hereLast time.Time
+	changed             time.Time
+	// staysAt is the instance at which publishes in a row found it, from staysSince to staysLast.
+	staysAt               string
+	staysSince, staysLast time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 
@@ -138,7 +142,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 		case l.lag(e, d, now) > 0:
 			return
 		}
-		e.stay(d, at)
+		e.stay(d, at, l.gap())
 		if e.ordered != "" && e.effect(d) {
 			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, now
 		}
@@ -237,7 +241,7 @@ func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
 // free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be found free for the whole window, by one call or by several in a row.
 func (l *ledger) doubtful(id string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
-		if e.done == detaching && now.Sub(e.doneSeen) <= l.window/3 {
+		if e.done == detaching && now.Sub(e.doneSeen) <= l.gap() {
 			return
 		}
 		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*l.window {

@@ -9,15 +9,20 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 )
 
-// stay notes where the volume was seen as of a time.
-func (e *entry) stay(d disk, at time.Time) {
+// stay notes where the volume was seen as of a time. gap is how long nobody may have looked for the process to have led all
+// the time.
+func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 	instance := ""
 	if d.IsAttachedTo("") {
 		instance = d.AttachedTo[0]
 	}
-	if e.here != instance {
-		e.here, e.hereSince = instance, at
+	switch {
+	case e.here != instance:
+		e.here, e.hereSince, e.changed = instance, at, at
+	case at.Sub(e.hereLast) > gap:
+		e.hereSince = at
 	}
+	e.hereLast = at
 	if e.ordered == attaching && e.effect(d) && !e.unsure {
 		e.hereSince = time.Time{}
 	}
@@ -30,16 +35,32 @@ func (l *ledger) unsure(id string) {
 
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it
 // was killed or lost its lease: until then the platform shows the volume as if it stayed, and refuses an attach in the
-// same words. None can if this process saw the volume come, or has seen it there for the whole window.
+// same words. None can if this process saw the volume come, or has seen it there for the whole window, and looked so often
+// since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long.
 func (l *ledger) leaving(id, instance string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
-		left = l.window
-		if e.here == instance {
-			left = max(0, l.window-now.Sub(e.hereSince))
+		if e.staysAt != instance || now.Sub(e.staysLast) > 2*l.window {
+			e.staysAt, e.staysSince = instance, now
 		}
+		e.staysLast = now
+		left = l.window
+		if e.here != instance {
+			return
+		}
+		since := e.staysSince
+		if e.changed.After(since) {
+			since = e.changed
+		}
+		if now.Sub(e.hereLast) <= l.gap() && e.hereSince.Before(since) {
+			since = e.hereSince
+		}
+		left = max(0, l.window-now.Sub(since))
 	})
 	return left
 }
+
+// gap is how long a process may not have looked at a volume for it to be certain that no other has led meanwhile.
+func (l *ledger) gap() time.Duration { return l.window / 3 }
 
 // stays reports whether the volume, which is shown at the instance, stays there. Only volumes that another process
 // attached are waited for, those whose publish was under way when this process took over: Kubernetes publishes nothing

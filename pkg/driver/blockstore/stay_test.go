@@ -184,10 +184,12 @@ func TestAttachOfAnotherProcessIsKnown(t *testing.T) {
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		r.mustAttach(v.ID, instance)
 		next := r.another()
-		if _, err := next.whereIs(t.Context(), v.ID, 0); err != nil {
-			t.Fatal(err)
+		for range 4 {
+			if _, err := next.whereIs(t.Context(), v.ID, 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep((next.opts.AttachWindow - 10*time.Second) / 4) // of the fake clock
 		}
-		time.Sleep(next.opts.AttachWindow - 10*time.Second) // of the fake clock
 		began := time.Now()
 		next.mustAttach(v.ID, instance)
 		if took := time.Since(began); took < 9*time.Second || took > 15*time.Second {
@@ -315,9 +317,18 @@ func TestLeaving(t *testing.T) {
 		l.saw(at("one"), time.Now())
 		want("seen there first", "one", 30*time.Second)
 		want("seen elsewhere", "two", 30*time.Second)
+		for range 2 {
+			time.Sleep(10 * time.Second)
+			l.saw(at("one"), time.Now())
+		}
+		want("seen there all the time", "one", 10*time.Second)
+		want("seen elsewhere", "two", 30*time.Second)
+		time.Sleep(11 * time.Second)
+		l.saw(at("one"), time.Now())
+		want("seen there again after a gap", "one", 30*time.Second)
 		time.Sleep(20 * time.Second)
 		l.saw(at("one"), time.Now())
-		want("seen there again", "one", 10*time.Second)
+		want("asked before", "one", 10*time.Second)
 		l.saw(at(""), time.Now())
 		l.saw(at("one"), time.Now())
 		want("seen there anew", "one", 30*time.Second)
@@ -330,5 +341,36 @@ func TestLeaving(t *testing.T) {
 		want("attached by this process, unseen", "one", 30*time.Second)
 		l.saw(at("one"), time.Now())
 		want("attached by this process", "one", 0)
+		time.Sleep(10 * time.Minute)
+		l.saw(at("one"), time.Now())
+		want("attached by this process, and another may have led since", "one", 30*time.Second)
+	})
+}
+
+// TestAttachAfterAnotherLeader: this process attached the volume; another one led for some seconds meanwhile, ordered a
+// detach, and died before that was carried out.
+func TestAttachAfterAnotherLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delays := simulator.DefaultDelays()
+		delays.Detach = 25 * time.Second
+		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{Delays: delays}})
+		t.Cleanup(func() { time.Sleep(5 * time.Minute) }) // what is under way ends
+		addController(cloud)
+		r := (&rig{cloud: cloud, t: t}).another()
+		other := r.another()
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		time.Sleep(3 * time.Minute)
+		killed, kill := context.WithTimeout(t.Context(), 2*time.Second)
+		defer kill()
+		if err := other.Detach(killed, v.ID, instance); err == nil {
+			t.Fatal("the detach is over")
+		}
+		time.Sleep(15 * time.Second) // as long as a lease lasts
+		r.mustAttach(v.ID, instance)
+		time.Sleep(time.Minute)
+		if at := r.attachedTo(v.ID); at != instance {
+			t.Errorf("after the publish it is at %q", at)
+		}
 	})
 }
