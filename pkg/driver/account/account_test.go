@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,8 @@ type platform struct {
 	err       error
 	since     time.Time
 	lists     int
+	single    []string // the instances that are shown one by one
+	singles   int
 }
 
 func (p *platform) Instances(context.Context, time.Duration) (vultr.List[vultr.Instance], error) {
@@ -26,6 +29,14 @@ func (p *platform) Instances(context.Context, time.Duration) (vultr.List[vultr.I
 		list.Items = append(list.Items, vultr.Instance{ID: id})
 	}
 	return list, p.err
+}
+
+func (p *platform) Instance(_ context.Context, id string) (vultr.Instance, error) {
+	p.singles++
+	if slices.Contains(p.single, id) {
+		return vultr.Instance{ID: id}, nil
+	}
+	return vultr.Instance{}, errAway
 }
 
 func (p *platform) KeySince() time.Time { return p.since }
@@ -125,5 +136,34 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if n := len(a.seen); n != remembered {
 		t.Errorf("%d are remembered", n)
+	}
+}
+
+// TestCheckWithoutAList: while a list can't be read, an instance of the cluster that is shown by itself is as good.
+func TestCheckWithoutAList(t *testing.T) {
+	for name, c := range map[string]struct {
+		single  []string
+		members Members
+		named   []string
+		proven  bool
+		singles int
+	}{
+		"a member":       {[]string{"m"}, members("gone", "m"), nil, true, 2},
+		"a named one":    {[]string{"n"}, members("m"), []string{"n"}, true, 1},
+		"none":           {nil, members("a", "b", "c", "d"), nil, false, 3},
+		"nobody known":   {[]string{"x"}, nil, nil, false, 0},
+		"no members now": {[]string{"x"}, away, nil, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &platform{err: errAway, single: c.single}
+			a := New(p, c.members)
+			err := a.Check(t.Context(), time.Now(), c.named...)
+			if (err == nil) != c.proven || p.singles != c.singles || (!c.proven && !errors.Is(err, errAway)) {
+				t.Errorf("%v after %d looks at single instances", err, p.singles)
+			}
+			if err := a.CheckKey(t.Context()); (err == nil) != c.proven {
+				t.Errorf("the key: %v", err)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -337,5 +338,21 @@ func TestCreateWhileReadsAreBlank(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A key that may not list bare metal servers, or a platform whose list of them fails, does not keep a new process from
+// creating volumes.
+func TestCreateWithoutTheListOfBareMetal(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusServiceUnavailable} {
+		inBubble(t, simulator.Config{}, func(t *testing.T, first *rig) {
+			r := newRigAs(t, first.cloud, first.self, memberIs(first.self))
+			r.cloud.Fault(simulator.Fault{Method: "GET", Path: "/bare-metals", Action: simulator.FaultStatus, Status: status})
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			if _, err := r.CreateVolume(ctx, createRequest("pvc-1", 10)); err != nil {
+				t.Errorf("%d: %v", status, err)
+			}
+		})
 	}
 }
