@@ -2,6 +2,7 @@ package vultr
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -274,4 +275,26 @@ func TestAccountAndRegions(t *testing.T) {
 			t.Errorf("settle time %v", c.SettleTime())
 		}
 	})
+}
+
+// Whether a volume exists is what the API answers to a change of nothing, whatever reads show.
+func TestVolumeExists(t *testing.T) {
+	for status, want := range map[int]string{204: "true <nil>", 400: "true <nil>", 404: "false <nil>", 403: "false error"} {
+		synctest.Test(t, func(t *testing.T) {
+			net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodPatch {
+					t.Errorf("%s %s", r.Method, r.URL.Path)
+				}
+				return reply(status, map[string]any{"error": "some text", "status": status}), nil
+			}}
+			exists, err := net.client(t).VolumeExists(t.Context(), idA)
+			got := fmt.Sprint(exists, " ", err)
+			if err != nil {
+				got = fmt.Sprint(exists, " error")
+			}
+			if got != want || len(net.requests()) != 1 {
+				t.Errorf("%d: %s by %d requests, want %s", status, got, len(net.requests()), want)
+			}
+		})
+	}
 }

@@ -55,6 +55,19 @@ func (c *Client) RelabelVolume(ctx context.Context, id, label string) error {
 		func(v Volume) bool { return v.Label == label })
 }
 
+// VolumeExists reports whether a volume exists, by the answer to a change that changes nothing: reads may lack what
+// exists for a while, what answers writes does not.
+func (c *Client) VolumeExists(ctx context.Context, id string) (bool, error) {
+	err := volumes.change(ctx, c, volumes.ops.update, id, "", map[string]any{})
+	switch {
+	case err == nil, hasStatus(err, http.StatusBadRequest), hasStatus(err, http.StatusUnprocessableEntity):
+		return true, nil
+	case IsNotFound(err):
+		return false, nil
+	}
+	return false, err
+}
+
 // changeVolume sends a change. What the API says about one without effect is looked at: either the volume is as wished,
 // perhaps by an attempt whose answer was lost, or the API means something else by it.
 func (c *Client) changeVolume(ctx context.Context, op operation, id string, body any, asWished func(Volume) bool) error {

@@ -242,3 +242,25 @@ func TestEndsDuringDeletions(t *testing.T) {
 		w.none()
 	})
 }
+
+// To let go of a Service ends the doubt about its load balancer.
+func TestLetGoOfInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.service("web")
+		w.settled(s)
+		w.later(10 * time.Minute)
+		clone := w.restored(s)
+		clone.start()
+		clone.wantEvent("no nodes of this cluster")
+		doubts := func() float64 {
+			n, _ := metric(t, "doubted_load_balancers", "")
+			return n
+		}
+		if n := doubts(); n != 1 {
+			t.Errorf("%v doubts", n)
+		}
+		clone.edit(s, with(settings.Create, "false"))
+		clone.eventually("the doubt is over", func() bool { return doubts() == 0 })
+	})
+}

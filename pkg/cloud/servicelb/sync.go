@@ -45,6 +45,9 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		}
 		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
 	case !plan.Managed(service):
+		c.secrets.want(name, "")
+		c.words.forget(name)
+		c.doubts.remove(name)
 		return 0, nil
 	}
 	next, err = c.ensure(ctx, service)

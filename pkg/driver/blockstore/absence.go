@@ -46,10 +46,12 @@ func (s *Store) remove(ctx context.Context, id string, holds vultr.Precondition)
 	return true, nil
 }
 
-// detachUnseen is the detach of a volume that reads lack. It is success only by the platform's own answer to a detach,
-// which names no instance. So it is not sent while this process knows the volume to be at another one.
+// detachUnseen is the detach of a volume that reads lack. The proof is the platform's own answer to a detach. That names no
+// instance, so it is sent only if this process knows the volume to be at this one, or none is named: it would take it from
+// any other. Else another write tells whether there is a volume.
 func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked time.Time) error {
-	if at := s.ledger.whereLast(id); at != "" && instance != "" && at != instance {
+	at := s.ledger.whereLast(id)
+	if at != "" && instance != "" && at != instance {
 		return volume.Errorf(volume.Busy, "volume %s is not shown by the platform, and was last seen at instance %s, not at %s; it is looked for again", id, at, instance)
 	}
 	switch _, err := s.lookAgain(ctx, id, asked, instance); {
@@ -57,6 +59,9 @@ func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked tim
 		return volume.Errorf(volume.Busy, "volume %s was not shown by the platform and is again; where it is attached is looked at again", id)
 	case volume.ReasonOf(err) != volume.NotFound:
 		return err
+	}
+	if instance != "" && at != instance {
+		return s.unknownPlace(ctx, id, instance)
 	}
 	err := s.api.DetachVolume(ctx, id)
 	switch {
@@ -72,6 +77,19 @@ func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked tim
 		return volume.Errorf(volume.Busy, "volume %s exists by the platform's answer to a detach, and no read shows it; it is looked for again: %w", id, err)
 	}
 	return refusal.OfChange(err, "detaching volume %s, which no read shows", id)
+}
+
+// unknownPlace is success if the volume does not exist by the platform's answer to a write, one that has no effect: where
+// the volume is this process does not know, so nothing else may be sent.
+func (s *Store) unknownPlace(ctx context.Context, id, instance string) error {
+	switch exists, err := s.api.VolumeExists(ctx, id); {
+	case err != nil:
+		return refusal.OfRead(err, "finding out whether volume %s exists, which no read shows", id)
+	case exists:
+		return volume.Errorf(volume.Busy, "volume %s exists by the platform's answer to a write, and no read shows it or where it is; it is looked for again", id)
+	}
+	klog.FromContext(ctx).Info("There is nothing to detach, the volume does not exist", "volumeID", id, "instanceID", instance)
+	return nil
 }
 
 // lookAgain looks for a volume that was not found at the time asked or later, after a pause and by both kinds of

@@ -165,3 +165,23 @@ func TestDetachOfDeletedAfterLeaderChanges(t *testing.T) {
 		}
 	})
 }
+
+// A process that has seen nothing of a volume is asked late to take it from one instance, while it is at another one and
+// reads show nothing for some seconds.
+func TestBlankReadsTakeNothingUnknown(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, a, b := r.create("pvc-1"), r.instance("a"), r.instance("b")
+		r.mustAttach(v.ID, b)
+		time.Sleep(time.Minute)
+		fresh := r.another()
+		fresh.blank()
+		if err := fresh.repeat(20*time.Second, func(ctx context.Context) error { return fresh.Detach(ctx, v.ID, a) }); err == nil {
+			t.Error("reads that show nothing for some seconds are believed")
+		}
+		r.cloud.Sim.ClearFaults()
+		time.Sleep(time.Minute)
+		if at := r.attachedTo(v.ID); at != b {
+			t.Errorf("the detach from a took the disk from b: it is at %q", at)
+		}
+	})
+}

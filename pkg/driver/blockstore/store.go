@@ -31,6 +31,7 @@ type API interface {
 	Regions(ctx context.Context) ([]vultr.Region, error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
+	VolumeExists(ctx context.Context, id string) (bool, error)
 	AttachVolume(ctx context.Context, id, instanceID string) error
 	DetachVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 	DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error
