@@ -32,7 +32,7 @@ type write struct {
 	texts map[string]string
 }
 
-// load reads the shard anew.
+// load reads the shard again.
 func (s *shard) load(ctx context.Context) error {
 	found, err := s.read(ctx)
 	if err != nil {

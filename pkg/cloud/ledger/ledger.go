@@ -5,7 +5,7 @@
 // is written before the request that makes a load balancer leaves, so whoever leads next knows that one may exist that no
 // read shows yet.
 //
-// The API server stores a whole object anew for each change of it. Therefore the entries are spread over many small
+// The API server rewrites a whole object for each change of it. Therefore the entries are spread over many small
 // ConfigMaps, the shards, changes that come together are written together, and a shard rests after each write the longer
 // the larger it is.
 //

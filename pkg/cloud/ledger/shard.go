@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// bytesPerSecond is how much of one shard is stored anew in a second at most, on average. With all shards that is
+	// bytesPerSecond is how much of one shard is rewritten in a second at most, on average. With all shards that is
 	// 1 MiB, so what piles up between two compactions of etcd, five minutes, is bounded however many Services there are.
 	bytesPerSecond = 16 << 10
 	// writeTimeout bounds one write of a shard for all who wait for it, whatever time they have.
@@ -27,7 +27,7 @@ type shard struct {
 
 	mu      sync.Mutex
 	entries map[types.UID]Entry
-	// unreadable says what is wrong with what is no entry. It stays as it is, until people change it.
+	// unreadable has the error for each key that cannot be decoded. Such a key stays as it is until people change it.
 	unreadable map[types.UID]error
 	changed    map[types.UID]bool // by another controller, since the last get
 	waiting    []*change

@@ -85,7 +85,7 @@ func TestManyServicesFit(t *testing.T) {
 	})
 }
 
-// However many there are, a shard is not stored anew faster than it may be.
+// However many there are, a shard is not rewritten faster than it may be.
 func TestALargeShardRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
