@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
 )
 
 // settled is how long the program is left alone before its memory is read, so that what the start allocated is
@@ -40,13 +41,14 @@ func BenchmarkMemory(b *testing.B) {
 func startProgram(b *testing.B, program string, r *nodesRig) (pid int) {
 	b.Helper()
 	dir := b.TempDir()
+	serving := testaddr.Next()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	config := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: '" + r.server.url + "'}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"
 	if err := os.WriteFile(kubeconfig, []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.CommandContext(b.Context(), program, "--cloud-provider=vultr", "--kubeconfig="+kubeconfig, "--leader-elect=false", //nolint:gosec // the test's own
-		"--configure-cloud-routes=false", "--bind-address=127.0.0.1", "--secure-port="+freePort(b), "--cert-dir="+dir, "--v=2")
+		"--configure-cloud-routes=false", "--bind-address="+serving.Addr().String(), "--secure-port="+strconv.Itoa(int(serving.Port())), "--cert-dir="+dir, "--v=2")
 	cmd.Env = append(os.Environ(), "VULTR_API_KEY="+r.cloud.Key, "API_URL="+r.cloud.URL)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -66,20 +68,6 @@ func startProgram(b *testing.B, program string, r *nodesRig) (pid int) {
 		}
 	})
 	return cmd.Process.Pid
-}
-
-func freePort(b *testing.B) string {
-	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }() // the program is to have it
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return port
 }
 
 // memoryMB reads a field of the process's status, in MB as the kernel counts them.

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -157,7 +158,7 @@ func TestNodeProgram(t *testing.T) {
 	cloud := simtest.Start(t, simtest.Options{})
 	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
 	dir := t.TempDir()
-	socket, health := filepath.Join(dir, "csi.sock"), freePort(t)
+	socket, health := filepath.Join(dir, "csi.sock"), testaddr.Next().String()
 	cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+socket, "--http-endpoint="+health,
 		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
 		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
@@ -247,7 +248,7 @@ func TestDeletedSockets(t *testing.T) {
 	for _, name := range []string{"csi.sock", "block.csi.vultr.com-reg.sock"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			health := freePort(t)
+			health := testaddr.Next().String()
 			cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+filepath.Join(dir, "csi.sock"), "--http-endpoint="+health,
 				"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
 				"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir)
@@ -270,7 +271,7 @@ func controllerProgram(t *testing.T, cloud *simtest.Cloud, key string) (cmd *exe
 	t.Helper()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "csi.sock")
-	health, keyFile = freePort(t), filepath.Join(dir, "key")
+	health, keyFile = testaddr.Next().String(), filepath.Join(dir, "key")
 	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -354,16 +355,6 @@ func end(t *testing.T, cmd *exec.Cmd, out *bytes.Buffer) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v:\n%s", err, out)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // expect asks the process and compares what it answers.

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 )
 
@@ -144,7 +145,7 @@ func TestBadSurroundings(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			state := filepath.Join(t.TempDir(), "state")
-			free := freePort(t)
+			free := testaddr.Next().String()
 			args := append([]string{"--state=" + state, "--listen=" + free, "--admin-listen="}, test.prepare(t, state)...)
 			wantLines(t, fails(t, command(t, args...)), test.want...)
 			if left := loopsOf(t, state); len(left) != 0 {
@@ -319,7 +320,7 @@ func TestFaultPlan(t *testing.T) {
 func TestEverythingIsServed(t *testing.T) {
 	keys := filepath.Join(t.TempDir(), "keys")
 	write(t, keys, "# ours\ntest\n")
-	metadata := freePort(t)
+	metadata := testaddr.Next().String()
 	p := launch(t, "--no-disks", "--state="+t.TempDir(), "--api-key-file="+keys, "--metadata-listen="+metadata)
 	if !call(http.MethodGet, p.api+"/account", nil, nil) {
 		t.Error("the API refuses a good key")
