@@ -13,7 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 )
 
-// TestUntilFree: only what is busy is tried again, for as long as the patience lasts.
+// TestUntilFree: only what is busy is tried again, until the pauses add up to the patience.
 func TestUntilFree(t *testing.T) {
 	busy := fmt.Errorf("opening: %w", unix.EBUSY)
 	for name, c := range map[string]struct {
@@ -43,6 +43,19 @@ func TestUntilFree(t *testing.T) {
 			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // on a machine that is slow
+		calls := 0
+		err := device.UntilFree(t.Context(), 500*time.Millisecond, func() error {
+			time.Sleep(time.Second) // fake time: what the call itself takes
+			if calls++; calls < 5 {
+				return busy
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("after %d slow calls: %v", calls, err)
+		}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := device.UntilFree(ctx, time.Hour, func() error { return busy })
