@@ -21,6 +21,6 @@ var given atomic.Uint32
 // is the process ID, which has up to 22 bits, after 127.128.0.0; the simulator's load balancers are in 127.64.0.0.
 func Next() netip.AddrPort {
 	address := [4]byte{}
-	binary.BigEndian.PutUint32(address[:], 127<<24|128<<16|uint32(os.Getpid()))         //nolint:gosec // 22 bits
-	return netip.AddrPortFrom(netip.AddrFrom4(address), uint16(firstPort+given.Add(1))) //nolint:gosec // no process asks for 50,000
+	binary.BigEndian.PutUint32(address[:], 127<<24|128<<16|uint32(os.Getpid()))         //nolint:gosec // Linux gives no process ID beyond 22 bits
+	return netip.AddrPortFrom(netip.AddrFrom4(address), uint16(firstPort+given.Add(1))) //nolint:gosec // no test asks for 50,000 ports
 }

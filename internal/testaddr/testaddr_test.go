@@ -1,7 +1,9 @@
 package testaddr_test
 
 import (
+	"encoding/binary"
 	"net"
+	"os"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
@@ -17,6 +19,9 @@ func TestNext(t *testing.T) {
 	defer server.Close()
 	for range 3 {
 		address := testaddr.Next()
+		if bytes := address.Addr().As4(); binary.BigEndian.Uint32(bytes[:])&(1<<22-1) != uint32(os.Getpid()) { //nolint:gosec // Linux gives no process ID beyond 22 bits
+			t.Errorf("%s may be another process's as well", address)
+		}
 		if again := testaddr.Next(); again == address {
 			t.Fatalf("%s was returned twice", address)
 		}
