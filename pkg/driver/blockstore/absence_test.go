@@ -29,7 +29,7 @@ func TestInstanceIsNotFoundOnce(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		next := r.another()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		ctx, cut := context.WithTimeout(t.Context(), time.Second)
 		defer cut()
 		if _, err := r.another().Attach(ctx, v.ID, instance); err == nil {
@@ -39,7 +39,7 @@ func TestInstanceIsNotFoundOnce(t *testing.T) {
 		if err := next.Detach(t.Context(), v.ID, instance); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if now := r.attachedTo(v.ID); now != "" {
 			t.Errorf("the detach answered success and the volume is at %q", now)
 		}
@@ -60,7 +60,7 @@ func TestDetachWhenReadsGoBlank(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		r.mustAttach(v.ID, instance)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // of the fake clock
 		turn, err := r.orders.Enter(t.Context(), instance)
 		if err != nil {
 			t.Fatal(err)
@@ -81,13 +81,13 @@ func TestDetachOfWhatVanishes(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		r.mustAttach(v.ID, instance)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
 		time.AfterFunc(500*time.Millisecond, r.blank)
 		if err := r.Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %v, attached to %q", err, r.attachedTo(v.ID))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		// Now it is detached, and the platform's answer to another detach tells no more than that it exists.
 		if err := r.another().Detach(t.Context(), v.ID, instance); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("while no read shows it: %v", err)
@@ -103,7 +103,7 @@ func TestDetachOfWhatVanishes(t *testing.T) {
 func TestTakenBackDespiteNotFound(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		id := r.byHand(requestOf("pvc-1"))
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "delete_block", Action: simulator.FaultStatus, Status: 404, Times: 1})
 		wrong := errors.New("it is wrong")
 		if err := r.takeBack(t.Context(), "pvc-1", made{id: id, at: time.Now(), wrong: wrong}); !errors.Is(err, wrong) {
@@ -135,12 +135,12 @@ func TestDetachOfDeletedAfterLeaderChanges(t *testing.T) {
 		v, a, b := r.create("pvc-1"), r.instance("a"), r.instance("b")
 		r.mustAttach(v.ID, a)
 		other := r.another()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		if err := other.repeat(2*time.Minute, func(ctx context.Context) error { return other.Detach(ctx, v.ID, a) }); err != nil {
 			t.Fatal(err)
 		}
 		other.mustAttach(v.ID, b)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		for _, order := range []func(context.Context, string) error{
 			func(ctx context.Context, id string) error { return r.api.DetachVolume(ctx, id) },
 			func(ctx context.Context, id string) error { return r.api.DeleteVolume(ctx, id) },
@@ -172,14 +172,14 @@ func TestBlankReadsTakeNothingUnknown(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, a, b := r.create("pvc-1"), r.instance("a"), r.instance("b")
 		r.mustAttach(v.ID, b)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		fresh := r.another()
 		fresh.blank()
 		if err := fresh.repeat(20*time.Second, func(ctx context.Context) error { return fresh.Detach(ctx, v.ID, a) }); err == nil {
 			t.Error("reads that show nothing for some seconds are believed")
 		}
 		r.cloud.Sim.ClearFaults()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if at := r.attachedTo(v.ID); at != b {
 			t.Errorf("the detach from a took the disk from b: it is at %q", at)
 		}

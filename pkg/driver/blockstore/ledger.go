@@ -238,7 +238,8 @@ func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
 // doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that
 // another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
 // be attached is asked to undo somebody else's attach. Only a detach of its own a moment ago explains why the volume is
-// free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be found free for the whole window, by one call or by several in a row.
+// free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be
+// found free for the whole window, by one call or by several in a row.
 func (l *ledger) doubtful(id string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
 		if e.done == detaching && now.Sub(e.doneSeen) <= l.gap() {

@@ -284,7 +284,7 @@ func TestAttachLooksLast(t *testing.T) {
 		if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Until(began.Add(next.opts.AttachWindow - 50*time.Millisecond)))
+		time.Sleep(time.Until(began.Add(next.opts.AttachWindow - 50*time.Millisecond))) // of the fake clock
 		r.cloud.Sim.RemoveFault(outage)
 		if err := <-done; err != nil {
 			t.Errorf("got %v", err)
@@ -318,21 +318,21 @@ func TestLeaving(t *testing.T) {
 		want("seen there first", "one", 30*time.Second)
 		want("seen elsewhere", "two", 30*time.Second)
 		for range 2 {
-			time.Sleep(10 * time.Second)
+			time.Sleep(10 * time.Second) // of the fake clock
 			l.saw(at("one"), time.Now())
 		}
 		want("seen there all the time", "one", 10*time.Second)
 		want("seen elsewhere", "two", 30*time.Second)
-		time.Sleep(11 * time.Second)
+		time.Sleep(11 * time.Second) // of the fake clock
 		l.saw(at("one"), time.Now())
 		want("seen there again after a gap", "one", 30*time.Second)
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) // of the fake clock
 		l.saw(at("one"), time.Now())
 		want("asked before", "one", 10*time.Second)
 		l.saw(at(""), time.Now())
 		l.saw(at("one"), time.Now())
-		want("seen there anew", "one", 30*time.Second)
-		time.Sleep(time.Minute)
+		want("seen there after that", "one", 30*time.Second)
+		time.Sleep(time.Minute) // of the fake clock
 		want("seen there long ago", "one", 0)
 		l.order("v", detaching, "one")
 		want("detached by this process", "one", 30*time.Second)
@@ -341,7 +341,7 @@ func TestLeaving(t *testing.T) {
 		want("attached by this process, unseen", "one", 30*time.Second)
 		l.saw(at("one"), time.Now())
 		want("attached by this process", "one", 0)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10 * time.Minute) // of the fake clock
 		l.saw(at("one"), time.Now())
 		want("attached by this process, and another may have led since", "one", 30*time.Second)
 	})
@@ -360,7 +360,7 @@ func TestAttachAfterAnotherLeader(t *testing.T) {
 		other := r.another()
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		r.mustAttach(v.ID, instance)
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3 * time.Minute) // of the fake clock
 		killed, kill := context.WithTimeout(t.Context(), 2*time.Second)
 		defer kill()
 		if err := other.Detach(killed, v.ID, instance); err == nil {
@@ -368,7 +368,7 @@ func TestAttachAfterAnotherLeader(t *testing.T) {
 		}
 		time.Sleep(15 * time.Second) // as long as a lease lasts
 		r.mustAttach(v.ID, instance)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if at := r.attachedTo(v.ID); at != instance {
 			t.Errorf("after the publish it is at %q", at)
 		}

@@ -89,7 +89,7 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 				a, b := r.instance("node-1"), r.instance("node-2")
 				kept, removed := r.create("pvc-1").GetVolumeId(), r.create("pvc-2").GetVolumeId()
 				r.publish(kept, a)
-				time.Sleep(5 * time.Minute)
+				time.Sleep(5 * time.Minute) // of the fake clock
 				var members account.Members
 				if c.knowsSelf {
 					members = memberIs(r.self)
@@ -165,8 +165,8 @@ func TestKeyIsReplacedWhileItRuns(t *testing.T) {
 		s, a := newSwitching(t, r.cloud), r.instance("node-1")
 		kept, removed := s.create("pvc-1").GetVolumeId(), s.create("pvc-2").GetVolumeId()
 		s.publish(kept, a)
-		time.Sleep(10 * time.Minute)
-		s.create("pvc-4") // with this the names from before are forgotten
+		time.Sleep(10 * time.Minute) // of the fake clock
+		s.create("pvc-4")            // with this the names from before are forgotten
 		cloud := otherAccount(t, true)
 		s.list()
 		s.switchTo(t, cloud)
@@ -174,7 +174,7 @@ func TestKeyIsReplacedWhileItRuns(t *testing.T) {
 		concludesNothing(t, s.rig, cloud, removed, kept, a)
 		s.list()
 		s.switchTo(t, r.cloud)
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // of the fake clock
 		if again := s.create("pvc-1").GetVolumeId(); again != kept {
 			t.Errorf("got %s, want %s", again, kept)
 		}
@@ -195,12 +195,12 @@ func TestUnpublishWhileReadsAreBlank(t *testing.T) {
 		a, b := r.instance("node-1"), r.instance("node-2")
 		id := r.create("pvc-1").GetVolumeId()
 		r.publish(id, a)
-		time.Sleep(30 * time.Minute)
+		time.Sleep(30 * time.Minute) // of the fake clock
 		r = newRigInBubble(t, r.cloud)
 		end := r.blank()
 		for range 3 {
 			want(t, r.unpublish(id, a), codes.Unavailable, id)
-			time.Sleep(20 * time.Second)
+			time.Sleep(20 * time.Second) // of the fake clock
 		}
 		end()
 		want(t, r.unpublish(id, a), codes.OK)
@@ -216,7 +216,7 @@ func TestBlankReadsTakeFromNoOther(t *testing.T) {
 		a, b := r.instance("node-1"), r.instance("node-2")
 		id := r.create("pvc-1").GetVolumeId()
 		r.publish(id, b)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // of the fake clock
 		end := r.blank()
 		want(t, r.unpublish(id, a), codes.Unavailable, b)
 		end()
@@ -231,7 +231,7 @@ func TestUnpublishOfAMoment(t *testing.T) {
 		a := r.instance("node-1")
 		id := r.create("pvc-1").GetVolumeId()
 		r.publish(id, a)
-		time.Sleep(30 * time.Minute)
+		time.Sleep(30 * time.Minute) // of the fake clock
 		end := r.blank()
 		time.AfterFunc(time.Second, end)
 		want(t, r.unpublish(id, a), codes.Unavailable, "again")
@@ -250,7 +250,7 @@ func TestDeleteIsAnsweredNotFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 				id := r.create("pvc-1").GetVolumeId()
-				time.Sleep(5 * time.Minute)
+				time.Sleep(5 * time.Minute) // of the fake clock
 				fault := r.cloud.Fault(simulator.Fault{Operation: "delete_block", Action: simulator.FaultStatus, Status: 404, Times: times})
 				if times == 0 {
 					want(t, r.delete(id), codes.Unavailable, id)
@@ -271,7 +271,7 @@ func TestDeleteIsAnsweredNotFound(t *testing.T) {
 func TestCreateIsRepeatedWhileReadsAreBlank(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		id := r.create("pvc-1").GetVolumeId()
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3 * time.Minute) // of the fake clock
 		end := r.blank()
 		time.AfterFunc(time.Second, end)
 		if again := r.create("pvc-1").GetVolumeId(); again != id {
@@ -299,7 +299,7 @@ func TestFileSystemIsNotFoundOnce(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		node := r.instance("node-1")
 		id := r.fileSystem(node)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "get_vfs", Action: simulator.FaultStatus, Status: 404})
 		want(t, r.delete(id), codes.FailedPrecondition, id, "vfs")
 		want(t, newRigInBubble(t, r.cloud).unpublish(id, node), codes.FailedPrecondition, id, "vfs")
