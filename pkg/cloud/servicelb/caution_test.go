@@ -23,14 +23,21 @@ func (w *world) removeByHand(services ...*v1.Service) {
 	}
 }
 
+// oldPair makes two Services whose load balancers are no longer new.
+func (w *world) oldPair() (a, b *v1.Service) {
+	w.Helper()
+	a, b = w.service("a"), w.service("b")
+	w.settled(a)
+	w.settled(b)
+	w.later(10 * time.Minute)
+	return a, b
+}
+
 // Services are deleted whose load balancers vanished, all of them, while no controller ran.
 func TestAllVanishedAndDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		a, b := w.service("a"), w.service("b")
-		w.settled(a)
-		w.settled(b)
-		w.later(10 * time.Minute)
+		a, b := w.oldPair()
 		w.stop()
 		w.removeByHand(a, b)
 		w.later(time.Minute)
@@ -42,7 +49,7 @@ func TestAllVanishedAndDeleted(t *testing.T) {
 	})
 }
 
-// One of many Services whose load balancers are all missing is let go of after an hour, though the others still want theirs.
+// One of many Services whose load balancers are all missing is released after an hour, though the others still want theirs.
 func TestOneOfManyVanishedIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -72,10 +79,7 @@ func TestOneOfManyVanishedIsDeleted(t *testing.T) {
 func TestTypeClusterIPAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		a, b := w.service("a"), w.service("b")
-		w.settled(a)
-		w.settled(b)
-		w.later(10 * time.Minute)
+		a, b := w.oldPair()
 		w.removeByHand(a, b)
 		w.wantEvent("most load balancers")
 		w.start()
@@ -87,8 +91,8 @@ func TestTypeClusterIPAndBack(t *testing.T) {
 	})
 }
 
-// What was let go of is missed by nobody.
-func TestLetGoOfAndVanished(t *testing.T) {
+// A load balancer that its Service gave up is missed by nobody.
+func TestGivenUpAndVanished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		gone, s := w.service("gone"), w.service("web")
@@ -100,7 +104,7 @@ func TestLetGoOfAndVanished(t *testing.T) {
 		w.removeByHand(gone)
 		w.later(time.Hour)
 		w.removeByHand(s)
-		w.eventually("it is made anew", func() bool { return w.posts() == 3 })
+		w.eventually("a new one is made", func() bool { return w.posts() == 3 })
 	})
 }
 
@@ -225,10 +229,7 @@ func TestMostNodesFlap(t *testing.T) {
 func TestEndsDuringDeletions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		a, b := w.service("a"), w.service("b")
-		w.settled(a)
-		w.settled(b)
-		w.later(10 * time.Minute)
+		a, b := w.oldPair()
 		hold := w.cloud.Hold("delete_load_balancer", simulator.FaultHoldAfter)
 		w.deleting(a)
 		w.deleting(b)
@@ -243,8 +244,8 @@ func TestEndsDuringDeletions(t *testing.T) {
 	})
 }
 
-// To let go of a Service ends the doubt about its load balancer.
-func TestLetGoOfInDoubt(t *testing.T) {
+// A Service that gives up its load balancer ends the doubt about it.
+func TestGivenUpInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		s := w.service("web")

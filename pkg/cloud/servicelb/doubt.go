@@ -35,7 +35,7 @@ func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.L
 		if !slices.Contains(slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)), lb.ID) {
 			c.doubts.add(nameOf(s.service))
 			return fmt.Errorf("load balancer %s serves machines that run and that are no nodes of this cluster, as if this cluster was restored from another one's "+
-				"backup; it is neither changed nor deleted. If it is this cluster's, annotate the Namespace with %s=%s; to let go of it, annotate the Service with %s=false",
+				"backup; it is neither changed nor deleted. If it is this cluster's, annotate the Namespace with %s=%s; to give it up, annotate the Service with %s=false",
 				lb.ID, settings.AllowAdoption, lb.ID, settings.Create)
 		}
 	}

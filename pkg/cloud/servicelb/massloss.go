@@ -21,7 +21,7 @@ const (
 	lostShare = 0.5
 	// allLost is how many have to be missing if the list shows none of them.
 	allLost = 2
-	// blankAfter is how long they have to be missing until one that is not wanted any more is let go of all the same:
+	// blankAfter is how long they have to be missing until one that is not wanted any more is released all the same:
 	// nothing is made in its place.
 	blankAfter = time.Hour
 )
@@ -61,8 +61,8 @@ func (c *Controller) unseen(s *scene) error {
 	return nil
 }
 
-// manyLost returns how many load balancers of Services that want one are not in a list, and 0 if these are few. What was
-// let go of, or is being deleted, is missed by nobody.
+// manyLost returns how many load balancers of Services that want one are not in a list, and 0 if these are few. One
+// that its Service gave up, or that is being deleted, is missed by nobody.
 func (c *Controller) manyLost(list []vultr.LoadBalancer) (int, error) {
 	all, err := c.services.List(labels.Everything())
 	if err != nil {
