@@ -63,7 +63,8 @@ type process struct {
 	cfg      Config
 	registry *prometheus.Registry
 	self     *selfSource
-	account  *account.Account // nil without a controller
+	account  *account.Account  // nil without a controller
+	disks    *blockstore.Store // nil without a controller
 	services server.Services
 	identity *identity.Service
 	checks   []identity.Check // of readiness
@@ -90,6 +91,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
 		group.Go(func() error { p.checkAccount(ctx); return nil })
+		group.Go(func() error { return p.disks.Run(ctx) })
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
@@ -133,11 +135,11 @@ func (p *process) addController() error {
 		nodes = cluster.NodeIDs
 	}
 	p.account = account.New(api, p.self.members(nodes))
-	disks := blockstore.New(api, blockstore.Options{
+	p.disks = blockstore.New(api, blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
 		Account: p.account, Registerer: p.registry,
 	})
-	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
+	volumes := router.New([]volume.Backend{p.disks}, vfs.NewFinder(api))
 	p.warner = newWarner(cluster, err)
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)

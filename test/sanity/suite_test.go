@@ -69,6 +69,9 @@ func TestSuite(t *testing.T) {
 	if left := cloud.Sim.View().Blocks; len(left) > 0 {
 		t.Errorf("%d volumes are left in the account", len(left))
 	}
+	if left := cloud.Sim.View().Snapshots; len(left) > 0 {
+		t.Errorf("snapshots are left in the account: %+v", left)
+	}
 }
 
 // ids makes IDs in the form of the platform, and others.
