@@ -30,7 +30,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return refusal.OfChange(err, "deleting volume %s", id)
 	}
 	if wasGone && s.places.of(id) == "" {
-		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
+		return volume.Errorf(volume.NotFound, "%s %s does not exist", s.opts.Medium.words(), id)
 	}
 	s.ledger.gone(id)
 	klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "wasGone", wasGone)

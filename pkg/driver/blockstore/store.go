@@ -60,7 +60,7 @@ type Store struct {
 	names   *names
 	ledger  ledger
 	places  places
-	orders  inflight.Queue // by instance
+	orders  *inflight.Queue // by instance
 	twins   *twins
 	// snapshots are those of the disks, and clones the work on new disks that are copies of others.
 	snapshots *blocksnap.Store
@@ -84,6 +84,10 @@ type Options struct {
 	TwinCheck time.Duration
 	// LookAgain is how long after it was not found a volume is looked for again before it counts as gone; 0 is 3 s.
 	LookAgain time.Duration
+	// Medium is another kind of storage than block storage.
+	Medium Medium
+	// Beside is the store of another kind in this process: orders to instances take turns with it, and it counts for both.
+	Beside *Store
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
 	// Registerer gets the metrics; nil is none.
@@ -101,7 +105,11 @@ func New(api API, opts Options) *Store {
 	}
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
-		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(), clones: newClones(),
+		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), orders: &inflight.Queue{}, twins: newTwins(),
+		clones: newClones(),
+	}
+	if opts.Beside != nil {
+		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
 	}
 	s.snapshots = blocksnap.New(api, blocksnap.Options{
 		Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
@@ -115,8 +123,8 @@ func New(api API, opts Options) *Store {
 	return s
 }
 
-// Kind is volume.Block.
-func (s *Store) Kind() volume.Kind { return volume.Block }
+// Kind is volume.Block, or that of the medium.
+func (s *Store) Kind() volume.Kind { return s.opts.Medium.kind() }
 
 // knownFor is how old a list may be that shows that an ID is a disk: the platform gives an ID to one object only.
 const knownFor = 10 * time.Minute
@@ -220,7 +228,7 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
 	list, err := s.list(ctx, maxAge)
 	if err != nil {
-		return nil, refusal.OfRead(err, "listing block storage")
+		return nil, refusal.OfRead(err, "listing %s", s.opts.Medium.words())
 	}
 	volumes := make([]volume.Volume, 0, len(list.Items))
 	for _, v := range list.Items {

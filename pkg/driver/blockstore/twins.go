@@ -143,6 +143,9 @@ func (s *Store) removeTwin(ctx context.Context, kept, d disk) bool {
 		if err == nil && !s.isTwin(kept, now) {
 			err = errNoTwin
 		}
+		if err == nil {
+			err = s.opts.Medium.unused(ctx, d.ID)
+		}
 		return err
 	}
 	if _, err := s.remove(ctx, d.ID, still); err != nil {

@@ -24,6 +24,9 @@ const (
 // Generic is the key of Allowed for the options that every file system has.
 const Generic = ""
 
+// VirtioFS is the type of the platform's shared file systems.
+const VirtioFS = "virtiofs"
+
 // Allowed has the mount options that users may give, by file system. Everything else is refused: mount(8) and the
 // kernel have options that name other devices, files and programs, and new ones come with each version.
 var Allowed = map[string]map[string]Values{
@@ -59,6 +62,7 @@ var Allowed = map[string]map[string]Values{
 		"noquota": None, "quota": None, "uquota": None, "usrquota": None, "qnoenforce": None, "uqnoenforce": None,
 		"gquota": None, "grpquota": None, "gqnoenforce": None, "pquota": None, "prjquota": None, "pqnoenforce": None,
 	},
+	VirtioFS: {"dax": "[always|never|inode]"},
 	"btrfs": {
 		"compress": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]", "compress-force": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]",
 		"ssd": None, "nossd": None, "ssd_spread": None, "nossd_spread": None, "discard": "[sync|async]", "nodiscard": None,
@@ -119,7 +123,8 @@ func checkOption(fsType, option string) error {
 	}
 	tables := []string{Generic, fsType}
 	if fsType == "" {
-		tables = slices.Sorted(maps.Keys(Allowed))
+		// A shared file system is never one whose type is not known.
+		tables = slices.DeleteFunc(slices.Sorted(maps.Keys(Allowed)), func(t string) bool { return t == VirtioFS })
 	}
 	known := false
 	for _, t := range tables {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,28 +113,37 @@ var underWay looks.Looks
 // Corrupt reports whether what is mounted at the path is dead: its device or its server is gone. What does not answer in
 // time is not known to be dead: that is a looks.HangingError.
 func Corrupt(ctx context.Context, path string) (dead bool, err error) {
-	return corruptWithin(ctx, path, corruptPatience)
+	return CorruptWithin(ctx, path, corruptPatience)
 }
 
-func corruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
+// CorruptWithin is Corrupt for a caller with a patience of its own.
+func CorruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
 	answer := make(chan error, 1) // a look that comes back late leaves its answer here
 	err := underWay.Do(ctx, path, "what is mounted at "+path, patience, func() error {
-		answer <- readRoot(path)
+		answer <- ReadRoot(path)
 		return nil
 	})
 	if err != nil {
 		return false, err
 	}
-	err = <-answer
-	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN)), nil
+	return IsDead(<-answer), nil
 }
 
-// readRoot reads a directory: its root may be cached, and opening it alone would not notice.
-func readRoot(path string) error {
+// IsDead reports whether an error of an access to a mount says that its device or its server is gone.
+func IsDead(err error) bool {
+	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN))
+}
+
+// ReadRoot reads a directory: its root may be cached, and opening it alone would not notice that a mount is dead. It can
+// hang.
+func ReadRoot(path string) error {
 	d, err := os.Open(path) //nolint:gosec // a path that the caller manages
 	if err == nil {
 		_, err = d.Readdirnames(1)
 		_ = d.Close() // only read from
+	}
+	if errors.Is(err, io.EOF) {
+		return nil // it is empty
 	}
 	return err
 }

@@ -1,5 +1,5 @@
-// Package node is the CSI node service: it finds disks, makes and mounts their file systems and shows them to
-// pods. It talks to nobody but the machine it runs on.
+// Package node is the CSI node service: it finds disks, makes and mounts their file systems, mounts shared ones, and
+// shows them to pods. It talks to nobody but the machine it runs on.
 package node
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstage"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -43,7 +44,9 @@ type Config struct {
 	// MaxVolumes is how many volumes the node can have.
 	MaxVolumes int64
 	Finder     device.Finder
-	State      *state.Store
+	// VFSDir is where shared file systems appear as directories named by their tags; "" is a real machine, with virtiofs.
+	VFSDir string
+	State  *state.Store
 	// KubeletRoot is the kubelet's directory, absolute. Nothing is mounted or unmounted outside of it; "" is no limit.
 	KubeletRoot string
 	// BootID is the present boot of the machine.
@@ -58,6 +61,7 @@ type Service struct {
 
 	cfg     Config
 	stagers map[volume.Kind]Stager
+	shared  *vfsstage.Stager // the stager of volume.VFS
 	busy    inflight.Set
 	work    longwork.Runner
 	looks   looks.Looks
@@ -74,7 +78,9 @@ func New(cfg Config) *Service {
 		cfg.KubeletRoot = filepath.Clean(cfg.KubeletRoot)
 	}
 	s := &Service{cfg: cfg}
+	s.shared = vfsstage.New(vfsstage.Config{State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Dir: cfg.VFSDir})
 	s.stagers = map[volume.Kind]Stager{
+		volume.VFS: s.shared,
 		volume.Block: blockstage.New(blockstage.Config{
 			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work,
 		}),

@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,16 @@ const (
 	MultiNodeMultiWriter   AccessMode = "MULTI_NODE_MULTI_WRITER"
 )
 
+// SingleNode reports whether one node at a time may use the volume so.
+func (m AccessMode) SingleNode() bool {
+	switch m {
+	case SingleNodeWriter, SingleNodeReader, SingleNodeSingleWriter, SingleNodeMultiWriter:
+		return true
+	case MultiNodeReader, MultiNodeSingleWriter, MultiNodeMultiWriter:
+	}
+	return false
+}
+
 // Access is one way in which a volume is to be used.
 type Access struct {
 	Mode AccessMode
@@ -28,6 +40,21 @@ type Access struct {
 	FSType string
 	// Options are the mount options. Unset with Block.
 	Options []string
+}
+
+// Faults says what is wrong with each access, by a function that returns "" when nothing is. The error is Invalid and
+// names every fault.
+func Faults(all []Access, fault func(Access) string) error {
+	var faults []string
+	for i, a := range all {
+		if fault := fault(a); fault != "" {
+			faults = append(faults, fmt.Sprintf("volume capability %d: %s", i+1, fault))
+		}
+	}
+	if len(faults) > 0 {
+		return Errorf(Invalid, "%s", strings.Join(faults, "; "))
+	}
+	return nil
 }
 
 // Request is what is asked of a new volume, before anybody judged whether it can be had.
@@ -91,6 +118,12 @@ type Backend interface {
 	Read(ctx context.Context, id string) (Volume, error)
 	// List returns all volumes of the kind in any order. maxAge says how old the answer may be.
 	List(ctx context.Context, maxAge time.Duration) ([]Volume, error)
+}
+
+// Sharer is a Backend whose volumes several instances can have at once.
+type Sharer interface {
+	// CheckAlone judges whether the instance may have the volume for itself. The error is InUse when another one has it.
+	CheckAlone(ctx context.Context, id, instance string) error
 }
 
 // Snapshot is the content of a volume at one moment.
