@@ -47,7 +47,9 @@ func (c *Controller) watchDrift(ctx context.Context) {
 		if err := c.findOrphans(ctx, told, period/2); err != nil {
 			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
 		}
-		if c.DriftPeriod > 0 {
+		// Whatever looks at a load balancer gives it the Nodes of the moment: in the middle of a wave that would be one more
+		// write to each, and the end of the wave looks at all of them anyway.
+		if c.DriftPeriod > 0 && !c.waves.pending() {
 			c.enqueueAll()
 		}
 	}, wait.Jitter(period, 0.05))

@@ -78,15 +78,37 @@ func TestWaves(t *testing.T) {
 // scaleOut adds 50 Nodes, one after the other, and checks that they cost one write a load balancer.
 func (w *world) scaleOut(loadBalancers int) {
 	w.Helper()
+	// A look for drift that begins just before the first Node may see some of them, so it begins just after one.
+	quiet := w.calls()
+	w.eventually("drift is looked for", func() bool { return w.calls() > quiet })
+	w.later(5 * time.Second)
+	if n := w.join50(); n != loadBalancers {
+		w.Errorf("%d writes for 50 Nodes and %d load balancers", n, loadBalancers)
+	}
+}
+
+// join50 adds 50 Nodes and returns the number of writes that it took until all were backends.
+func (w *world) join50() int {
+	w.Helper()
 	before := w.writes()
 	for i := range 50 {
 		w.addMachine(fmt.Sprintf("new-%d", i))
 		w.later(200 * time.Millisecond)
 	}
 	w.eventually("all are backends", w.backends(52))
-	if n := w.writes() - before; n != loadBalancers {
-		w.Errorf("%d writes for 50 Nodes and %d load balancers", n, loadBalancers)
-	}
+	return w.writes() - before
+}
+
+// TestDriftInAWave: of the looks for drift in the middle of a wave of Nodes none costs a write.
+func TestDriftInAWave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 3 * time.Second })
+		w.settled(w.service("a"))
+		w.settled(w.service("b"))
+		if n := w.join50(); n > 2*2 { // one look may have begun before the wave
+			t.Errorf("%d writes for 2 load balancers", n)
+		}
+	})
 }
 
 // backends returns whether every load balancer has this many.

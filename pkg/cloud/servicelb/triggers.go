@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -137,6 +138,8 @@ func (c *Controller) enqueueAll() {
 type waves struct {
 	call    func()
 	changed chan bool
+	// gathering is set while a wave has begun and its call is still to come.
+	gathering atomic.Bool
 }
 
 func newWaves(call func()) *waves { return &waves{call: call, changed: make(chan bool, 1)} }
@@ -153,6 +156,9 @@ func (w *waves) announce(urgent bool) {
 	}
 }
 
+// pending reports whether a call is to come for changes that were announced.
+func (w *waves) pending() bool { return w.gathering.Load() || len(w.changed) > 0 }
+
 // run calls after each wave, until ctx ends.
 func (w *waves) run(ctx context.Context) {
 	for {
@@ -162,9 +168,11 @@ func (w *waves) run(ctx context.Context) {
 			return
 		case urgent = <-w.changed:
 		}
+		w.gathering.Store(true)
 		if !w.gather(ctx, urgent) {
 			return
 		}
+		w.gathering.Store(false)
 		klog.FromContext(ctx).V(2).Info("Nodes have changed, all load balancers are looked at")
 		w.call()
 	}
