@@ -63,7 +63,8 @@ type process struct {
 	cfg      Config
 	registry *prometheus.Registry
 	self     *selfSource
-	account  *account.Account // nil without a controller
+	account  *account.Account  // nil without a controller
+	disks    *blockstore.Store // nil without a controller
 	services server.Services
 	identity *identity.Service
 	checks   []identity.Check // of readiness
@@ -90,6 +91,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
 		group.Go(func() error { p.checkAccount(ctx); return nil })
+		group.Go(func() error { return p.disks.Run(ctx) })
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
@@ -137,9 +139,9 @@ func (p *process) addController() error {
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
 		Account: p.account, Registerer: p.registry,
 	}
-	disks := blockstore.New(api, options)
-	options.Beside, options.Registerer = disks, nil
-	volumes := router.New([]volume.Backend{disks, vfsstore.New(api, options)})
+	p.disks = blockstore.New(api, options)
+	options.Beside, options.Registerer = p.disks, nil
+	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
 	p.warner = newWarner(cluster, err)
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)

@@ -167,8 +167,12 @@ func wantNothingForeign(t *testing.T, state string, view simulator.View) {
 	t.Helper()
 	wantSingleLoops(t, state)
 	known := map[string]bool{}
+	// What there is for an instance that was destroyed goes with the last of its storage, disk or file system.
 	for _, b := range view.Blocks {
 		known[b.ID] = b.AttachedTo != "" || b.Pending != ""
+		for _, instance := range []string{b.AttachedTo, b.PendingInstance} {
+			known[filepath.Join(state, "instances", instance, "vfs")] = instance != ""
+		}
 	}
 	for _, f := range view.FileSystems {
 		for _, a := range f.Attachments {

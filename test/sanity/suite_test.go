@@ -81,6 +81,9 @@ func TestSuite(t *testing.T) {
 	if left := cloud.Sim.View(); len(left.Blocks)+len(left.FileSystems) > 0 {
 		t.Errorf("%d volumes and %d file systems are left in the account", len(left.Blocks), len(left.FileSystems))
 	}
+	if left := cloud.Sim.View().Snapshots; len(left) > 0 {
+		t.Errorf("snapshots are left in the account: %+v", left)
+	}
 }
 
 // bySeveralNodes has the suite, which asks for volumes of one node at a time only, ask for ones of several.

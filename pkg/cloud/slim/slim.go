@@ -6,7 +6,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// Node is a transformation for an informer of Nodes. It changes the object, which nobody else has yet.
+// Node is a transformation for an informer of Nodes. The object stays as it is: a client may have it from elsewhere, as
+// client-go's fake one does. The copy of what remains is shallow.
 //
 // What is left out is never written: an update of a Node leaves its status alone, patches are made of differences, and
 // the API server keeps the managed fields of an update that brings none.
@@ -15,7 +16,8 @@ func Node(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	node.ManagedFields = nil
-	node.Status.Images = nil
-	return node, nil
+	slimmed := *node
+	slimmed.ManagedFields = nil
+	slimmed.Status.Images = nil
+	return &slimmed, nil
 }

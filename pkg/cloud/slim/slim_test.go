@@ -20,9 +20,13 @@ func TestNode(t *testing.T) {
 	full := want.DeepCopy()
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet"}}
 	full.Status.Images = []v1.ContainerImage{{Names: []string{"image"}}}
+	before := full.DeepCopy()
 	got, err := slim.Node(full)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
+	}
+	if diff := cmp.Diff(before, full); diff != "" {
+		t.Errorf("somebody else's object was changed:\n%s", diff)
 	}
 	last := cache.DeletedFinalStateUnknown{Key: "a"}
 	if got, err := slim.Node(last); err != nil || got != any(last) {

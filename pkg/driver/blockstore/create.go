@@ -22,7 +22,16 @@ const absentFor = 30 * time.Second
 // list shows the volume: by then whatever was made before it under the same name shows as well, by another controller,
 // by a predecessor that was killed, or by a network that delivered a request twice. Of several the oldest is the
 // volume of that name, and what this call made is deleted again.
+//
+// A volume that is made from another one comes by way of a snapshot, see clone.
 func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if spec.Source.Volume != "" {
+		return s.clone(ctx, spec)
+	}
+	return s.create(ctx, spec)
+}
+
+func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
 	if m, ok := s.names.get(spec.Name); ok {
 		v, done, err := s.resume(ctx, m, spec)
 		if done || err != nil {
@@ -37,27 +46,31 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	if found != nil {
 		return s.join(ctx, *found, spec)
 	}
+	exact, err := s.withContent(ctx, spec)
+	if err != nil {
+		return volume.Volume{}, err
+	}
 	if err := s.mayCreate(ctx, spec.Name, key); err != nil {
 		return volume.Volume{}, err
 	}
-	region, err := s.region(ctx, spec)
+	region, err := s.region(ctx, exact)
 	if err != nil {
 		return volume.Volume{}, err
 	}
 	created, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
-		Label: spec.Name, Region: region, SizeGB: int(spec.SizeGiB), Type: blockType(spec.Type),
+		Label: exact.Name, Region: region, SizeGB: int(exact.SizeGiB), Type: blockType(exact.Type), SnapshotID: exact.Source.Snapshot,
 	})
 	if vultr.IsOutcomeUnknown(err) {
 		return s.afterUnknownCreate(ctx, spec, err)
 	}
 	if err != nil {
-		return volume.Volume{}, s.explainCreate(ctx, spec, region, err)
+		return volume.Volume{}, s.explainCreate(ctx, exact, region, err)
 	}
 	s.names.guard.Seen(spec.Name)
 	s.ledger.made(created.ID)
-	m := made{id: created.ID, at: time.Now(), spec: &spec}
+	m := made{id: created.ID, at: time.Now(), spec: &exact}
 	s.names.put(spec.Name, m)
-	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
+	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", exact.SizeGiB, "type", spec.Type, "source", exact.Source)
 	return s.finish(ctx, m, spec)
 }
 
@@ -219,7 +232,7 @@ func compare(v volume.Volume, spec volume.Spec) []string {
 	if !slices.Contains(spec.Regions, v.Region) {
 		differ("it is in region %s, asked for is %s", v.Region, strings.Join(spec.Regions, " or "))
 	}
-	if v.Source != spec.Source {
+	if !hasContent(v, spec.Source) {
 		differ("its content is from %s, asked for is %s", orEmpty(v.Source), orEmpty(spec.Source))
 	}
 	return differences

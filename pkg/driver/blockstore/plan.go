@@ -23,8 +23,9 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 	if err := s.CheckOptions(asMade(r.Accesses)); err != nil {
 		return volume.Spec{}, err
 	}
-	if !r.Source.IsZero() {
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "a block volume cannot be made from %s by this version", r.Source)
+	if !r.Source.IsZero() && r.Type != volume.NVMe {
+		return volume.Spec{}, volume.Errorf(volume.Invalid, "a volume of type %s cannot be made from %s: the platform makes only %s volumes from "+
+			"snapshots and other volumes", r.Type, r.Source, volume.NVMe)
 	}
 	size, err := roundUp(r.Type, r.Capacity)
 	if err != nil {

@@ -57,6 +57,9 @@ func (s *Store) notSold(spec volume.Spec, selling []string) error {
 
 // explainCreate says why the platform refused a create: it names no region in its own words.
 func (s *Store) explainCreate(ctx context.Context, spec volume.Spec, region string, cause error) error {
+	if err := s.contentLost(ctx, spec, cause); err != nil {
+		return err
+	}
 	if vultr.IsInvalid(cause) {
 		if selling, err := s.selling(ctx, spec.Type); err == nil && !slices.Contains(selling, region) {
 			return s.notSold(spec, selling)

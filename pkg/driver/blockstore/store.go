@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blocksnap"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -28,6 +29,7 @@ import (
 type API interface {
 	Reads
 	account.API
+	blocksnap.API
 	Regions(ctx context.Context) ([]vultr.Region, error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
@@ -60,9 +62,16 @@ type Store struct {
 	places  places
 	orders  *inflight.Queue // by instance
 	twins   *twins
+	// snapshots are those of the disks, and clones the work on new disks that are copies of others.
+	snapshots *blocksnap.Store
+	clones    *clones
 }
 
-var _ volume.Backend = (*Store)(nil)
+var (
+	_ volume.Backend     = (*Store)(nil)
+	_ volume.Snapshotter = (*Store)(nil)
+	_ volume.Cloner      = (*Store)(nil)
+)
 
 // Options are what can be set. The zero value is right for the real platform.
 type Options struct {
@@ -97,12 +106,16 @@ func New(api API, opts Options) *Store {
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
 		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), orders: &inflight.Queue{}, twins: newTwins(),
+		clones: newClones(),
 	}
 	if opts.Beside != nil {
 		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
 	}
+	s.snapshots = blocksnap.New(api, blocksnap.Options{
+		Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
+	})
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, s.clones.left, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "csi_instance_queue_length",
 			Help: "Attach and detach operations under way or waiting for their instance.",
 		}, func() float64 { return float64(s.orders.Waiting()) }))

@@ -34,6 +34,8 @@ type Volumes interface {
 	Made(v volume.Volume)
 	// List returns the volumes of all kinds, ordered by ID.
 	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
+	// Snapshotter returns the backend that has snapshots.
+	Snapshotter() (volume.Snapshotter, error)
 }
 
 // RegionSource returns the region of volumes for which nobody names one. It fails while that is not known.
@@ -61,6 +63,10 @@ var Capabilities = []csi.ControllerServiceCapability_RPC_Type{
 	csi.ControllerServiceCapability_RPC_LIST_VOLUMES,
 	csi.ControllerServiceCapability_RPC_LIST_VOLUMES_PUBLISHED_NODES,
 	csi.ControllerServiceCapability_RPC_GET_VOLUME,
+	csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+	csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+	csi.ControllerServiceCapability_RPC_GET_SNAPSHOT,
+	csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
 	csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
 	csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
 }

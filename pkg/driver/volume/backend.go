@@ -138,17 +138,21 @@ type Snapshot struct {
 
 // Snapshotter is a Backend that has snapshots. Its Create accepts a Source with a Snapshot.
 type Snapshotter interface {
-	// CreateSnapshot makes the snapshot of that name, or finds it.
+	// CreateSnapshot makes the snapshot of that name, or finds it. It does not wait until that is ready. Its ID is the same
+	// whenever it is asked for.
 	CreateSnapshot(ctx context.Context, name, volumeID string) (Snapshot, error)
-	// DeleteSnapshot removes the snapshot. One that does not exist is success.
+	// DeleteSnapshot removes the snapshot. One from which a volume is being made is InUse. One that is proven not to exist is
+	// success.
 	DeleteSnapshot(ctx context.Context, id string) error
+	// ReadSnapshot returns one snapshot as it is now. NotFound is proof that it does not exist.
+	ReadSnapshot(ctx context.Context, id string) (Snapshot, error)
 	// Snapshots returns all snapshots in any order. maxAge says how old the answer may be.
 	Snapshots(ctx context.Context, maxAge time.Duration) ([]Snapshot, error)
 }
 
 // Cloner is a Backend whose Create accepts a Source with a Volume.
 type Cloner interface {
-	// CheckClone judges whether the volume can be a source, before anything is made.
+	// CheckClone judges whether the volume can be a source. Create does so before it makes anything.
 	CheckClone(ctx context.Context, id string) error
 }
 

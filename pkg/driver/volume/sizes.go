@@ -17,7 +17,7 @@ func (b Bounds) Choose(what string, c Capacity) (int64, error) {
 	if err := c.check(); err != nil {
 		return 0, err
 	}
-	wish := wholeGiB(c.Required)
+	wish := WholeGiB(c.Required)
 	if c.Required == 0 {
 		wish = b.Default
 	}
@@ -57,7 +57,8 @@ func (c Capacity) check() error {
 	return nil
 }
 
-func wholeGiB(bytes int64) int64 {
+// WholeGiB returns the size in GiB, rounded up.
+func WholeGiB(bytes int64) int64 {
 	if bytes > math.MaxInt64-GiB {
 		return math.MaxInt64 / GiB
 	}

@@ -172,6 +172,9 @@ func configureNumber(number int, backing *os.File) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := makeWritable(int(f.Fd())); err != nil {
+		return err
+	}
 	// Direct I/O spares the machine a second copy of every page; the kernel falls back where the file system cannot.
 	// Left to itself the kernel would choose the blocks by what direct I/O wants, which on XFS changes with the first
 	// snapshot: what was written in blocks of 512 bytes could not be mounted any more.
@@ -181,6 +184,16 @@ func configureNumber(number int, backing *os.File) (err error) {
 	}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
 	return unix.IoctlLoopConfigure(int(f.Fd()), &config)
+}
+
+// makeWritable takes back a read-only flag. It stays with the number of a loop device: whoever got the number next would
+// have a disk that refuses every write.
+func makeWritable(fd int) error {
+	readOnly, err := unix.IoctlGetInt(fd, unix.BLKROGET)
+	if err != nil || readOnly == 0 {
+		return err
+	}
+	return unix.IoctlSetPointerInt(fd, unix.BLKROSET, 0)
 }
 
 // with opens the device and proves that it still has the same backing file before it lets act work on it.
@@ -268,7 +281,7 @@ func (l loop) askToClear(ctx context.Context) (asked bool, err error) {
 				return nil
 			}
 			asked = true
-			return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+			return errors.Join(makeWritable(fd), unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0))
 		})
 		switch {
 		case errors.Is(err, unix.ENXIO): // gone already

@@ -406,6 +406,61 @@ func TestForeignLoopDeviceIsRefused(t *testing.T) {
 }
 
 // TestRecordWithoutDevice is what a reboot of the machine leaves: records and entries, but no loop device.
+// TestReadOnlyFlag: a guest's flag is taken back with its disk, and what somebody else left on a free number is not handed on.
+func TestReadOnlyFlag(t *testing.T) {
+	ctx, p := t.Context(), newPlane(t)
+	must(t, p.Ensure(ctx, disk, 4*mib))
+	must(t, p.Plug(ctx, disk, serial, alpha))
+	dev := loopsUnder(t, p.root)[0]
+	setReadOnly(t, dev.number)
+	must(t, p.Unplug(ctx, disk, alpha))
+	wantWritable(t, dev.number)
+	backing, err := os.OpenFile(p.image(disk), os.O_RDWR, 0)
+	must(t, err)
+	defer func() { _ = backing.Close() }() // carries no data
+	for {
+		number := freeLoop(t)
+		setReadOnly(t, number)
+		err := configureNumber(number, backing)
+		wantWritable(t, number)
+		if !errors.Is(err, unix.EBUSY) { // somebody else was quicker
+			must(t, err)
+			return
+		}
+	}
+}
+
+func freeLoop(t *testing.T) int {
+	t.Helper()
+	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
+	must(t, err)
+	defer func() { _ = control.Close() }() // carries no data
+	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+	must(t, err)
+	return number
+}
+
+func setReadOnly(t *testing.T, number int) {
+	t.Helper()
+	f, err := openLoop(number, os.O_RDONLY)
+	must(t, err)
+	defer func() { _ = f.Close() }() // carries no data
+	must(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, 1))
+}
+
+func wantWritable(t *testing.T, number int) {
+	t.Helper()
+	f, err := openLoop(number, os.O_RDONLY)
+	must(t, err)
+	defer func() { _ = f.Close() }() // carries no data
+	readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	must(t, err)
+	if readOnly != 0 {
+		t.Errorf("loop%d is read-only", number)
+		must(t, makeWritable(int(f.Fd())))
+	}
+}
+
 func TestRecordWithoutDevice(t *testing.T) {
 	for _, instance := range []string{alpha, beta} {
 		p, ctx := newPlane(t), t.Context()
