@@ -133,7 +133,7 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 8, "ServiceAccount": 2, "ClusterRole": 4, "ClusterRoleBinding": 4, "Role": 1,
+		"CSIDriver": 1, "StorageClass": 10, "ServiceAccount": 2, "ClusterRole": 4, "ClusterRoleBinding": 4, "Role": 1,
 		"RoleBinding": 1, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {

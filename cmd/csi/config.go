@@ -46,6 +46,7 @@ type Config struct {
 	ReportOfficialRegion    bool
 	DeviceDir               string
 	SysfsBlockDir           string
+	VFSDir                  string
 	StateDir                string
 	MaxVolumesPerNode       int64
 	PluginRegistrationDir   string
@@ -76,6 +77,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
 	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
+	f.StringVar(&c.VFSDir, "vfs-dir", getenv("VFS_DIR"), "(node) for the simulator, whose machines share one kernel: directory in which shared file systems appear, named by their tags, also by VFS_DIR; \"\" mounts virtiofs")
 	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
 	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", 11, "(node) how many volumes a node can have, at most 16")
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
@@ -87,7 +89,9 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	klog.InitFlags(vmodule)
 	f.AddGoFlag(vmodule.Lookup("vmodule"))
 	f.SetOutput(os.Stdout)
-	f.Usage = func() { fmt.Printf("csi is the CSI driver for Vultr block storage.\n\n%s", f.FlagUsages()) }
+	f.Usage = func() {
+		fmt.Printf("csi is the CSI driver for Vultr block storage and shared file systems.\n\n%s", f.FlagUsages())
+	}
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
@@ -155,6 +159,11 @@ func (c Config) validateNode(fault func(string, ...any)) {
 	}
 	if !filepath.IsAbs(c.StateDir) {
 		fault("--state-dir: %q is not absolute", c.StateDir)
+	}
+	if c.VFSDir != "" {
+		if st, err := os.Stat(c.VFSDir); !filepath.IsAbs(c.VFSDir) || err != nil || !st.IsDir() {
+			fault("--vfs-dir: %q is not the absolute path of a directory", c.VFSDir)
+		}
 	}
 	if c.NodeID != "" && !volume.ValidID(c.NodeID) {
 		fault("--node-id: %q is not the UUID of an instance", c.NodeID)

@@ -29,7 +29,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -135,11 +135,13 @@ func (p *process) addController() error {
 		nodes = cluster.NodeIDs
 	}
 	p.account = account.New(api, p.self.members(nodes))
-	p.disks = blockstore.New(api, blockstore.Options{
+	options := blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
 		Account: p.account, Registerer: p.registry,
-	})
-	volumes := router.New([]volume.Backend{p.disks}, vfs.NewFinder(api))
+	}
+	p.disks = blockstore.New(api, options)
+	options.Beside, options.Registerer = p.disks, nil
+	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
 	p.warner = newWarner(cluster, err)
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
@@ -188,7 +190,7 @@ func (p *process) addNode() error {
 	service := node.New(node.Config{
 		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
 		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
-		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
+		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
 	})
 	p.services.Node = service
 	p.shutdown = service.Shutdown

@@ -23,7 +23,11 @@ type outcome struct {
 	Took time.Duration
 }
 
-// TestSanity runs the suite for mounted volumes and for raw block volumes, with the attach limit test on.
+// accesses are the ways in which volumes are used, one run of the suite for each: mounted and raw block volumes, and shared
+// file systems by one node at a time and by several.
+var accesses = []string{"mount", "block", "vfs", "vfs-shared"}
+
+// TestSanity runs the suite for every kind of volume, with the attach limit test on for block storage.
 func TestSanity(t *testing.T) {
 	if testing.Short() {
 		t.Skip("csi-sanity takes minutes and is left out of short runs")
@@ -31,7 +35,7 @@ func TestSanity(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("csi-sanity needs root: it uses real loop devices and real mounts")
 	}
-	for _, access := range []string{"mount", "block"} {
+	for _, access := range accesses {
 		t.Run(access, func(t *testing.T) {
 			outcomes := runSuite(t, access)
 			if len(outcomes) < 50 {
@@ -85,7 +89,9 @@ func checkSkipped(t *testing.T, golden string, outcomes []outcome) {
 			continue
 		}
 		lines = append(lines, o.Spec+": "+o.Why)
-		if slices.ContainsFunc(neverSkipped, func(why string) bool { return strings.Contains(o.Why, why) }) {
+		// The platform documents no limit of shared file systems, so that there is no refusal to meet.
+		noLimit := strings.Contains(golden, "vfs") && strings.Contains(o.Why, attachLimitTest)
+		if !noLimit && slices.ContainsFunc(neverSkipped, func(why string) bool { return strings.Contains(o.Why, why) }) {
 			t.Errorf("a spec of an announced capability did not run: %s: %s", o.Spec, o.Why)
 		}
 	}
@@ -105,6 +111,9 @@ func checkSkipped(t *testing.T, golden string, outcomes []outcome) {
 	}
 }
 
+// attachLimitTest is in the reason of the skipped attach limit test.
+const attachLimitTest = "testnodevolumeattachlimit"
+
 // neverSkipped are the reasons with which csi-sanity skips specs of what the driver announces.
 var neverSkipped = []string{
 	"CreateVolume not supported",
@@ -123,7 +132,7 @@ var neverSkipped = []string{
 	"NodeGetVolume not supported",
 	"NodeExpandVolume not supported",
 	"single node multi writer",
-	"testnodevolumeattachlimit",
+	attachLimitTest,
 	"No MaxVolumesPerNode",
 	"Required bytes not supported",
 	"capacity of the volume is unknown",

@@ -1,6 +1,7 @@
 package sanity
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -8,10 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
 	sanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
+	"google.golang.org/grpc"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -30,7 +33,8 @@ func TestSuite(t *testing.T) {
 	if access == "" {
 		t.Skip("only run by TestSanity")
 	}
-	cloud := simtest.Start(t, simtest.Options{Disks: true})
+	shared := strings.HasPrefix(access, "vfs")
+	cloud := simtest.Start(t, simtest.Options{Disks: true, FileSystems: shared})
 	instance := cloud.AddInstance(simulator.NewServer{Label: "sanity", Region: region})
 	dir := t.TempDir()
 	controller, node := filepath.Join(dir, "controller.sock"), filepath.Join(dir, "node.sock")
@@ -42,7 +46,7 @@ func TestSuite(t *testing.T) {
 		},
 	})
 	disks := filepath.Join(cloud.DisksDir, "instances", instance)
-	for _, d := range []string{"devices", "block"} {
+	for _, d := range []string{"devices", "block", "vfs"} {
 		if err := os.MkdirAll(filepath.Join(disks, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -50,15 +54,23 @@ func TestSuite(t *testing.T) {
 	csiprocess.Start(t, csiprocess.Driver{Binary: os.Getenv(envBinary), Socket: node, Args: []string{
 		"--mode=node", "--metadata-url=" + cloud.MetadataURL(instance), "--device-dir=" + filepath.Join(disks, "devices"),
 		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"), "--kubelet-root=" + dir,
-		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=",
+		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=", "--vfs-dir=" + filepath.Join(disks, "vfs"),
 	}})
 
 	config := sanity.NewTestConfig()
 	config.Address, config.ControllerAddress = "unix://"+node, "unix://"+controller
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
 	config.TestVolumeAccessType = access
-	config.TestNodeVolumeAttachLimit = true
+	config.TestNodeVolumeAttachLimit = !shared
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
+	if shared {
+		config.TestVolumeAccessType = "mount"
+		config.TestVolumeParameters["storage_type"] = "vfs"
+	}
+	if access == "vfs-shared" {
+		config.DialOptions = append(config.DialOptions, grpc.WithUnaryInterceptor(bySeveralNodes))
+		config.ControllerDialOptions = append(config.ControllerDialOptions, grpc.WithUnaryInterceptor(bySeveralNodes))
+	}
 	config.IDGen = ids{}
 
 	suite := sanity.GinkgoTest(&config)
@@ -66,12 +78,31 @@ func TestSuite(t *testing.T) {
 	ginkgo.ReportAfterSuite("outcomes", writeReport)
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	ginkgo.RunSpecs(t, "CSI driver, "+access+" volumes")
-	if left := cloud.Sim.View().Blocks; len(left) > 0 {
-		t.Errorf("%d volumes are left in the account", len(left))
+	if left := cloud.Sim.View(); len(left.Blocks)+len(left.FileSystems) > 0 {
+		t.Errorf("%d volumes and %d file systems are left in the account", len(left.Blocks), len(left.FileSystems))
 	}
 	if left := cloud.Sim.View().Snapshots; len(left) > 0 {
 		t.Errorf("snapshots are left in the account: %+v", left)
 	}
+}
+
+// bySeveralNodes has the suite, which asks for volumes of one node at a time only, ask for ones of several.
+func bySeveralNodes(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	var all []*csi.VolumeCapability
+	switch r := req.(type) {
+	case interface {
+		GetVolumeCapabilities() []*csi.VolumeCapability
+	}:
+		all = r.GetVolumeCapabilities()
+	case interface{ GetVolumeCapability() *csi.VolumeCapability }:
+		all = []*csi.VolumeCapability{r.GetVolumeCapability()}
+	}
+	for _, c := range all {
+		if c.GetAccessMode().GetMode() == csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER {
+			c.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER
+		}
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // ids makes IDs in the form of the platform, and others.

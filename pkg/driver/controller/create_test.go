@@ -120,7 +120,7 @@ func TestCreateRefusesWhatCannotBe(t *testing.T) {
 			}}
 		}, codes.InvalidArgument, []string{"ntfs"}},
 		"unknown key": {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"disk": "hdd"} }, codes.InvalidArgument, []string{"disk_type"}},
-		"vfs":         {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"storage_type": "vfs"} }, codes.InvalidArgument, []string{"not supported yet"}},
+		"nfs":         {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"storage_type": "nfs"} }, codes.InvalidArgument, []string{"block, vfs"}},
 		"too large":   {func(q *csi.CreateVolumeRequest) { q.CapacityRange.RequiredBytes = 10001 * gib }, codes.OutOfRange, nil},
 		"below the least": {func(q *csi.CreateVolumeRequest) {
 			q.CapacityRange = &csi.CapacityRange{RequiredBytes: gib, LimitBytes: 2 * gib}

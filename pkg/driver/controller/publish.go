@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -18,7 +19,11 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, asStatus(err)
 	}
 	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
-	end, err := s.begin(id, "ControllerPublishVolume")
+	key := id
+	if !slices.ContainsFunc(accesses, func(a volume.Access) bool { return a.Mode.SingleNode() }) {
+		key = atInstance(id, node) // several nodes get the volume, and none has to wait for another
+	}
+	end, err := s.begin(key, "ControllerPublishVolume")
 	if err != nil {
 		return nil, err
 	}
@@ -29,6 +34,9 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 	}
 	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a)}, nil
 }
+
+// atInstance is the key of operations on a volume that concern one instance alone.
+func atInstance(id, node string) string { return id + " at instance " + node }
 
 // publishContext is what the node needs to know to find the volume and to handle it right.
 func publishContext(a volume.Attachment) map[string]string {
@@ -83,11 +91,13 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	if !volume.ValidID(id) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
-	end, err := s.begin(id, "ControllerUnpublishVolume")
-	if err != nil {
-		return nil, err
+	for _, key := range []string{id, atInstance(id, node)} {
+		end, err := s.begin(key, "ControllerUnpublishVolume")
+		if err != nil {
+			return nil, err
+		}
+		defer end()
 	}
-	defer end()
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}

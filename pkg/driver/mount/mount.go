@@ -113,11 +113,10 @@ var underWay looks.Looks
 // Corrupt reports whether what is mounted at the path is dead: its device or its server is gone. What does not answer in
 // time is not known to be dead: that is a looks.HangingError.
 func Corrupt(ctx context.Context, path string) (dead bool, err error) {
-	return CorruptWithin(ctx, path, corruptPatience)
+	return corruptWithin(ctx, path, corruptPatience)
 }
 
-// CorruptWithin is Corrupt for a caller with a patience of its own.
-func CorruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
+func corruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
 	answer := make(chan error, 1) // a look that comes back late leaves its answer here
 	err := underWay.Do(ctx, path, "what is mounted at "+path, patience, func() error {
 		answer <- ReadRoot(path)

@@ -261,14 +261,14 @@ func TestMountThatHangs(t *testing.T) {
 	tr := newTree(t)
 	path, server := tr.mute("mute")
 	for range 3 {
-		corrupt, err := CorruptWithin(t.Context(), path, 50*time.Millisecond)
+		corrupt, err := corruptWithin(t.Context(), path, 50*time.Millisecond)
 		if hanging, ok := errors.AsType[*looks.HangingError](err); corrupt || !ok || !strings.Contains(hanging.Error(), path) {
 			t.Fatalf("got %t, %v", corrupt, err)
 		}
 	}
 	before := runtime.NumGoroutine()
 	for range 5 {
-		_, _ = CorruptWithin(t.Context(), path, 50*time.Millisecond)
+		_, _ = corruptWithin(t.Context(), path, 50*time.Millisecond)
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines, there were %d", n, before)

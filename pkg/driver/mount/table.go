@@ -7,6 +7,7 @@ package mount
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	mountutils "k8s.io/mount-utils"
@@ -38,6 +39,10 @@ type Entry struct {
 	peers   int
 	masters []int
 }
+
+// Key tells the mount from every other one that there is, also from one that was at its path before and that somebody still
+// has in use.
+func (e Entry) Key() string { return e.Path + " as mount " + strconv.Itoa(e.id) }
 
 // ReadOnly tells whether nothing can be written through this mount.
 func (e Entry) ReadOnly() bool {

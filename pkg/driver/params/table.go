@@ -49,7 +49,7 @@ type Parameter struct {
 var Table = []Parameter{
 	{
 		Key: StorageType, FoldValues: true, Default: string(volume.Block), Since: "v0.1.0", Doc: "the kind of storage",
-		Values: []Value{{Text: string(volume.Block)}, {Text: "vfs", NotYet: "shared file systems"}},
+		Values: []Value{{Text: string(volume.Block)}, {Text: string(volume.VFS)}},
 	},
 	{
 		Key: DiskType, FoldValues: true, Default: string(volume.NVMe), Since: "v0.1.0", Doc: "the disks that it is on",

@@ -60,7 +60,7 @@ func (s *Stager) staged(ctx context.Context, v staging.Volume, path string) (mou
 	entry, mounted := table.At(path)
 	h := health{dead: "nothing is mounted there any more"}
 	if mounted {
-		if h, err = s.probe(ctx, path); err != nil {
+		if h, err = s.probe(ctx, entry); err != nil {
 			return entry, table, fmt.Errorf("volume %s: %w", v.ID, err)
 		}
 	}
@@ -96,7 +96,7 @@ func (s *Stager) clearTarget(ctx context.Context, v staging.Volume, table mount.
 	if !mounted {
 		return false, nil
 	}
-	h, err := s.probe(ctx, target)
+	h, err := s.probe(ctx, e)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("volume %s: %w", v.ID, err)
@@ -118,15 +118,15 @@ func (s *Stager) Unpublish(ctx context.Context, volumeID, target string) error {
 	if err != nil {
 		return err
 	}
-	if _, mounted := table.At(target); mounted {
-		h, err := s.probe(ctx, target)
+	if e, mounted := table.At(target); mounted {
+		h, err := s.probe(ctx, e)
 		switch {
 		case err != nil:
 			return fmt.Errorf("volume %s: %w", volumeID, err)
 		case h.dead != "":
 			err = s.takeAway(ctx, volumeID, target, h)
 		default:
-			err = s.bounded(ctx, target, func() error { return mount.Unmount(ctx, target) })
+			err = s.bounded(ctx, "unmounting", target, func() error { return mount.Unmount(ctx, target) })
 		}
 		if err != nil {
 			return asInUse(err)

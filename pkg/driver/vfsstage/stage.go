@@ -33,7 +33,7 @@ func (s *Stager) Stage(ctx context.Context, v staging.Volume, path string) error
 	}
 	entry, mounted := table.At(path)
 	if mounted {
-		h, err := s.probe(ctx, path)
+		h, err := s.probe(ctx, entry)
 		if err != nil {
 			return fmt.Errorf("volume %s: %w", v.ID, err)
 		}
@@ -102,7 +102,7 @@ func (s *Stager) mount(ctx context.Context, v staging.Volume, tag, path string) 
 	if !mounted {
 		return volume.Errorf(volume.Busy, "the mount at %s went away", path)
 	}
-	h, err := s.probe(ctx, path)
+	h, err := s.probe(ctx, e)
 	if err == nil && h.dead != "" {
 		err = volume.Errorf(volume.Busy, "the shared file system with tag %s was mounted at %s and is dead: %s", tag, path, h.dead)
 	}
@@ -122,7 +122,7 @@ func (s *Stager) mountTag(ctx context.Context, tag, path string, options []strin
 	again := time.NewTicker(tryEvery)
 	defer again.Stop()
 	for {
-		err := s.bounded(ctx, path, func() error { return s.tags.Mount(ctx, tag, path, options) })
+		err := s.bounded(ctx, "mounting a shared file system at", path, func() error { return s.tags.Mount(ctx, tag, path, options) })
 		if err == nil || !errors.Is(err, errNoTag) {
 			return asInUse(err)
 		}
@@ -157,7 +157,7 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 	if users := s.users(table, entry, path); len(users) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(users.Paths(), ", "))
 	}
-	h, err := s.probe(ctx, path)
+	h, err := s.probe(ctx, entry)
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", volumeID, err)
 	}
@@ -167,7 +167,7 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 	if h.dead != "" {
 		err = s.takeAway(ctx, volumeID, path, h)
 	} else {
-		err = s.bounded(ctx, path, func() error { return mount.Unmount(ctx, path) })
+		err = s.bounded(ctx, "unmounting", path, func() error { return mount.Unmount(ctx, path) })
 	}
 	if err != nil {
 		return asInUse(err)

@@ -60,7 +60,7 @@ func (s *Stager) Expand(ctx context.Context, volumeID, path string, g staging.Gr
 		return 0, volume.Errorf(volume.Invalid, "volume_capability does not fit: volume %s is a shared file system, no block device", volumeID)
 	}
 	size := make(chan int64, 1) // a look that comes back late leaves its answer here
-	err := s.bounded(ctx, path, func() error {
+	err := s.bounded(ctx, "measuring", path, func() error {
 		stats, err := s.Stats(volumeID, path)
 		size <- stats.Bytes.Total
 		return err

@@ -52,8 +52,8 @@ type Stager struct {
 	cfg     Config
 	tags    tags
 	patient time.Duration // with a mount that does not answer
-	// orders are the system calls under way that may hang.
-	orders looks.Looks
+	// probes are the looks at mounts and orders the other system calls under way that may hang.
+	probes, orders looks.Looks
 }
 
 // New returns a Stager.
@@ -97,9 +97,14 @@ type health struct {
 	hangs bool
 }
 
-// probe looks at what is mounted at a path. The error is for what does not answer and has not for long.
-func (s *Stager) probe(ctx context.Context, path string) (health, error) {
-	corrupt, err := mount.CorruptWithin(ctx, path, s.patient)
+// probe looks at a mount. The error is for what does not answer and has not for long. A look that hangs is of one mount: it
+// says nothing of the mount that takes its place.
+func (s *Stager) probe(ctx context.Context, e mount.Entry) (health, error) {
+	answer := make(chan error, 1) // a look that comes back late leaves its answer here
+	err := s.probes.Do(ctx, e.Key(), "what is mounted at "+e.Path, s.patient, func() error {
+		answer <- mount.ReadRoot(e.Path)
+		return nil
+	})
 	hanging, hangs := errors.AsType[*looks.HangingError](err)
 	switch {
 	case hangs && hanging.Since >= hangsFor*s.patient:
@@ -108,7 +113,7 @@ func (s *Stager) probe(ctx context.Context, path string) (health, error) {
 		return health{}, volume.Errorf(volume.Busy, "%w; should it stay so for %s it counts as dead", hanging, hangsFor*s.patient)
 	case err != nil:
 		return health{}, err
-	case corrupt:
+	case mount.IsDead(<-answer):
 		return health{dead: "every access fails (the host has withdrawn it, or its server there has ended)"}, nil
 	}
 	return health{}, nil
@@ -118,7 +123,7 @@ func (s *Stager) probe(ctx context.Context, path string) (health, error) {
 // cannot be unmounted.
 func (s *Stager) takeAway(ctx context.Context, volumeID, path string, h health) error {
 	klog.FromContext(ctx).Info("A mount of a shared file system is dead, taking it away", "volumeID", volumeID, "path", path, "why", h.dead, "lazily", h.hangs)
-	return s.bounded(ctx, path, func() error {
+	return s.bounded(ctx, "taking away what is mounted at", path, func() error {
 		if !h.hangs {
 			return mount.Unmount(ctx, path)
 		}
@@ -129,9 +134,9 @@ func (s *Stager) takeAway(ctx context.Context, volumeID, path string, h health) 
 	})
 }
 
-// bounded runs a system call that may hang, one for each path at a time.
-func (s *Stager) bounded(ctx context.Context, path string, fn func() error) error {
-	return s.orders.Do(ctx, path, "the shared file system at "+path, cmp.Or(s.cfg.Patience, probePatience), fn)
+// bounded runs a system call that may hang, one of a kind for each path at a time.
+func (s *Stager) bounded(ctx context.Context, what, path string, fn func() error) error {
+	return s.orders.Do(ctx, what+" "+path, what+" "+path, cmp.Or(s.cfg.Patience, probePatience), fn)
 }
 
 // users lists the mounts by which pods have the file system that is mounted as the entry, without those at the paths.

@@ -353,6 +353,11 @@ func TestWhatIsWellIsNotTouched(t *testing.T) {
 	r.must(r.stage(use(nil)))
 	r.must(r.publish(use(nil), r.a))
 	staged, published := r.mountID(r.staging), r.mountID(r.a)
+	for _, path := range []string{r.staging, r.a} { // whose number nobody else can get meanwhile
+		holder, err := os.Open(path)
+		r.must(err)
+		defer holder.Close()
+	}
 	file, err := os.Create(filepath.Join(r.a, "open"))
 	r.must(err)
 	defer file.Close()

@@ -79,6 +79,18 @@ func TestAttachAfterDetach(t *testing.T) {
 			t.Error("the tag is that of the attachment before")
 		}
 	})
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.instance("a")
+		id := r.create("pvc-1")
+		first := r.attach(id, a)
+		r.cloud.AwaitReads()
+		r.must(r.Detach(t.Context(), id, a))
+		// Some reads come from a part of the platform that is far behind.
+		r.cloud.Fault(simulator.Fault{Operation: "list_vfs_attachments", Action: simulator.FaultStale, LagMS: 20_000, Times: 3})
+		if second := r.attach(id, a); second == first {
+			t.Error("the tag is that of the attachment before")
+		}
+	})
 }
 
 // TestAttachThatAnotherBegan: an attachment that another process made counts when it stays; one that is being taken away

@@ -2,6 +2,7 @@ package vfsstore
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -90,6 +91,25 @@ func TestDetachIsSeenLate(t *testing.T) {
 		id := r.create("pvc-1")
 		_, err := r.api.AttachFileSystem(t.Context(), id, a) // no read shows it yet
 		r.must(err)
+		r.must(r.Detach(t.Context(), id, a))
+		if at := r.at(id, a); at.State != "" {
+			t.Errorf("it is %+v", at)
+		}
+	})
+}
+
+// TestDetachOfWhatIsBeingChanged: that lists show nothing while the platform refuses a detach for what it is doing with the
+// attachment is no detach, however often it is repeated.
+func TestDetachOfWhatIsBeingChanged(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"vfs": time.Minute}, func(t *testing.T, r *rig) {
+		a := r.instance("a")
+		id := r.create("pvc-1")
+		_, err := r.api.AttachFileSystem(t.Context(), id, a) // no read shows it yet
+		r.must(err)
+		r.cloud.Fault(simulator.Fault{
+			Operation: "detach_vfs", Action: simulator.FaultStatus, Status: http.StatusConflict, Times: 2 * mostOrders,
+			Body: `{"error":"The attachment is being changed.","status":409}`,
+		})
 		r.must(r.Detach(t.Context(), id, a))
 		if at := r.at(id, a); at.State != "" {
 			t.Errorf("it is %+v", at)

@@ -12,7 +12,10 @@ import (
 
 // asDisks shows file systems to package blockstore as disks that are attached nowhere. What concerns attachments and
 // sizes is asked here, never there.
-type asDisks struct{ API }
+type asDisks struct {
+	API
+	noSnapshots
+}
 
 func diskOf(f vultr.FileSystem) vultr.Volume {
 	v := vultr.Volume{ID: f.ID, Label: f.Label, Region: f.Region, Status: f.Status, SizeGB: f.SizeGB, Type: vultr.HighPerf, Created: f.Created}
