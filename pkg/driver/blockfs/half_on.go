@@ -37,7 +37,7 @@ func makeHalf(ctx context.Context, d device.Device, t filesystem.Type) error {
 	if err != nil {
 		return err
 	}
-	err = copyData(file, scratch, 64<<10)
+	err = copyData(file, scratch, 128<<10) // the superblock of a btrfs is behind 64 KiB
 	return errors.Join(err, file.Sync(), file.Close())
 }
 

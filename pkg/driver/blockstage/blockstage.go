@@ -49,6 +49,8 @@ type Config struct {
 	Patience time.Duration
 	// Work runs what takes long.
 	Work *longwork.Runner
+	// KernelHas asks for a file system of the kernel; nil is filesystem.KernelHas.
+	KernelHas func(fsType string) error
 }
 
 // Stager brings block volumes to pods. Its methods must not run twice at a time for one volume, except Stats.
@@ -61,6 +63,9 @@ type Stager struct {
 
 // New returns a Stager. Records of formats that can no longer be continued are removed.
 func New(cfg Config) *Stager {
+	if cfg.KernelHas == nil {
+		cfg.KernelHas = filesystem.KernelHas
+	}
 	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce)}
 	intents, err := cfg.State.Intents()
 	if err != nil {
@@ -121,6 +126,12 @@ func (s *Stager) newRecord(v staging.Volume, d device.Device) state.Staged {
 func (s *Stager) gone(r *state.Staged, e mount.Entry) error {
 	if _, err := filesystem.Of(e.FSType); err != nil {
 		return nil //nolint:nilerr // it is no mount of a disk
+	}
+	if e.Number.Major == 0 { // a btrfs whose number tells nothing of its disk
+		if e.Lost {
+			return fmt.Errorf("%w: the disk of the %s that is mounted at %s is not in the kernel any more", device.ErrGone, e.FSType, e.Path)
+		}
+		return nil
 	}
 	return s.goneDevice(r, e.Number)
 }

@@ -46,6 +46,10 @@ func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging
 	if err := mount.CheckOptions(plan.Type.Name(), v.Use.Options); err != nil {
 		return volume.Errorf(volume.Invalid, "%w", err)
 	}
+	if err := s.cfg.KernelHas(plan.Type.Name()); err != nil {
+		return volume.Errorf(volume.InUse, "%s is left as it is: %w; the volume needs a node whose kernel has %s, a new one can have %s",
+			describe(d), err, plan.Type.Name(), filesystem.All[0].Name())
+	}
 	if plan.Action == blockfs.UseExisting {
 		err := s.mountExisting(ctx, d, plan.Type, v, path)
 		if err == nil || !plan.OrFormat || ctx.Err() != nil || unfinished(err) {

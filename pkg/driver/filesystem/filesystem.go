@@ -38,7 +38,7 @@ type Type interface {
 }
 
 // All lists the kinds, the default first.
-var All = []Type{ext4{}, xfs{}}
+var All = []Type{ext4{}, xfs{}, btrfs{}}
 
 // Names lists the names of the kinds.
 func Names() []string {

@@ -65,8 +65,15 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		const goingDown = 0x8004587d
 		flags := uint32(2)
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags)))
-		if err := dir.Close(); errno != 0 || err != nil {
+		none := errno == unix.ENOTTY && fsType.Name() == "btrfs" // before Linux 6.19, which only errors of its disk end: TestBtrfsThatGaveUp
+		if err := dir.Close(); errno != 0 && !none || err != nil {
 			t.Fatal(errno, err)
+		}
+		if none {
+			if err := unix.Unmount(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			continue
 		}
 		for _, look := range []func(Type, device.Device, mount.Entry, bool) error{Health, Glance} {
 			for _, writable := range []bool{true, false} {

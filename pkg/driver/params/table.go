@@ -19,7 +19,7 @@ const (
 const bareFSType = "fstype"
 
 // FileSystems are the file systems that the node can make and mount, the default first.
-var FileSystems = []string{"ext4", "xfs"}
+var FileSystems = []string{"ext4", "xfs", "btrfs"}
 
 // Value is one value of a parameter.
 type Value struct {
