@@ -127,9 +127,10 @@ func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.
 		return err
 	}
 	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.Type.Name(), "overwrite", plan.Overwrite)
+	wish := filesystem.Wish{Overwrite: plan.Overwrite, Kernel: filesystem.OldestToMount()}
 	//nolint:contextcheck // mkfs outlives the call
 	err := s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
-		return s.formatter.Make(task, d, plan.Type, plan.Overwrite, func() error { return s.proveAgain(d) })
+		return s.formatter.Make(task, d, plan.Type, wish, func() error { return s.proveAgain(d) })
 	})
 	if err != nil {
 		return err

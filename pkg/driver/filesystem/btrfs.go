@@ -31,9 +31,9 @@ func (btrfs) Name() string { return "btrfs" }
 
 // Make discards nothing, as with ext4. Metadata is kept twice on the one disk: a copy that fails its checksum is repaired
 // from the other. mkfs.btrfs writes the magic number last, so what is cut off is recognised by nobody.
-func (btrfs) Make(devicePath string, overwrite bool) Tool {
-	args := []string{"-K", "-m", "dup", "-d", "single", devicePath}
-	if overwrite {
+func (btrfs) Make(devicePath string, w Wish) Tool {
+	args := []string{"-K", "-m", "dup", "-d", "single", "-O", profile("btrfs", "-O", w.Kernel), "-R", profile("btrfs", "-R", w.Kernel), devicePath}
+	if w.Overwrite {
 		args = append([]string{"-f"}, args...)
 	}
 	return Tool{Name: "mkfs.btrfs", Args: args, Ending: longwork.AtOnce, Limit: makeLimit}

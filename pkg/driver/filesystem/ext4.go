@@ -40,8 +40,9 @@ func (ext4) Name() string { return "ext4" }
 
 // Make discards nothing: the device is blank, and a discard of a large device takes longer than all the rest. No
 // blocks are reserved for root: volumes belong to pods. mkfs.ext4 has no guard of its own when nobody can be asked.
-func (ext4) Make(devicePath string, _ bool) Tool {
-	return Tool{Name: "mkfs.ext4", Args: []string{"-m", "0", "-E", "nodiscard", devicePath}, Ending: longwork.AtOnce, Limit: makeLimit, howFar: farOfMake}
+func (ext4) Make(devicePath string, w Wish) Tool {
+	args := []string{"-m", "0", "-E", "nodiscard", "-O", profile("ext4", "-O", w.Kernel), devicePath}
+	return Tool{Name: "mkfs.ext4", Args: args, Ending: longwork.AtOnce, Limit: makeLimit, howFar: farOfMake}
 }
 
 func (ext4) Check(devicePath string) []Tool {

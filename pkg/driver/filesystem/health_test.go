@@ -23,7 +23,7 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 	d := m.Device(serial)
 	for _, fsType := range All {
 		path := t.TempDir()
-		tool := fsType.Make(d.Path, true)
+		tool := fsType.Make(d.Path, Wish{Overwrite: true, Kernel: Floor})
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -95,7 +95,7 @@ func TestGlanceFlushesNothing(t *testing.T) {
 	m.Plug("disk", serial, 1<<30)
 	d := m.Device(serial)
 	path := t.TempDir()
-	tool := All[0].Make(d.Path, true)
+	tool := All[0].Make(d.Path, Wish{Overwrite: true, Kernel: Floor})
 	if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -28,9 +28,9 @@ type xfs struct{}
 func (xfs) Name() string { return "xfs" }
 
 // Make discards nothing, as with ext4.
-func (xfs) Make(devicePath string, overwrite bool) Tool {
-	args := []string{"-K", devicePath}
-	if overwrite {
+func (xfs) Make(devicePath string, w Wish) Tool {
+	args := []string{"-K", "-m", profile("xfs", "-m", w.Kernel), "-i", profile("xfs", "-i", w.Kernel), devicePath}
+	if w.Overwrite {
 		args = append([]string{"-f"}, args...)
 	}
 	return Tool{Name: "mkfs.xfs", Args: args, Ending: longwork.AtOnce, Limit: makeLimit}
