@@ -43,6 +43,8 @@ type Wish struct {
 	Overwrite bool
 	// Kernel is the oldest one that has to mount it.
 	Kernel Release
+	// Format is what the owner of the volume wants of it.
+	Format volume.Format
 }
 
 // All lists the kinds, the default first.
