@@ -186,7 +186,7 @@ func (p *process) addNode() error {
 	service := node.New(node.Config{
 		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
 		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
-		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
+		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot, Registerer: p.registry,
 	})
 	p.services.Node = service
 	p.shutdown = service.Shutdown

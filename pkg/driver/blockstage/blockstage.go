@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
@@ -49,6 +50,8 @@ type Config struct {
 	Patience time.Duration
 	// Work runs what takes long.
 	Work *longwork.Runner
+	// Registerer is where metrics go; nil is nowhere.
+	Registerer prometheus.Registerer
 	// KernelHas asks for a file system of the kernel; nil is filesystem.KernelHas.
 	KernelHas func(fsType string) error
 }
@@ -59,6 +62,7 @@ type Stager struct {
 	layer     layer
 	formatter *blockfs.Formatter
 	looks     looks.Looks
+	checks    checks
 }
 
 // New returns a Stager. Records of formats that can no longer be continued are removed.
@@ -66,7 +70,7 @@ func New(cfg Config) *Stager {
 	if cfg.KernelHas == nil {
 		cfg.KernelHas = filesystem.KernelHas
 	}
-	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce)}
+	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer)}
 	intents, err := cfg.State.Intents()
 	if err != nil {
 		klog.Background().Error(err, "Old records of formats are not removed")

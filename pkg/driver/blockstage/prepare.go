@@ -110,7 +110,7 @@ func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem
 		if err := s.proveAgain(d); err != nil {
 			return err
 		}
-		if err := t.Run(task, d); err != nil {
+		if err := s.checks.run(task, d, t); err != nil {
 			return err
 		}
 	}
