@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,8 +62,9 @@ func TestChecksAreCounted(t *testing.T) {
 
 // TestOutcomesThatSayNothing: what keeps a check from being run is not counted against the file system.
 func TestOutcomesThatSayNothing(t *testing.T) {
+	failed := exec.Command("false").Run()
 	for want, err := range map[string]error{
-		"ended": fmt.Errorf("cut off: %w", longwork.ErrEnding), "unknown": fmt.Errorf("busy: %w", unix.EBUSY),
+		"faulty": fmt.Errorf("it: %w", failed), "ended": fmt.Errorf("%w: %w", longwork.ErrEnding, failed), "unknown": fmt.Errorf("%w: %w", unix.EBUSY, failed),
 	} {
 		if got := outcome(false, err); got != want {
 			t.Errorf("%v: %s", err, got)
