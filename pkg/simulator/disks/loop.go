@@ -180,7 +180,14 @@ func configureNumber(number int, backing *os.File) (err error) {
 		Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO},
 	}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
-	return unix.IoctlLoopConfigure(int(f.Fd()), &config)
+	if err := unix.IoctlLoopConfigure(int(f.Fd()), &config); err != nil {
+		return err
+	}
+	// The device keeps the flag that somebody set on the disk before. It is ours to clear only now that the device is.
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, 0); err != nil {
+		return fmt.Errorf("making it writable: %w", err)
+	}
+	return nil
 }
 
 // with opens the device and proves that it still has the same backing file before it lets act work on it.
