@@ -9,7 +9,7 @@ import (
 )
 
 // both judges a class and a volume context with the same keys.
-func both(in class) (fromClass, fromContext error, f volume.Format) {
+func both(in class) (f volume.Format, fromClass, fromContext error) {
 	_, fromClass = Parse(in)
 	fsType := in[FSType]
 	if fsType == "" {
@@ -18,7 +18,7 @@ func both(in class) (fromClass, fromContext error, f volume.Format) {
 	context := maps.Clone(in)
 	delete(context, FSType)
 	f, fromContext = FormatOf(fsType, context)
-	return fromClass, fromContext, f
+	return f, fromClass, fromContext
 }
 
 func TestFormat(t *testing.T) {
@@ -38,7 +38,7 @@ func TestFormat(t *testing.T) {
 		"btrfs, nothing said": {class{FSType: "btrfs"}, volume.Format{}},
 		"another's context":   {class{"csi.storage.k8s.io/pv/name": "x"}, volume.Format{}},
 	} {
-		fromClass, fromContext, got := both(c.in)
+		got, fromClass, fromContext := both(c.in)
 		if fromClass != nil || fromContext != nil || got != c.want {
 			t.Errorf("%s: %+v, class %v, context %v", name, got, fromClass, fromContext)
 		}
@@ -69,7 +69,7 @@ func TestFormatRefuses(t *testing.T) {
 		"unknown":            {class{"mkfs_blocksize": "4096"}, []string{`mean "mkfs_block_size"`}},
 		"unknown and wrong":  {class{"mkfs_inodes": "4096", BlockSize: "1"}, []string{"mkfs_inodes", `"mkfs_block_size": "1"`}},
 	} {
-		fromClass, fromContext, got := both(c.in)
+		got, fromClass, fromContext := both(c.in)
 		for where, err := range map[string]error{"class": fromClass, "context": fromContext} {
 			if volume.ReasonOf(err) != volume.Invalid || got != (volume.Format{}) {
 				t.Errorf("%s, %s: %+v, %v", name, where, got, err)
