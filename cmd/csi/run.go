@@ -190,7 +190,7 @@ func (p *process) addNode() error {
 	service := node.New(node.Config{
 		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
 		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
-		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
+		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot, Registerer: p.registry,
 	})
 	p.services.Node = service
 	p.shutdown = service.Shutdown

@@ -155,5 +155,6 @@ func (s *Stager) afterMount(ctx context.Context, d device.Device, v staging.Volu
 	if !mounted {
 		return volume.Errorf(volume.Busy, "the mount at %s went away", path)
 	}
+	logCounted(ctx, d, entry)
 	return s.growStaged(ctx, d, entry, v, path)
 }

@@ -34,6 +34,12 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	s.volumes.Made(v)
 	made := toCSI(v)
 	made.ContentSource = req.GetVolumeContentSource()
+	for key, value := range params.ForNode(req.GetParameters()) {
+		if made.VolumeContext == nil {
+			made.VolumeContext = map[string]string{}
+		}
+		made.VolumeContext[key] = value
+	}
 	return &csi.CreateVolumeResponse{Volume: made}, nil
 }
 

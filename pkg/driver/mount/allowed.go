@@ -66,7 +66,7 @@ var Allowed = map[string]map[string]Values{
 	"btrfs": {
 		"compress": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]", "compress-force": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]",
 		"ssd": None, "nossd": None, "ssd_spread": None, "nossd_spread": None, "discard": "[sync|async]", "nodiscard": None,
-		"space_cache": "[v1|v2]", "nospace_cache": None, "commit": Number, "autodefrag": None, "noautodefrag": None,
+		"space_cache": "v2", "commit": Number, "autodefrag": None, "noautodefrag": None,
 		"datacow": None, "nodatacow": None, "datasum": None, "nodatasum": None, "acl": None, "noacl": None,
 		"barrier": None, "nobarrier": None, "treelog": None, "notreelog": None, "flushoncommit": None,
 		"noflushoncommit": None, "max_inline": Size, "metadata_ratio": Number, "thread_pool": Number,
@@ -83,7 +83,7 @@ var reasons = byName(map[string]string{
 	"it makes mount(8) do something else than mounting": "bind rbind move remount shared rshared slave rslave private rprivate unbindable runbindable",
 	"it skips or distrusts the journal or checksums, so what was written last may be missing or broken": "noload norecovery nologreplay rescue " +
 		"recovery usebackuproot degraded sb abort",
-	"it shows another part of the file system, which the driver would not recognise": "subvol subvolid",
+	"it shows a part of the file system only; the subPath of a pod's volume mount does that": "subvol subvolid",
 })
 
 func byName(reasons map[string]string) map[string]string {

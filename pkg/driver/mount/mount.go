@@ -39,6 +39,10 @@ func FileSystem(ctx context.Context, source, target, fsType string, options []st
 		hint = " (it is mounted already, or in use by something else)"
 	case errors.Is(err, unix.ENODEV):
 		hint = " (this kernel does not know the file system)"
+	case errors.Is(err, unix.EEXIST) && fsType == "btrfs":
+		hint = " (this kernel, before Linux 6.7, mounts a btrfs only once, and another copy of it, with the same UUID, is mounted or known " +
+			"here: a volume that was restored or cloned beside its source. Use the copy on another node, or upgrade this node's kernel; " +
+			"`btrfs filesystem show` lists the copies, and `btrfs device scan --forget` forgets those that are not mounted)"
 	}
 	return fmt.Errorf("mounting %s at %s as %s with options %q: %w%s", source, target, fsType, strings.Join(options, ","), err, hint)
 }

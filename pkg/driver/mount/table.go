@@ -20,8 +20,12 @@ const procMountInfo = "/proc/self/mountinfo"
 
 // Entry is one mount.
 type Entry struct {
-	// Number is the device of the mounted file system.
+	// Number is the device of the mounted file system. That of a btrfs is its disk's, or one of its own, with the major
+	// number 0, when its disk is not known.
 	Number device.Number
+	// Lost is set for a btrfs whose disk is proven to be gone from the kernel. Other file systems keep the number of the disk
+	// that they had.
+	Lost bool
 	// Root is the directory or file of that file system which is seen at Path; "/" for all of it.
 	Root string
 	Path string
@@ -68,6 +72,7 @@ func Read() (Table, error) {
 			masters: slices.DeleteFunc([]int{group(i.OptionalFields, "master"), group(i.OptionalFields, "propagate_from")}, func(g int) bool { return g == 0 }),
 		})
 	}
+	table.nameDisks(sysfsBtrfs)
 	return table, nil
 }
 

@@ -21,6 +21,11 @@ func (r *rig) stageCopy(path, fsType string) error {
 	return err
 }
 
+func (r *rig) unstageCopy(path string) error {
+	_, err := r.NodeUnstageVolume(r.t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: otherID, StagingTargetPath: path})
+	return err
+}
+
 // copyDisk copies the disk as it is, and as a snapshot does, to the other disk.
 func (r *rig) copyDisk() {
 	r.t.Helper()
@@ -28,10 +33,11 @@ func (r *rig) copyDisk() {
 }
 
 // TestCopyBesideItsSource: a copy that was taken of a mounted file system, and is larger, is mounted beside it: it has the
-// same UUID, the data that was written until then, and the size of its own disk.
+// same UUID, the data that was written until then, and the size of its own disk. Either can be mounted first, each is on its
+// own disk, and what is written to one is not in the other.
 func TestCopyBesideItsSource(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
@@ -44,23 +50,34 @@ func TestCopyBesideItsSource(t *testing.T) {
 			r.write(filepath.Join(r.staging, "file"), "later")
 			path := filepath.Join(r.dir, "copy")
 			r.must(r.stageCopy(path, fsType))
-			if got := r.read(filepath.Join(path, "file")); got != "data" {
-				t.Errorf("the copy has %q", got)
-			}
+			r.wantSideBySide(path, "later", "data")
 			if size := r.size(path); size < 3*gib/2 {
 				t.Errorf("the file system of the copy has %d bytes", size)
 			}
-			if got := r.read(filepath.Join(r.staging, "file")); got != "later" {
-				t.Errorf("the source has %q", got)
-			}
-			source, copied := r.machine.Device(serial), r.machine.Device(other)
-			if a, _ := r.mounted(r.staging); a.Number != source.Number {
-				t.Errorf("at the source's path is %+v", a)
-			}
-			if b, _ := r.mounted(path); b.Number != copied.Number {
-				t.Errorf("at the copy's path is %+v", b)
-			}
+			r.write(filepath.Join(path, "file"), "copy")
+			r.must(r.unstage())
+			r.must(r.stage(mountCapability(writer, fsType))) // beside the copy, which was there first
+			r.wantSideBySide(path, "later", "copy")
+			r.write(filepath.Join(r.staging, "file"), "source")
+			r.must(r.unstageCopy(path))
+			r.must(r.stageCopy(path, fsType))
+			r.wantSideBySide(path, "source", "copy")
+			r.must(r.unstage())
+			r.must(r.unstageCopy(path))
 		})
+	}
+}
+
+// wantSideBySide compares what is in the file of the source and in that of the copy, and from which disks they are mounted.
+func (r *rig) wantSideBySide(path, source, copied string) {
+	r.t.Helper()
+	for at, want := range map[string]struct{ text, serial string }{r.staging: {source, serial}, path: {copied, other}} {
+		if got := r.read(filepath.Join(at, "file")); got != want.text {
+			r.t.Errorf("%s has %q, want %q", at, got, want.text)
+		}
+		if got, disk := r.number(at), r.machine.Device(want.serial).Number; got != disk {
+			r.t.Errorf("%s is on disk %s, want %s", at, got, disk)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func TestCapabilitiesAndInfo(t *testing.T) {
 // TestLife is the whole life of a mounted volume on a node and then on another one, for each file system, with
 // every call made twice.
 func TestLife(t *testing.T) {
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)

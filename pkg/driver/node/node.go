@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -53,6 +54,8 @@ type Config struct {
 	BootID string
 	// Patience is how long to wait for devices; 0 is 30 seconds.
 	Patience time.Duration
+	// Registerer is where metrics go; nil is nowhere.
+	Registerer prometheus.Registerer
 }
 
 // Service implements csi.NodeServer. It is safe for concurrent use.
@@ -82,7 +85,7 @@ func New(cfg Config) *Service {
 	s.stagers = map[volume.Kind]Stager{
 		volume.VFS: s.shared,
 		volume.Block: blockstage.New(blockstage.Config{
-			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work,
+			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work, Registerer: cfg.Registerer,
 		}),
 	}
 	return s

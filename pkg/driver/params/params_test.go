@@ -147,7 +147,7 @@ func TestClaim(t *testing.T) {
 // TestTableIsSound: what the parser relies on.
 func TestTableIsSound(t *testing.T) {
 	for _, p := range Table {
-		if p.Doc == "" || p.Since == "" || len(p.Values) == 0 {
+		if p.Doc == "" || p.Since == "" || (len(p.Values) == 0) == (p.Range == Range{}) {
 			t.Errorf("%s is incomplete: %+v", p.Key, p)
 		}
 		if found, ok := find(p.Key); !ok || found.Key != p.Key {
@@ -182,7 +182,13 @@ func reference() string {
 				values = append(values, "`"+v.Text+"`")
 			}
 		}
+		if p.Range != (Range{}) {
+			values = []string{fmt.Sprintf("%d to %d", p.Range.Min, p.Range.Max)}
+		}
 		fallback, doc := "", p.Doc
+		if len(p.For) > 0 {
+			doc = strings.Join(p.For, ", ") + ": " + doc
+		}
 		if p.Default != "" {
 			fallback = "`" + p.Default + "`"
 		}

@@ -91,6 +91,9 @@ func (v Volume) IsAttachedTo(instance string) bool {
 	return slices.Contains(v.AttachedTo, instance)
 }
 
+// Format is how the file system of a blank volume is to be made. What is 0 is left to the tool.
+type Format struct{ BlockSize, InodeSize, BytesPerInode int64 }
+
 // Attachment is a volume as an instance has it.
 type Attachment struct {
 	Volume Volume
