@@ -24,6 +24,7 @@ import (
 	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -199,6 +200,46 @@ func TestNodeProgram(t *testing.T) {
 	}
 	for _, request := range cloud.Requests() {
 		t.Errorf("a node called the API: %+v", request)
+	}
+}
+
+// TestNodeProgramInACluster: the Node object has a say in how many volumes the node can have, and which instance it is.
+func TestNodeProgramInACluster(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a node plugin refuses to run without it")
+	}
+	cloud := simtest.Start(t, simtest.Options{})
+	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
+	kube := testkube.New(t)
+	put := func(providerID string) {
+		kube.Put("/api/v1/nodes/node-1", `{"metadata":{"labels":{"block.csi.vultr.com/max-volumes":"5"}},"spec":{"providerID":"`+providerID+`"}}`)
+	}
+	put("vultr://" + instance)
+	dir := t.TempDir()
+	socket, health := filepath.Join(dir, "csi.sock"), testaddr.Next().String()
+	cmd, out := program(t, append(kube.Environ(), "NODE_NAME=node-1"), "--mode=node", "--endpoint=unix://"+socket, "--http-endpoint="+health,
+		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir, "--account-dir="+kube.AccountDir,
+		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir)
+	kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
+	if _, err := kubelet.GetInfo(starting(t), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
+	}
+	node := csi.NewNodeClient(dial(t, socket))
+	info, err := node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if err != nil || info.GetNodeId() != instance || info.GetMaxVolumesPerNode() != 5 {
+		t.Errorf("info is %v, %v", info, err)
+	}
+	put("vultr://3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+	_, err = node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), instance) || !strings.Contains(err.Error(), "3f2504e0") {
+		t.Errorf("with a contradiction: %v", err)
+	}
+	expect(t, health, "/readyz", http.StatusServiceUnavailable, "contradiction")
+	end(t, cmd, out)
+	for _, request := range kube.Requests() {
+		if request != "GET /api/v1/nodes/node-1" {
+			t.Errorf("it asked the cluster %s", request)
+		}
 	}
 }
 
