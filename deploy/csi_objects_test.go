@@ -94,7 +94,7 @@ func TestCSIRoles(t *testing.T) {
 			rule("", "events", "create", "patch"),
 		},
 		"Role/csi-vultr-leader-election": {rule(leases, "leases", "create"), held},
-		"ClusterRole/csi-vultr-node":     {rule("", "nodes", "get")},
+		"ClusterRole/csi-vultr-node":     {rule("", "nodes", "get"), rule(storage, "volumeattachments", "get", "list")},
 	}
 	got := map[string][]rbacv1.PolicyRule{}
 	for _, o := range load(t, csiDir) {

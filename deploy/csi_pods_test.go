@@ -219,7 +219,9 @@ func TestCSINodeContainer(t *testing.T) {
 			{Name: "DEVICE_DIR", Value: "/dev"},
 			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 		},
-		Ports:          []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		// The path is that of the program in the image (Makefile, Dockerfile).
+		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop"}}}},
 		LivenessProbe:  liveness("127.0.0.1"),
 		ReadinessProbe: readiness("127.0.0.1"),
 		Resources:      requests(""),

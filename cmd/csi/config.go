@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
@@ -24,6 +25,8 @@ const (
 	modeController = "controller"
 	modeNode       = "node"
 	modeAll        = "all"
+	// modePreStop is what the kubelet runs before it ends the node plugin.
+	modePreStop = "pre-stop"
 )
 
 // Config is everything the process is told.
@@ -54,6 +57,8 @@ type Config struct {
 	KubeletRegistrationPath string
 	KubeletRoot             string
 	NodeName                string
+	// PreStopTimeout bounds the wait of the pre-stop hook.
+	PreStopTimeout time.Duration
 	// AccountDir is where the account of the cluster is.
 	AccountDir string
 }
@@ -62,7 +67,7 @@ type Config struct {
 func Read(args []string, getenv func(string) string) (Config, error) {
 	c := Config{APIKey: strings.TrimSpace(getenv("VULTR_API_KEY"))}
 	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
-	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all")
+	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all; pre-stop waits, on a node that is drained, until its volumes are detached")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
 	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
@@ -83,7 +88,8 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
 	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
 	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
-	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "(node) the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing")
+	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "(node, pre-stop) the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing")
+	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long volumes are waited for: a minute less than the pod's terminationGracePeriodSeconds")
 	f.StringVar(&c.AccountDir, "account-dir", kubeapi.AccountDir, "directory of the service account's token and certificate")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
 
@@ -117,8 +123,8 @@ func (c Config) nodeName() string {
 func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !slices.Contains([]string{modeController, modeNode, modeAll}, c.Mode) {
-		fault("--mode is %q, it must be controller, node or all", c.Mode)
+	if !slices.Contains([]string{modeController, modeNode, modeAll, modePreStop}, c.Mode) {
+		fault("--mode is %q, it must be controller, node, all or pre-stop", c.Mode)
 	}
 	if c.LoggingFormat != "text" && c.LoggingFormat != "json" {
 		fault("--logging-format is %q, it must be text or json", c.LoggingFormat)
@@ -136,6 +142,14 @@ func (c Config) Validate() error {
 	}
 	if c.node() {
 		c.validateNode(fault)
+	}
+	if c.Mode == modePreStop {
+		if c.NodeName == "" {
+			fault("--node-name is not set, nor is NODE_NAME")
+		}
+		if c.PreStopTimeout <= 0 {
+			fault("--pre-stop-timeout is %s, it must be above 0", c.PreStopTimeout)
+		}
 	}
 	return errors.Join(faults...)
 }

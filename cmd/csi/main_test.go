@@ -243,6 +243,39 @@ func TestNodeProgramInACluster(t *testing.T) {
 	}
 }
 
+// TestPreStopProgram: what the kubelet runs before it ends the plugin waits for the volumes of a node that is drained, for
+// as long as it was told to, and does not hold up a rollout.
+func TestPreStopProgram(t *testing.T) {
+	const node, attachments = "/api/v1/nodes/node-1", "/apis/storage.k8s.io/v1/volumeattachments/"
+	kube := testkube.New(t)
+	kube.Put(attachments+"csi-1", `{"metadata":{"uid":"1"},"spec":{"attacher":"block.csi.vultr.com","nodeName":"node-1"}}`)
+	env := append(kube.Environ(), "NODE_NAME=node-1")
+	hook := func(timeout string) error {
+		cmd, out := program(t, env, "--mode=pre-stop", "--account-dir="+kube.AccountDir, "--pre-stop-timeout="+timeout)
+		if err := cmd.Wait(); err != nil {
+			return errors.New(out.String())
+		}
+		return nil
+	}
+	kube.Put(node, `{}`)
+	if err := hook("1h"); err != nil {
+		t.Errorf("in a rollout: %v", err)
+	}
+	kube.Put(node, `{"spec":{"taints":[{"key":"node.kubernetes.io/unschedulable"}]}}`)
+	if err := hook("1s"); err == nil || !strings.Contains(err.Error(), "csi: node node-1 is to go") || !strings.Contains(err.Error(), "csi-1") {
+		t.Errorf("when its time is up: %v", err)
+	}
+	kube.Fault(func(_, path string) int {
+		if path == attachments+"csi-1" {
+			kube.Delete(path)
+		}
+		return 0
+	})
+	if err := hook("1h"); err != nil || kube.Object(attachments+"csi-1") != "" {
+		t.Errorf("of a node that is drained: %v", err)
+	}
+}
+
 // TestOfficialRegion: a node reports the official driver's topology key when told to, as the metadata service spells
 // it, also when the region itself is named by a flag.
 func TestOfficialRegion(t *testing.T) {

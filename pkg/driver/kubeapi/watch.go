@@ -30,7 +30,7 @@ type Event[T any] struct {
 func Watch[T any](ctx context.Context, c *Client, path, version string, each func(Event[T]) error) error {
 	ctx, cancel := context.WithTimeout(ctx, watchFor+watchGrace)
 	defer cancel()
-	query := "?watch=1&resourceVersion=" + url.QueryEscape(version) + "&timeoutSeconds=" + strconv.Itoa(int(watchFor/time.Second))
+	query := "?watch=1&allowWatchBookmarks=true&resourceVersion=" + url.QueryEscape(version) + "&timeoutSeconds=" + strconv.Itoa(int(watchFor/time.Second))
 	resp, err := c.send(ctx, http.MethodGet, path+query, "", nil)
 	if err != nil {
 		return err
