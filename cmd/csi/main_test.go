@@ -358,6 +358,24 @@ func controllerProgram(t *testing.T, cloud *simtest.Cloud, key string) (cmd *exe
 	return cmd, out, conn, health, keyFile
 }
 
+// TestControllerProgramInACluster: it removes the start-up taint of nodes that the driver serves.
+func TestControllerProgramInACluster(t *testing.T) {
+	const node = "/api/v1/nodes/node-1"
+	cloud, kube := simtest.Start(t, simtest.Options{}), testkube.New(t)
+	kube.Put(node, `{"metadata":{"uid":"1"},"spec":{"taints":[{"key":"block.csi.vultr.com/agent-not-ready","effect":"NoExecute"}]}}`)
+	kube.Put("/apis/storage.k8s.io/v1/csinodes/node-1", `{"metadata":{"ownerReferences":[{"uid":"1"}]},
+		"spec":{"drivers":[{"name":"block.csi.vultr.com","nodeID":"x","allocatable":{"count":11}}]}}`)
+	cmd, out := program(t, append(kube.Environ(), "VULTR_API_KEY="+cloud.Key), "--mode=controller", "--region=ewr", "--http-endpoint=",
+		"--endpoint="+filepath.Join(t.TempDir(), "csi.sock"), "--api-key-file=/none", "--api-url="+cloud.URL, "--account-dir="+kube.AccountDir)
+	eventually(t, "the taint is gone", func() error {
+		if got := kube.Object(node); strings.Contains(got, "agent-not-ready") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	end(t, cmd, out)
+}
+
 func TestControllerProgram(t *testing.T) {
 	cloud := simtest.Start(t, simtest.Options{})
 	cmd, out, conn, health, _ := controllerProgram(t, cloud, cloud.Key)

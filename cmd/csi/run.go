@@ -28,6 +28,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/startuptaint"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
@@ -95,6 +96,9 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
 		group.Go(func() error { p.checkAccount(ctx); return nil })
+		if p.kube != nil {
+			group.Go(func() error { startuptaint.New(p.kube, identity.DriverName).Run(ctx); return nil })
+		}
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
