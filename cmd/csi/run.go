@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -138,14 +139,16 @@ func (p *process) addController() error {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
 	var nodes func(context.Context) ([]string, error)
 	var cluster *events.API
+	var limitReached func(context.Context, string, int)
 	if p.kube != nil {
 		cluster = events.New(p.kube, identity.DriverName)
 		nodes = cluster.NodeIDs
+		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName).Refused
 	}
 	p.account = account.New(api, p.self.members(nodes))
 	disks := blockstore.New(api, blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
-		Account: p.account, Registerer: p.registry,
+		Account: p.account, Registerer: p.registry, LimitReached: limitReached,
 	})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
 	p.warner = newWarner(cluster, p.noKube)

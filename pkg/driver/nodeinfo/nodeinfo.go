@@ -227,7 +227,7 @@ func (s *Source) limit(ctx context.Context, staged func() ([]string, error)) (in
 	facts := attachlimit.Facts{Flag: s.cfg.MaxVolumes}
 	s.mu.Lock()
 	if n := s.claims.node; n != nil {
-		facts.Label = n.Metadata.Labels[attachlimit.Label]
+		facts.Label, facts.Proof = n.Metadata.Labels[attachlimit.Label], attachlimit.ProofOf(n.Metadata.Annotations)
 		ours = append(ours, n.volumes(s.cfg.Driver)...)
 	}
 	s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -206,6 +207,30 @@ func TestLimitOfRealDisks(t *testing.T) {
 	r.limit(11 - 2)
 	machine.Unplug("by-hand")
 	r.limit(11 - 1)
+}
+
+// TestRefusalLowersTheLimit: what the controller learns from a refusal of the platform, the kubelet is told when it asks
+// next, which is at once. More than the node has seen attached is never taken for impossible.
+func TestRefusalLowersTheLimit(t *testing.T) {
+	serials := []string{"ewr-a0000000000040", "ewr-b0000000000040", "ewr-c0000000000040"}
+	r := newRig(t, func(c *Config) { c.Disks = func() ([]string, int, error) { return serials, 0, nil } })
+	r.staged = []string{"a0000000-0000-4000-8000-000000000000", "b0000000-0000-4000-8000-000000000000"}
+	r.answers(idA)
+	r.kube.Put(nodePath, `{}`)
+	r.kube.Put("/apis/storage.k8s.io/v1/csinodes/worker-1", `{"spec":{"drivers":[{"name":"block.csi.vultr.com","nodeID":"`+idA+`"}]}}`)
+	r.run()
+	r.limit(11 - 1)
+	noter := attachlimit.NewNoter(r.cfg.Kube, "block.csi.vultr.com")
+	noter.Refused(t.Context(), idA, 8)
+	r.limit(8 - 1)
+	noter.Refused(t.Context(), idB, 4) // another node's
+	r.limit(8 - 1)
+	noter.Refused(t.Context(), idA, 2) // by a read that was behind
+	r.limit(3 - 1)
+	serials = serials[:2]
+	r.limit(3)
+	r.kube.Put(nodePath, `{}`) // the administrator has it forgotten
+	r.limit(11)
 }
 
 // TestUnknownDisks: a machine whose disks cannot be listed tells no limit.
