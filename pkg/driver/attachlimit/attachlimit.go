@@ -11,8 +11,10 @@ import (
 const (
 	// Label is the label of a Node that takes precedence over the flag.
 	Label = "block.csi.vultr.com/max-volumes"
-	// Default is what the official driver was lowered to after a support ticket, and Most what the platform documents.
-	Default, Most = 11, 16
+	// Default is what the official driver was lowered to after a support ticket.
+	Default = 11
+	// Most is what the platform documents.
+	Most = 16
 	// proofFor is how long a refusal of the platform counts. It ends by itself, because what was seen then may have been
 	// too little: the price is one more refusal.
 	proofFor = 24 * time.Hour

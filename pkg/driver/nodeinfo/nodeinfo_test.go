@@ -42,7 +42,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		fmt.Fprintf(w, `{"instance-v2-id":%q,"region":{"regioncode":"EWR"}}`, *id)
+		_, _ = fmt.Fprintf(w, `{"instance-v2-id":%q,"region":{"regioncode":"EWR"}}`, *id) // a client that left is the test's business
 	}))
 	t.Cleanup(metadata.Close)
 	kube, err := kubeapi.InCluster(r.kube.Getenv, r.kube.AccountDir)
