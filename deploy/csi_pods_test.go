@@ -195,6 +195,9 @@ func TestCSINodePod(t *testing.T) {
 			// Made by the kubelet, or not the kubelet's directory.
 			host("kubelet", "/var/lib/kubelet", &present),
 			host("devices", "/dev", &present),
+			{Name: "account", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+				DefaultMode: new(int32(0o400)), Sources: account().Sources[:2],
+			}}},
 		},
 	}, spec)
 }
@@ -211,11 +214,14 @@ func TestCSINodeContainer(t *testing.T) {
 			"--device-dir=$(DEVICE_DIR)", "--sysfs-block-dir=$(SYSFS_BLOCK_DIR)", "--http-endpoint=127.0.0.1:9808", "--v=2",
 		},
 		Env: []corev1.EnvVar{
+			{Name: "NODE_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
 			{Name: "KUBELET_ROOT", Value: "/var/lib/kubelet"},
 			{Name: "DEVICE_DIR", Value: "/dev"},
 			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 		},
-		Ports:          []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		// The path is that of the program in the image (Makefile, Dockerfile).
+		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop"}}}},
 		LivenessProbe:  liveness("127.0.0.1"),
 		ReadinessProbe: readiness("127.0.0.1"),
 		Resources:      requests(""),
@@ -228,6 +234,7 @@ func TestCSINodeContainer(t *testing.T) {
 			{Name: "registration", MountPath: "/registration"},
 			{Name: "kubelet", MountPath: "/var/lib/kubelet", MountPropagation: &both},
 			{Name: "devices", MountPath: "/dev"},
+			accountMount,
 		},
 	}, got)
 }

@@ -90,6 +90,9 @@ type Options struct {
 	Beside *Store
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
+	// LimitReached is told that the platform refused to attach one more volume to an instance that was seen with so many,
+	// before the refusal is returned; nil tells nobody.
+	LimitReached func(ctx context.Context, instance string, volumes int)
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
 // TestNodeIDs: the nodes of the driver are known by what the kubelets wrote, and what cannot be read is an error.
@@ -47,7 +49,12 @@ func TestNodeIDs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids, err := (&API{host: u.Host, dir: dir, component: "block.csi.vultr.com"}).NodeIDs(t.Context())
+			env := map[string]string{"KUBERNETES_SERVICE_HOST": u.Hostname(), "KUBERNETES_SERVICE_PORT": u.Port()}
+			kube, err := kubeapi.InCluster(func(name string) string { return env[name] }, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids, err := New(kube, "block.csi.vultr.com").NodeIDs(t.Context())
 			if !slices.Equal(ids, c.ids) || (err != nil) != (c.fault != "") || (err != nil && !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("got %s, %v", ids, err)
 			}

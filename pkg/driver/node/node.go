@@ -30,21 +30,21 @@ import (
 // defaultPatience is how long the node waits for a disk to appear, to show a new size, or to be no longer in use.
 const defaultPatience = 30 * time.Second
 
-// Self is what the node is called.
+// Self is what the kubelet is told of the node.
 type Self struct {
 	ID     string // the instance's UUID
 	Region string
 	// OfficialRegion is what the official driver reports as the node's region, to be reported too; "" reports nothing.
 	OfficialRegion string
+	// MaxVolumes is how many volumes the node can have.
+	MaxVolumes int64
 }
 
 // Config is what the service needs.
 type Config struct {
-	// Self tells who the node is; it may fail while nobody knows yet.
-	Self func(ctx context.Context) (Self, error)
-	// MaxVolumes is how many volumes the node can have.
-	MaxVolumes int64
-	Finder     device.Finder
+	// Self tells who the node is; it may fail while nobody knows yet, or for a reason that somebody has to do away with.
+	Self   func(ctx context.Context) (Self, error)
+	Finder device.Finder
 	// VFSDir is where shared file systems appear as directories named by their tags; "" is a real machine, with virtiofs.
 	VFSDir string
 	State  *state.Store
@@ -117,12 +117,15 @@ func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*
 	if err != nil && ctx.Err() != nil {
 		return nil, asStatus(fmt.Errorf("finding out which instance this is: %w: %w", ctx.Err(), err))
 	}
+	if err != nil && volume.ReasonOf(err) != 0 {
+		return nil, asStatus(err)
+	}
 	if err != nil {
-		return nil, status.Errorf(codes.Unavailable, "it is not known yet which instance this is: %v", err)
+		return nil, status.Errorf(codes.Unavailable, "it cannot be told yet what this node is: %v", err)
 	}
 	return &csi.NodeGetInfoResponse{
 		NodeId:             self.ID,
-		MaxVolumesPerNode:  s.cfg.MaxVolumes,
+		MaxVolumesPerNode:  self.MaxVolumes,
 		AccessibleTopology: &csi.Topology{Segments: topology.NodeSegments(self.Region, self.OfficialRegion)},
 	}, nil
 }

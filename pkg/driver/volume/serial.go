@@ -15,3 +15,6 @@ func SerialMatches(id, serial string) bool {
 	form := serialForm.FindStringSubmatch(strings.ToLower(serial))
 	return len(form) != 2 || strings.HasPrefix(strings.ToLower(strings.ReplaceAll(id, "-", "")), form[1])
 }
+
+// IsSerial reports whether a serial has the form of those that the platform gives to block volumes.
+func IsSerial(serial string) bool { return serialForm.MatchString(strings.ToLower(serial)) }
