@@ -29,7 +29,7 @@ func TestCSIDriver(t *testing.T) {
 		AttachRequired:       new(true),
 		PodInfoOnMount:       new(false),
 		VolumeLifecycleModes: []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent},
-		StorageCapacity:      new(false),
+		StorageCapacity:      new(true),
 		FSGroupPolicy:        &fsGroup,
 		RequiresRepublish:    new(false),
 		SELinuxMount:         new(true),
@@ -91,6 +91,10 @@ func TestCSIRoles(t *testing.T) {
 			rule(storage, "volumeattributesclasses", read...),
 			rule("", "events", "create", "patch"),
 		},
+		"Role/csi-vultr-capacity": {
+			rule(storage, "csistoragecapacities", "get", "list", "watch", "create", "update", "delete"),
+			rule("", "pods", "get"), rule("apps", "replicasets", "get"),
+		},
 		"Role/csi-vultr-leader-election": {rule(leases, "leases", "create"), held},
 	}
 	got := map[string][]rbacv1.PolicyRule{}
@@ -121,7 +125,7 @@ func TestCSIBindings(t *testing.T) {
 	same(t, "bindings", map[string][]rbacv1.Subject{
 		"ClusterRole/csi-vultr-controller": account, "ClusterRole/csi-vultr-provisioner": account,
 		"ClusterRole/csi-vultr-attacher": account, "ClusterRole/csi-vultr-resizer": account,
-		"Role/csi-vultr-leader-election": account,
+		"Role/csi-vultr-capacity": account, "Role/csi-vultr-leader-election": account,
 	}, bound)
 	node := named[*corev1.ServiceAccount](t, objects, "csi-vultr-node-sa")
 	same(t, "the node's account", new(false), node.AutomountServiceAccountToken)
@@ -133,8 +137,8 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 8, "ServiceAccount": 2, "ClusterRole": 4, "ClusterRoleBinding": 4, "Role": 1,
-		"RoleBinding": 1, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
+		"CSIDriver": 1, "StorageClass": 8, "ServiceAccount": 2, "ClusterRole": 4, "ClusterRoleBinding": 4, "Role": 2,
+		"RoleBinding": 2, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("there are %v, want %v", got, want)

@@ -113,6 +113,7 @@ var neverSkipped = []string{
 	"ControllerUnpublishVolume not supported",
 	"Controller Publish, UnpublishVolume not supported",
 	"ListVolumes not supported",
+	"GetCapacity not supported",
 	"ControllerExpandVolume not supported",
 	"Controller Service not provided",
 	"NodeStageVolume not supported",
