@@ -70,15 +70,24 @@ func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volu
 		if err := s.cfg.State.ClearIntent(v.ID); err != nil {
 			return err
 		}
-		return s.growStaged(ctx, d, entry, v, path)
+		if err := s.growStaged(ctx, d, entry, v, path); err != nil {
+			return err
+		}
+		return protect(d, v.Use)
 	}
 	if err := mount.MakeDir(path); err != nil {
+		return err
+	}
+	if err := unprotect(d, v.Use); err != nil {
 		return err
 	}
 	if err := s.prepareAndMount(ctx, d, v, path); err != nil {
 		return err
 	}
-	return s.afterMount(ctx, d, v, path)
+	if err := s.afterMount(ctx, d, v, path); err != nil {
+		return err
+	}
+	return protect(d, v.Use)
 }
 
 // takeAway takes away what is mounted at the staging path when it is of no use any more: a mount of a disk that was

@@ -30,7 +30,8 @@ func TestCapabilities(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := []string{
-		"CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME", "LIST_VOLUMES", "LIST_VOLUMES_PUBLISHED_NODES",
+		"CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_CAPACITY", "GET_VOLUME", "GET_VOLUME_HEALTH", "LIST_VOLUMES",
+		"LIST_VOLUMES_PUBLISHED_NODES", "LIST_VOLUME_HEALTH", "PUBLISH_READONLY",
 		"PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
 	}; !slices.Equal(got, want) {
 		t.Errorf("announced are %v", got)
