@@ -66,7 +66,9 @@ func TestCSIRoles(t *testing.T) {
 	held := rule(leases, "leases", "get", "update")
 	held.ResourceNames = []string{"block-csi-vultr-com", "external-attacher-leader-block-csi-vultr-com", "external-resizer-block-csi-vultr-com"}
 	want := map[string][]rbacv1.PolicyRule{
-		"ClusterRole/csi-vultr-controller": {rule("", "events", "create"), rule(storage, "csinodes", "list")},
+		"ClusterRole/csi-vultr-controller": {
+			rule("", "events", "create"), rule(storage, "csinodes", "list"), rule("", "persistentvolumes", "list"),
+		},
 		"ClusterRole/csi-vultr-provisioner": {
 			rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
 			rule("", "persistentvolumeclaims", "get", "list", "watch", "update"),

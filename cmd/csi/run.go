@@ -24,6 +24,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
@@ -69,6 +70,7 @@ type process struct {
 	checks   []identity.Check // of readiness
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
+	orphans  *orphans.Watch   // nil if nobody looks for them
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
 }
@@ -90,6 +92,9 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
 		group.Go(func() error { p.checkAccount(ctx); return nil })
+		if p.orphans != nil {
+			group.Go(func() error { p.orphans.Run(ctx); return nil })
+		}
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
@@ -135,10 +140,16 @@ func (p *process) addController() error {
 	p.account = account.New(api, p.self.members(nodes))
 	disks := blockstore.New(api, blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
-		Account: p.account, Registerer: p.registry,
+		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry,
 	})
 	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
 	p.warner = newWarner(cluster, err)
+	if err == nil && p.cfg.OrphanAge > 0 {
+		p.orphans = orphans.New(orphans.Config{
+			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
+			Warner: p.warner, Registerer: p.registry,
+		})
+	}
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
 	p.registry.MustRegister(key)

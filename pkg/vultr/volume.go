@@ -109,7 +109,7 @@ func volumeOf(b govultr.BlockStorage) Volume {
 	v := Volume{
 		ID: b.ID, Label: b.Label, Region: strings.ToLower(b.Region), SizeGB: b.SizeGB, Type: BlockType(b.BlockType),
 		Status: b.Status, AttachedTo: b.AttachedToInstance, MountID: b.MountID, SnapshotID: b.SnapshotID,
-		Created: parseTime(b.DateCreated),
+		Created: parseTime(b.DateCreated), MonthlyCost: float64(b.Cost),
 	}
 	// The live API says "0" for a volume without a source.
 	if v.SnapshotID == "0" {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -75,6 +76,8 @@ type Options struct {
 	TwinCheck time.Duration
 	// LookAgain is how long after it was not found a volume is looked for again before it counts as gone; 0 is 3 s.
 	LookAgain time.Duration
+	// Cluster is whose the volumes are.
+	Cluster ownership.Cluster
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
 	// Registerer gets the metrics; nil is none.
@@ -223,6 +226,7 @@ func fromAPI(v vultr.Volume) disk {
 		Volume: volume.Volume{
 			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
 			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
+			MonthlyCost: v.MonthlyCost,
 		},
 		serial: v.MountID, status: v.Status,
 	}

@@ -82,6 +82,8 @@ type Volume struct {
 	AttachedTo []string
 	Source     Source
 	Created    time.Time
+	// MonthlyCost is in dollars, by the platform's own word.
+	MonthlyCost float64
 }
 
 // Bytes is the size in the unit of CSI.

@@ -1,0 +1,86 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	// pageOf is how many PersistentVolumes are read at a time, and maxPages bounds what a server that does not end can do.
+	pageOf, maxPages = 500, 200
+	// pageFor is how long the apiserver may take for a page, and maxPage how many bytes it may have.
+	pageFor, maxPage = 20 * time.Second, 32 << 20
+)
+
+// persistentVolumes are the fields of core/v1's PersistentVolumeList that are used.
+type persistentVolumes struct {
+	Metadata struct {
+		Continue string `json:"continue"`
+	} `json:"metadata"`
+	Items []struct {
+		Spec struct {
+			CSI *struct {
+				Driver       string `json:"driver"`
+				VolumeHandle string `json:"volumeHandle"`
+			} `json:"csi"`
+		} `json:"spec"`
+	} `json:"items"`
+}
+
+// VolumeHandles returns the handles of all the driver's volumes that PersistentVolumes name. It needs the right to list
+// PersistentVolumes. If any part of the list can't be had there is none.
+func (a *API) VolumeHandles(ctx context.Context) ([]string, error) {
+	var handles []string
+	next := ""
+	for range maxPages {
+		query := url.Values{"limit": {strconv.Itoa(pageOf)}}
+		if next != "" {
+			query.Set("continue", next)
+		}
+		var page persistentVolumes
+		if err := a.read(ctx, "/api/v1/persistentvolumes?"+query.Encode(), &page); err != nil {
+			return nil, fmt.Errorf("listing PersistentVolumes: %w", err)
+		}
+		for _, v := range page.Items {
+			if v.Spec.CSI != nil && v.Spec.CSI.Driver == a.component {
+				handles = append(handles, v.Spec.CSI.VolumeHandle)
+			}
+		}
+		if next = page.Metadata.Continue; next == "" {
+			return handles, nil
+		}
+	}
+	return nil, errors.New("listing PersistentVolumes: the list does not end")
+}
+
+// read reads an object.
+func (a *API) read(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, pageFor)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.host+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	client, token, err := a.account()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the apiserver answered %s", resp.Status)
+	}
+	return json.NewDecoder(io.LimitReader(resp.Body, maxPage)).Decode(into)
+}
