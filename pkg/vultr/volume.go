@@ -55,6 +55,12 @@ func (c *Client) RelabelVolume(ctx context.Context, id, label string) error {
 		func(v Volume) bool { return v.Label == label })
 }
 
+// ChangeVolume grows a volume and gives it another label, in one call. It succeeds if the volume is so already.
+func (c *Client) ChangeVolume(ctx context.Context, id string, sizeGB int, label string) error {
+	return c.changeVolume(ctx, opResizeBlock, id, map[string]any{"size_gb": sizeGB, "label": label},
+		func(v Volume) bool { return v.SizeGB >= sizeGB && v.Label == label })
+}
+
 // VolumeExists reports whether a volume exists, by the answer to a change that changes nothing: reads may lack what
 // exists for a while, what answers writes does not.
 func (c *Client) VolumeExists(ctx context.Context, id string) (bool, error) {

@@ -117,6 +117,8 @@ var neverSkipped = []string{
 	"VolumeHealth not supported",
 	"NodeGetStorageHealth not supported",
 	"readonly field not supported",
+	"odify volume not supported",
+	"ControllerModifyVolume not supported",
 	"ControllerExpandVolume not supported",
 	"Controller Service not provided",
 	"NodeStageVolume not supported",

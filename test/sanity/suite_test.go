@@ -59,6 +59,8 @@ func TestSuite(t *testing.T) {
 	config.TestVolumeAccessType = access
 	config.TestNodeVolumeAttachLimit = true
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
+	// The names of csi-sanity are not those of claims, whose labels alone can have a note.
+	config.TestVolumeMutableParameters = map[string]string{"label": ""}
 	config.IDGen = ids{}
 
 	suite := sanity.GinkgoTest(&config)

@@ -61,6 +61,7 @@ type Store struct {
 	places  places
 	orders  inflight.Queue // by instance
 	twins   *twins
+	changes *changes
 }
 
 var _ volume.Backend = (*Store)(nil)
@@ -95,7 +96,7 @@ func New(api API, opts Options) *Store {
 	}
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
-		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(),
+		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(), changes: newChanges(),
 	}
 	if opts.Registerer != nil {
 		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
