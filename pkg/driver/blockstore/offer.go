@@ -17,7 +17,11 @@ func (s *Store) Offer(ctx context.Context, t volume.DiskType, region string) (vo
 	if err != nil {
 		return volume.Offer{}, refusal.OfRead(err, "listing the regions that sell %s block storage", t)
 	}
-	if len(selling) == 0 || (region != "" && !slices.Contains(selling, region)) {
+	if len(selling) == 0 {
+		// Such a list rather is a wrong one, and pods that wait for the answer are better off with the one before.
+		return volume.Offer{}, volume.Errorf(volume.Busy, "by the platform's list no region at all sells %s block storage, which is not believed", t)
+	}
+	if region != "" && !slices.Contains(selling, region) {
 		return volume.Offer{}, nil
 	}
 	b := boundsOf(t)

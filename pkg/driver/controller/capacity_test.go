@@ -86,7 +86,7 @@ func TestCapacityFollowsTheCatalogue(t *testing.T) {
 			t.Errorf("got %d", got)
 		}
 		r.cloud.Sim.RemoveFault(catalogue)
-		r.sells(map[string][]string{"ewr": nil})
+		r.sells(map[string][]string{"ewr": nil, "lax": {soldNVMe}})
 		time.Sleep(9 * time.Minute) // of the fake clock, as all sleeps here
 		if got := capacity(); got != 10000*gib {
 			t.Errorf("after nine minutes got %d", got)
@@ -96,9 +96,14 @@ func TestCapacityFollowsTheCatalogue(t *testing.T) {
 			t.Errorf("after eleven minutes got %d", got)
 		}
 		r.cloud.Sim.ClearFaults()
-		r.cloud.Fault(simulator.Fault{Operation: "list_regions", Action: simulator.FaultStatus, Status: http.StatusForbidden, Body: `{"error":"no","status":403}`})
+		r.sells(map[string][]string{"ewr": nil, "lax": {soldHDD}})
 		time.Sleep(11 * time.Minute)
 		_, err := r.GetCapacity(t.Context(), capacityRequest("nvme", "ewr"))
+		want(t, err, codes.Unavailable, "no region at all", "nvme")
+		r.cloud.Sim.ClearFaults()
+		r.cloud.Fault(simulator.Fault{Operation: "list_regions", Action: simulator.FaultStatus, Status: http.StatusForbidden, Body: `{"error":"no","status":403}`})
+		time.Sleep(11 * time.Minute)
+		_, err = r.GetCapacity(t.Context(), capacityRequest("nvme", "ewr"))
 		want(t, err, codes.Unavailable, "regions", "403")
 	})
 }

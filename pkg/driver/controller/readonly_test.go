@@ -96,5 +96,15 @@ func TestPublishReadOnlyCostsNothing(t *testing.T) {
 		if ro, rw := cost(true), cost(false); ro > rw {
 			t.Errorf("it takes %d calls, read-write %d", ro, rw)
 		}
+		v, node := r.create("pvc-3").GetVolumeId(), r.instance("node")
+		_, err := r.publishAs(v, node, true)
+		want(t, err, codes.OK)
+		want(t, r.unpublish(v, node), codes.OK)
+		reads := r.cloud.Count("get_block")
+		_, err = r.publishAs(v, node, false)
+		want(t, err, codes.OK)
+		if n := r.cloud.Count("get_block") - reads; n != 0 {
+			t.Errorf("after it was unpublished it takes %d reads to publish it otherwise", n)
+		}
 	})
 }
