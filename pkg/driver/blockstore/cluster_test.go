@@ -77,15 +77,15 @@ func TestNamesWithoutAnIDAreFound(t *testing.T) {
 // without it, which may be another cluster's, is not.
 func TestTwinsOfACluster(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
-		make := func(label string) string {
+		byHand := func(label string) string {
 			return r.byHand(vultr.VolumeRequest{Label: label, Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
 		}
-		before := make("pvc-1")
+		before := byHand("pvc-1")
 		time.Sleep(2 * time.Second)
-		own := make("one/pvc-1")
+		own := byHand("one/pvc-1")
 		time.Sleep(2 * time.Second)
-		after := make("pvc-1")
-		make("one/pvc-1")
+		after := byHand("pvc-1")
+		byHand("one/pvc-1")
 		s := r.of("one")
 		v, err := s.Create(t.Context(), specOf("pvc-1"))
 		if err != nil || v.ID != own {
@@ -107,8 +107,10 @@ func TestTwinsOfACluster(t *testing.T) {
 func TestLeftTwinsOfACluster(t *testing.T) {
 	const uid = "pvc-0f3c9c0e-9f5c-4b3e-8a53-4a6b1c8f0d11"
 	list := vultr.List[vultr.Volume]{Began: time.Now(), Items: []vultr.Volume{
-		{ID: "a", Label: "one/" + uid, Created: time.Now()}, {ID: "b", Label: "one/" + uid, Created: time.Now()},
-		{ID: "c", Label: "two/" + uid, Created: time.Now()}, {ID: "d", Label: "two/" + uid, Created: time.Now()},
+		{ID: "a", Label: "one/" + uid, Created: time.Now()},
+		{ID: "b", Label: "one/" + uid, Created: time.Now()},
+		{ID: "c", Label: "two/" + uid, Created: time.Now()},
+		{ID: "d", Label: "two/" + uid, Created: time.Now()},
 	}}
 	got := newTwins().unread(list, "one")
 	if len(got) != 1 || got["one/"+uid] != 2 {

@@ -51,7 +51,7 @@ func (s *Service) offer(ctx context.Context, req *csi.GetCapacityRequest) (volum
 			return volume.Offer{}, err
 		}
 		if backend.CheckAccess(accesses) != nil {
-			return volume.Offer{}, nil // no volume of the kind can be used so, which is an answer here
+			return volume.Offer{}, nil //nolint:nilerr // no volume of the kind can be used so, which is an answer here
 		}
 	}
 	seller, ok := backend.(volume.Seller)

@@ -25,10 +25,16 @@ func TestLabels(t *testing.T) {
 		has, owns      bool
 		nameOfTheirOwn string
 	}{
-		{one, "one/pvc-1", true, true, "pvc-1"}, {one, "pvc-1", true, false, "pvc-1"}, {one, "two/pvc-1", false, false, "two/pvc-1"},
-		{one, "one/pvc-2", false, true, "pvc-2"}, {one, "onepvc-1", false, false, "onepvc-1"}, {one, "one/one/pvc-1", false, true, "one/pvc-1"},
+		{one, "one/pvc-1", true, true, "pvc-1"},
+		{one, "pvc-1", true, false, "pvc-1"},
+		{one, "two/pvc-1", false, false, "two/pvc-1"},
+		{one, "one/pvc-2", false, true, "pvc-2"},
+		{one, "onepvc-1", false, false, "onepvc-1"},
+		{one, "one/one/pvc-1", false, true, "one/pvc-1"},
 		{two, "one/pvc-1", false, false, "one/pvc-1"},
-		{none, "pvc-1", true, false, "pvc-1"}, {none, "one/pvc-1", false, false, "one/pvc-1"}, {none, "/pvc-1", false, false, "/pvc-1"},
+		{none, "pvc-1", true, false, "pvc-1"},
+		{none, "one/pvc-1", false, false, "one/pvc-1"},
+		{none, "/pvc-1", false, false, "/pvc-1"},
 	} {
 		if got := c.cluster.Has(c.label, "pvc-1"); got != c.has {
 			t.Errorf("%q has %q as pvc-1: %t", c.cluster, c.label, got)
