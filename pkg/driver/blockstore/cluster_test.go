@@ -86,6 +86,7 @@ func TestTwinsOfACluster(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		after := byHand("pvc-1")
 		byHand("one/pvc-1")
+		time.Sleep(40 * time.Second) // until a list shows all of them
 		s := r.of("one")
 		v, err := s.Create(t.Context(), specOf("pvc-1"))
 		if err != nil || v.ID != own {
