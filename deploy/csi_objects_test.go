@@ -29,7 +29,7 @@ func TestCSIDriver(t *testing.T) {
 		AttachRequired:       new(true),
 		PodInfoOnMount:       new(false),
 		VolumeLifecycleModes: []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent},
-		StorageCapacity:      new(false),
+		StorageCapacity:      new(true),
 		FSGroupPolicy:        &fsGroup,
 		RequiresRepublish:    new(false),
 		SELinuxMount:         new(true),
@@ -70,6 +70,7 @@ func TestCSIRoles(t *testing.T) {
 	want := map[string][]rbacv1.PolicyRule{
 		"ClusterRole/csi-vultr-controller": {
 			rule("", "events", "create"), rule(storage, "csinodes", "list", "watch"), rule("", "nodes", "get", "list", "patch"),
+			rule("", "persistentvolumes", "list"),
 		},
 		"ClusterRole/csi-vultr-provisioner": {
 			rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
@@ -94,6 +95,10 @@ func TestCSIRoles(t *testing.T) {
 			rule("", "pods", read...),
 			rule(storage, "volumeattributesclasses", read...),
 			rule("", "events", "create", "patch"),
+		},
+		"Role/csi-vultr-capacity": {
+			rule(storage, "csistoragecapacities", "get", "list", "watch", "create", "update", "delete"),
+			rule("", "pods", "get"), rule("apps", "replicasets", "get"),
 		},
 		"Role/csi-vultr-leader-election": {rule(leases, "leases", "create"), held},
 		"ClusterRole/csi-vultr-node":     {rule("", "nodes", "get"), rule(storage, "volumeattachments", "get", "list")},
@@ -127,7 +132,7 @@ func TestCSIBindings(t *testing.T) {
 	same(t, "bindings", map[string][]rbacv1.Subject{
 		"ClusterRole/csi-vultr-controller": account, "ClusterRole/csi-vultr-provisioner": account,
 		"ClusterRole/csi-vultr-attacher": account, "ClusterRole/csi-vultr-resizer": account,
-		"Role/csi-vultr-leader-election": account, "ClusterRole/csi-vultr-node": nodes,
+		"Role/csi-vultr-capacity": account, "Role/csi-vultr-leader-election": account, "ClusterRole/csi-vultr-node": nodes,
 	}, bound)
 	node := named[*corev1.ServiceAccount](t, objects, "csi-vultr-node-sa")
 	same(t, "the node's account", new(false), node.AutomountServiceAccountToken)
@@ -139,8 +144,8 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 10, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 1,
-		"RoleBinding": 1, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
+		"CSIDriver": 1, "StorageClass": 10, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 2,
+		"RoleBinding": 2, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("there are %v, want %v", got, want)

@@ -126,31 +126,32 @@ func TestCSISidecars(t *testing.T) {
 		name, version, port string
 		number              int32
 		args                [][]string
+		env                 []corev1.EnvVar
 	}{
 		{"csi-provisioner", "v6.3.0", "provisioner", 9809, [][]string{
 			{"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=50"},
 			retry,
 			{
 				"--volume-name-prefix=pvc", "--default-fstype=ext4", "--extra-create-metadata=true", "--strict-topology=true",
-				"--immediate-topology=true",
+				"--immediate-topology=true", "--enable-capacity=true", "--capacity-poll-interval=5m", "--capacity-ownerref-level=2",
 			},
 			lease,
 			{"--http-endpoint=:9809", "--v=2"},
-		}},
+		}, []corev1.EnvVar{fieldOf("NAMESPACE", "metadata.namespace"), fieldOf("POD_NAME", "metadata.name")}},
 		{"csi-attacher", "v4.13.0", "attacher", 9810, [][]string{
 			{"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=50"},
 			retry,
 			{"--reconcile-sync=10m", "--default-fstype=ext4"},
 			lease,
 			{"--http-endpoint=:9810", "--v=2"},
-		}},
+		}, nil},
 		{"csi-resizer", "v2.3.0", "resizer", 9811, [][]string{
 			{"--csi-address=/csi/csi.sock", "--resize-timeout=120s", "--workers=20"},
 			retry,
 			{"--handle-volume-inuse-error=false"},
 			lease,
 			{"--http-endpoint=:9811", "--v=2"},
-		}},
+		}, nil},
 	} {
 		got := *container(t, &spec, c.name)
 		var args []string
@@ -159,7 +160,7 @@ func TestCSISidecars(t *testing.T) {
 		}
 		probe := get("", c.port, "/healthz/leader-election")
 		same(t, c.name, corev1.Container{
-			Name: c.name, Image: "registry.k8s.io/sig-storage/" + c.name + ":" + c.version, Args: args,
+			Name: c.name, Image: "registry.k8s.io/sig-storage/" + c.name + ":" + c.version, Args: args, Env: c.env,
 			Ports:           []corev1.ContainerPort{{Name: c.port, ContainerPort: c.number}},
 			StartupProbe:    &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 10, TimeoutSeconds: 10, FailureThreshold: 1000000},
 			LivenessProbe:   &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 20, TimeoutSeconds: 10, FailureThreshold: 2},
@@ -168,6 +169,11 @@ func TestCSISidecars(t *testing.T) {
 			VolumeMounts:    []corev1.VolumeMount{{Name: "socket", MountPath: "/csi"}, accountMount},
 		}, got)
 	}
+}
+
+// fieldOf is a variable with a field of the pod.
+func fieldOf(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
 }
 
 // TestCSINodePod holds everything of the node's pod but its container.

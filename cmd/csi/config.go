@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -43,6 +44,10 @@ type Config struct {
 	// APIKey is from the environment. It is a secret.
 	APIKey string
 	Region string
+	// ClusterID is whose the volumes are.
+	ClusterID ownership.Cluster
+	// OrphanAge is how long a volume has been in no PersistentVolume when it is reported.
+	OrphanAge time.Duration
 	// TimeScale is how long the platform's second is.
 	TimeScale float64
 
@@ -78,6 +83,8 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
+	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes, \"<id>/<name>\", so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
+	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume when it is reported as orphaned; 0 looks for none")
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
 	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID where neither the metadata service nor the Node's provider ID tell it; one that contradicts them is an error")
@@ -163,6 +170,12 @@ func (c Config) validateController(fault func(string, ...any)) {
 		if err := checkURL(c.APIURL); err != nil {
 			fault("--api-url: %w", err)
 		}
+	}
+	if err := c.ClusterID.Validate(); err != nil {
+		fault("--cluster-id: %w", err)
+	}
+	if c.OrphanAge < 0 || (c.OrphanAge > 0 && c.OrphanAge < time.Hour) {
+		fault("--orphan-age is %s, it must be an hour or more, or 0", c.OrphanAge)
 	}
 	if c.TimeScale <= 0 {
 		fault("--platform-time-scale is %v, it must be above 0", c.TimeScale)

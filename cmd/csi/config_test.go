@@ -33,9 +33,11 @@ func TestValidate(t *testing.T) {
 		"a controller's faults at once": {
 			args: []string{
 				"--mode=controller", "--api-key-file=" + key, "--endpoint=tcp://x", "--api-url=x", "--metadata-url=y",
-				"--logging-format=xml", "--platform-time-scale=0",
+				"--logging-format=xml", "--platform-time-scale=0", "--cluster-id=a/b", "--orphan-age=59m",
 			},
-			faults: []string{"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale"},
+			faults: []string{
+				"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale", "--cluster-id", "--orphan-age",
+			},
 		},
 		"a node's faults at once": {
 			args: []string{

@@ -26,6 +26,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
@@ -76,6 +77,7 @@ type process struct {
 	checks   []identity.Check // of readiness
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
+	orphans  *orphans.Watch   // nil if nobody looks for them
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
 }
@@ -101,6 +103,9 @@ func Run(ctx context.Context, cfg Config) error {
 		group.Go(func() error { return p.disks.Run(ctx) })
 		if p.kube != nil {
 			group.Go(func() error { startuptaint.New(p.kube, identity.DriverName).Run(ctx); return nil })
+		}
+		if p.orphans != nil {
+			group.Go(func() error { p.orphans.Run(ctx); return nil })
 		}
 	}
 	if cfg.node() {
@@ -150,13 +155,19 @@ func (p *process) addController() error {
 	p.account = account.New(api, p.self.members(nodes))
 	options := blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
-		Account: p.account, Registerer: p.registry, LimitReached: limitReached,
+		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry, LimitReached: limitReached,
 	}
 	p.disks = blockstore.New(api, options)
 	// The limit of a node is that of its disks, which shared file systems are none of.
 	options.Beside, options.Registerer, options.LimitReached = p.disks, nil, nil
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
 	p.warner = newWarner(cluster, p.noKube)
+	if cluster != nil && p.cfg.OrphanAge > 0 {
+		p.orphans = orphans.New(orphans.Config{
+			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
+			Warner: p.warner, Registerer: p.registry,
+		})
+	}
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
 	p.registry.MustRegister(key)

@@ -63,9 +63,12 @@ func TestSuite(t *testing.T) {
 	config.TestVolumeAccessType = access
 	config.TestNodeVolumeAttachLimit = !shared
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
+	// The names of csi-sanity are not those of claims, whose labels alone can have a note.
+	config.TestVolumeMutableParameters = map[string]string{"label": ""}
 	if shared {
 		config.TestVolumeAccessType = "mount"
 		config.TestVolumeParameters["storage_type"] = "vfs"
+		config.TestVolumeMutableParameters = nil // nothing of file systems can be changed
 	}
 	if access == "vfs-shared" {
 		config.DialOptions = append(config.DialOptions, grpc.WithUnaryInterceptor(bySeveralNodes))

@@ -58,7 +58,7 @@ func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 		return volume.Volume{}, err
 	}
 	created, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
-		Label: exact.Name, Region: region, SizeGB: int(exact.SizeGiB), Type: blockType(exact.Type), SnapshotID: exact.Source.Snapshot,
+		Label: s.opts.Cluster.Label(exact.Name), Region: region, SizeGB: int(exact.SizeGiB), Type: blockType(exact.Type), SnapshotID: exact.Source.Snapshot,
 	})
 	if vultr.IsOutcomeUnknown(err) {
 		return s.afterUnknownCreate(ctx, spec, err)
@@ -124,7 +124,7 @@ func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Vo
 	s.ledger.saw(d, list.Began)
 	s.places.learn(m.id, d.Region)
 	if m.spec != nil {
-		if m.wrong = mistakeIn(d, *m.spec); m.wrong != nil {
+		if m.wrong = mistakeIn(d, *m.spec, s.opts.Cluster.Label(spec.Name)); m.wrong != nil {
 			return volume.Volume{}, s.takeBack(ctx, spec.Name, m)
 		}
 	}
@@ -171,7 +171,7 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 // find looks for the volume of a name; nil without an error is the proof that there is none that anybody was told of.
 // After a create without an answer only a new list proves that, and not before the settle time is over: find waits.
 func (s *Store) find(ctx context.Context, name string) (*disk, error) {
-	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
+	named := func(v vultr.Volume) bool { return s.opts.Cluster.Has(v.Label, name) && !s.ledger.isGone(v.ID) }
 	if !s.names.guard.Tried(name) {
 		// A list that was read with an earlier key may be another account's.
 		age := min(absentFor, time.Since(s.api.KeySince()))

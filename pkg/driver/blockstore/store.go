@@ -20,6 +20,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blocksnap"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -65,6 +66,7 @@ type Store struct {
 	// snapshots are those of the disks, and clones the work on new disks that are copies of others.
 	snapshots *blocksnap.Store
 	clones    *clones
+	changes   *changes
 }
 
 var (
@@ -88,6 +90,8 @@ type Options struct {
 	Medium Medium
 	// Beside is the store of another kind in this process: orders to instances take turns with it, and it counts for both.
 	Beside *Store
+	// Cluster is whose the volumes are.
+	Cluster ownership.Cluster
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
 	// LimitReached is told that the platform refused to attach one more volume to an instance that was seen with so many,
@@ -109,7 +113,7 @@ func New(api API, opts Options) *Store {
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
 		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), orders: &inflight.Queue{}, twins: newTwins(),
-		clones: newClones(),
+		clones: newClones(), changes: newChanges(),
 	}
 	if opts.Beside != nil {
 		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
@@ -246,6 +250,7 @@ func fromAPI(v vultr.Volume) disk {
 		Volume: volume.Volume{
 			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
 			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
+			MonthlyCost: v.MonthlyCost,
 		},
 		serial: v.MountID, status: v.Status,
 	}

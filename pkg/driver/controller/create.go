@@ -32,6 +32,11 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 		return nil, asStatus(err)
 	}
 	s.volumes.Made(v)
+	if modifier, can := backend.(volume.Modifier); can && len(req.GetMutableParameters()) > 0 {
+		if err := modifier.Modify(ctx, v.ID, req.GetMutableParameters()); err != nil {
+			return nil, asStatus(err)
+		}
+	}
 	made := toCSI(v)
 	made.ContentSource = req.GetVolumeContentSource()
 	for key, value := range params.ForNode(req.GetParameters()) {

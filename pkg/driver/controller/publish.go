@@ -28,24 +28,31 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, err
 	}
 	defer end()
+	if err := s.checkReadOnly(ctx, id, node, req.GetReadonly()); err != nil {
+		return nil, asStatus(err)
+	}
 	a, err := s.volumes.Attach(ctx, id, node, accesses)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a)}, nil
+	s.published.as(id, node, req.GetReadonly())
+	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a, req.GetReadonly())}, nil
 }
 
 // atInstance is the key of operations on a volume that concern one instance alone.
 func atInstance(id, node string) string { return id + " at instance " + node }
 
 // publishContext is what the node needs to know to find the volume and to handle it right.
-func publishContext(a volume.Attachment) map[string]string {
+func publishContext(a volume.Attachment, readOnly bool) map[string]string {
 	about := map[string]string{
 		volume.ContextSerial:      a.Serial,
 		volume.ContextStorageType: string(a.Volume.Kind),
 	}
 	if !a.Volume.Source.IsZero() {
 		about[volume.ContextContentSource] = a.Volume.Source.String()
+	}
+	if readOnly {
+		about[volume.ContextReadOnly] = "true"
 	}
 	return about
 }
@@ -59,8 +66,6 @@ func checkPublish(req *csi.ControllerPublishVolumeRequest) ([]volume.Access, err
 		return nil, volume.Errorf(volume.Invalid, "node_id is missing")
 	case req.GetVolumeCapability() == nil:
 		return nil, volume.Errorf(volume.Invalid, "volume_capability is missing")
-	case req.GetReadonly():
-		return nil, volume.Errorf(volume.Invalid, "an instance cannot have a volume read-only; it can be published read-only to a pod")
 	}
 	accesses, err := accessesOf([]*csi.VolumeCapability{req.GetVolumeCapability()})
 	if err != nil {
@@ -101,5 +106,6 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}
+	s.published.forget(id, node)
 	return &csi.ControllerUnpublishVolumeResponse{}, nil
 }

@@ -194,7 +194,7 @@ func TestSnapshotOfAFileSystem(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		_, err = r.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: f.ID})
-		want(t, err, codes.FailedPrecondition, "vfs")
+		want(t, err, codes.InvalidArgument, "vfs")
 	})
 }
 

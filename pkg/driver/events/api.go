@@ -48,7 +48,7 @@ func (a *API) Write(ctx context.Context, w Warning) error {
 type reference struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	Namespace  string `json:"namespace"`
+	Namespace  string `json:"namespace,omitempty"`
 	Name       string `json:"name"`
 	UID        string `json:"uid,omitempty"`
 }
@@ -81,15 +81,19 @@ func (a *API) event(w Warning) event {
 	at := w.At.UTC().Truncate(time.Second)
 	return event{
 		APIVersion: "v1", Kind: "Event",
-		Metadata: metadata{Namespace: w.Claim.Namespace, Name: eventName(w)},
-		InvolvedObject: reference{
-			APIVersion: "v1", Kind: "PersistentVolumeClaim",
-			Namespace: w.Claim.Namespace, Name: w.Claim.Name, UID: w.Claim.UID,
-		},
-		Type: "Warning", Reason: w.Reason, Message: shorten(w.Message, maxMessage), Count: 1,
+		Metadata:       metadata{Namespace: w.Claim.Namespace, Name: eventName(w)},
+		InvolvedObject: about(w.Claim),
+		Type:           "Warning", Reason: w.Reason, Message: shorten(w.Message, maxMessage), Count: 1,
 		FirstTimestamp: at, LastTimestamp: at,
 		Source: source{Component: a.component}, ReportingController: a.component,
 	}
+}
+
+func about(c Claim) reference {
+	if c.Kind == Driver.Kind {
+		return reference{APIVersion: "storage.k8s.io/v1", Kind: c.Kind, Name: c.Name}
+	}
+	return reference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID}
 }
 
 // eventName is the same for the same warning, so that neither a second replica nor a restart adds another Event.

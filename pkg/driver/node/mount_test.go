@@ -24,7 +24,9 @@ func TestCapabilitiesAndInfo(t *testing.T) {
 		got = append(got, c.GetRpc().GetType().String())
 	}
 	slices.Sort(got)
-	if want := []string{"EXPAND_VOLUME", "GET_VOLUME_STATS", "SINGLE_NODE_MULTI_WRITER", "STAGE_UNSTAGE_VOLUME"}; !slices.Equal(got, want) {
+	if want := []string{
+		"EXPAND_VOLUME", "GET_STORAGE_HEALTH", "GET_VOLUME_HEALTH", "GET_VOLUME_STATS", "SINGLE_NODE_MULTI_WRITER", "STAGE_UNSTAGE_VOLUME",
+	}; !slices.Equal(got, want) {
 		t.Errorf("announced are %v", got)
 	}
 	info, err := r.NodeGetInfo(t.Context(), nil)

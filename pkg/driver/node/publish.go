@@ -45,7 +45,7 @@ func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (staging.Volum
 	if v.Use, err = parseUse(kind, req.GetVolumeCapability()); err != nil {
 		return v, nil, err
 	}
-	v.Use.ReadOnly = v.Use.ReadOnly || req.GetReadonly()
+	v.Use.ReadOnly = v.Use.ReadOnly || req.GetReadonly() || v.PublishedReadOnly()
 	if err := rpcerr.CheckVolumeID(v.ID); err != nil {
 		return v, nil, err
 	}

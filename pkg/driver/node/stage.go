@@ -44,6 +44,7 @@ func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (staging.Volume, S
 	if v.Use, err = parseUse(kind, req.GetVolumeCapability()); err != nil {
 		return v, nil, err
 	}
+	v.Use.ReadOnly = v.Use.ReadOnly || v.PublishedReadOnly()
 	if err := rpcerr.CheckVolumeID(v.ID); err != nil {
 		return v, nil, err
 	}

@@ -37,9 +37,9 @@ func (s *Service) stagerFor(publishContext map[string]string) (volume.Kind, Stag
 	return kind, stager, nil
 }
 
-// stagerOf returns the stager for a volume that is at a path here. Where no record says of which kind it is, an earlier
-// version or another driver staged it: a shared file system is known by its mount, and all else is block storage.
-func (s *Service) stagerOf(volumeID, path string) (Stager, error) {
+// stagerOf returns the stager for a volume that is at any of the paths here. Where no record says of which kind it is, an
+// earlier version or another driver staged it: a shared file system is known by its mount, and all else is block storage.
+func (s *Service) stagerOf(volumeID string, paths ...string) (Stager, error) {
 	record, err := s.cfg.State.Staged(volumeID)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (s *Service) stagerOf(volumeID, path string) (Stager, error) {
 	case record != nil && record.Kind != "":
 		kind = volume.Kind(record.Kind)
 	case record == nil:
-		shared, err := s.shared.Has(path)
+		shared, err := s.shared.Has(paths...)
 		if err != nil {
 			return nil, err
 		}

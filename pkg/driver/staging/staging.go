@@ -1,7 +1,11 @@
 // Package staging has the words in which the node service speaks to its kinds of storage.
 package staging
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
 
 // Use is how a volume is to be used.
 type Use struct {
@@ -22,6 +26,9 @@ type Volume struct {
 	// Context is the volume context, Published the publish context.
 	Context, Published map[string]string
 }
+
+// PublishedReadOnly reports whether the node has the volume read-only, whatever its pods ask for.
+func (v Volume) PublishedReadOnly() bool { return v.Published[volume.ContextReadOnly] == "true" }
 
 // Growth is what an expansion asks for.
 type Growth struct {

@@ -65,14 +65,16 @@ func New(cfg Config) *Stager {
 	return s
 }
 
-// Has reports whether a shared file system is mounted at the path, by what the kernel lists alone.
-func (s *Stager) Has(path string) (bool, error) {
+// Has reports whether a shared file system is mounted at any of the paths, by what the kernel lists alone.
+func (s *Stager) Has(paths ...string) (bool, error) {
 	table, err := mount.Read()
 	if err != nil {
 		return false, err
 	}
-	e, mounted := table.At(path)
-	return mounted && s.tags.Recognises(e), nil
+	return slices.ContainsFunc(paths, func(path string) bool {
+		e, mounted := table.At(path)
+		return mounted && s.tags.Recognises(e)
+	}), nil
 }
 
 var tagForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$`)

@@ -163,3 +163,16 @@ type Modifier interface {
 	// Modify gives the volume the properties. It is success when the volume has them already.
 	Modify(ctx context.Context, id string, parameters map[string]string) error
 }
+
+// Offer is what a new volume can be in a place. The zero value says that nothing is sold there.
+type Offer struct {
+	MinGiB, MaxGiB int64 // of one volume
+}
+
+// Seller is a Backend that knows where the platform sells what. Of a kind that does not, the platform's answer to a
+// create is the only judge.
+type Seller interface {
+	// Offer returns what a new volume of the type can be in the region, "" for whichever sells most. The answer can be
+	// some minutes old.
+	Offer(ctx context.Context, t DiskType, region string) (Offer, error)
+}
