@@ -42,6 +42,8 @@ type FileSystem struct {
 	DiskType  string // "nvme"
 	Tags      []string
 	Created   time.Time
+	// MonthlyCost is in dollars.
+	MonthlyCost float64
 }
 
 // Active tells whether the file system can be attached.
@@ -125,6 +127,7 @@ func fileSystemOf(f govultr.VirtualFileSystemStorage) FileSystem {
 	return FileSystem{
 		ID: f.ID, Label: f.Label, Region: strings.ToLower(f.Region), Status: f.Status, SizeGB: f.StorageSize.SizeGB,
 		UsedBytes: int64(f.StorageUsed.SizeBytes), DiskType: f.DiskType, Tags: f.Tags, Created: parseTime(f.DateCreated),
+		MonthlyCost: float64(f.Billing.Monthly),
 	}
 }
 

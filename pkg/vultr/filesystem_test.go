@@ -19,7 +19,7 @@ const liveFileSystem = `{"id":"` + idA + `","region":"EWR","date_created":"2026-
 
 var wantFileSystem = FileSystem{
 	ID: idA, Label: "pvc-1", Region: "ewr", Status: "active", SizeGB: 10, UsedBytes: 4096, DiskType: "nvme",
-	Tags: []string{"k8s"}, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	Tags: []string{"k8s"}, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), MonthlyCost: 1,
 }
 
 const liveAttachment = `{"vfs_id":"` + idA + `","target_id":"` + idB + `","state":"ATTACHED","mount_tag":79287343}`

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"math"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -14,7 +13,7 @@ import (
 )
 
 // unlimited is the offer of a kind that does not say what the platform sells.
-var unlimited = volume.Offer{MaxGiB: math.MaxInt64 / volume.GiB}
+var unlimited = volume.Offer{MaxGiB: volume.Unbounded}
 
 // GetCapacity says how large a new volume can be at a place: 0 where what is asked for is not sold. The platform has no
 // pool that fills up, so the capacity is the size of the largest volume, and the account's own quota, which no API tells,
@@ -25,8 +24,10 @@ func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) 
 		return nil, asStatus(err)
 	}
 	resp := &csi.GetCapacityResponse{AvailableCapacity: offer.MaxGiB * volume.GiB}
-	if offer != unlimited && offer.MaxGiB > 0 {
+	if 0 < offer.MaxGiB && offer.MaxGiB < volume.Unbounded {
 		resp.MaximumVolumeSize = wrapperspb.Int64(offer.MaxGiB * volume.GiB)
+	}
+	if offer.MinGiB > 0 {
 		resp.MinimumVolumeSize = wrapperspb.Int64(offer.MinGiB * volume.GiB)
 	}
 	return resp, nil

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -145,6 +146,25 @@ func TestCapacityOfRequests(t *testing.T) {
 			spoil(req)
 			_, err := r.GetCapacity(t.Context(), req)
 			want(t, err, codes.InvalidArgument, words)
+		}
+	})
+}
+
+// TestCapacityOfSharedFileSystems: no largest size is known, which is not the capacity 0.
+func TestCapacityOfSharedFileSystems(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		req := capacityRequest("nvme", "ewr")
+		req.Parameters["storage_type"] = "vfs"
+		resp, err := r.GetCapacity(t.Context(), req)
+		want(t, err, codes.OK)
+		if resp.GetAvailableCapacity() != volume.Unbounded*gib || resp.GetMaximumVolumeSize() != nil || resp.GetMinimumVolumeSize().GetValue() != 10*gib {
+			t.Errorf("where they are sold: got %v", resp)
+		}
+		req.AccessibleTopology = &csi.Topology{Segments: topology.Segments("xxx")}
+		resp, err = r.GetCapacity(t.Context(), req)
+		want(t, err, codes.OK)
+		if resp.GetAvailableCapacity() != 0 || resp.GetMinimumVolumeSize() != nil {
+			t.Errorf("where they are not sold: got %v", resp)
 		}
 	})
 }

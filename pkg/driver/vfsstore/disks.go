@@ -18,7 +18,7 @@ type asDisks struct {
 }
 
 func diskOf(f vultr.FileSystem) vultr.Volume {
-	v := vultr.Volume{ID: f.ID, Label: f.Label, Region: f.Region, Status: f.Status, SizeGB: f.SizeGB, Type: vultr.HighPerf, Created: f.Created}
+	v := vultr.Volume{ID: f.ID, Label: f.Label, Region: f.Region, Status: f.Status, SizeGB: f.SizeGB, Type: vultr.HighPerf, Created: f.Created, MonthlyCost: f.MonthlyCost}
 	if f.DiskType != "" && !strings.EqualFold(f.DiskType, string(volume.NVMe)) {
 		v.Type = vultr.StorageOpt
 	}
@@ -37,7 +37,7 @@ func disksOf(list vultr.List[vultr.FileSystem]) vultr.List[vultr.Volume] {
 func volumeOf(f vultr.FileSystem) volume.Volume {
 	return volume.Volume{
 		ID: f.ID, Name: f.Label, Kind: volume.VFS, Type: volume.NVMe, Region: strings.ToLower(f.Region),
-		SizeGiB: int64(f.SizeGB), Ready: f.Active(), Created: f.Created,
+		SizeGiB: int64(f.SizeGB), Ready: f.Active(), Created: f.Created, MonthlyCost: f.MonthlyCost,
 	}
 }
 

@@ -1,6 +1,7 @@
 package vfsstore
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,18 @@ import (
 
 // words name the kind in errors about sizes.
 const words = "shared file system"
+
+// Offer returns the sizes in which file systems are sold in a region, "" for any region.
+func (s *Store) Offer(ctx context.Context, t volume.DiskType, region string) (volume.Offer, error) {
+	if t != volume.NVMe {
+		return volume.Offer{}, nil
+	}
+	sold, err := s.base.Sells(ctx, t, region)
+	if err != nil || !sold {
+		return volume.Offer{}, err
+	}
+	return bounds.Offer(), nil
+}
 
 // Plan judges what is asked for and chooses the size.
 func (s *Store) Plan(r volume.Request) (volume.Spec, error) {

@@ -46,8 +46,8 @@ type API interface {
 	WaitFileSystemAttachment(ctx context.Context, id, instanceID string, done func(vultr.FileSystemAttachment) (bool, error)) (vultr.FileSystemAttachment, error)
 }
 
-// Store is shared file systems as a kind of volumes. It implements volume.Backend and volume.Sharer, is safe for
-// concurrent use, and any number of processes may use the same account.
+// Store is shared file systems as a kind of volumes. It is safe for concurrent use, and any number of processes may use the
+// same account.
 type Store struct {
 	api API
 	// base knows which file system a name means, and what is gone.
@@ -59,8 +59,10 @@ type Store struct {
 }
 
 var (
-	_ volume.Backend = (*Store)(nil)
-	_ volume.Sharer  = (*Store)(nil)
+	_ volume.Backend  = (*Store)(nil)
+	_ volume.Sharer   = (*Store)(nil)
+	_ volume.Seller   = (*Store)(nil)
+	_ volume.Examiner = (*Store)(nil)
 )
 
 // Options are those of block storage; the medium is this package's.
@@ -186,6 +188,17 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 	}
 	err = group.Wait()
 	return slices.DeleteFunc(all, func(v volume.Volume) bool { return v.ID == "" }), err
+}
+
+// Examine returns what the platform shows to be wrong with the file system: its status. An instance that is gone and has it
+// still keeps it from nobody.
+func (s *Store) Examine(ctx context.Context, id string) ([]volume.Condition, error) {
+	return s.base.Examine(ctx, id)
+}
+
+// ExamineAll returns what the platform shows to be wrong with any file system, by the list that all share.
+func (s *Store) ExamineAll(ctx context.Context, maxAge time.Duration) (map[string][]volume.Condition, error) {
+	return s.base.ExamineAll(ctx, maxAge)
 }
 
 // CheckAlone judges whether the instance may have the file system for itself.

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -168,6 +169,9 @@ type Modifier interface {
 type Offer struct {
 	MinGiB, MaxGiB int64 // of one volume
 }
+
+// Unbounded is the MaxGiB of an Offer whose largest size is not known.
+const Unbounded = math.MaxInt64 / GiB
 
 // Seller is a Backend that knows where the platform sells what. Of a kind that does not, the platform's answer to a
 // create is the only judge.

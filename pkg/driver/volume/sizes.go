@@ -11,6 +11,14 @@ type Bounds struct {
 	Default int64
 }
 
+// Offer is the bounds where the kind is sold.
+func (b Bounds) Offer() Offer {
+	if b.Max == 0 {
+		return Offer{MinGiB: b.Min, MaxGiB: Unbounded}
+	}
+	return Offer{MinGiB: b.Min, MaxGiB: b.Max}
+}
+
 // Choose returns the size in whole GiB for a new volume: the smallest that the platform sells and that lies in the range,
 // or an OutOfRange error. what names the kind of volume in it.
 func (b Bounds) Choose(what string, c Capacity) (int64, error) {
