@@ -53,7 +53,12 @@ func runSuite(t *testing.T, access string) []outcome {
 	report := filepath.Join(t.TempDir(), "report.json")
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestSuite$", "-test.v", "-test.timeout=14m", "-ginkgo.no-color")
+	args := []string{"-test.run=^TestSuite$", "-test.v", "-test.timeout=14m", "-ginkgo.no-color"}
+	if strings.HasPrefix(access, "vfs") {
+		// The platform has no snapshots of shared file systems, and the suite would take all of them by the same parameters.
+		args = append(args, "-ginkgo.skip=(?i)snapshot|source volume")
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), envAccess+"="+access, envBinary+"="+driverBinary, envReport+"="+report)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
