@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the golden files of skipped specs
 
 // Environment of the processes that run one suite each; ginkgo can run only one in a process.
 const (
-	envAccess = "SANITY_ACCESS_TYPE" // mount or block; set in such a process only
+	envAccess = "SANITY_ACCESS_TYPE" // block, or the file system that is mounted; set in such a process only
 	envBinary = "SANITY_BINARY"      // the driver
 	envReport = "SANITY_REPORT"      // where to write what became of the specs
 )

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 )
 
 // outcome is what became of one spec.
@@ -23,21 +25,27 @@ type outcome struct {
 	Took time.Duration
 }
 
-// TestSanity runs the suite for mounted volumes and for raw block volumes, with the attach limit test on.
+// TestSanity runs the suite for each file system and for raw block volumes, side by side, with the attach limit test on.
 func TestSanity(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("csi-sanity takes minutes and is left out of short runs")
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("csi-sanity needs root: it uses real loop devices and real mounts")
 	}
-	for _, access := range []string{"mount", "block"} {
+	for _, access := range append([]string{rawBlock}, params.FileSystems...) {
 		t.Run(access, func(t *testing.T) {
+			t.Parallel()
 			outcomes := runSuite(t, access)
 			if len(outcomes) < 50 {
 				t.Errorf("only %d specs were found, csi-sanity has more", len(outcomes))
 			}
-			checkSkipped(t, "testdata/skipped-"+access+".txt", outcomes)
+			kind := "mount"
+			if access == rawBlock {
+				kind = rawBlock
+			}
+			checkSkipped(t, "testdata/skipped-"+kind+".txt", outcomes)
 		})
 	}
 }

@@ -1,25 +1,32 @@
 package sanity
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
 	sanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
+	"google.golang.org/grpc"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
 const (
-	region = "ewr"
+	// rawBlock is the access type of volumes without a file system; the others are file systems.
+	rawBlock = "block"
+	region   = "ewr"
 	// attachLimit is what the simulated platform enforces, so that the attach limit test meets a real refusal.
 	attachLimit = "16"
 )
@@ -56,9 +63,16 @@ func TestSuite(t *testing.T) {
 	config := sanity.NewTestConfig()
 	config.Address, config.ControllerAddress = "unix://"+node, "unix://"+controller
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
-	config.TestVolumeAccessType = access
+	config.TestVolumeAccessType = rawBlock
 	config.TestNodeVolumeAttachLimit = true
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
+	made := fileSystems{wish: access}
+	if access != rawBlock {
+		config.TestVolumeAccessType = "mount"
+		config.TestVolumeParameters[params.FSType] = access
+		ask := grpc.WithChainUnaryInterceptor(made.ask)
+		config.DialOptions, config.ControllerDialOptions = append(config.DialOptions, ask), append(config.ControllerDialOptions, ask)
+	}
 	config.IDGen = ids{}
 
 	suite := sanity.GinkgoTest(&config)
@@ -69,6 +83,41 @@ func TestSuite(t *testing.T) {
 	if left := cloud.Sim.View().Blocks; len(left) > 0 {
 		t.Errorf("%d volumes are left in the account", len(left))
 	}
+	if access != rawBlock && made.staged.Load() == 0 {
+		t.Errorf("no volume was staged as %s", access)
+	}
+}
+
+// fileSystems names the file system in what csi-sanity asks for, which itself leaves it open.
+type fileSystems struct {
+	wish string
+	// staged counts the stagings that succeeded.
+	staged atomic.Int64
+}
+
+// ask is a client's interceptor.
+func (f *fileSystems) ask(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	var capabilities []*csi.VolumeCapability
+	if r, ok := req.(interface {
+		GetVolumeCapability() *csi.VolumeCapability
+	}); ok {
+		capabilities = append(capabilities, r.GetVolumeCapability())
+	}
+	if r, ok := req.(interface {
+		GetVolumeCapabilities() []*csi.VolumeCapability
+	}); ok {
+		capabilities = append(capabilities, r.GetVolumeCapabilities()...)
+	}
+	for _, c := range capabilities {
+		if m := c.GetMount(); m != nil && m.GetFsType() == "" {
+			m.FsType = f.wish
+		}
+	}
+	err := call(ctx, method, req, reply, conn, opts...)
+	if r, ok := req.(*csi.NodeStageVolumeRequest); ok && err == nil && r.GetVolumeCapability().GetMount().GetFsType() == f.wish {
+		f.staged.Add(1)
+	}
+	return err
 }
 
 // ids makes IDs in the form of the platform, and others.
