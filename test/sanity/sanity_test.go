@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 )
 
 // outcome is what became of one spec.
@@ -23,12 +25,13 @@ type outcome struct {
 	Took time.Duration
 }
 
-// accesses are the ways in which volumes are used, one run of the suite for each: mounted and raw block volumes, and shared
-// file systems by one node at a time and by several.
-var accesses = []string{"mount", "block", "vfs", "vfs-shared"}
+// accesses are the ways in which volumes are used, one run of the suite for each: raw block volumes, those with each file
+// system, and shared file systems by one node at a time and by several.
+var accesses = append(append([]string{rawBlock}, params.FileSystems...), "vfs", "vfs-shared")
 
-// TestSanity runs the suite for every kind of volume, with the attach limit test on for block storage.
+// TestSanity runs the suite for every kind of volume, side by side, with the attach limit test on for block storage.
 func TestSanity(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("csi-sanity takes minutes and is left out of short runs")
 	}
@@ -37,11 +40,16 @@ func TestSanity(t *testing.T) {
 	}
 	for _, access := range accesses {
 		t.Run(access, func(t *testing.T) {
+			t.Parallel()
 			outcomes := runSuite(t, access)
 			if len(outcomes) < 50 {
 				t.Errorf("only %d specs were found, csi-sanity has more", len(outcomes))
 			}
-			checkSkipped(t, "testdata/skipped-"+access+".txt", outcomes)
+			kind := access
+			if slices.Contains(params.FileSystems, access) {
+				kind = "mount" // what is skipped depends on none
+			}
+			checkSkipped(t, "testdata/skipped-"+kind+".txt", outcomes)
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package sanity
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,20 +8,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
 	sanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
-	"google.golang.org/grpc"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
 const (
-	region = "ewr"
+	// rawBlock is the access type of block storage without a file system.
+	rawBlock = "block"
+	region   = "ewr"
 	// attachLimit is what the simulated platform enforces, so that the attach limit test meets a real refusal.
 	attachLimit = "16"
 )
@@ -60,19 +60,23 @@ func TestSuite(t *testing.T) {
 	config := sanity.NewTestConfig()
 	config.Address, config.ControllerAddress = "unix://"+node, "unix://"+controller
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
-	config.TestVolumeAccessType = access
+	config.TestVolumeAccessType = rawBlock
 	config.TestNodeVolumeAttachLimit = !shared
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
 	// The names of csi-sanity are not those of claims, whose labels alone can have a note.
 	config.TestVolumeMutableParameters = map[string]string{"label": ""}
-	if shared {
+	made := fileSystems{wish: access}
+	switch {
+	case shared:
 		config.TestVolumeAccessType = "mount"
 		config.TestVolumeParameters["storage_type"] = "vfs"
-		config.TestVolumeMutableParameters = nil // nothing of file systems can be changed
-	}
-	if access == "vfs-shared" {
-		config.DialOptions = append(config.DialOptions, grpc.WithUnaryInterceptor(bySeveralNodes))
-		config.ControllerDialOptions = append(config.ControllerDialOptions, grpc.WithUnaryInterceptor(bySeveralNodes))
+		if access == "vfs-shared" {
+			ask(&config, bySeveralNodes)
+		}
+	case access != rawBlock:
+		config.TestVolumeAccessType = "mount"
+		config.TestVolumeParameters[params.FSType] = access
+		ask(&config, made.ask)
 	}
 	config.IDGen = ids{}
 
@@ -87,25 +91,9 @@ func TestSuite(t *testing.T) {
 	if left := cloud.Sim.View().Snapshots; len(left) > 0 {
 		t.Errorf("snapshots are left in the account: %+v", left)
 	}
-}
-
-// bySeveralNodes has the suite, which asks for volumes of one node at a time only, ask for ones of several.
-func bySeveralNodes(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	var all []*csi.VolumeCapability
-	switch r := req.(type) {
-	case interface {
-		GetVolumeCapabilities() []*csi.VolumeCapability
-	}:
-		all = r.GetVolumeCapabilities()
-	case interface{ GetVolumeCapability() *csi.VolumeCapability }:
-		all = []*csi.VolumeCapability{r.GetVolumeCapability()}
+	if !shared && access != rawBlock && made.staged.Load() == 0 {
+		t.Errorf("no volume was staged as %s", access)
 	}
-	for _, c := range all {
-		if c.GetAccessMode().GetMode() == csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER {
-			c.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER
-		}
-	}
-	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // ids makes IDs in the form of the platform, and others.
