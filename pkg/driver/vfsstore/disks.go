@@ -71,6 +71,11 @@ func (d asDisks) CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr
 	return diskOf(f), err
 }
 
+// RelabelVolume gives a file system another label.
+func (d asDisks) RelabelVolume(ctx context.Context, id, label string) error {
+	return d.RelabelFileSystem(ctx, id, label)
+}
+
 // DeleteVolume deletes a file system.
 func (d asDisks) DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error {
 	return d.DeleteFileSystem(ctx, id, preconditions...)
@@ -80,6 +85,9 @@ func (d asDisks) DeleteVolume(ctx context.Context, id string, preconditions ...v
 
 // Regions is not asked: the medium says what is sold.
 func (asDisks) Regions(context.Context) ([]vultr.Region, error) { return nil, errors.ErrUnsupported }
+
+// ChangeVolume is not ordered.
+func (asDisks) ChangeVolume(context.Context, string, int, string) error { return errors.ErrUnsupported }
 
 // ResizeVolume is not ordered.
 func (asDisks) ResizeVolume(context.Context, string, int) error { return errors.ErrUnsupported }

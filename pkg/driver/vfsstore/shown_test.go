@@ -54,8 +54,8 @@ func TestExamine(t *testing.T) {
 	})
 }
 
-// TestClusterAndCost: a file system has the label of its cluster, and its price.
-func TestClusterAndCost(t *testing.T) {
+// TestLabelAndCost: a file system has the label of its cluster, with the note that it was given, and its price.
+func TestLabelAndCost(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		mine := &rig{Store: New(r.api, Options{Cluster: "one"}), api: r.api, cloud: r.cloud, t: t}
 		id := mine.create("pvc-1")
@@ -64,6 +64,12 @@ func TestClusterAndCost(t *testing.T) {
 		}
 		if again := mine.create("pvc-1"); again != id {
 			t.Errorf("found is %s, not %s", again, id)
+		}
+		const claims = "pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+		id = mine.create(claims)
+		r.must(mine.Modify(t.Context(), id, map[string]string{"label": "team a"}))
+		if got := r.named("one/" + claims + " (team a)"); len(got) != 1 || got[0] != id || mine.create(claims) != id {
+			t.Errorf("%s has no note, or is not found with it: %s", id, got)
 		}
 		v, err := mine.Read(t.Context(), id)
 		if err != nil || v.MonthlyCost != 1 {

@@ -37,6 +37,7 @@ type API interface {
 	WaitFileSystem(ctx context.Context, id string, done func(vultr.FileSystem) (bool, error)) (vultr.FileSystem, error)
 	WaitFileSystemListed(ctx context.Context, id string, missing time.Duration, done func(vultr.FileSystem) (bool, error)) (vultr.FileSystem, vultr.List[vultr.FileSystem], error)
 	CreateFileSystem(ctx context.Context, r vultr.FileSystemRequest) (vultr.FileSystem, error)
+	RelabelFileSystem(ctx context.Context, id, label string) error
 	ResizeFileSystem(ctx context.Context, id string, sizeGB int) error
 	DeleteFileSystem(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 
@@ -63,6 +64,7 @@ var (
 	_ volume.Sharer   = (*Store)(nil)
 	_ volume.Seller   = (*Store)(nil)
 	_ volume.Examiner = (*Store)(nil)
+	_ volume.Modifier = (*Store)(nil)
 )
 
 // Options are those of block storage; the medium is this package's.
@@ -188,6 +190,16 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 	}
 	err = group.Wait()
 	return slices.DeleteFunc(all, func(v volume.Volume) bool { return v.ID == "" }), err
+}
+
+// CheckModify judges mutable parameters: as of block storage, the label alone can be changed, by a note.
+func (s *Store) CheckModify(parameters map[string]string) error {
+	return s.base.CheckModify(parameters)
+}
+
+// Modify adds a note to the label, or takes it away.
+func (s *Store) Modify(ctx context.Context, id string, parameters map[string]string) error {
+	return s.base.Modify(ctx, id, parameters)
 }
 
 // Examine returns what the platform shows to be wrong with the file system: its status. An instance that is gone and has it

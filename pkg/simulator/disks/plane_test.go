@@ -405,7 +405,6 @@ func TestForeignLoopDeviceIsRefused(t *testing.T) {
 	}
 }
 
-// TestRecordWithoutDevice is what a reboot of the machine leaves: records and entries, but no loop device.
 // TestReadOnlyFlag: a guest's flag is taken back with its disk, and what somebody else left on a free number is not handed on.
 func TestReadOnlyFlag(t *testing.T) {
 	ctx, p := t.Context(), newPlane(t)
@@ -461,6 +460,7 @@ func wantWritable(t *testing.T, number int) {
 	}
 }
 
+// TestRecordWithoutDevice is what a reboot of the machine leaves: records and entries, but no loop device.
 func TestRecordWithoutDevice(t *testing.T) {
 	for _, instance := range []string{alpha, beta} {
 		p, ctx := newPlane(t), t.Context()
