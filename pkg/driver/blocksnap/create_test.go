@@ -64,8 +64,10 @@ func TestVolumeIsMissing(t *testing.T) {
 		}
 		none := `{"instances":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`
 		r.cloud.Fault(simulator.Fault{Operation: "list_instances", Action: simulator.FaultStatus, Status: 200, Body: none})
-		r.cloud.Fault(simulator.Fault{Operation: "list_bare_metals", Action: simulator.FaultStatus, Status: 200,
-			Body: `{"bare_metals":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`})
+		r.cloud.Fault(simulator.Fault{
+			Operation: "list_bare_metals", Action: simulator.FaultStatus, Status: 200,
+			Body: `{"bare_metals":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+		})
 		if _, err := r.Create(t.Context(), "snapshot-1", nothing); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("in an account that shows nothing of the cluster: %v", err)
 		}

@@ -28,7 +28,7 @@ func TestSnapshotsUnderFaults(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			lag := []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}[seed%3]
-			inBubble(t, simulator.ReadLags{"block_snapshots": lag}, func(t *testing.T, r *rig) {
+			inBubble(t, simulator.ReadLags{"block_snapshots": lag}, func(_ *testing.T, r *rig) {
 				random := rand.New(rand.NewPCG(seed, 1))
 				m := &model{r: r, processes: []*rig{r, r.another()}, volumes: []string{r.volume(), r.volume()}, kept: map[string]*wish{}}
 				m.addFaults(seed)
@@ -61,11 +61,14 @@ type model struct {
 func (m *model) addFaults(seed uint64) {
 	for operation, actions := range map[string][]simulator.Fault{
 		"create_block_snapshot": {
-			{Action: simulator.FaultResetAfter, Probability: 0.2}, {Action: simulator.FaultResetBefore, Probability: 0.1},
-			{Action: simulator.FaultStatus, Status: 429, RetryAfter: 1, Probability: 0.1}, {Action: simulator.FaultStatusAfter, Status: 502, Probability: 0.1},
+			{Action: simulator.FaultResetAfter, Probability: 0.2},
+			{Action: simulator.FaultResetBefore, Probability: 0.1},
+			{Action: simulator.FaultStatus, Status: 429, RetryAfter: 1, Probability: 0.1},
+			{Action: simulator.FaultStatusAfter, Status: 502, Probability: 0.1},
 		},
 		"delete_block_snapshot": {
-			{Action: simulator.FaultResetAfter, Probability: 0.2}, {Action: simulator.FaultStatus, Status: 404, Probability: 0.1},
+			{Action: simulator.FaultResetAfter, Probability: 0.2},
+			{Action: simulator.FaultStatus, Status: 404, Probability: 0.1},
 			{Action: simulator.FaultStatus, Status: 500, Probability: 0.1},
 		},
 		"list_block_snapshots": {{Action: simulator.FaultStatus, Status: 503, Probability: 0.1}, {Action: simulator.FaultTruncate, Probability: 0.1}},

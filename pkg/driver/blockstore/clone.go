@@ -31,7 +31,7 @@ func copyName(volumeID, target string) string {
 // copyFor returns of which volume and for the volume of which name a snapshot is a temporary copy; ok is false if it is none.
 func copyFor(snap vultr.Snapshot) (volumeID, target string, ok bool) {
 	form := copyForm.FindStringSubmatch(snap.Description)
-	if form == nil || form[1] != snap.VolumeID {
+	if len(form) != 3 || form[1] != snap.VolumeID {
 		return "", "", false
 	}
 	return form[1], form[2], true
@@ -117,7 +117,8 @@ func (s *Store) cloneable(ctx context.Context, id string) (disk, error) {
 // clone makes the volume that is a copy of another one, or finds it. The snapshot by which its content comes is deleted
 // before the answer, or by a sweep when that fails.
 func (s *Store) clone(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
-	defer s.clones.begin(spec.Name)()
+	end := s.clones.begin(spec.Name)
+	defer end()
 	v, err := s.create(ctx, spec)
 	if err != nil {
 		return volume.Volume{}, err
@@ -260,9 +261,8 @@ func (s *Store) unneeded(snap vultr.Snapshot) vultr.Precondition {
 		if err != nil {
 			return refusal.OfRead(err, "finding out whether volume %q is there", target)
 		}
-		for _, v := range list.Items {
-			d := fromAPI(v)
-			if d.Name == target && d.Ready && (d.Source.Snapshot == snap.ID || time.Since(snap.Created) > copyDone) {
+		for _, d := range s.named(list.Items, target) {
+			if d.Ready && (d.Source.Snapshot == snap.ID || time.Since(snap.Created) > copyDone) {
 				return nil
 			}
 		}

@@ -216,8 +216,11 @@ func TestSweepKeeps(t *testing.T) {
 			ago    time.Duration
 			needed bool
 		}{
-			{"PENDING", 20 * time.Hour, true}, {"PENDING", 25 * time.Hour, false}, {"COMPLETE", time.Hour, true},
-			{"COMPLETE", 3 * time.Hour, false}, {"ERROR", 3 * time.Hour, false},
+			{"PENDING", 20 * time.Hour, true},
+			{"PENDING", 25 * time.Hour, false},
+			{"COMPLETE", time.Hour, true},
+			{"COMPLETE", 3 * time.Hour, false},
+			{"ERROR", 3 * time.Hour, false},
 		} {
 			if err := state(c.state, c.ago); (err != nil) != c.needed {
 				t.Errorf("%s since %v: %v", c.state, c.ago, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -117,4 +118,35 @@ func TestLeftTwinsOfACluster(t *testing.T) {
 	if len(got) != 1 || got["one/"+uid] != 2 {
 		t.Errorf("got %v", got)
 	}
+}
+
+// TestSweepOfACluster: what is left of a clone goes when the clone is there, which has its cluster's label, and a note even.
+func TestSweepOfACluster(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		const name = "pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+		source := r.create("pvc-source")
+		time.Sleep(2 * time.Minute)
+		s := r.of("one")
+		v, err := s.Create(t.Context(), fromSource(name, volume.Source{Volume: source.ID}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Modify(t.Context(), v.ID, map[string]string{"label": "team a"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)                        // by then it is nobody's duplicate
+		r.snapshotOf(source.ID, copyName(source.ID, name)) // as of a controller that was killed before it deleted it
+		time.Sleep(copyDone + time.Minute)
+		for _, c := range []struct {
+			s    *Store
+			left int
+		}{{r.of("two"), 1}, {s, 0}} {
+			if err := c.s.Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if left := r.snapshotsLeft(); len(left) != c.left {
+				t.Errorf("after the sweep of cluster %s left are %s", c.s.opts.Cluster, left)
+			}
+		}
+	})
 }

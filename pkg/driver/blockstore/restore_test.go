@@ -152,8 +152,10 @@ func TestRestoreRefusedByThePlatform(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		source := r.create("pvc-source")
 		snap := r.snapshotOf(source.ID, "snapshot-1")
-		r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: simulator.FaultStatus, Status: 400, Times: 1,
-			Body: `{"error":"Snapshot cannot be used at this time","status":400}`})
+		r.cloud.Fault(simulator.Fault{
+			Operation: "create_block", Action: simulator.FaultStatus, Status: 400, Times: 1,
+			Body: `{"error":"Snapshot cannot be used at this time","status":400}`,
+		})
 		spec := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
 		if v, err := r.Create(t.Context(), spec); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %+v, %v", v, err)

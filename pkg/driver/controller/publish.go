@@ -96,13 +96,16 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	if !volume.ValidID(id) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
-	for _, key := range []string{id, atInstance(id, node)} {
-		end, err := s.begin(key, "ControllerUnpublishVolume")
-		if err != nil {
-			return nil, err
-		}
-		defer end()
+	end, err := s.begin(id, "ControllerUnpublishVolume")
+	if err != nil {
+		return nil, err
 	}
+	defer end()
+	endThere, err := s.begin(atInstance(id, node), "ControllerUnpublishVolume")
+	if err != nil {
+		return nil, err
+	}
+	defer endThere()
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}

@@ -27,9 +27,14 @@ import (
 // API is what the store needs of the platform.
 type API interface {
 	account.API
+	FileSystems
+	Attachments
 	Instance(ctx context.Context, id string) (vultr.Instance, error)
 	SettleTime() time.Duration
+}
 
+// FileSystems are reads of file systems and orders that concern them alone.
+type FileSystems interface {
 	FileSystemRegions(ctx context.Context) ([]string, error)
 	FileSystemNow(ctx context.Context, id string) (vultr.FileSystem, time.Time, error)
 	FileSystemListed(ctx context.Context, id string, maxAge time.Duration) (vultr.FileSystem, time.Time, error)
@@ -40,7 +45,10 @@ type API interface {
 	RelabelFileSystem(ctx context.Context, id, label string) error
 	ResizeFileSystem(ctx context.Context, id string, sizeGB int) error
 	DeleteFileSystem(ctx context.Context, id string, preconditions ...vultr.Precondition) error
+}
 
+// Attachments are the file systems that instances have.
+type Attachments interface {
 	FileSystemAttachments(ctx context.Context, id string, maxAge time.Duration) (vultr.List[vultr.FileSystemAttachment], error)
 	AttachFileSystem(ctx context.Context, id, instanceID string) (vultr.FileSystemAttachment, error)
 	DetachFileSystem(ctx context.Context, id, instanceID string) error
