@@ -177,7 +177,7 @@ func TestWaitForAnAttachment(t *testing.T) {
 // All who wait for attachments of one file system share its lists: nothing else tells of them.
 func TestWaitsForAttachmentsShareLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := &cloud{answer: func(r *http.Request) (*http.Response, error) { return fileSystemCloud(r) }}
+		net := &cloud{answer: fileSystemCloud}
 		c := net.client(t)
 		var wg sync.WaitGroup
 		for range 20 {

@@ -39,7 +39,7 @@ type apiserver struct {
 func newAPIServer(t *testing.T) *apiserver {
 	t.Helper()
 	a := &apiserver{dir: t.TempDir()}
-	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.serve(t, func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		body, err := io.ReadAll(r.Body)
@@ -64,12 +64,18 @@ func newAPIServer(t *testing.T) *apiserver {
 			w.WriteHeader(http.StatusCreated)
 		}
 		_, _ = w.Write([]byte(a.body))
-	}))
+	})
+	return a
+}
+
+// serve begins to answer, and puts the account of a pod into the directory.
+func (a *apiserver) serve(t *testing.T, handler http.HandlerFunc) {
+	t.Helper()
+	a.Server = httptest.NewTLSServer(handler)
 	t.Cleanup(a.Close)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})
 	a.put(t, "ca.crt", string(certificate))
 	a.put(t, "token", "THETOKEN\n")
-	return a
 }
 
 func (a *apiserver) put(t *testing.T, name, content string) {

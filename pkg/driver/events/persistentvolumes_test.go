@@ -2,45 +2,21 @@ package events
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
 // listing is an apiserver with this handler, and the client of a pod in its cluster.
 func listing(t *testing.T, handler http.HandlerFunc) *API {
 	t.Helper()
-	server := httptest.NewTLSServer(handler)
-	t.Cleanup(server.Close)
-	dir := t.TempDir()
-	for name, content := range map[string][]byte{
-		"token": []byte("THETOKEN"), "ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	u, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{"KUBERNETES_SERVICE_HOST": u.Hostname(), "KUBERNETES_SERVICE_PORT": u.Port()}
-	kube, err := kubeapi.InCluster(func(name string) string { return env[name] }, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New(kube, "block.csi.vultr.com")
+	a := &apiserver{dir: t.TempDir()}
+	a.serve(t, handler)
+	return a.api(t)
 }
 
 func volumeOf(driver, handle string) corev1.PersistentVolume {
