@@ -95,6 +95,9 @@ func requestOf(req *csi.CreateVolumeRequest) (volume.Request, error) {
 	if req.GetVolumeContentSource() != nil && source.IsZero() {
 		return volume.Request{}, volume.Errorf(volume.Invalid, "volume_content_source names neither a snapshot nor a volume")
 	}
+	if id := source.Snapshot + source.Volume; id != "" && !volume.ValidID(id) {
+		return volume.Request{}, volume.Errorf(volume.NotFound, "volume_content_source: %s does not exist, IDs are UUIDs", source)
+	}
 	return volume.Request{Name: req.GetName(), Capacity: capacityOf(req.GetCapacityRange()), Accesses: accesses, Source: source}, nil
 }
 

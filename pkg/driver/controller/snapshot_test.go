@@ -198,6 +198,21 @@ func TestSnapshotOfAFileSystem(t *testing.T) {
 	})
 }
 
+// TestMalformedSources name nothing that exists.
+func TestMalformedSources(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		for _, source := range []*csi.VolumeContentSource{
+			{Type: &csi.VolumeContentSource_Snapshot{Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: "no-uuid"}}},
+			{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: "no-uuid"}}},
+		} {
+			req := createRequest("pvc-1", 10)
+			req.VolumeContentSource = source
+			_, err := r.CreateVolume(t.Context(), req)
+			want(t, err, codes.NotFound, "no-uuid")
+		}
+	})
+}
+
 // TestOneCallPerSnapshot: a second call for a name or an ID is refused while one is under way.
 func TestOneCallPerSnapshot(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
