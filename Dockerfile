@@ -44,7 +44,7 @@ ENTRYPOINT ["/vultr-simulator"]
 # The node also needs the tools that recognise, make, check and grow file systems.
 FROM debian:bookworm-slim AS csi-node
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends e2fsprogs xfsprogs util-linux \
+    && apt-get install -y --no-install-recommends e2fsprogs xfsprogs btrfs-progs util-linux \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/bin/csi /vultr-csi
 ENTRYPOINT ["/vultr-csi"]

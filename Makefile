@@ -128,7 +128,7 @@ manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{c
 	done
 
 # The tools with which a node recognises, makes, checks and grows file systems. It mounts them itself.
-NODE_PACKAGES := e2fsprogs xfsprogs util-linux
+NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux
 NONROOT := 65532:65532
 LABELS = --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
 	--label org.opencontainers.image.licenses=Apache-2.0

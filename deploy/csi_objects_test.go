@@ -29,10 +29,12 @@ func TestCSIDriver(t *testing.T) {
 		AttachRequired:       new(true),
 		PodInfoOnMount:       new(false),
 		VolumeLifecycleModes: []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent},
-		StorageCapacity:      new(false),
+		StorageCapacity:      new(true),
 		FSGroupPolicy:        &fsGroup,
 		RequiresRepublish:    new(false),
 		SELinuxMount:         new(true),
+
+		NodeAllocatableUpdatePeriodSeconds: new(int64(60)),
 	}, named[*storagev1.CSIDriver](t, load(t, csiDir), "block.csi.vultr.com").Spec)
 }
 
@@ -66,7 +68,10 @@ func TestCSIRoles(t *testing.T) {
 	held := rule(leases, "leases", "get", "update")
 	held.ResourceNames = []string{"block-csi-vultr-com", "external-attacher-leader-block-csi-vultr-com", "external-resizer-block-csi-vultr-com"}
 	want := map[string][]rbacv1.PolicyRule{
-		"ClusterRole/csi-vultr-controller": {rule("", "events", "create"), rule(storage, "csinodes", "list")},
+		"ClusterRole/csi-vultr-controller": {
+			rule("", "events", "create"), rule(storage, "csinodes", "list", "watch"), rule("", "nodes", "get", "list", "patch"),
+			rule("", "persistentvolumes", "list"),
+		},
 		"ClusterRole/csi-vultr-provisioner": {
 			rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
 			rule("", "persistentvolumeclaims", "get", "list", "watch", "update"),
@@ -91,7 +96,12 @@ func TestCSIRoles(t *testing.T) {
 			rule(storage, "volumeattributesclasses", read...),
 			rule("", "events", "create", "patch"),
 		},
+		"Role/csi-vultr-capacity": {
+			rule(storage, "csistoragecapacities", "get", "list", "watch", "create", "update", "delete"),
+			rule("", "pods", "get"), rule("apps", "replicasets", "get"),
+		},
 		"Role/csi-vultr-leader-election": {rule(leases, "leases", "create"), held},
+		"ClusterRole/csi-vultr-node":     {rule("", "nodes", "get"), rule(storage, "volumeattachments", "get", "list")},
 	}
 	got := map[string][]rbacv1.PolicyRule{}
 	for _, o := range load(t, csiDir) {
@@ -105,10 +115,11 @@ func TestCSIRoles(t *testing.T) {
 	same(t, "roles", want, got)
 }
 
-// TestCSIBindings: every role is bound to the controller's account, and the node's has none.
+// TestCSIBindings: every role is bound to the controller's account, but the node's, which changes nothing.
 func TestCSIBindings(t *testing.T) {
 	objects := load(t, csiDir)
 	account := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "csi-vultr-controller-sa", Namespace: "kube-system"}}
+	nodes := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "csi-vultr-node-sa", Namespace: "kube-system"}}
 	bound := map[string][]rbacv1.Subject{}
 	for _, o := range objects {
 		switch b := o.Object.(type) {
@@ -121,7 +132,7 @@ func TestCSIBindings(t *testing.T) {
 	same(t, "bindings", map[string][]rbacv1.Subject{
 		"ClusterRole/csi-vultr-controller": account, "ClusterRole/csi-vultr-provisioner": account,
 		"ClusterRole/csi-vultr-attacher": account, "ClusterRole/csi-vultr-resizer": account,
-		"Role/csi-vultr-leader-election": account,
+		"Role/csi-vultr-capacity": account, "Role/csi-vultr-leader-election": account, "ClusterRole/csi-vultr-node": nodes,
 	}, bound)
 	node := named[*corev1.ServiceAccount](t, objects, "csi-vultr-node-sa")
 	same(t, "the node's account", new(false), node.AutomountServiceAccountToken)
@@ -133,8 +144,8 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 8, "ServiceAccount": 2, "ClusterRole": 4, "ClusterRoleBinding": 4, "Role": 1,
-		"RoleBinding": 1, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
+		"CSIDriver": 1, "StorageClass": 10, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 2,
+		"RoleBinding": 2, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("there are %v, want %v", got, want)

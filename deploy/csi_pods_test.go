@@ -126,31 +126,32 @@ func TestCSISidecars(t *testing.T) {
 		name, version, port string
 		number              int32
 		args                [][]string
+		env                 []corev1.EnvVar
 	}{
 		{"csi-provisioner", "v6.3.0", "provisioner", 9809, [][]string{
 			{"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=50"},
 			retry,
 			{
 				"--volume-name-prefix=pvc", "--default-fstype=ext4", "--extra-create-metadata=true", "--strict-topology=true",
-				"--immediate-topology=true",
+				"--immediate-topology=true", "--enable-capacity=true", "--capacity-poll-interval=5m", "--capacity-ownerref-level=2",
 			},
 			lease,
 			{"--http-endpoint=:9809", "--v=2"},
-		}},
+		}, []corev1.EnvVar{fieldOf("NAMESPACE", "metadata.namespace"), fieldOf("POD_NAME", "metadata.name")}},
 		{"csi-attacher", "v4.13.0", "attacher", 9810, [][]string{
 			{"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=50"},
 			retry,
 			{"--reconcile-sync=10m", "--default-fstype=ext4"},
 			lease,
 			{"--http-endpoint=:9810", "--v=2"},
-		}},
+		}, nil},
 		{"csi-resizer", "v2.3.0", "resizer", 9811, [][]string{
 			{"--csi-address=/csi/csi.sock", "--resize-timeout=120s", "--workers=20"},
 			retry,
 			{"--handle-volume-inuse-error=false"},
 			lease,
 			{"--http-endpoint=:9811", "--v=2"},
-		}},
+		}, nil},
 	} {
 		got := *container(t, &spec, c.name)
 		var args []string
@@ -159,7 +160,7 @@ func TestCSISidecars(t *testing.T) {
 		}
 		probe := get("", c.port, "/healthz/leader-election")
 		same(t, c.name, corev1.Container{
-			Name: c.name, Image: "registry.k8s.io/sig-storage/" + c.name + ":" + c.version, Args: args,
+			Name: c.name, Image: "registry.k8s.io/sig-storage/" + c.name + ":" + c.version, Args: args, Env: c.env,
 			Ports:           []corev1.ContainerPort{{Name: c.port, ContainerPort: c.number}},
 			StartupProbe:    &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 10, TimeoutSeconds: 10, FailureThreshold: 1000000},
 			LivenessProbe:   &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 20, TimeoutSeconds: 10, FailureThreshold: 2},
@@ -168,6 +169,11 @@ func TestCSISidecars(t *testing.T) {
 			VolumeMounts:    []corev1.VolumeMount{{Name: "socket", MountPath: "/csi"}, accountMount},
 		}, got)
 	}
+}
+
+// fieldOf is a variable with a field of the pod.
+func fieldOf(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
 }
 
 // TestCSINodePod holds everything of the node's pod but its container.
@@ -195,6 +201,9 @@ func TestCSINodePod(t *testing.T) {
 			// Made by the kubelet, or not the kubelet's directory.
 			host("kubelet", "/var/lib/kubelet", &present),
 			host("devices", "/dev", &present),
+			{Name: "account", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+				DefaultMode: new(int32(0o400)), Sources: account().Sources[:2],
+			}}},
 		},
 	}, spec)
 }
@@ -211,11 +220,14 @@ func TestCSINodeContainer(t *testing.T) {
 			"--device-dir=$(DEVICE_DIR)", "--sysfs-block-dir=$(SYSFS_BLOCK_DIR)", "--http-endpoint=127.0.0.1:9808", "--v=2",
 		},
 		Env: []corev1.EnvVar{
+			{Name: "NODE_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
 			{Name: "KUBELET_ROOT", Value: "/var/lib/kubelet"},
 			{Name: "DEVICE_DIR", Value: "/dev"},
 			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 		},
-		Ports:          []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		// The path is that of the program in the image (Makefile, Dockerfile).
+		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop"}}}},
 		LivenessProbe:  liveness("127.0.0.1"),
 		ReadinessProbe: readiness("127.0.0.1"),
 		Resources:      requests(""),
@@ -228,6 +240,7 @@ func TestCSINodeContainer(t *testing.T) {
 			{Name: "registration", MountPath: "/registration"},
 			{Name: "kubelet", MountPath: "/var/lib/kubelet", MountPropagation: &both},
 			{Name: "devices", MountPath: "/dev"},
+			accountMount,
 		},
 	}, got)
 }

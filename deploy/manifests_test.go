@@ -92,17 +92,19 @@ func TestNamesThatUsersRelyOn(t *testing.T) {
 // exists: under the official names they must be the official ones.
 func TestStorageClasses(t *testing.T) {
 	type fields struct {
-		Disk, Binding, Reclaim string
+		Storage, Disk, Binding, Reclaim string
 	}
 	want := map[string]fields{
-		"vultr-block-storage":            {"nvme", "Immediate", "Delete"},
-		"vultr-block-storage-retain":     {"nvme", "Immediate", "Retain"},
-		"vultr-block-storage-hdd":        {"hdd", "Immediate", "Delete"},
-		"vultr-block-storage-hdd-retain": {"hdd", "Immediate", "Retain"},
-		"vultr-nvme":                     {"nvme", "WaitForFirstConsumer", "Delete"},
-		"vultr-nvme-retain":              {"nvme", "WaitForFirstConsumer", "Retain"},
-		"vultr-hdd":                      {"hdd", "WaitForFirstConsumer", "Delete"},
-		"vultr-hdd-retain":               {"hdd", "WaitForFirstConsumer", "Retain"},
+		"vultr-block-storage":            {"block", "nvme", "Immediate", "Delete"},
+		"vultr-block-storage-retain":     {"block", "nvme", "Immediate", "Retain"},
+		"vultr-block-storage-hdd":        {"block", "hdd", "Immediate", "Delete"},
+		"vultr-block-storage-hdd-retain": {"block", "hdd", "Immediate", "Retain"},
+		"vultr-vfs-storage":              {"vfs", "nvme", "Immediate", "Delete"},
+		"vultr-vfs-storage-retain":       {"vfs", "nvme", "Immediate", "Retain"},
+		"vultr-nvme":                     {"block", "nvme", "WaitForFirstConsumer", "Delete"},
+		"vultr-nvme-retain":              {"block", "nvme", "WaitForFirstConsumer", "Retain"},
+		"vultr-hdd":                      {"block", "hdd", "WaitForFirstConsumer", "Delete"},
+		"vultr-hdd-retain":               {"block", "hdd", "WaitForFirstConsumer", "Retain"},
 	}
 	got := map[string]fields{}
 	for _, o := range load(t, csiDir) {
@@ -110,11 +112,11 @@ func TestStorageClasses(t *testing.T) {
 		if !ok {
 			continue
 		}
-		got[class.Name] = fields{class.Parameters["disk_type"], string(*class.VolumeBindingMode), string(*class.ReclaimPolicy)}
+		got[class.Name] = fields{class.Parameters["storage_type"], class.Parameters["disk_type"], string(*class.VolumeBindingMode), string(*class.ReclaimPolicy)}
 		if class.Provisioner != "block.csi.vultr.com" || !*class.AllowVolumeExpansion {
 			t.Errorf("class %s: provisioner %s, expansion %v", class.Name, class.Provisioner, *class.AllowVolumeExpansion)
 		}
-		if class.Parameters["storage_type"] != "block" || len(class.Parameters) != 2 {
+		if len(class.Parameters) != 2 {
 			t.Errorf("class %s: parameters %v", class.Name, class.Parameters)
 		}
 		if len(class.Annotations) > 0 {

@@ -19,6 +19,8 @@ var packageOf = map[string]string{
 	"resize2fs":  "e2fsprogs",
 	"mkfs.xfs":   "xfsprogs",
 	"xfs_growfs": "xfsprogs",
+	"mkfs.btrfs": "btrfs-progs",
+	"btrfs":      "btrfs-progs",
 }
 
 // TestNodeImageHasItsPrograms: the node image is made of the packages whose programs the driver runs, and of no others.

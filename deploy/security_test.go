@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 )
 
 // TestNoSecretInArgumentsOrEnvironment: both can be read by whoever lists processes.
@@ -81,9 +82,9 @@ func TestContainersAreRestricted(t *testing.T) {
 	}
 }
 
-// TestTheNodePluginRunsEverywhereAndKnowsNothing: it follows pods with volumes
-// onto every node, and has neither key nor account there.
-func TestTheNodePluginRunsEverywhereAndKnowsNothing(t *testing.T) {
+// TestTheNodePluginRunsEverywhereAndChangesNothing: it follows pods with volumes
+// onto every node, and has no key there, nor an account that can change anything.
+func TestTheNodePluginRunsEverywhereAndChangesNothing(t *testing.T) {
 	node := named[*appsv1.DaemonSet](t, load(t, csiDir), "csi-vultr-node").Spec.Template.Spec
 	if !slices.Contains(node.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists}) {
 		t.Error("a taint keeps the node plugin away")
@@ -91,12 +92,19 @@ func TestTheNodePluginRunsEverywhereAndKnowsNothing(t *testing.T) {
 	if node.PriorityClassName != "system-node-critical" {
 		t.Errorf("priority class %q", node.PriorityClassName)
 	}
-	if node.AutomountServiceAccountToken == nil || *node.AutomountServiceAccountToken {
-		t.Error("the account's token is mounted")
-	}
 	for _, v := range node.Volumes {
-		if v.HostPath == nil {
+		if v.HostPath == nil && v.Name != "account" {
 			t.Errorf("volume %s is not of the node", v.Name)
+		}
+	}
+	for _, rule := range named[*rbacv1.ClusterRole](t, load(t, csiDir), "csi-vultr-node").Rules {
+		for _, verb := range rule.Verbs {
+			if !slices.Contains([]string{"get", "list", "watch"}, verb) {
+				t.Errorf("every node can %s %v", verb, rule.Resources)
+			}
+		}
+		if slices.Contains(rule.Resources, "secrets") || slices.Contains(rule.Resources, "*") {
+			t.Errorf("every node can read %v", rule.Resources)
 		}
 	}
 	for _, m := range container(t, &node, "csi-node").VolumeMounts {

@@ -9,10 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -22,6 +26,8 @@ const (
 	modeController = "controller"
 	modeNode       = "node"
 	modeAll        = "all"
+	// modePreStop is what the kubelet runs before it ends the node plugin.
+	modePreStop = "pre-stop"
 )
 
 // Config is everything the process is told.
@@ -38,6 +44,10 @@ type Config struct {
 	// APIKey is from the environment. It is a secret.
 	APIKey string
 	Region string
+	// ClusterID is whose the volumes are.
+	ClusterID ownership.Cluster
+	// OrphanAge is how long a volume has been in no PersistentVolume when it is reported.
+	OrphanAge time.Duration
 	// TimeScale is how long the platform's second is.
 	TimeScale float64
 
@@ -46,48 +56,59 @@ type Config struct {
 	ReportOfficialRegion    bool
 	DeviceDir               string
 	SysfsBlockDir           string
+	VFSDir                  string
 	StateDir                string
 	MaxVolumesPerNode       int64
 	PluginRegistrationDir   string
 	KubeletRegistrationPath string
 	KubeletRoot             string
+	NodeName                string
+	// PreStopTimeout bounds the wait of the pre-stop hook.
+	PreStopTimeout time.Duration
+	// AccountDir is where the account of the cluster is.
+	AccountDir string
 }
-
-// maxAttachable is what the platform documents as the most volumes of one instance.
-const maxAttachable = 16
 
 // Read parses flags and environment. It judges nothing but their form.
 func Read(args []string, getenv func(string) string) (Config, error) {
 	c := Config{APIKey: strings.TrimSpace(getenv("VULTR_API_KEY"))}
 	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
-	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all")
+	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all; pre-stop waits, on a node that is drained, until its volumes are detached")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
 	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
-	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node; \"\" asks the metadata service")
+	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the metadata service")
 	f.StringVar(&c.MetadataURL, "metadata-url", "", "the metadata service; \"\" is http://169.254.169.254")
 
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
+	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes, \"<id>/<name>\", so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
+	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume when it is reported as orphaned; 0 looks for none")
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
-	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID; \"\" asks the metadata service")
+	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID where neither the metadata service nor the Node's provider ID tell it; one that contradicts them is an error")
 	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
 	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
+	f.StringVar(&c.VFSDir, "vfs-dir", getenv("VFS_DIR"), "(node) for the simulator, whose machines share one kernel: directory in which shared file systems appear, named by their tags, also by VFS_DIR; \"\" mounts virtiofs")
 	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
-	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", 11, "(node) how many volumes a node can have, at most 16")
+	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", attachlimit.Default, "(node) how many volumes a node can have, at most 16, those included that the driver does not know; the Node's label block.csi.vultr.com/max-volumes takes precedence")
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
 	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
 	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
+	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "(node, pre-stop) the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing")
+	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long volumes are waited for: a minute less than the pod's terminationGracePeriodSeconds")
+	f.StringVar(&c.AccountDir, "account-dir", kubeapi.AccountDir, "directory of the service account's token and certificate")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
 
 	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(vmodule)
 	f.AddGoFlag(vmodule.Lookup("vmodule"))
 	f.SetOutput(os.Stdout)
-	f.Usage = func() { fmt.Printf("csi is the CSI driver for Vultr block storage.\n\n%s", f.FlagUsages()) }
+	f.Usage = func() {
+		fmt.Printf("csi is the CSI driver for Vultr block storage and shared file systems.\n\n%s", f.FlagUsages())
+	}
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
@@ -101,12 +122,20 @@ func (c Config) controller() bool { return c.Mode == modeController || c.Mode ==
 
 func (c Config) node() bool { return c.Mode == modeNode || c.Mode == modeAll }
 
+// nodeName is the node's name in the cluster, "" for a controller, which is of no node in particular.
+func (c Config) nodeName() string {
+	if !c.node() {
+		return ""
+	}
+	return c.NodeName
+}
+
 // Validate judges everything that the mode uses and lists every fault.
 func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !slices.Contains([]string{modeController, modeNode, modeAll}, c.Mode) {
-		fault("--mode is %q, it must be controller, node or all", c.Mode)
+	if !slices.Contains([]string{modeController, modeNode, modeAll, modePreStop}, c.Mode) {
+		fault("--mode is %q, it must be controller, node, all or pre-stop", c.Mode)
 	}
 	if c.LoggingFormat != "text" && c.LoggingFormat != "json" {
 		fault("--logging-format is %q, it must be text or json", c.LoggingFormat)
@@ -125,6 +154,14 @@ func (c Config) Validate() error {
 	if c.node() {
 		c.validateNode(fault)
 	}
+	if c.Mode == modePreStop {
+		if c.NodeName == "" {
+			fault("--node-name is not set, nor is NODE_NAME")
+		}
+		if c.PreStopTimeout <= 0 {
+			fault("--pre-stop-timeout is %s, it must be above 0", c.PreStopTimeout)
+		}
+	}
 	return errors.Join(faults...)
 }
 
@@ -133,6 +170,12 @@ func (c Config) validateController(fault func(string, ...any)) {
 		if err := checkURL(c.APIURL); err != nil {
 			fault("--api-url: %w", err)
 		}
+	}
+	if err := c.ClusterID.Validate(); err != nil {
+		fault("--cluster-id: %w", err)
+	}
+	if c.OrphanAge < 0 || (c.OrphanAge > 0 && c.OrphanAge < time.Hour) {
+		fault("--orphan-age is %s, it must be an hour or more, or 0", c.OrphanAge)
 	}
 	if c.TimeScale <= 0 {
 		fault("--platform-time-scale is %v, it must be above 0", c.TimeScale)
@@ -156,11 +199,16 @@ func (c Config) validateNode(fault func(string, ...any)) {
 	if !filepath.IsAbs(c.StateDir) {
 		fault("--state-dir: %q is not absolute", c.StateDir)
 	}
+	if c.VFSDir != "" {
+		if st, err := os.Stat(c.VFSDir); !filepath.IsAbs(c.VFSDir) || err != nil || !st.IsDir() {
+			fault("--vfs-dir: %q is not the absolute path of a directory", c.VFSDir)
+		}
+	}
 	if c.NodeID != "" && !volume.ValidID(c.NodeID) {
 		fault("--node-id: %q is not the UUID of an instance", c.NodeID)
 	}
-	if c.MaxVolumesPerNode < 1 || c.MaxVolumesPerNode > maxAttachable {
-		fault("--max-volumes-per-node is %d, it must be 1 to %d", c.MaxVolumesPerNode, maxAttachable)
+	if c.MaxVolumesPerNode < 1 || c.MaxVolumesPerNode > attachlimit.Most {
+		fault("--max-volumes-per-node is %d, it must be 1 to %d", c.MaxVolumesPerNode, attachlimit.Most)
 	}
 	c.validateKubelet(fault)
 }

@@ -33,9 +33,11 @@ func TestValidate(t *testing.T) {
 		"a controller's faults at once": {
 			args: []string{
 				"--mode=controller", "--api-key-file=" + key, "--endpoint=tcp://x", "--api-url=x", "--metadata-url=y",
-				"--logging-format=xml", "--platform-time-scale=0",
+				"--logging-format=xml", "--platform-time-scale=0", "--cluster-id=a/b", "--orphan-age=59m",
 			},
-			faults: []string{"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale"},
+			faults: []string{
+				"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale", "--cluster-id", "--orphan-age",
+			},
 		},
 		"a node's faults at once": {
 			args: []string{
@@ -53,6 +55,8 @@ func TestValidate(t *testing.T) {
 		"the whole machine is no such directory": {args: append(node[:6:6], "--kubelet-root=/tmp/.."), faults: []string{"--kubelet-root"}},
 		"nor is a file":                          {args: append(node[:6:6], "--kubelet-root="+key), faults: []string{"--kubelet-root"}},
 		// What the mode does not use is not judged.
+		"before the end":              {args: []string{"--mode=pre-stop"}, env: map[string]string{"NODE_NAME": "worker-1"}},
+		"before the end of nothing":   {args: []string{"--mode=pre-stop", "--pre-stop-timeout=0s"}, faults: []string{"--node-name", "--pre-stop-timeout"}},
 		"a controller has no devices": {args: []string{"--mode=controller", "--api-key-file=" + key, "--device-dir=/none", "--node-id=x"}},
 		"a node has no key":           {args: append(node[:6:6], "--api-key-file=/none", "--api-url=x")},
 	} {

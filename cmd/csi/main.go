@@ -38,7 +38,11 @@ func start(args []string, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := Run(ctx, cfg); err != nil {
+	run := Run
+	if cfg.Mode == modePreStop {
+		run = preStop
+	}
+	if err := run(ctx, cfg); err != nil {
 		complain(err)
 		return 1
 	}

@@ -24,6 +24,7 @@ import (
 	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -202,6 +203,79 @@ func TestNodeProgram(t *testing.T) {
 	}
 }
 
+// TestNodeProgramInACluster: the Node object has a say in how many volumes the node can have, and which instance it is.
+func TestNodeProgramInACluster(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a node plugin refuses to run without it")
+	}
+	cloud := simtest.Start(t, simtest.Options{})
+	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
+	kube := testkube.New(t)
+	put := func(providerID string) {
+		kube.Put("/api/v1/nodes/node-1", `{"metadata":{"labels":{"block.csi.vultr.com/max-volumes":"5"}},"spec":{"providerID":"`+providerID+`"}}`)
+	}
+	put("vultr://" + instance)
+	dir := t.TempDir()
+	socket, health := filepath.Join(dir, "csi.sock"), testaddr.Next().String()
+	cmd, out := program(t, append(kube.Environ(), "NODE_NAME=node-1"), "--mode=node", "--endpoint=unix://"+socket, "--http-endpoint="+health,
+		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir, "--account-dir="+kube.AccountDir,
+		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir)
+	kubelet := registerapi.NewRegistrationClient(dial(t, registration.SocketPath(dir, "block.csi.vultr.com")))
+	if _, err := kubelet.GetInfo(starting(t), &registerapi.InfoRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
+	}
+	node := csi.NewNodeClient(dial(t, socket))
+	info, err := node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if err != nil || info.GetNodeId() != instance || info.GetMaxVolumesPerNode() != 5 {
+		t.Errorf("info is %v, %v", info, err)
+	}
+	put("vultr://3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+	_, err = node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), instance) || !strings.Contains(err.Error(), "3f2504e0") {
+		t.Errorf("with a contradiction: %v", err)
+	}
+	expect(t, health, "/readyz", http.StatusServiceUnavailable, "contradiction")
+	end(t, cmd, out)
+	for _, request := range kube.Requests() {
+		if request != "GET /api/v1/nodes/node-1" {
+			t.Errorf("it asked the cluster %s", request)
+		}
+	}
+}
+
+// TestPreStopProgram: what the kubelet runs before it ends the plugin waits for the volumes of a node that is drained, for
+// as long as it was told to, and does not hold up a rollout.
+func TestPreStopProgram(t *testing.T) {
+	const node, attachments = "/api/v1/nodes/node-1", "/apis/storage.k8s.io/v1/volumeattachments/"
+	kube := testkube.New(t)
+	kube.Put(attachments+"csi-1", `{"metadata":{"uid":"1"},"spec":{"attacher":"block.csi.vultr.com","nodeName":"node-1"}}`)
+	env := append(kube.Environ(), "NODE_NAME=node-1")
+	hook := func(timeout string) error {
+		cmd, out := program(t, env, "--mode=pre-stop", "--account-dir="+kube.AccountDir, "--pre-stop-timeout="+timeout)
+		if err := cmd.Wait(); err != nil {
+			return errors.New(out.String())
+		}
+		return nil
+	}
+	kube.Put(node, `{}`)
+	if err := hook("1h"); err != nil {
+		t.Errorf("in a rollout: %v", err)
+	}
+	kube.Put(node, `{"spec":{"taints":[{"key":"node.kubernetes.io/unschedulable"}]}}`)
+	if err := hook("1s"); err == nil || !strings.Contains(err.Error(), "csi: node node-1 is to go") || !strings.Contains(err.Error(), "csi-1") {
+		t.Errorf("when its time is up: %v", err)
+	}
+	kube.Fault(func(_, path string) int {
+		if path == attachments+"csi-1" {
+			kube.Delete(path)
+		}
+		return 0
+	})
+	if err := hook("1h"); err != nil || kube.Object(attachments+"csi-1") != "" {
+		t.Errorf("of a node that is drained: %v", err)
+	}
+}
+
 // TestOfficialRegion: a node reports the official driver's topology key when told to, as the metadata service spells
 // it, also when the region itself is named by a flag.
 func TestOfficialRegion(t *testing.T) {
@@ -282,6 +356,24 @@ func controllerProgram(t *testing.T, cloud *simtest.Cloud, key string) (cmd *exe
 		t.Fatal(err)
 	}
 	return cmd, out, conn, health, keyFile
+}
+
+// TestControllerProgramInACluster: it removes the start-up taint of nodes that the driver serves.
+func TestControllerProgramInACluster(t *testing.T) {
+	const node = "/api/v1/nodes/node-1"
+	cloud, kube := simtest.Start(t, simtest.Options{}), testkube.New(t)
+	kube.Put(node, `{"metadata":{"uid":"1"},"spec":{"taints":[{"key":"block.csi.vultr.com/agent-not-ready","effect":"NoExecute"}]}}`)
+	kube.Put("/apis/storage.k8s.io/v1/csinodes/node-1", `{"metadata":{"ownerReferences":[{"uid":"1"}]},
+		"spec":{"drivers":[{"name":"block.csi.vultr.com","nodeID":"x","allocatable":{"count":11}}]}}`)
+	cmd, out := program(t, append(kube.Environ(), "VULTR_API_KEY="+cloud.Key), "--mode=controller", "--region=ewr", "--http-endpoint=",
+		"--endpoint="+filepath.Join(t.TempDir(), "csi.sock"), "--api-key-file=/none", "--api-url="+cloud.URL, "--account-dir="+kube.AccountDir)
+	eventually(t, "the taint is gone", func() error {
+		if got := kube.Object(node); strings.Contains(got, "agent-not-ready") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	end(t, cmd, out)
 }
 
 func TestControllerProgram(t *testing.T) {

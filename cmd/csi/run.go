@@ -18,18 +18,22 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/startuptaint"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -62,13 +66,18 @@ const longWorkFor = 25 * time.Second
 type process struct {
 	cfg      Config
 	registry *prometheus.Registry
-	self     *selfSource
-	account  *account.Account // nil without a controller
+	self     selfSource
+	// kube is the cluster, nil outside of one; noKube says why.
+	kube     *kubeapi.Client
+	noKube   error
+	account  *account.Account  // nil without a controller
+	disks    *blockstore.Store // nil without a controller
 	services server.Services
 	identity *identity.Service
 	checks   []identity.Check // of readiness
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
+	orphans  *orphans.Watch   // nil if nobody looks for them
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
 }
@@ -78,18 +87,26 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := setUpLogging(cfg); err != nil {
 		return err
 	}
-	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg)}
+	kube, noKube := kubeapi.InCluster(os.Getenv, cfg.AccountDir)
+	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint)
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.self.run(ctx) })
+	group.Go(func() error { p.self.Run(ctx); return nil })
 	if cfg.controller() {
 		if err := p.addController(); err != nil {
 			return err
 		}
 		group.Go(func() error { return p.warner.Run(ctx) })
 		group.Go(func() error { p.checkAccount(ctx); return nil })
+		group.Go(func() error { return p.disks.Run(ctx) })
+		if p.kube != nil {
+			group.Go(func() error { startuptaint.New(p.kube, identity.DriverName).Run(ctx); return nil })
+		}
+		if p.orphans != nil {
+			group.Go(func() error { p.orphans.Run(ctx); return nil })
+		}
 	}
 	if cfg.node() {
 		if err := p.addNode(); err != nil {
@@ -128,17 +145,29 @@ func (p *process) addController() error {
 	}
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * p.cfg.TimeScale) }
 	var nodes func(context.Context) ([]string, error)
-	cluster, err := events.InCluster(os.Getenv, identity.DriverName)
-	if err == nil {
+	var cluster *events.API
+	var limitReached func(context.Context, string, int)
+	if p.kube != nil {
+		cluster = events.New(p.kube, identity.DriverName)
 		nodes = cluster.NodeIDs
+		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName).Refused
 	}
 	p.account = account.New(api, p.self.members(nodes))
-	disks := blockstore.New(api, blockstore.Options{
+	options := blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
-		Account: p.account, Registerer: p.registry,
-	})
-	volumes := router.New([]volume.Backend{disks}, vfs.NewFinder(api))
-	p.warner = newWarner(cluster, err)
+		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry, LimitReached: limitReached,
+	}
+	p.disks = blockstore.New(api, options)
+	// The limit of a node is that of its disks, which shared file systems are none of.
+	options.Beside, options.Registerer, options.LimitReached = p.disks, nil, nil
+	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
+	p.warner = newWarner(cluster, p.noKube)
+	if cluster != nil && p.cfg.OrphanAge > 0 {
+		p.orphans = orphans.New(orphans.Config{
+			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
+			Warner: p.warner, Registerer: p.registry,
+		})
+	}
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
 	key := identity.NewAPICheck(api)
 	p.registry.MustRegister(key)
@@ -148,7 +177,7 @@ func (p *process) addController() error {
 
 // checkAccount proves the key's account before the first volume needs it, and says at once when it is the wrong one.
 func (p *process) checkAccount(ctx context.Context) {
-	if p.self.wait(ctx) != nil {
+	if p.self.Wait(ctx) != nil {
 		return
 	}
 	if err := p.account.CheckKey(ctx); err != nil {
@@ -184,13 +213,13 @@ func (p *process) addNode() error {
 	}
 	step.SetDir(filepath.Join(p.cfg.StateDir, "faultpoints"))
 	service := node.New(node.Config{
-		Self: p.self.get, MaxVolumes: p.cfg.MaxVolumesPerNode,
+		Self:   p.self.get(records.AllStaged),
 		Finder: device.Finder{DeviceDir: p.cfg.DeviceDir, SysfsDir: p.cfg.SysfsBlockDir},
-		State:  records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot,
+		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot, Registerer: p.registry,
 	})
 	p.services.Node = service
 	p.shutdown = service.Shutdown
-	p.checks = append(p.checks, service.Check)
+	p.checks = append(p.checks, p.self.Check, service.Check)
 	if p.cfg.PluginRegistrationDir != "" {
 		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
 		p.checks = append(p.checks, p.register.Check)
@@ -266,7 +295,7 @@ func closeIf(l net.Listener) error {
 // registerWithKubelet shows the driver to the kubelet as soon as it can say which node this is: the kubelet asks
 // for that first, and backs off when it gets no answer.
 func (p *process) registerWithKubelet(ctx context.Context) error {
-	if err := p.self.wait(ctx); err != nil {
+	if err := p.self.Wait(ctx); err != nil {
 		return err
 	}
 	l, err := p.register.Listen(p.cfg.PluginRegistrationDir)

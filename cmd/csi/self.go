@@ -2,94 +2,49 @@ package main
 
 import (
 	"context"
-	"errors"
-	"strings"
-
-	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/nodeinfo"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// errUnknownSelf says that the metadata service has not answered yet.
-var errUnknownSelf = errors.New("the metadata service has not answered yet")
+// selfSource knows on which instance the process runs.
+type selfSource struct{ *nodeinfo.Source }
 
-// selfSource knows on which instance the process runs: by flags, or by the metadata service, which may answer late
-// or, outside the platform, never. Nothing ends for that; what needs the answer says that it is missing.
-type selfSource struct {
-	metadata *vultr.Metadata
-	self     node.Self
-	needNode bool
-	// official is set to report the official driver's topology key, whose spelling only the metadata service knows.
-	official bool
-	known    chan struct{} // closed when self is complete
+// newSelfSource makes it; kube is nil outside of a cluster.
+func newSelfSource(cfg Config, kube *kubeapi.Client) selfSource {
+	return selfSource{nodeinfo.New(nodeinfo.Config{
+		ID: cfg.NodeID, Region: cfg.Region, Metadata: vultr.NewMetadata(cfg.MetadataURL),
+		NeedID: cfg.node(), Official: cfg.node() && cfg.ReportOfficialRegion,
+		Kube: kube, NodeName: cfg.nodeName(), Driver: identity.DriverName, MaxVolumes: cfg.MaxVolumesPerNode,
+		Disks: device.Finder{DeviceDir: cfg.DeviceDir, SysfsDir: cfg.SysfsBlockDir}.All,
+	})}
 }
 
-func newSelfSource(cfg Config) *selfSource {
-	return &selfSource{
-		metadata: vultr.NewMetadata(cfg.MetadataURL),
-		self:     node.Self{ID: strings.ToLower(cfg.NodeID), Region: strings.ToLower(cfg.Region)},
-		needNode: cfg.node(),
-		official: cfg.node() && cfg.ReportOfficialRegion,
-		known:    make(chan struct{}),
-	}
-}
-
-// run asks the metadata service for what flags do not say, until it answers or the context ends.
-func (s *selfSource) run(ctx context.Context) error {
-	if s.self.Region == "" || (s.needNode && s.self.ID == "") || s.official {
-		answer, err := s.metadata.Get(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // the context ended, which is no fault
-		}
-		if s.self.Region == "" {
-			s.self.Region = answer.Region
-		}
-		if s.self.ID == "" {
-			s.self.ID = answer.InstanceID
-		}
-		if s.official {
-			s.self.OfficialRegion = answer.RegionCode
-		}
-	}
-	klog.FromContext(ctx).Info("Running on", "instanceID", s.self.ID, "region", s.self.Region)
-	close(s.known)
-	return nil
-}
-
-// wait waits until it is known which instance this is.
-func (s *selfSource) wait(ctx context.Context) error {
-	select {
-	case <-s.known:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// get returns which instance this is.
-func (s *selfSource) get(context.Context) (node.Self, error) {
-	select {
-	case <-s.known:
-		return s.self, nil
-	default:
-		return node.Self{}, errUnknownSelf
+// get returns what the kubelet is told of the node, where the volumes that staged returns count as the cluster's.
+func (s selfSource) get(staged func() ([]string, error)) func(context.Context) (node.Self, error) {
+	return func(ctx context.Context) (node.Self, error) {
+		info, err := s.Info(ctx, staged)
+		return node.Self{ID: info.ID, Region: info.Region, OfficialRegion: info.OfficialRegion, MaxVolumes: info.MaxVolumes}, err
 	}
 }
 
 // region is the region of this instance.
-func (s *selfSource) region(ctx context.Context) (string, error) {
-	self, err := s.get(ctx)
+func (s selfSource) region(context.Context) (string, error) {
+	self, err := s.Identity()
 	return self.Region, err
 }
 
 // members returns instances that are certainly the cluster's: this one, and those that the apiserver names. Outside of the
 // platform the metadata service never answers, and outside of a cluster there is no apiserver.
-func (s *selfSource) members(nodes func(context.Context) ([]string, error)) account.Members {
+func (s selfSource) members(nodes func(context.Context) ([]string, error)) account.Members {
 	return func(ctx context.Context) ([]string, error) {
 		var ids []string
-		if self, err := s.get(ctx); err == nil && self.ID != "" {
+		if self, err := s.Identity(); err == nil && self.ID != "" {
 			ids = append(ids, self.ID)
 		}
 		if nodes == nil {

@@ -23,14 +23,17 @@ func TestMembers(t *testing.T) {
 		"outside the platform":  {"", named, []string{"a", "b"}, nil},
 		"the apiserver is away": {"self", away, []string{"self"}, fault},
 	} {
-		s := newSelfSource(Config{NodeID: c.self, Region: "ewr"})
-		close(s.known)
+		s := newSelfSource(Config{Mode: modeController, NodeID: c.self, Region: "ewr"}, nil)
+		go s.Run(t.Context())
+		if err := s.Wait(starting(t)); err != nil {
+			t.Fatal(err)
+		}
 		ids, err := s.members(c.nodes)(t.Context())
 		if !slices.Equal(ids, c.ids) || !errors.Is(err, c.err) {
 			t.Errorf("%s: got %s, %v", name, ids, err)
 		}
 	}
-	if ids, err := newSelfSource(Config{Region: "ewr"}).members(nil)(t.Context()); len(ids) != 0 || err != nil {
+	if ids, err := newSelfSource(Config{Region: "ewr"}, nil).members(nil)(t.Context()); len(ids) != 0 || err != nil {
 		t.Errorf("nothing is known: got %s, %v", ids, err)
 	}
 }

@@ -74,6 +74,7 @@ type Client struct {
 	regions           *shared[Region]
 	fileSystemRegions *shared[string]
 	plans             *shared[Plan]
+	attachments       attachmentLists
 
 	settle  time.Duration
 	kinds   kinds

@@ -131,6 +131,11 @@ func IsInUse(err error) bool {
 		says(err, "attached to this vpc") || says(err, "vpc is attached to")
 }
 
+// IsPrivateMemory reports whether an instance was refused a file system because its memory is not shared with its host:
+// it is of an older plan and has to be redeployed. The platform's documents call that "Memory Backing"; the text of the
+// refusal is unknown.
+func IsPrivateMemory(err error) bool { return says(err, "memory") }
+
 // IsLimit reports whether the API refused the call because something has reached its number. The text for volumes of an
 // instance is unknown; that for instances of an account speaks of the "maximum number" (terraform-provider-vultr).
 func IsLimit(err error) bool {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,10 +20,7 @@ const (
 var (
 	opResizeFileSystem  = operation{name: "resize_vfs", words: "resize file system", method: http.MethodPut}
 	opRelabelFileSystem = operation{name: "relabel_vfs", words: "relabel file system", method: http.MethodPut}
-	opAttachFileSystem  = operation{name: "attach_vfs", words: "attach file system", method: http.MethodPut}
-	opDetachFileSystem  = operation{name: "detach_vfs", words: "detach file system", method: http.MethodDelete}
 	opWaitFileSystem    = operation{name: "wait_vfs", words: "wait for file system", method: http.MethodGet}
-	opWaitAttachment    = operation{name: "wait_vfs_attachment", words: "wait for an attachment of file system", method: http.MethodGet}
 )
 
 // The API sends file systems unwrapped, with a status in words where its errors have a number. That is why govultr from
@@ -33,12 +29,6 @@ var fileSystems = resource[govultr.VirtualFileSystemStorage, FileSystem]{
 	path: fileSystemsPath, one: []string{"vfs"}, many: "vfs",
 	ops: operationsOn("vfs", "vfs", "file system", "file systems"),
 	id:  func(f FileSystem) string { return f.ID }, domain: fileSystemOf,
-}
-
-var attachments = resource[govultr.VirtualFileSystemStorageAttachment, FileSystemAttachment]{
-	one: []string{"attachment"}, many: "attachments",
-	ops: operationsOn("vfs_attachment", "vfs_attachments", "attachment of file system to instance", "attachments of file system"),
-	id:  func(a FileSystemAttachment) string { return a.InstanceID }, domain: attachmentOf,
 }
 
 // FileSystem is one file system (VFS), which any number of instances of its region can mount.
@@ -52,6 +42,8 @@ type FileSystem struct {
 	DiskType  string // "nvme"
 	Tags      []string
 	Created   time.Time
+	// MonthlyCost is in dollars.
+	MonthlyCost float64
 }
 
 // Active tells whether the file system can be attached.
@@ -65,23 +57,22 @@ type FileSystemRequest struct {
 	Tags   []string
 }
 
-// FileSystemAttachment is a file system plugged into an instance. The zero value stands for one that does not exist.
-type FileSystemAttachment struct {
-	FileSystemID string
-	InstanceID   string
-	State        string // "ATTACHED", and what the platform may add
-	// MountTag is what the guest mounts: mount -t virtiofs <tag> <directory>. "" while the platform has given none.
-	MountTag string
-}
-
-// Attached tells whether the guest can mount the file system.
-func (a FileSystemAttachment) Attached() bool {
-	return strings.EqualFold(a.State, "attached") && a.MountTag != ""
-}
-
 // FileSystem reads one file system. Only its IsNotFound proves that it does not exist.
 func (c *Client) FileSystem(ctx context.Context, id string) (FileSystem, error) {
 	return fileSystems.read(ctx, c, id)
+}
+
+// FileSystemNow reads one file system, and returns the time as of which the answer holds. Only IsNotFound proves that it
+// does not exist.
+func (c *Client) FileSystemNow(ctx context.Context, id string) (FileSystem, time.Time, error) {
+	s := &sent{}
+	f, err := fileSystems.read(context.WithValue(ctx, sentKey{}, s), c, id)
+	return f, s.time(), err
+}
+
+// FileSystemListed returns one file system as a list shows it, as VolumeListed does a volume.
+func (c *Client) FileSystemListed(ctx context.Context, id string, maxAge time.Duration) (FileSystem, time.Time, error) {
+	return listed(ctx, c, fileSystems, c.fileSystems, id, maxAge)
 }
 
 // FileSystems lists all file systems of the account. The list is shared: its items must not be changed. With maxAge 0 it
@@ -128,72 +119,16 @@ func (c *Client) RelabelFileSystem(ctx context.Context, id, label string) error 
 
 // DeleteFileSystem deletes a file system and its data. IsNotFound means that it was gone before, IsInUse that an
 // instance has it, or had it until a moment ago.
-func (c *Client) DeleteFileSystem(ctx context.Context, id string) error {
-	return fileSystems.remove(ctx, c, id)
-}
-
-// FileSystemAttachments lists the instances that have the file system.
-func (c *Client) FileSystemAttachments(ctx context.Context, id string) ([]FileSystemAttachment, error) {
-	if err := checkID(attachments.ops.list, id); err != nil {
-		return nil, err
-	}
-	all, err := attachmentsOf(id).all(ctx, c, nil)
-	return all, ended(attachments.ops.list, err)
-}
-
-// FileSystemAttachment reads one attachment. IsNotAttached means that the instance does not have the file system,
-// IsNotFound without it that there is no such file system.
-func (c *Client) FileSystemAttachment(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
-	return c.attachment(ctx, attachments.ops.get, id, instanceID)
-}
-
-// AttachFileSystem asks for a file system to be plugged into an instance; WaitFileSystemAttachment tells when it is. It
-// succeeds if the instance has it already. IsNotFound can mean either of the two.
-func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
-	a, err := c.attachment(ctx, opAttachFileSystem, id, instanceID)
-	if !hasStatus(err, http.StatusConflict) {
-		return a, err
-	}
-	// The platform answers so to a repetition, perhaps our own after a lost answer, but also where something is in the way.
-	if a, lookErr := c.FileSystemAttachment(ctx, id, instanceID); lookErr == nil {
-		return a, nil
-	}
-	return FileSystemAttachment{}, err
-}
-
-// DetachFileSystem asks for a file system to be unplugged from an instance; WaitFileSystemAttachment tells when it is.
-// It can be repeated: IsNotAttached means that nothing was left to do.
-func (c *Client) DetachFileSystem(ctx context.Context, id, instanceID string) error {
-	if err := checkID(opDetachFileSystem, id); err != nil {
-		return err
-	}
-	return attachmentsOf(id).change(ctx, c, opDetachFileSystem, instanceID, "", nil)
-}
-
-func (c *Client) attachment(ctx context.Context, op operation, id, instanceID string) (FileSystemAttachment, error) {
-	if err := checkID(op, id); err != nil {
-		return FileSystemAttachment{}, err
-	}
-	return attachmentsOf(id).call(ctx, c, op, instanceID, nil)
-}
-
-func attachmentsOf(id string) resource[govultr.VirtualFileSystemStorageAttachment, FileSystemAttachment] {
-	return attachments.under(fileSystemsPath + "/" + id + "/attachments")
+func (c *Client) DeleteFileSystem(ctx context.Context, id string, preconditions ...Precondition) error {
+	return fileSystems.remove(ctx, c, id, preconditions...)
 }
 
 func fileSystemOf(f govultr.VirtualFileSystemStorage) FileSystem {
 	return FileSystem{
 		ID: f.ID, Label: f.Label, Region: strings.ToLower(f.Region), Status: f.Status, SizeGB: f.StorageSize.SizeGB,
 		UsedBytes: int64(f.StorageUsed.SizeBytes), DiskType: f.DiskType, Tags: f.Tags, Created: parseTime(f.DateCreated),
+		MonthlyCost: float64(f.Billing.Monthly),
 	}
-}
-
-func attachmentOf(a govultr.VirtualFileSystemStorageAttachment) FileSystemAttachment {
-	out := FileSystemAttachment{FileSystemID: a.ID, InstanceID: a.TargetID, State: a.State}
-	if a.MountTag != 0 {
-		out.MountTag = strconv.Itoa(a.MountTag)
-	}
-	return out
 }
 
 // fileSystemRegion is a region in the list of those that sell file systems. Nothing says whether the API sends objects

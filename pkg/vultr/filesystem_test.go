@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ const liveFileSystem = `{"id":"` + idA + `","region":"EWR","date_created":"2026-
 
 var wantFileSystem = FileSystem{
 	ID: idA, Label: "pvc-1", Region: "ewr", Status: "active", SizeGB: 10, UsedBytes: 4096, DiskType: "nvme",
-	Tags: []string{"k8s"}, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	Tags: []string{"k8s"}, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), MonthlyCost: 1,
 }
 
 const liveAttachment = `{"vfs_id":"` + idA + `","target_id":"` + idB + `","state":"ATTACHED","mount_tag":79287343}`
@@ -55,8 +56,8 @@ func TestFileSystemsAreDecoded(t *testing.T) {
 		}
 		attached, errAttached := c.AttachFileSystem(ctx, idA, idB)
 		read, errRead := c.FileSystemAttachment(ctx, idA, idB)
-		all, errAll := c.FileSystemAttachments(ctx, idA)
-		for name, got := range map[string]FileSystemAttachment{"made": attached, "read": read, "listed": append(all, FileSystemAttachment{})[0]} {
+		all, errAll := c.FileSystemAttachments(ctx, idA, 0)
+		for name, got := range map[string]FileSystemAttachment{"made": attached, "read": read, "listed": append(all.Items, FileSystemAttachment{})[0]} {
 			if got != wantAttachment || !got.Attached() {
 				t.Errorf("attachment %s: got %+v", name, got)
 			}
@@ -147,10 +148,12 @@ func TestWaitForAnAttachment(t *testing.T) {
 			switch now := time.Now(); {
 			case !strings.HasPrefix(r.URL.Path, fileSystemsPath+"/"+idA):
 				return refusal(404, "Subscription ID Not Found"), nil
-			case now.Before(from), now.After(until):
+			case strings.HasSuffix(r.URL.Path, idB):
 				return refusal(404, "Attachment Not Found"), nil
+			case now.Before(from), now.After(until):
+				return reply(200, `{"attachments":[]}`), nil
 			}
-			return reply(200, liveAttachment), nil
+			return reply(200, `{"attachments":[`+liveAttachment+`]}`), nil
 		}}
 		c, ctx := net.client(t), t.Context()
 		if got, err := c.WaitFileSystemAttachment(ctx, idA, idB, attached); err != nil || got != wantAttachment {
@@ -167,6 +170,31 @@ func TestWaitForAnAttachment(t *testing.T) {
 		}
 		if _, err := c.FileSystemAttachment(ctx, idA, idB); !IsNotAttached(err) || !IsNotFound(err) {
 			t.Errorf("an attachment that does not exist: %v", err)
+		}
+	})
+}
+
+// All who wait for attachments of one file system share its lists: nothing else tells of them.
+func TestWaitsForAttachmentsShareLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: fileSystemCloud}
+		c := net.client(t)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				_, err := c.WaitFileSystemAttachment(t.Context(), idA, idB, func(a FileSystemAttachment) (bool, error) { return a.Attached(), nil })
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := net.count(http.MethodGet, fileSystemsPath+"/"+idA+"/attachments"); n > 3 {
+			t.Errorf("20 waits cost %d lists", n)
+		}
+		before := len(net.requests())
+		if list, err := c.FileSystemAttachments(t.Context(), strings.ToUpper(idA), time.Minute); err != nil || len(list.Items) != 1 || len(net.requests()) != before {
+			t.Errorf("a list that may be old: %+v, %v, %d requests", list, err, len(net.requests())-before)
 		}
 	})
 }

@@ -66,10 +66,16 @@ func (c *Client) VolumeNow(ctx context.Context, id string, maxAge time.Duration)
 // sees what WaitVolume sees: lists may be older than single reads, or the other way round, and whoever decides by both
 // goes back in time. A volume that the list lacks is read directly. Only IsNotFound proves that it does not exist.
 func (c *Client) VolumeListed(ctx context.Context, id string, maxAge time.Duration) (Volume, time.Time, error) {
-	if err := checkID(volumes.ops.get, id); err != nil {
-		return Volume{}, time.Time{}, err
+	return listed(ctx, c, volumes, c.volumes, id, maxAge)
+}
+
+// listed returns an object as a list shows it that is at most maxAge old, or by a direct read if the list lacks it.
+func listed[W, T any](ctx context.Context, c *Client, r resource[W, T], lists *shared[T], id string, maxAge time.Duration) (T, time.Time, error) {
+	if err := checkID(r.ops.get, id); err != nil {
+		var none T
+		return none, time.Time{}, err
 	}
-	return lookFor(c, volumes, c.volumes, id)(ctx, time.Now().Add(-maxAge))
+	return lookFor(c, r, lists, id)(ctx, time.Now().Add(-maxAge))
 }
 
 func find(list List[Volume], id string) (Volume, bool) {

@@ -229,7 +229,7 @@ func TestEveryListReportsItsFailure(t *testing.T) {
 		_, errDescribed := c.SnapshotsDescribed(ctx, "x")
 		_, errSystems := c.FileSystems(ctx, 0)
 		_, errSystemRegions := c.FileSystemRegions(ctx)
-		_, errAttachments := c.FileSystemAttachments(ctx, idA)
+		_, errAttachments := c.FileSystemAttachments(ctx, idA, 0)
 		_, errVPCs := c.VPCs(ctx, 0)
 		_, errReserved := c.ReservedIPs(ctx, 0)
 		_, errGroups := c.FirewallGroups(ctx, 0)

@@ -22,7 +22,7 @@ func TestVolumeAsTheLiveAPIShowsIt(t *testing.T) {
 	got, err := net.client(t).Volume(t.Context(), idA)
 	want := Volume{
 		ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Label: "sdtest", Region: "lax", SizeGB: 10, Type: HighPerf, Status: "active",
-		MountID: "lax-ae6c4452b93b4f", Created: got.Created,
+		MountID: "lax-ae6c4452b93b4f", Created: got.Created, MonthlyCost: 1,
 	}
 	if err != nil || got != want || !got.Active() || !got.Created.Equal(time.Date(2025, 11, 14, 18, 12, 48, 0, time.UTC)) {
 		t.Errorf("got %+v, %v", got, err)

@@ -37,6 +37,16 @@ type Snapshot struct {
 // Complete tells whether volumes can be made from the snapshot.
 func (s Snapshot) Complete() bool { return strings.EqualFold(s.State, "complete") }
 
+// Failed reports whether the platform says that the snapshot could not be taken. Its words for that are not documented;
+// these say by themselves that waiting is of no use.
+func (s Snapshot) Failed() bool {
+	return strings.EqualFold(s.State, "error") || strings.EqualFold(s.State, "failed")
+}
+
+// IsSnapshotNotReady reports whether a volume could not be made because the snapshot is not complete. The text is that for
+// snapshots of instances (terraform-provider-vultr); the one for block snapshots is unknown.
+func IsSnapshotNotReady(err error) bool { return says(err, "snapshot cannot be used at this time") }
+
 // Snapshot reads one block snapshot. Only its IsNotFound proves that it does not exist.
 func (c *Client) Snapshot(ctx context.Context, id string) (Snapshot, error) {
 	return snapshots.read(ctx, c, id)
@@ -91,9 +101,14 @@ func (c *Client) DescribeSnapshot(ctx context.Context, id, description string) e
 	return snapshots.change(ctx, c, opUpdateSnapshot, id, "", map[string]string{"description": description})
 }
 
+// WaitSnapshotListed waits for a block snapshot as WaitListed does for a volume.
+func (c *Client) WaitSnapshotListed(ctx context.Context, op, id string, missing time.Duration, done func(Snapshot) (bool, error)) (Snapshot, List[Snapshot], error) {
+	return awaitListed(ctx, c, snapshots, c.snapshots, wait[Snapshot]{op: opWaitSnapshot, resource: id, lesson: op, done: done}, missing)
+}
+
 // DeleteSnapshot deletes a block snapshot; volumes that were made from it stay. IsNotFound means that it was gone before.
-func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
-	return snapshots.remove(ctx, c, id)
+func (c *Client) DeleteSnapshot(ctx context.Context, id string, preconditions ...Precondition) error {
+	return snapshots.remove(ctx, c, id, preconditions...)
 }
 
 func snapshotOf(s govultr.BlockStorageSnapshot) Snapshot {

@@ -1,6 +1,8 @@
 package vultr
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,11 +54,59 @@ func TestTrapWrappedSnapshots(t *testing.T) {
 }
 
 func TestSnapshotStates(t *testing.T) {
-	for state, want := range map[string]bool{"COMPLETE": true, "complete": true, "PENDING": false, "": false, "ERROR": false} {
-		if got := (Snapshot{State: state}).Complete(); got != want {
-			t.Errorf("%q: %t", state, got)
+	for state, want := range map[string][2]bool{
+		"COMPLETE": {true, false}, "complete": {true, false}, "PENDING": {}, "": {}, "ERROR": {false, true}, "failed": {false, true},
+	} {
+		s := Snapshot{State: state}
+		if got := [2]bool{s.Complete(), s.Failed()}; got != want {
+			t.Errorf("%q: %v", state, got)
 		}
 	}
+	for text, want := range map[string]bool{"Snapshot cannot be used at this time": true, "Invalid snapshot ID.": false} {
+		if got := IsSnapshotNotReady(&Error{Status: 400, Message: text}); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+// TestWaitForAListedSnapshot: only a list counts, and it is returned; a 404 ends the wait when the time for that is over.
+func TestWaitForAListedSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shown := time.Now().Add(10 * time.Second)
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path != snapshots.path {
+				return reply(404, `{"error":"Invalid block storage snapshot ID.","status":404}`), nil
+			}
+			if time.Now().Before(shown) {
+				return reply(200, `{"snapshots":[]}`), nil
+			}
+			return reply(200, `{"snapshots":[`+liveSnapshot+`]}`), nil
+		}}
+		listed := func(Snapshot) (bool, error) { return true, nil }
+		c := net.client(t)
+		got, list, err := c.WaitSnapshotListed(t.Context(), "snapshot create", idA, time.Minute, listed)
+		if err != nil || got != wantSnapshot || len(list.Items) != 1 || list.Began.Before(shown) {
+			t.Errorf("got %+v, %+v, %v", got, list, err)
+		}
+		if _, _, err := c.WaitSnapshotListed(t.Context(), "snapshot create", idB, 5*time.Second, listed); !IsNotFound(err) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestSnapshotIsDeletedIf: the precondition is asked before the request.
+func TestSnapshotIsDeletedIf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(204, ""), nil }}
+		c := net.client(t)
+		used := errors.New("it is in use")
+		if err := c.DeleteSnapshot(t.Context(), idA, func(context.Context) error { return used }); !errors.Is(err, used) || net.count("DELETE", snapshots.path+"/"+idA) != 0 {
+			t.Errorf("got %v after %d requests", err, net.count("DELETE", snapshots.path+"/"+idA))
+		}
+		if err := c.DeleteSnapshot(t.Context(), idA); err != nil || net.count("DELETE", snapshots.path+"/"+idA) != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // The filter of the API finds; what it finds is compared once more.

@@ -394,7 +394,7 @@ func TestMalformedIDsAreNotSent(t *testing.T) {
 		_, errs["snapshot of"] = c.CreateSnapshot(ctx, id, "x")
 		_, errs["attach file system"] = c.AttachFileSystem(ctx, id, idB)
 		_, errs["attach to"] = c.AttachFileSystem(ctx, idA, id)
-		_, errs["attachments"] = c.FileSystemAttachments(ctx, id)
+		_, errs["attachments"] = c.FileSystemAttachments(ctx, id, 0)
 		_, errs["rules"] = c.FirewallGroupRules(ctx, id)
 		_, errs["rule"] = c.CreateFirewallGroupRule(ctx, id, wantRule)
 		_, errs["networks"] = c.Networks(ctx, Instance{ID: id})

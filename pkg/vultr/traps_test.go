@@ -65,7 +65,7 @@ func everyRead() map[string]func(ctx context.Context, c *Client) error {
 			_, err := c.FileSystemAttachment(ctx, idA, idB)
 			return err
 		},
-		"attachments":     func(ctx context.Context, c *Client) error { _, err := c.FileSystemAttachments(ctx, idA); return err },
+		"attachments":     func(ctx context.Context, c *Client) error { _, err := c.FileSystemAttachments(ctx, idA, 0); return err },
 		"server":          func(ctx context.Context, c *Client) error { _, err := c.Instance(ctx, idA); return err },
 		"servers":         func(ctx context.Context, c *Client) error { _, err := c.Instances(ctx, 0); return err },
 		"load balancer":   func(ctx context.Context, c *Client) error { _, err := c.LoadBalancer(ctx, idA); return err },

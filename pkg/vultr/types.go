@@ -36,6 +36,8 @@ type Volume struct {
 	// SnapshotID is "" for a volume without a source; the API's "0" is read as "".
 	SnapshotID string
 	Created    time.Time
+	// MonthlyCost is in dollars.
+	MonthlyCost float64
 }
 
 // Active tells whether the volume can be attached, grown and deleted.

@@ -55,6 +55,12 @@ func (c *Client) RelabelVolume(ctx context.Context, id, label string) error {
 		func(v Volume) bool { return v.Label == label })
 }
 
+// ChangeVolume grows a volume and gives it another label, in one call. It succeeds if the volume is so already.
+func (c *Client) ChangeVolume(ctx context.Context, id string, sizeGB int, label string) error {
+	return c.changeVolume(ctx, opResizeBlock, id, map[string]any{"size_gb": sizeGB, "label": label},
+		func(v Volume) bool { return v.SizeGB >= sizeGB && v.Label == label })
+}
+
 // VolumeExists reports whether a volume exists, by the answer to a change that changes nothing: reads may lack what
 // exists for a while, what answers writes does not.
 func (c *Client) VolumeExists(ctx context.Context, id string) (bool, error) {
@@ -109,7 +115,7 @@ func volumeOf(b govultr.BlockStorage) Volume {
 	v := Volume{
 		ID: b.ID, Label: b.Label, Region: strings.ToLower(b.Region), SizeGB: b.SizeGB, Type: BlockType(b.BlockType),
 		Status: b.Status, AttachedTo: b.AttachedToInstance, MountID: b.MountID, SnapshotID: b.SnapshotID,
-		Created: parseTime(b.DateCreated),
+		Created: parseTime(b.DateCreated), MonthlyCost: float64(b.Cost),
 	}
 	// The live API says "0" for a volume without a source.
 	if v.SnapshotID == "0" {

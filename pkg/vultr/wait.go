@@ -59,30 +59,39 @@ func (c *Client) WaitVolumeAsOf(ctx context.Context, op, id string, done func(Vo
 // By then the list shows everything that the platform made before this volume, too, however late its reads are. A
 // volume that no list shows is not taken for gone, whatever a direct read says, until missing has passed.
 func (c *Client) WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(Volume) (bool, error)) (Volume, List[Volume], error) {
-	var shown List[Volume]
+	return awaitListed(ctx, c, volumes, c.volumes, wait[Volume]{op: opWaitBlock, resource: id, lesson: op, done: done}, missing)
+}
+
+// WaitFileSystemListed waits as WaitListed does for a volume.
+func (c *Client) WaitFileSystemListed(ctx context.Context, id string, missing time.Duration, done func(FileSystem) (bool, error)) (FileSystem, List[FileSystem], error) {
+	return awaitListed(ctx, c, fileSystems, c.fileSystems, wait[FileSystem]{op: opWaitFileSystem, resource: id, lesson: "file system", done: done}, missing)
+}
+
+// awaitListed waits until a list shows the object, and returns that list with it.
+func awaitListed[W, T any](ctx context.Context, c *Client, r resource[W, T], lists *shared[T], w wait[T], missing time.Duration) (T, List[T], error) {
+	var shown List[T]
 	began := time.Now()
-	v, err := await(ctx, c, wait[Volume]{
-		op: opWaitBlock, resource: id, lesson: op, done: done,
-		look: func(ctx context.Context, notBefore time.Time) (Volume, time.Time, error) {
-			list, err := c.volumes.since(ctx, notBefore)
-			if err != nil {
-				return Volume{}, time.Time{}, ended(volumes.ops.list, err)
+	w.look = func(ctx context.Context, notBefore time.Time) (T, time.Time, error) {
+		var none T
+		list, err := lists.since(ctx, notBefore)
+		if err != nil {
+			return none, time.Time{}, ended(r.ops.list, err)
+		}
+		for _, v := range list.Items {
+			if r.id(v) == w.resource {
+				shown = list
+				return v, list.Began, nil
 			}
-			for _, v := range list.Items {
-				if v.ID == id {
-					shown = list
-					return v, list.Began, nil
-				}
-			}
-			if time.Since(began) < missing {
-				return Volume{}, time.Time{}, errUnlisted
-			}
-			if v, err := volumes.read(ctx, c, id); err != nil {
-				return v, time.Time{}, err
-			}
-			return Volume{}, time.Time{}, errUnlisted
-		},
-	})
+		}
+		if time.Since(began) < missing {
+			return none, time.Time{}, errUnlisted
+		}
+		if v, err := r.read(ctx, c, w.resource); err != nil {
+			return v, time.Time{}, err
+		}
+		return none, time.Time{}, errUnlisted
+	}
+	v, err := await(ctx, c, w)
 	return v, shown, err
 }
 
@@ -101,26 +110,6 @@ func (c *Client) WaitFileSystem(ctx context.Context, id string, done func(FileSy
 	return await(ctx, c, wait[FileSystem]{
 		op: opWaitFileSystem, resource: id, lesson: "file system", done: done,
 		look: lookFor(c, fileSystems, c.fileSystems, id),
-	})
-}
-
-// WaitFileSystemAttachment waits until done returns true for an attachment, which is the zero value while there is none.
-// IsNotFound says that there is no such file system. These reads are not shared: the API lists the attachments of one
-// file system only.
-func (c *Client) WaitFileSystemAttachment(ctx context.Context, id, instanceID string, done func(FileSystemAttachment) (bool, error)) (FileSystemAttachment, error) {
-	if err := checkID(opWaitAttachment, instanceID); err != nil {
-		return FileSystemAttachment{}, err
-	}
-	return await(ctx, c, wait[FileSystemAttachment]{
-		op: opWaitAttachment, resource: id, lesson: "file system attachment", done: done,
-		look: func(ctx context.Context, _ time.Time) (FileSystemAttachment, time.Time, error) {
-			began := time.Now()
-			a, err := c.FileSystemAttachment(ctx, id, instanceID)
-			if IsNotAttached(err) {
-				return FileSystemAttachment{}, began, nil
-			}
-			return a, began, err
-		},
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
@@ -15,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files of skipped specs
 
 // Environment of the processes that run one suite each; ginkgo can run only one in a process.
 const (
-	envAccess = "SANITY_ACCESS_TYPE" // mount or block; set in such a process only
+	envAccess = "SANITY_ACCESS_TYPE" // one of accesses; set in such a process only
 	envBinary = "SANITY_BINARY"      // the driver
 	envReport = "SANITY_REPORT"      // where to write what became of the specs
 )
@@ -26,6 +27,7 @@ var driverBinary string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if os.Getenv(envAccess) != "" {
+		testns.Enter()
 		os.Exit(m.Run())
 	}
 	code, err := withDriver(m)

@@ -13,13 +13,16 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
 const (
-	region = "ewr"
+	// rawBlock is the access type of block storage without a file system.
+	rawBlock = "block"
+	region   = "ewr"
 	// attachLimit is what the simulated platform enforces, so that the attach limit test meets a real refusal.
 	attachLimit = "16"
 )
@@ -30,7 +33,8 @@ func TestSuite(t *testing.T) {
 	if access == "" {
 		t.Skip("only run by TestSanity")
 	}
-	cloud := simtest.Start(t, simtest.Options{Disks: true})
+	shared := strings.HasPrefix(access, "vfs")
+	cloud := simtest.Start(t, simtest.Options{Disks: true, FileSystems: shared})
 	instance := cloud.AddInstance(simulator.NewServer{Label: "sanity", Region: region})
 	dir := t.TempDir()
 	controller, node := filepath.Join(dir, "controller.sock"), filepath.Join(dir, "node.sock")
@@ -42,7 +46,7 @@ func TestSuite(t *testing.T) {
 		},
 	})
 	disks := filepath.Join(cloud.DisksDir, "instances", instance)
-	for _, d := range []string{"devices", "block"} {
+	for _, d := range []string{"devices", "block", "vfs"} {
 		if err := os.MkdirAll(filepath.Join(disks, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -50,15 +54,30 @@ func TestSuite(t *testing.T) {
 	csiprocess.Start(t, csiprocess.Driver{Binary: os.Getenv(envBinary), Socket: node, Args: []string{
 		"--mode=node", "--metadata-url=" + cloud.MetadataURL(instance), "--device-dir=" + filepath.Join(disks, "devices"),
 		"--sysfs-block-dir=" + filepath.Join(disks, "block"), "--state-dir=" + filepath.Join(dir, "state"), "--kubelet-root=" + dir,
-		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=",
+		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=", "--vfs-dir=" + filepath.Join(disks, "vfs"),
 	}})
 
 	config := sanity.NewTestConfig()
 	config.Address, config.ControllerAddress = "unix://"+node, "unix://"+controller
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
-	config.TestVolumeAccessType = access
-	config.TestNodeVolumeAttachLimit = true
+	config.TestVolumeAccessType = rawBlock
+	config.TestNodeVolumeAttachLimit = !shared
 	config.TestVolumeParameters = map[string]string{"storage_type": "block", "disk_type": "nvme"}
+	// The names of csi-sanity are not those of claims, whose labels alone can have a note.
+	config.TestVolumeMutableParameters = map[string]string{"label": ""}
+	made := fileSystems{wish: access}
+	switch {
+	case shared:
+		config.TestVolumeAccessType = "mount"
+		config.TestVolumeParameters["storage_type"] = "vfs"
+		if access == "vfs-shared" {
+			ask(&config, bySeveralNodes)
+		}
+	case access != rawBlock:
+		config.TestVolumeAccessType = "mount"
+		config.TestVolumeParameters[params.FSType] = access
+		ask(&config, made.ask)
+	}
 	config.IDGen = ids{}
 
 	suite := sanity.GinkgoTest(&config)
@@ -66,8 +85,14 @@ func TestSuite(t *testing.T) {
 	ginkgo.ReportAfterSuite("outcomes", writeReport)
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	ginkgo.RunSpecs(t, "CSI driver, "+access+" volumes")
-	if left := cloud.Sim.View().Blocks; len(left) > 0 {
-		t.Errorf("%d volumes are left in the account", len(left))
+	if left := cloud.Sim.View(); len(left.Blocks)+len(left.FileSystems) > 0 {
+		t.Errorf("%d volumes and %d file systems are left in the account", len(left.Blocks), len(left.FileSystems))
+	}
+	if left := cloud.Sim.View().Snapshots; len(left) > 0 {
+		t.Errorf("snapshots are left in the account: %+v", left)
+	}
+	if !shared && access != rawBlock && made.staged.Load() == 0 {
+		t.Errorf("no volume was staged as %s", access)
 	}
 }
 

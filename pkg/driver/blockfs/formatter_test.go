@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 )
@@ -18,7 +19,7 @@ func format(t *testing.T, d device.Device, fsType string, overwrite bool) error 
 	t.Helper()
 	var work longwork.Runner
 	return work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
-		return NewFormatter(1).Make(task, d, of(fsType), overwrite, func() error { return nil })
+		return NewFormatter(1).Make(task, d, of(fsType), filesystem.Wish{Overwrite: overwrite, Kernel: filesystem.Floor}, func() error { return nil })
 	})
 }
 
@@ -36,7 +37,7 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 	asked := make(chan struct{})
 	var work longwork.Runner
 	err := work.Do(ended, "volume", "call", func(task *longwork.Task) error {
-		return f.Make(task, d, of("ext4"), true, func() error { close(asked); return moved })
+		return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func() error { close(asked); return moved })
 	})
 	if _, running := errors.AsType[*longwork.RunningError](err); !running || !strings.Contains(err.Error(), "waiting for a turn") {
 		t.Errorf("without a turn: %v", err)
@@ -75,7 +76,7 @@ func TestTurnsComeBack(t *testing.T) {
 	var work longwork.Runner
 	for _, proof := range []error{errors.New("moved"), nil, nil} {
 		err := work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
-			return f.Make(task, d, of("ext4"), true, func() error { return proof })
+			return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func() error { return proof })
 		})
 		if !errors.Is(err, proof) || len(f.slots) != 0 {
 			t.Fatalf("got %v, %d turns are taken", err, len(f.slots))

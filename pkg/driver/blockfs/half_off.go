@@ -10,4 +10,4 @@ import (
 )
 
 // makeHalf is never called in this build.
-func makeHalf(context.Context, device.Device, filesystem.Type) error { return nil }
+func makeHalf(context.Context, device.Device, filesystem.Type, filesystem.Wish) error { return nil }

@@ -20,7 +20,7 @@ import (
 // makeHalf leaves the device as an mkfs leaves it that is killed half-way, always at the same point: the file
 // system is made in a sparse file of the same size, and everything of it but the first superblock, which comes
 // last, is copied to the device.
-func makeHalf(ctx context.Context, d device.Device, t filesystem.Type) error {
+func makeHalf(ctx context.Context, d device.Device, t filesystem.Type, w filesystem.Wish) error {
 	scratch, err := os.CreateTemp(step.Dir(), "half-*")
 	if err != nil {
 		return err
@@ -29,7 +29,8 @@ func makeHalf(ctx context.Context, d device.Device, t filesystem.Type) error {
 	if err := scratch.Truncate(d.Size); err != nil {
 		return err
 	}
-	tool := t.Make(scratch.Name(), true)
+	w.Overwrite = true
+	tool := t.Make(scratch.Name(), w)
 	if out, err := exec.CommandContext(ctx, tool.Name, tool.Args...).CombinedOutput(); err != nil { //nolint:gosec // a constant, and a scratch file
 		return fmt.Errorf("%s: %w: %s", tool.Name, err, out)
 	}
@@ -37,7 +38,7 @@ func makeHalf(ctx context.Context, d device.Device, t filesystem.Type) error {
 	if err != nil {
 		return err
 	}
-	err = copyData(file, scratch, 64<<10)
+	err = copyData(file, scratch, 128<<10) // the superblock of a btrfs is behind 64 KiB
 	return errors.Join(err, file.Sync(), file.Close())
 }
 

@@ -19,9 +19,9 @@ func NewFormatter(n int) *Formatter { return &Formatter{slots: make(chan struct{
 
 // Make makes the file system. Waiting for a turn can take long, and its tool gets no more than a path, so when the
 // turn has come the device is held open, which keeps its number from going to another disk, and prove is asked
-// whether it is still the one that was judged. Without overwrite mkfs.xfs itself refuses a device that holds
+// whether it is still the one that was judged. Unless it is to overwrite, mkfs.xfs itself refuses a device that holds
 // something, as a last guard.
-func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type, overwrite bool, prove func() error) error {
+func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type, w filesystem.Wish, prove func() error) error {
 	ctx, err := task.Step("waiting for a turn to make the file system on "+d.Path, longwork.AtOnce, 0, nil)
 	if err != nil {
 		return err
@@ -44,15 +44,15 @@ func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type
 		return err
 	}
 	if step.Wanted(step.MkfsHalf) {
-		if err := makeHalf(ctx, d, t); err != nil {
+		if err := makeHalf(ctx, d, t, w); err != nil {
 			return err
 		}
 		if err := step.At(ctx, step.MkfsHalf); err != nil {
 			return err
 		}
-		overwrite = true
+		w.Overwrite = true
 	}
-	if err := t.Make(d.Path, overwrite).Run(task, d); err != nil {
+	if err := t.Make(d.Path, w).Run(task, d); err != nil {
 		return err
 	}
 	return step.At(task.Context(), step.MkfsDone)

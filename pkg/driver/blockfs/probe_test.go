@@ -43,7 +43,7 @@ func TestProbe(t *testing.T) {
 	if err != nil || !f.Blank || f.Signature != "" {
 		t.Fatalf("a blank disk is %+v, %v", f, err)
 	}
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		if err := format(t, d, fsType, true); err != nil {
 			t.Fatal(err)
 		}
@@ -67,14 +67,16 @@ func TestProbeNeedsTheDeviceAlone(t *testing.T) {
 	}
 }
 
-// TestMkfsGuards: without being told to overwrite, mkfs.xfs itself refuses a device with a file system.
+// TestMkfsGuards: without being told to overwrite, mkfs.xfs and mkfs.btrfs refuse a device with a file system themselves.
 func TestMkfsGuards(t *testing.T) {
 	d := newDisk(t)
 	if out, err := exec.Command("mkfs.ext4", "-q", d.Path).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := format(t, d, "xfs", false); err == nil || !strings.Contains(err.Error(), "ext4") {
-		t.Errorf("mkfs.xfs over ext4: %v", err)
+	for _, fsType := range []string{"xfs", "btrfs"} {
+		if err := format(t, d, fsType, false); err == nil || !strings.Contains(err.Error(), "ext4") {
+			t.Errorf("mkfs.%s over ext4: %v", fsType, err)
+		}
 	}
 }
 

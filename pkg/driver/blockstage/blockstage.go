@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
@@ -49,6 +50,10 @@ type Config struct {
 	Patience time.Duration
 	// Work runs what takes long.
 	Work *longwork.Runner
+	// Registerer is where metrics go; nil is nowhere.
+	Registerer prometheus.Registerer
+	// KernelHas asks for a file system of the kernel; nil is filesystem.KernelHas.
+	KernelHas func(fsType string) error
 }
 
 // Stager brings block volumes to pods. Its methods must not run twice at a time for one volume, except Stats.
@@ -57,11 +62,15 @@ type Stager struct {
 	layer     layer
 	formatter *blockfs.Formatter
 	looks     looks.Looks
+	checks    checks
 }
 
 // New returns a Stager. Records of formats that can no longer be continued are removed.
 func New(cfg Config) *Stager {
-	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce)}
+	if cfg.KernelHas == nil {
+		cfg.KernelHas = filesystem.KernelHas
+	}
+	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer)}
 	intents, err := cfg.State.Intents()
 	if err != nil {
 		klog.Background().Error(err, "Old records of formats are not removed")
@@ -121,6 +130,12 @@ func (s *Stager) newRecord(v staging.Volume, d device.Device) state.Staged {
 func (s *Stager) gone(r *state.Staged, e mount.Entry) error {
 	if _, err := filesystem.Of(e.FSType); err != nil {
 		return nil //nolint:nilerr // it is no mount of a disk
+	}
+	if e.Number.Major == 0 { // a btrfs whose number tells nothing of its disk
+		if e.Lost {
+			return fmt.Errorf("%w: the disk of the %s that is mounted at %s is not in the kernel any more", device.ErrGone, e.FSType, e.Path)
+		}
+		return nil
 	}
 	return s.goneDevice(r, e.Number)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
@@ -34,6 +35,24 @@ func judge(look func(filesystem.Type, device.Device, mount.Entry, bool) error, d
 		return fmt.Errorf("%s on %s, mounted at %s: %w", e.FSType, describe(d), e.Path, err)
 	}
 	return nil
+}
+
+// counter is a kind of file system that counts the errors of its device, and goes on with them.
+type counter interface {
+	Counted(d device.Device) string
+}
+
+// logCounted says which errors the device of a file system had that works all the same.
+func logCounted(ctx context.Context, d device.Device, e mount.Entry) {
+	t, err := filesystem.Of(e.FSType)
+	if err != nil {
+		return
+	}
+	if c, ok := t.(counter); ok {
+		if counts := c.Counted(d); counts != "" {
+			klog.FromContext(ctx).Info("The device of the file system had errors", "device", d.Path, "fsType", e.FSType, "counts", counts)
+		}
+	}
 }
 
 // detach takes away every mount at a path whose disk is gone. It can be in use still, by what will only get errors

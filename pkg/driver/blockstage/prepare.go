@@ -13,6 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
@@ -45,6 +46,10 @@ func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging
 	}
 	if err := mount.CheckOptions(plan.Type.Name(), v.Use.Options); err != nil {
 		return volume.Errorf(volume.Invalid, "%w", err)
+	}
+	if err := s.cfg.KernelHas(plan.Type.Name()); err != nil {
+		return volume.Errorf(volume.InUse, "%s is left as it is: %w; the volume needs a node whose kernel has %s, a new one can have %s",
+			describe(d), err, plan.Type.Name(), filesystem.All[0].Name())
 	}
 	if plan.Action == blockfs.UseExisting {
 		err := s.mountExisting(ctx, d, plan.Type, v, path)
@@ -105,7 +110,7 @@ func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem
 		if err := s.proveAgain(d); err != nil {
 			return err
 		}
-		if err := t.Run(task, d); err != nil {
+		if err := s.checks.run(task, d, t); err != nil {
 			return err
 		}
 	}
@@ -115,6 +120,10 @@ func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem
 // formatAndMount makes a file system and mounts it. The record of the intent stands before the first write and
 // goes after the mount.
 func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.Volume, plan blockfs.Plan, path string) error {
+	format, err := params.FormatOf(plan.Type.Name(), v.Context)
+	if err != nil {
+		return err
+	}
 	if err := step.At(ctx, step.IntentWrite); err != nil {
 		return err
 	}
@@ -123,9 +132,10 @@ func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.
 		return err
 	}
 	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.Type.Name(), "overwrite", plan.Overwrite)
+	wish := filesystem.Wish{Overwrite: plan.Overwrite, Kernel: filesystem.OldestToMount(), Format: format}
 	//nolint:contextcheck // mkfs outlives the call
-	err := s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
-		return s.formatter.Make(task, d, plan.Type, plan.Overwrite, func() error { return s.proveAgain(d) })
+	err = s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
+		return s.formatter.Make(task, d, plan.Type, wish, func() error { return s.proveAgain(d) })
 	})
 	if err != nil {
 		return err

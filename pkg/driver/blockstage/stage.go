@@ -58,27 +58,41 @@ func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volu
 		mounted = !taken
 	}
 	if mounted {
-		// An earlier attempt was cut off after its mount, or another driver made it. A record without a stay of the disk
-		// then is all that is known.
-		if record == nil {
-			r := s.newRecord(v, d)
-			r.BootID, r.DiskSeq = "", 0
-			if err := s.cfg.State.WriteStaged(r); err != nil {
-				return err
-			}
-		}
-		if err := s.cfg.State.ClearIntent(v.ID); err != nil {
-			return err
-		}
-		return s.growStaged(ctx, d, entry, v, path)
+		return s.stageMounted(ctx, d, entry, v, record, path)
 	}
 	if err := mount.MakeDir(path); err != nil {
+		return err
+	}
+	if err := unprotect(d, v.Use); err != nil {
 		return err
 	}
 	if err := s.prepareAndMount(ctx, d, v, path); err != nil {
 		return err
 	}
-	return s.afterMount(ctx, d, v, path)
+	if err := s.afterMount(ctx, d, v, path); err != nil {
+		return err
+	}
+	return protect(d, v.Use)
+}
+
+// stageMounted does what is left to do for a mount that is there: an earlier attempt was cut off after it, or another driver
+// made it.
+func (s *Stager) stageMounted(ctx context.Context, d device.Device, entry mount.Entry, v staging.Volume, record *state.Staged, path string) error {
+	if record == nil {
+		// A record without a stay of the disk is all that is known.
+		r := s.newRecord(v, d)
+		r.BootID, r.DiskSeq = "", 0
+		if err := s.cfg.State.WriteStaged(r); err != nil {
+			return err
+		}
+	}
+	if err := s.cfg.State.ClearIntent(v.ID); err != nil {
+		return err
+	}
+	if err := s.growStaged(ctx, d, entry, v, path); err != nil {
+		return err
+	}
+	return protect(d, v.Use)
 }
 
 // takeAway takes away what is mounted at the staging path when it is of no use any more: a mount of a disk that was
@@ -155,5 +169,6 @@ func (s *Stager) afterMount(ctx context.Context, d device.Device, v staging.Volu
 	if !mounted {
 		return volume.Errorf(volume.Busy, "the mount at %s went away", path)
 	}
+	logCounted(ctx, d, entry)
 	return s.growStaged(ctx, d, entry, v, path)
 }

@@ -35,18 +35,7 @@ func (s *Stager) Stats(volumeID, path string) (staging.Stats, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return staging.Stats{}, fmt.Errorf("measuring the file system at %s: %w", path, err)
 	}
-	return statsOf(st), nil
-}
-
-// statsOf reads a statfs. Inodes are left out where the file system has no fixed number of them.
-func statsOf(st unix.Statfs_t) staging.Stats {
-	bytes := func(blocks uint64) int64 { return int64(blocks) * st.Bsize } //nolint:gosec // below 2^63
-	stats := staging.Stats{Bytes: staging.Amounts{Total: bytes(st.Blocks), Available: bytes(st.Bavail), Used: bytes(st.Blocks - st.Bfree)}}
-	if st.Files > 0 {
-		//nolint:gosec // below 2^63
-		stats.Inodes = &staging.Amounts{Total: int64(st.Files), Available: int64(st.Ffree), Used: int64(st.Files - st.Ffree)}
-	}
-	return stats
+	return staging.StatsOf(st), nil
 }
 
 // place is where a volume is seen: a mounted file system, or a device node.

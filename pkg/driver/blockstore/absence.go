@@ -2,48 +2,32 @@ package blockstore
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/absence"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// What counts as gone is never asked for again: a volume that is believed to be gone and is not stays in the account for
-// ever, or at its instance. So "not found" proves that only if
-//
-//   - it was the answer twice, with a pause between: one answer may come from a replica that lags or fails,
-//   - at last it was the answer to a write, which reads cannot make wrong,
-//   - and no read, single or list, shows the volume meanwhile,
-//   - and the account was proven between the two answers to be the cluster's (package account): with the key of another
-//     one everything is not found. A key that is replaced once, at any time, spoils one of the three at most.
+// thing is a volume as something that may be absent. seen gets it should a look show it after all.
+func (s *Store) thing(id string, seen *disk) absence.Thing {
+	return absence.Thing{
+		Name: "volume " + id, Pause: s.opts.LookAgain, Account: s.account,
+		Look: func(ctx context.Context) (err error) {
+			*seen, err = s.lookOr(ctx, id, func() (disk, error) { return s.listed(ctx, id) })
+			return err
+		},
+	}
+}
 
 // remove deletes the volume while the precondition holds. wasGone reports that it was proven not to exist before.
 func (s *Store) remove(ctx context.Context, id string, holds vultr.Precondition) (wasGone bool, err error) {
-	asked := time.Now()
-	err = s.api.DeleteVolume(ctx, id, holds)
-	if !isAnswered404(err) {
-		return false, err
-	}
-	_, again := s.lookAgain(ctx, id, asked)
-	if again != nil && volume.ReasonOf(again) != volume.NotFound {
-		return false, again
-	}
-	// What reads show after all is deleted by this.
-	err = s.api.DeleteVolume(ctx, id, holds)
-	switch {
-	case !isAnswered404(err):
-		return false, err
-	case again == nil:
-		return false, volume.Errorf(volume.Busy, "volume %s is shown by a read, and a delete of it is answered as if it did not exist; "+
-			"it is looked at again: %w", id, err)
-	}
-	return true, nil
+	return s.thing(id, &disk{}).Remove(ctx, func(ctx context.Context) error { return s.api.DeleteVolume(ctx, id, holds) })
 }
 
 // detachUnseen is the detach of a volume that reads lack. The proof is the platform's own answer to a detach. That names no
@@ -92,21 +76,14 @@ func (s *Store) unknownPlace(ctx context.Context, id, instance string) error {
 	return nil
 }
 
-// lookAgain looks for a volume that was not found at the time asked or later, after a pause and by both kinds of
-// reads. NotFound is for one that neither shows, in an account that was proven to be the cluster's since it was asked;
-// instances are those that Kubernetes names with the volume.
+// lookAgain looks for a volume that was not found at the time asked or later: see absence.Thing.
 func (s *Store) lookAgain(ctx context.Context, id string, asked time.Time, instances ...string) (disk, error) {
-	if err := s.pause(ctx); err != nil {
+	var d disk
+	err := s.thing(id, &d).LookAgain(ctx, asked, instances...)
+	if err != nil {
 		return disk{}, err
 	}
-	d, err := s.lookOr(ctx, id, func() (disk, error) { return s.listed(ctx, id) })
-	if volume.ReasonOf(err) != volume.NotFound {
-		return d, err
-	}
-	if doubt := s.account.Check(ctx, asked, instances...); doubt != nil {
-		return disk{}, volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
-	}
-	return disk{}, err
+	return d, nil
 }
 
 // listed reads the volume by a list alone.
@@ -121,17 +98,6 @@ func (s *Store) listed(ctx context.Context, id string) (disk, error) {
 	}
 	s.account.Shown(list.Began)
 	return fromAPI(list.Items[i]), nil
-}
-
-func (s *Store) pause(ctx context.Context) error {
-	timer := time.NewTimer(s.opts.LookAgain)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // mayCreate returns nil if the account, in which nothing has the name, is proven to be the cluster's. keySince is since when
@@ -158,12 +124,6 @@ func (s *Store) instanceGone(ctx context.Context, id string) (bool, error) {
 	}
 	list, err := s.api.Instances(ctx, time.Since(asked))
 	return err == nil && !slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return strings.EqualFold(i.ID, id) }), err
-}
-
-// isAnswered404 reports whether the platform answered a write so; a precondition's NotFound is none.
-func isAnswered404(err error) bool {
-	_, precondition := errors.AsType[*volume.Error](err)
-	return vultr.IsNotFound(err) && !precondition
 }
 
 // whereLast returns the instance that the volume was lately known to be at, "" if that is none or not known. What was

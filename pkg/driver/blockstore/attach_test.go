@@ -133,11 +133,14 @@ func TestDeleteLooks(t *testing.T) {
 	})
 }
 
-// TestRefusedAttach: a refusal without a reason is the limit only if the instance has as many volumes as it can have.
+// TestRefusedAttach: a refusal without a reason is the limit only if the instance has as many volumes as it can have. Of a
+// limit, and of nothing else, the node is told before the refusal is returned.
 func TestRefusedAttach(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		instance, attached := r.instance("node-1"), 0
 		v := r.create("pvc-1")
+		told := ""
+		r.opts.LimitReached = func(_ context.Context, instance string, volumes int) { told = fmt.Sprint(instance, " ", volumes) }
 		for _, c := range []struct {
 			disks int
 			text  string
@@ -153,7 +156,12 @@ func TestRefusedAttach(t *testing.T) {
 			id := r.cloud.Fault(simulator.Fault{
 				Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"` + c.text + `","status":400}`,
 			})
+			told = ""
 			_, err := r.Attach(t.Context(), v.ID, instance)
+			wantTold := map[volume.Reason]string{volume.Exhausted: fmt.Sprint(instance, " ", c.disks)}[c.want]
+			if told != wantTold {
+				t.Errorf("with %d, %q: told is %q, want %q", c.disks, c.text, told, wantTold)
+			}
 			if volume.ReasonOf(err) != c.want || !strings.Contains(err.Error(), fmt.Sprintf("%d volumes", c.disks)) {
 				t.Errorf("with %d, %q: got %v, want reason %d", c.disks, c.text, err, c.want)
 			}

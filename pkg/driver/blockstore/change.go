@@ -30,7 +30,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return refusal.OfChange(err, "deleting volume %s", id)
 	}
 	if wasGone && s.places.of(id) == "" {
-		return volume.Errorf(volume.NotFound, "block storage %s does not exist", id)
+		return volume.Errorf(volume.NotFound, "%s %s does not exist", s.opts.Medium.words(), id)
 	}
 	s.ledger.gone(id)
 	klog.FromContext(ctx).Info("Deleted volume", "volumeID", id, "wasGone", wasGone)
@@ -41,6 +41,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // nothing is changed. The node always has to look as well: the guest may see the new size late, and only the node can
 // tell that it does.
 func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
+	sent := s.changes.expand(id)
+	defer sent()
 	// By a list, as the wait for the new size is: an older read would show less, and the platform refuses to shrink.
 	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
@@ -53,7 +55,8 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 	if size <= d.SizeGiB {
 		return d.Volume, true, nil
 	}
-	err = s.api.ResizeVolume(ctx, id, int(size))
+	err = s.resize(ctx, d, int(size))
+	sent()
 	if err != nil && !vultr.IsNothingToChange(err) {
 		if now, larger := s.isLarger(ctx, id, size, err); larger {
 			return now.Volume, true, nil

@@ -22,7 +22,16 @@ const absentFor = 30 * time.Second
 // list shows the volume: by then whatever was made before it under the same name shows as well, by another controller,
 // by a predecessor that was killed, or by a network that delivered a request twice. Of several the oldest is the
 // volume of that name, and what this call made is deleted again.
+//
+// A volume that is made from another one comes by way of a snapshot, see clone.
 func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if spec.Source.Volume != "" {
+		return s.clone(ctx, spec)
+	}
+	return s.create(ctx, spec)
+}
+
+func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
 	if m, ok := s.names.get(spec.Name); ok {
 		v, done, err := s.resume(ctx, m, spec)
 		if done || err != nil {
@@ -37,27 +46,31 @@ func (s *Store) Create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	if found != nil {
 		return s.join(ctx, *found, spec)
 	}
+	exact, err := s.withContent(ctx, spec)
+	if err != nil {
+		return volume.Volume{}, err
+	}
 	if err := s.mayCreate(ctx, spec.Name, key); err != nil {
 		return volume.Volume{}, err
 	}
-	region, err := s.region(ctx, spec)
+	region, err := s.region(ctx, exact)
 	if err != nil {
 		return volume.Volume{}, err
 	}
 	created, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
-		Label: spec.Name, Region: region, SizeGB: int(spec.SizeGiB), Type: blockType(spec.Type),
+		Label: s.opts.Cluster.Label(exact.Name), Region: region, SizeGB: int(exact.SizeGiB), Type: blockType(exact.Type), SnapshotID: exact.Source.Snapshot,
 	})
 	if vultr.IsOutcomeUnknown(err) {
 		return s.afterUnknownCreate(ctx, spec, err)
 	}
 	if err != nil {
-		return volume.Volume{}, s.explainCreate(ctx, spec, region, err)
+		return volume.Volume{}, s.explainCreate(ctx, exact, region, err)
 	}
 	s.names.guard.Seen(spec.Name)
 	s.ledger.made(created.ID)
-	m := made{id: created.ID, at: time.Now(), spec: &spec}
+	m := made{id: created.ID, at: time.Now(), spec: &exact}
 	s.names.put(spec.Name, m)
-	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", spec.SizeGiB, "type", spec.Type)
+	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", exact.SizeGiB, "type", spec.Type, "source", exact.Source)
 	return s.finish(ctx, m, spec)
 }
 
@@ -111,7 +124,7 @@ func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Vo
 	s.ledger.saw(d, list.Began)
 	s.places.learn(m.id, d.Region)
 	if m.spec != nil {
-		if m.wrong = mistakeIn(d, *m.spec); m.wrong != nil {
+		if m.wrong = mistakeIn(d, *m.spec, s.opts.Cluster.Label(spec.Name)); m.wrong != nil {
 			return volume.Volume{}, s.takeBack(ctx, spec.Name, m)
 		}
 	}
@@ -158,7 +171,7 @@ func (s *Store) join(ctx context.Context, d disk, spec volume.Spec) (volume.Volu
 // find looks for the volume of a name; nil without an error is the proof that there is none that anybody was told of.
 // After a create without an answer only a new list proves that, and not before the settle time is over: find waits.
 func (s *Store) find(ctx context.Context, name string) (*disk, error) {
-	named := func(v vultr.Volume) bool { return v.Label == name && !s.ledger.isGone(v.ID) }
+	named := func(v vultr.Volume) bool { return s.opts.Cluster.Has(v.Label, name) && !s.ledger.isGone(v.ID) }
 	if !s.names.guard.Tried(name) {
 		// A list that was read with an earlier key may be another account's.
 		age := min(absentFor, time.Since(s.api.KeySince()))
@@ -219,7 +232,7 @@ func compare(v volume.Volume, spec volume.Spec) []string {
 	if !slices.Contains(spec.Regions, v.Region) {
 		differ("it is in region %s, asked for is %s", v.Region, strings.Join(spec.Regions, " or "))
 	}
-	if v.Source != spec.Source {
+	if !hasContent(v, spec.Source) {
 		differ("its content is from %s, asked for is %s", orEmpty(v.Source), orEmpty(spec.Source))
 	}
 	return differences

@@ -83,6 +83,9 @@ func (s *Store) at(id, instance string) vultr.Precondition {
 // free is the precondition of a delete: no instance has the volume, by a list that is fresh. What the list lacks is left
 // to the delete itself, whose 404 is proof: it may be new, but nobody was told that it is attached before a list showed that.
 func (s *Store) free(id string) vultr.Precondition {
+	if s.opts.Medium.Free != nil {
+		return s.opts.Medium.Free(id)
+	}
 	return func(ctx context.Context) error {
 		d, known := s.ledger.lately(id, looksFor)
 		if !known {

@@ -83,6 +83,9 @@ func (s *Store) explainByInstance(ctx context.Context, d disk, instance string, 
 		return err
 	}
 	if disks >= mostDisks || vultr.IsLimit(cause) {
+		if s.opts.LimitReached != nil {
+			s.opts.LimitReached(ctx, instance, disks)
+		}
 		return volume.Errorf(volume.Exhausted, "instance %s has %d volumes, which is its limit: %w", instance, disks, cause)
 	}
 	has := fmt.Sprintf("attaching volume %s to instance %s, which has %d volumes", d.ID, instance, disks)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/params"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -25,7 +26,7 @@ func (s *Store) list(ctx context.Context, maxAge time.Duration) (vultr.List[vult
 // an instance, or is moved by this process: a volume is published only by the ID in its PersistentVolume, and a claim's
 // name has one of those. From then on the others are twins by the rules for those of an own create.
 func (s *Store) leftovers(ctx context.Context, list vultr.List[vultr.Volume]) {
-	for name := range s.twins.unread(list) {
+	for name := range s.twins.unread(list, s.opts.Cluster) {
 		all := s.named(list.Items, name)
 		for i, d := range all {
 			if i > 0 {
@@ -47,9 +48,9 @@ func (s *Store) proven(ctx context.Context, d disk) {
 	}
 }
 
-// unread returns the names of claims that several volumes of the list have, once for each list: of the first one all,
+// unread returns the labels, of claims' names, that several volumes of the list have, once for each list: of the first one all,
 // then only those of which one is young. Older ones were in the list before.
-func (t *twins) unread(list vultr.List[vultr.Volume]) map[string]int {
+func (t *twins) unread(list vultr.List[vultr.Volume], cluster ownership.Cluster) map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !list.Began.After(t.read) {
@@ -62,7 +63,7 @@ func (t *twins) unread(list vultr.List[vultr.Volume]) map[string]int {
 	t.read = list.Began
 	names := map[string]int{}
 	for _, v := range list.Items {
-		if v.Created.After(since) && params.Claim(v.Label, nil).UID != "" {
+		if v.Created.After(since) && params.Claim(cluster.Name(v.Label), nil).UID != "" {
 			names[v.Label] = 0
 		}
 	}

@@ -92,7 +92,7 @@ func TestListsAreReadOnce(t *testing.T) {
 		began time.Time
 		names int
 	}{{began, 1}, {began, 0}, {began.Add(-time.Second), 0}, {began.Add(time.Second), 1}} {
-		if got := twins.unread(list(c.began)); len(got) != c.names {
+		if got := twins.unread(list(c.began), ""); len(got) != c.names {
 			t.Errorf("a list of %s later tells of %v", c.began.Sub(began), got)
 		}
 	}

@@ -17,10 +17,10 @@ const takeBackFor = 30 * time.Second
 // mistakeIn compares what a create of this process made with what it was told to make; nil when it is right. It judges
 // what a read shows: the answer to the create may lack fields. A volume that is wrong in its name would never be found
 // again; any other wrong one would stand in the way of its own claim for ever.
-func mistakeIn(d disk, spec volume.Spec) error {
-	if d.Name != spec.Name {
+func mistakeIn(d disk, spec volume.Spec, label string) error {
+	if d.Name != label {
 		return volume.Errorf(volume.Invalid,
-			"the platform made the name %q of %q, by which the volume could not be found again", d.Name, spec.Name)
+			"the platform made the name %q of %q, by which the volume could not be found again", d.Name, label)
 	}
 	if differences := compare(d.Volume, spec); len(differences) > 0 {
 		return fmt.Errorf("the platform made another volume than it was told to: %s", strings.Join(differences, "; "))

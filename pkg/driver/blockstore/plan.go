@@ -23,8 +23,9 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 	if err := s.CheckOptions(asMade(r.Accesses)); err != nil {
 		return volume.Spec{}, err
 	}
-	if !r.Source.IsZero() {
-		return volume.Spec{}, volume.Errorf(volume.Invalid, "a block volume cannot be made from %s by this version", r.Source)
+	if !r.Source.IsZero() && r.Type != volume.NVMe {
+		return volume.Spec{}, volume.Errorf(volume.Invalid, "a volume of type %s cannot be made from %s: the platform makes only %s volumes from "+
+			"snapshots and other volumes", r.Type, r.Source, volume.NVMe)
 	}
 	size, err := roundUp(r.Type, r.Capacity)
 	if err != nil {
@@ -34,30 +35,16 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 }
 
 // CheckAccess judges whether a disk can be used so.
-func (s *Store) CheckAccess(all []volume.Access) error { return faultsIn(all, accessFault) }
+func (s *Store) CheckAccess(all []volume.Access) error { return volume.Faults(all, accessFault) }
 
 // CheckOptions judges mount options by the node's own table.
-func (s *Store) CheckOptions(all []volume.Access) error { return faultsIn(all, optionsFault) }
-
-// faultsIn names what is wrong with each access; nil when nothing is.
-func faultsIn(all []volume.Access, fault func(volume.Access) string) error {
-	var faults []string
-	for i, a := range all {
-		if fault := fault(a); fault != "" {
-			faults = append(faults, fmt.Sprintf("volume capability %d: %s", i+1, fault))
-		}
-	}
-	if len(faults) > 0 {
-		return volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
-	}
-	return nil
-}
+func (s *Store) CheckOptions(all []volume.Access) error { return volume.Faults(all, optionsFault) }
 
 // accessFault says in words what is wrong with an access, "" when nothing is.
 func accessFault(a volume.Access) string {
 	if !slices.Contains(singleNode, a.Mode) {
 		return fmt.Sprintf("access mode %s is not possible: block storage is attached to one instance at a time "+
-			"(ReadWriteOnce, ReadWriteOncePod); access from several needs a shared file system", a.Mode)
+			"(ReadWriteOnce, ReadWriteOncePod); access from several needs a shared file system: a class with storage_type: vfs, such as vultr-vfs-storage", a.Mode)
 	}
 	if !a.Block && a.FSType != "" && !slices.Contains(params.FileSystems, a.FSType) {
 		return fmt.Sprintf("file system %q is not supported, valid are %s", a.FSType, strings.Join(params.FileSystems, ", "))
@@ -78,15 +65,11 @@ func asMade(all []volume.Access) []volume.Access {
 
 // optionsFault says in words what is wrong with mount options, "" when nothing is.
 func optionsFault(a volume.Access) string {
-	var options []string
-	for _, text := range a.Options { // several in one text are common
-		split, err := mount.SplitOptions(text)
-		if err != nil {
-			return err.Error()
-		}
-		options = append(options, split...)
+	options, err := mount.SplitAll(a.Options)
+	if err == nil {
+		err = mount.CheckOptions(a.FSType, options)
 	}
-	if err := mount.CheckOptions(a.FSType, options); err != nil {
+	if err != nil {
 		return err.Error()
 	}
 	return ""

@@ -28,11 +28,14 @@ func (s *Store) region(ctx context.Context, spec volume.Spec) (string, error) {
 			return wished, nil
 		}
 	}
-	return "", notSold(spec, selling)
+	return "", s.notSold(spec, selling)
 }
 
 // selling lists the regions that sell the type.
 func (s *Store) selling(ctx context.Context, t volume.DiskType) ([]string, error) {
+	if s.opts.Medium.Sold != nil {
+		return s.opts.Medium.Sold(ctx)
+	}
 	regions, err := s.api.Regions(ctx)
 	if err != nil {
 		return nil, err
@@ -47,16 +50,19 @@ func (s *Store) selling(ctx context.Context, t volume.DiskType) ([]string, error
 	return selling, nil
 }
 
-func notSold(spec volume.Spec, selling []string) error {
-	return volume.Errorf(volume.Exhausted, "region %s does not sell %s block storage; regions that do: %s",
-		strings.Join(spec.Regions, ", "), spec.Type, strings.Join(selling, ", "))
+func (s *Store) notSold(spec volume.Spec, selling []string) error {
+	return volume.Errorf(volume.Exhausted, "region %s does not sell %s %s; regions that do: %s",
+		strings.Join(spec.Regions, ", "), spec.Type, s.opts.Medium.words(), strings.Join(selling, ", "))
 }
 
 // explainCreate says why the platform refused a create: it names no region in its own words.
 func (s *Store) explainCreate(ctx context.Context, spec volume.Spec, region string, cause error) error {
+	if err := s.contentLost(ctx, spec, cause); err != nil {
+		return err
+	}
 	if vultr.IsInvalid(cause) {
 		if selling, err := s.selling(ctx, spec.Type); err == nil && !slices.Contains(selling, region) {
-			return notSold(spec, selling)
+			return s.notSold(spec, selling)
 		}
 	}
 	return refusal.OfCreate(cause, "creating a %s volume of %d GiB in region %s", spec.Type, spec.SizeGiB, region)

@@ -18,7 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blocksnap"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/inflight"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -28,6 +30,7 @@ import (
 type API interface {
 	Reads
 	account.API
+	blocksnap.API
 	Regions(ctx context.Context) ([]vultr.Region, error)
 	CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error)
 	ResizeVolume(ctx context.Context, id string, sizeGB int) error
@@ -58,11 +61,19 @@ type Store struct {
 	names   *names
 	ledger  ledger
 	places  places
-	orders  inflight.Queue // by instance
+	orders  *inflight.Queue // by instance
 	twins   *twins
+	// snapshots are those of the disks, and clones the work on new disks that are copies of others.
+	snapshots *blocksnap.Store
+	clones    *clones
+	changes   *changes
 }
 
-var _ volume.Backend = (*Store)(nil)
+var (
+	_ volume.Backend     = (*Store)(nil)
+	_ volume.Snapshotter = (*Store)(nil)
+	_ volume.Cloner      = (*Store)(nil)
+)
 
 // Options are what can be set. The zero value is right for the real platform.
 type Options struct {
@@ -75,8 +86,17 @@ type Options struct {
 	TwinCheck time.Duration
 	// LookAgain is how long after it was not found a volume is looked for again before it counts as gone; 0 is 3 s.
 	LookAgain time.Duration
+	// Medium is another kind of storage than block storage.
+	Medium Medium
+	// Beside is the store of another kind in this process: orders to instances take turns with it, and it counts for both.
+	Beside *Store
+	// Cluster is whose the volumes are.
+	Cluster ownership.Cluster
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
+	// LimitReached is told that the platform refused to attach one more volume to an instance that was seen with so many,
+	// before the refusal is returned; nil tells nobody.
+	LimitReached func(ctx context.Context, instance string, volumes int)
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }
@@ -92,10 +112,17 @@ func New(api API, opts Options) *Store {
 	}
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
-		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), twins: newTwins(),
+		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), orders: &inflight.Queue{}, twins: newTwins(),
+		clones: newClones(), changes: newChanges(),
 	}
+	if opts.Beside != nil {
+		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
+	}
+	s.snapshots = blocksnap.New(api, blocksnap.Options{
+		Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
+	})
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, s.clones.left, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "csi_instance_queue_length",
 			Help: "Attach and detach operations under way or waiting for their instance.",
 		}, func() float64 { return float64(s.orders.Waiting()) }))
@@ -103,8 +130,8 @@ func New(api API, opts Options) *Store {
 	return s
 }
 
-// Kind is volume.Block.
-func (s *Store) Kind() volume.Kind { return volume.Block }
+// Kind is volume.Block, or that of the medium.
+func (s *Store) Kind() volume.Kind { return s.opts.Medium.kind() }
 
 // knownFor is how old a list may be that shows that an ID is a disk: the platform gives an ID to one object only.
 const knownFor = 10 * time.Minute
@@ -208,7 +235,7 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
 	list, err := s.list(ctx, maxAge)
 	if err != nil {
-		return nil, refusal.OfRead(err, "listing block storage")
+		return nil, refusal.OfRead(err, "listing %s", s.opts.Medium.words())
 	}
 	volumes := make([]volume.Volume, 0, len(list.Items))
 	for _, v := range list.Items {
@@ -223,6 +250,7 @@ func fromAPI(v vultr.Volume) disk {
 		Volume: volume.Volume{
 			ID: v.ID, Name: v.Label, Kind: volume.Block, Type: volume.NVMe, Region: strings.ToLower(v.Region),
 			SizeGiB: int64(v.SizeGB), Ready: v.Active(), Source: volume.Source{Snapshot: v.SnapshotID}, Created: v.Created,
+			MonthlyCost: v.MonthlyCost,
 		},
 		serial: v.MountID, status: v.Status,
 	}

@@ -68,16 +68,19 @@ func newTwins() *twins {
 	}
 }
 
-// named returns the volumes of a name, the oldest first. Among volumes of one second the ID decides, so that every
-// process picks the same.
+// named returns the volumes of a name: those that are labelled as the cluster's first, the oldest first. Among volumes of one
+// second the ID decides, so that every process picks the same.
 func (s *Store) named(volumes []vultr.Volume, name string) []disk {
 	var all []disk
 	for _, v := range volumes {
-		if v.Label == name && !s.ledger.isGone(v.ID) {
+		if s.opts.Cluster.Has(v.Label, name) && !s.ledger.isGone(v.ID) {
 			all = append(all, fromAPI(v))
 		}
 	}
 	slices.SortFunc(all, func(a, b disk) int {
+		if own := s.opts.Cluster.Owns(a.Name); own != s.opts.Cluster.Owns(b.Name) {
+			return map[bool]int{true: -1, false: 1}[own]
+		}
 		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
 	})
 	return all
@@ -112,7 +115,7 @@ func (s *Store) isTwin(kept, d disk) bool {
 	if d.ID == kept.ID || d.IsAttachedTo("") || s.ledger.moved(d.ID) {
 		return false
 	}
-	if m, ok := s.names.get(d.Name); ok && m.answered && m.id == d.ID {
+	if m, ok := s.names.get(s.opts.Cluster.Name(d.Name)); ok && m.answered && m.id == d.ID {
 		return false
 	}
 	if s.ledger.isMade(d.ID) {
@@ -142,6 +145,9 @@ func (s *Store) removeTwin(ctx context.Context, kept, d disk) bool {
 		}
 		if err == nil && !s.isTwin(kept, now) {
 			err = errNoTwin
+		}
+		if err == nil {
+			err = s.opts.Medium.unused(ctx, d.ID)
 		}
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -131,7 +131,7 @@ func newSwitching(t *testing.T, cloud *simtest.Cloud) *switching {
 	s.rig = &rig{cloud: cloud, api: api, t: t}
 	region := func(context.Context) (string, error) { return "ewr", nil }
 	disks := blockstore.New(api, blockstore.Options{}) // nothing is known of the cluster but what this process sees
-	s.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(api)), region, &s.warnings)
+	s.Service = controller.New(router.New([]volume.Backend{disks, vfsstore.New(api, blockstore.Options{})}), region, &s.warnings)
 	return s
 }
 
@@ -294,15 +294,18 @@ func TestNewCluster(t *testing.T) {
 	})
 }
 
-// TestFileSystemIsNotFoundOnce: a single read of a shared file system says 404. A list shows it, so that it is left alone.
+// TestFileSystemIsNotFoundOnce: a single read of a shared file system says 404. A list shows it, so that it is not gone.
 func TestFileSystemIsNotFoundOnce(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		node := r.instance("node-1")
 		id := r.fileSystem(node)
 		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "get_vfs", Action: simulator.FaultStatus, Status: 404})
-		want(t, r.delete(id), codes.FailedPrecondition, id, "vfs")
-		want(t, newRigInBubble(t, r.cloud).unpublish(id, node), codes.FailedPrecondition, id, "vfs")
+		want(t, r.delete(id), codes.FailedPrecondition, id, node)
+		want(t, newRigInBubble(t, r.cloud).unpublish(id, node), codes.OK)
+		if a, err := r.api.FileSystemAttachment(t.Context(), id, node); !vultr.IsNotAttached(err) {
+			t.Errorf("it is not detached: %+v, %v", a, err)
+		}
 	})
 }
 

@@ -34,6 +34,10 @@ type Volumes interface {
 	Made(v volume.Volume)
 	// List returns the volumes of all kinds, ordered by ID.
 	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
+	// Snapshotter returns the backend that has snapshots.
+	Snapshotter() (volume.Snapshotter, error)
+	// ExamineAll returns the volumes of all kinds with which something is wrong, and what.
+	ExamineAll(ctx context.Context, maxAge time.Duration) (map[string][]volume.Condition, error)
 }
 
 // RegionSource returns the region of volumes for which nobody names one. It fails while that is not known.
@@ -47,21 +51,31 @@ type Service struct {
 	defaultRegion RegionSource
 	warner        events.Warner
 	busy          inflight.Set
+	published     publications
 }
 
 // New makes the service. What the owners of claims should know goes to the warner.
 func New(volumes Volumes, defaultRegion RegionSource, warner events.Warner) *Service {
-	return &Service{volumes: volumes, defaultRegion: defaultRegion, warner: warner}
+	return &Service{volumes: volumes, defaultRegion: defaultRegion, warner: warner, published: newPublications()}
 }
 
 // Capabilities are what the service announces.
 var Capabilities = []csi.ControllerServiceCapability_RPC_Type{
 	csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 	csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME,
+	csi.ControllerServiceCapability_RPC_PUBLISH_READONLY,
 	csi.ControllerServiceCapability_RPC_LIST_VOLUMES,
 	csi.ControllerServiceCapability_RPC_LIST_VOLUMES_PUBLISHED_NODES,
 	csi.ControllerServiceCapability_RPC_GET_VOLUME,
+	csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+	csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+	csi.ControllerServiceCapability_RPC_GET_SNAPSHOT,
+	csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
+	csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+	csi.ControllerServiceCapability_RPC_GET_VOLUME_HEALTH,
+	csi.ControllerServiceCapability_RPC_LIST_VOLUME_HEALTH,
 	csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
+	csi.ControllerServiceCapability_RPC_MODIFY_VOLUME,
 	csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
 }
 

@@ -32,8 +32,19 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 		return nil, asStatus(err)
 	}
 	s.volumes.Made(v)
+	if modifier, can := backend.(volume.Modifier); can && len(req.GetMutableParameters()) > 0 {
+		if err := modifier.Modify(ctx, v.ID, req.GetMutableParameters()); err != nil {
+			return nil, asStatus(err)
+		}
+	}
 	made := toCSI(v)
 	made.ContentSource = req.GetVolumeContentSource()
+	for key, value := range params.ForNode(req.GetParameters()) {
+		if made.VolumeContext == nil {
+			made.VolumeContext = map[string]string{}
+		}
+		made.VolumeContext[key] = value
+	}
 	return &csi.CreateVolumeResponse{Volume: made}, nil
 }
 
@@ -83,6 +94,9 @@ func requestOf(req *csi.CreateVolumeRequest) (volume.Request, error) {
 	}
 	if req.GetVolumeContentSource() != nil && source.IsZero() {
 		return volume.Request{}, volume.Errorf(volume.Invalid, "volume_content_source names neither a snapshot nor a volume")
+	}
+	if id := source.Snapshot + source.Volume; id != "" && !volume.ValidID(id) {
+		return volume.Request{}, volume.Errorf(volume.NotFound, "volume_content_source: %s does not exist, IDs are UUIDs", source)
 	}
 	return volume.Request{Name: req.GetName(), Capacity: capacityOf(req.GetCapacityRange()), Accesses: accesses, Source: source}, nil
 }

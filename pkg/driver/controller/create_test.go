@@ -30,8 +30,9 @@ func TestCapabilities(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := []string{
-		"CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME", "LIST_VOLUMES", "LIST_VOLUMES_PUBLISHED_NODES",
-		"PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
+		"CLONE_VOLUME", "CREATE_DELETE_SNAPSHOT", "CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_CAPACITY", "GET_SNAPSHOT",
+		"GET_VOLUME", "GET_VOLUME_HEALTH", "LIST_SNAPSHOTS", "LIST_VOLUMES", "LIST_VOLUMES_PUBLISHED_NODES",
+		"LIST_VOLUME_HEALTH", "MODIFY_VOLUME", "PUBLISH_READONLY", "PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
 	}; !slices.Equal(got, want) {
 		t.Errorf("announced are %v", got)
 	}
@@ -120,7 +121,7 @@ func TestCreateRefusesWhatCannotBe(t *testing.T) {
 			}}
 		}, codes.InvalidArgument, []string{"ntfs"}},
 		"unknown key": {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"disk": "hdd"} }, codes.InvalidArgument, []string{"disk_type"}},
-		"vfs":         {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"storage_type": "vfs"} }, codes.InvalidArgument, []string{"not supported yet"}},
+		"nfs":         {func(q *csi.CreateVolumeRequest) { q.Parameters = map[string]string{"storage_type": "nfs"} }, codes.InvalidArgument, []string{"block, vfs"}},
 		"too large":   {func(q *csi.CreateVolumeRequest) { q.CapacityRange.RequiredBytes = 10001 * gib }, codes.OutOfRange, nil},
 		"below the least": {func(q *csi.CreateVolumeRequest) {
 			q.CapacityRange = &csi.CapacityRange{RequiredBytes: gib, LimitBytes: 2 * gib}

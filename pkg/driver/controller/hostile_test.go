@@ -15,7 +15,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -56,7 +56,7 @@ func newRigAs(t *testing.T, cloud *simtest.Cloud, self string, members account.M
 	r := &rig{cloud: cloud, self: self, account: account.New(api, members), api: api, t: t}
 	region := func(context.Context) (string, error) { return "ewr", nil }
 	disks := blockstore.New(api, blockstore.Options{Account: r.account})
-	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(api)), region, &r.warnings)
+	r.Service = controller.New(router.New([]volume.Backend{disks, vfsstore.New(api, blockstore.Options{Account: r.account})}), region, &r.warnings)
 	return r
 }
 

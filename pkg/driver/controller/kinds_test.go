@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -33,27 +34,89 @@ func (r *rig) fileSystem(instance string) string {
 	return f.ID
 }
 
-// TestSharedFileSystemsAreRefused: every call about a shared file system is refused in words, nothing is taken for done,
-// and nothing of it changes.
-func TestSharedFileSystemsAreRefused(t *testing.T) {
+// TestSharedFileSystems: what the official driver made and attached is published to several nodes, to one alone where the
+// access mode says so, grown, unpublished and deleted.
+func TestSharedFileSystems(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
-		node := r.instance("node-1")
-		id := r.fileSystem(node)
-		for range 2 { // by finding out what it is, and by remembering
-			_, err := r.ControllerPublishVolume(t.Context(), publishRequest(id, node))
-			want(t, err, codes.FailedPrecondition, id, "vfs")
-			want(t, r.unpublish(id, node), codes.FailedPrecondition, id, "vfs", "left as it is")
-			_, err = r.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: id})
-			want(t, err, codes.FailedPrecondition, id, "vfs")
-			_, err = r.ControllerExpandVolume(t.Context(), expandRequest(id, 20))
-			want(t, err, codes.FailedPrecondition, "vfs")
-			_, err = r.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: id})
-			want(t, err, codes.FailedPrecondition, "vfs")
+		ctx, one, two := t.Context(), r.instance("node-1"), r.instance("node-2")
+		id := r.fileSystem(one)
+		publish := func(node string, mode csi.VolumeCapability_AccessMode_Mode) (map[string]string, error) {
+			request := publishRequest(id, node)
+			request.VolumeCapability = capability(mode)
+			resp, err := r.ControllerPublishVolume(ctx, request)
+			return resp.GetPublishContext(), err
 		}
-		a, err := r.api.FileSystemAttachment(t.Context(), id, node)
-		if err != nil || !a.Attached() {
-			t.Errorf("its attachment is %+v, %v", a, err)
+		const several, single = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER
+		for _, mode := range []csi.VolumeCapability_AccessMode_Mode{single, several} {
+			about, err := publish(one, mode)
+			want(t, err, codes.OK)
+			a, err := r.api.FileSystemAttachment(ctx, id, one)
+			if err != nil || about["mount_vol_name"] != a.MountTag || about["storage_type"] != "vfs" {
+				t.Errorf("the publish context is %v, the attachment %+v, %v", about, a, err)
+			}
 		}
+		_, err := publish(two, single)
+		want(t, err, codes.FailedPrecondition, one, two)
+		_, err = publish(two, several)
+		want(t, err, codes.OK)
+		block := publishRequest(id, two)
+		block.VolumeCapability = capability(several)
+		block.VolumeCapability.AccessType = &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}
+		_, err = r.ControllerPublishVolume(ctx, block)
+		want(t, err, codes.InvalidArgument, "vultr-nvme")
+		got, err := r.ControllerGetVolume(ctx, &csi.ControllerGetVolumeRequest{VolumeId: id})
+		if err != nil || len(got.GetStatus().GetPublishedNodeIds()) != 2 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		grown, err := r.ControllerExpandVolume(ctx, expandRequest(id, 20))
+		if err != nil || grown.GetNodeExpansionRequired() || grown.GetCapacityBytes() != 20*volume.GiB {
+			t.Errorf("got %v, %v", grown, err)
+		}
+		want(t, r.unpublish(id, one), codes.OK)
+		want(t, r.delete(id), codes.FailedPrecondition, two)
+		want(t, newRigInBubble(t, r.cloud).unpublish(id, two), codes.OK)
+		want(t, r.delete(id), codes.OK)
+	})
+}
+
+// TestPublishToSeveralNodesAtOnce: none of the nodes of a ReadWriteMany volume waits for another one, and none is refused
+// because another one's call is under way.
+func TestPublishToSeveralNodesAtOnce(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id := r.fileSystem(r.instance("first"))
+		var all sync.WaitGroup
+		for _, name := range []string{"node-1", "node-2", "node-3"} {
+			request := publishRequest(id, r.instance(name))
+			request.VolumeCapability = capability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
+			all.Go(func() {
+				if _, err := r.ControllerPublishVolume(t.Context(), request); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if list, err := r.api.FileSystemAttachments(t.Context(), id, 0); err != nil || len(list.Items) != 4 {
+			t.Errorf("attached are %+v, %v", list.Items, err)
+		}
+	})
+}
+
+// TestSharedFileSystemClass: a claim of the shipped class becomes a file system, and asks for one in vain with disks that
+// are not sold.
+func TestSharedFileSystemClass(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		request := createRequest("pvc-1", 0)
+		request.CapacityRange = nil
+		request.Parameters = map[string]string{"storage_type": "vfs", "disk_type": "nvme"}
+		request.VolumeCapabilities = []*csi.VolumeCapability{capability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}
+		v, err := r.CreateVolume(t.Context(), request)
+		want(t, err, codes.OK)
+		if f, err := r.api.FileSystem(t.Context(), v.GetVolume().GetVolumeId()); err != nil || f.Label != "pvc-1" || f.SizeGB != 10 || v.GetVolume().GetCapacityBytes() != 10*volume.GiB {
+			t.Errorf("made is %+v, %v, answered %v", f, err, v)
+		}
+		request.Parameters["disk_type"] = "hdd"
+		_, err = r.CreateVolume(t.Context(), request)
+		want(t, err, codes.InvalidArgument, "disk_type", "nvme")
 	})
 }
 

@@ -59,17 +59,17 @@ func TestDeleteBudget(t *testing.T) {
 		}
 		id, never := r.create("pvc-1").GetVolumeId(), uuid.NewString()
 		time.Sleep(time.Minute) // of the fake clock: nothing read before is new enough
-		budget("an ID that nothing shows: list, DELETE; GET, list, the account, DELETE; GET and list of file systems", never, 9)
+		budget("an ID that nothing shows: list, DELETE; GET, list, the account, DELETE; the same for file systems, with attachments", never, 13)
 		budget("the same again", never, 0)
 		r = newRigInBubble(t, r.cloud)
 		time.Sleep(time.Minute)
 		budget("a disk, for a fresh controller: list, DELETE", id, 2)
 		budget("the same again", id, 0)
 		r = newRigInBubble(t, r.cloud)
-		budget("a deleted disk, for a fresh controller", id, 9)
+		budget("a deleted disk, for a fresh controller", id, 13)
 		before := r.calls()
 		want(t, r.unpublish(uuid.NewString(), uuid.NewString()), codes.OK)
-		if n := r.calls() - before; n > 11 {
+		if n := r.calls() - before; n > 13 {
 			t.Errorf("an unpublish of what nothing shows took %d calls", n)
 		}
 	})

@@ -23,6 +23,9 @@ type copying struct {
 	planned volume.Request
 	creates int
 	refuses error
+	// modified are the modifications, and fails is what they come to.
+	modified []string
+	fails    error
 }
 
 func (*copying) Kind() volume.Kind { return "copying" }
@@ -39,6 +42,11 @@ func (c *copying) Create(_ context.Context, s volume.Spec) (volume.Volume, error
 
 func (c *copying) CheckModify(map[string]string) error { return c.refuses }
 
+func (c *copying) Modify(_ context.Context, id string, parameters map[string]string) error {
+	c.modified = append(c.modified, id+" "+parameters["speed"])
+	return c.fails
+}
+
 // onlyKind has all volumes.
 type onlyKind struct {
 	Volumes
@@ -46,6 +54,8 @@ type onlyKind struct {
 	backend volume.Backend
 	made    []volume.Volume
 }
+
+func (k *onlyKind) Of(context.Context, string) (volume.Backend, error) { return k.backend, nil }
 
 func (k *onlyKind) For(volume.Kind) (volume.Backend, error) { return k.backend, nil }
 func (k *onlyKind) Made(v volume.Volume)                    { k.made = append(k.made, v) }
@@ -106,8 +116,42 @@ func TestMutableParametersAreJudged(t *testing.T) {
 		t.Errorf("got %v after %d creates", err, backend.creates)
 	}
 	backend.refuses = nil
-	if _, err := s.CreateVolume(t.Context(), req); err != nil || backend.creates != 1 {
-		t.Errorf("got %v after %d creates", err, backend.creates)
+	backend.fails = volume.Errorf(volume.Busy, "not now")
+	if _, err := s.CreateVolume(t.Context(), req); status.Code(err) != codes.Unavailable {
+		t.Errorf("a volume that is not as asked for: got %v", err)
+	}
+	backend.fails = nil
+	if _, err := s.CreateVolume(t.Context(), req); err != nil || backend.creates != 2 || len(backend.modified) != 2 || !strings.HasSuffix(backend.modified[1], " ludicrous") {
+		t.Errorf("got %v after %d creates and %q", err, backend.creates, backend.modified)
+	}
+	req.MutableParameters = nil
+	if _, err := s.CreateVolume(t.Context(), req); err != nil || len(backend.modified) != 2 {
+		t.Errorf("without any: got %v and %q", err, backend.modified)
+	}
+}
+
+// TestModify: all is judged before anything is changed, and what can't be changed is said to be so.
+func TestModify(t *testing.T) {
+	const id = "be6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+	s, backend, _ := newCopying()
+	ask := func(id string) codes.Code {
+		_, err := s.ControllerModifyVolume(t.Context(), &csi.ControllerModifyVolumeRequest{VolumeId: id, MutableParameters: map[string]string{"speed": "high"}})
+		return status.Code(err)
+	}
+	if a, b := ask(""), ask("no-volume"); a != codes.InvalidArgument || b != codes.NotFound {
+		t.Errorf("got %s, %s", a, b)
+	}
+	backend.refuses = volume.Errorf(volume.Invalid, "no")
+	if got := ask(id); got != codes.InvalidArgument || len(backend.modified) != 0 {
+		t.Errorf("got %s and %q", got, backend.modified)
+	}
+	backend.refuses = nil
+	if got := ask("BE6C4452-B93B-4F4D-B8C1-2CEA28D99FB8"); got != codes.OK || len(backend.modified) != 1 || backend.modified[0] != id+" high" {
+		t.Errorf("got %s and %q", got, backend.modified)
+	}
+	s.volumes.(*onlyKind).backend = struct{ volume.Backend }{backend} //nolint:forcetypeassert // it is what newCopying makes
+	if got := ask(id); got != codes.InvalidArgument {
+		t.Errorf("of a kind that can't: got %s", got)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestPages(t *testing.T) {
 		"all but one of the rest":  {"005000", 98, "005001", 98, true},
 		"as many as an answer may": {"000099", pageCap, "000100", pageCap, false},
 	} {
-		page, more := pageAfter(all, c.after, c.most)
+		page, more := pageAfter(all, func(v volume.Volume) string { return v.ID }, c.after, c.most)
 		if len(page) != c.length || more != c.more || (len(page) > 0 && page[0].ID != c.first) {
 			t.Errorf("%s: %d from %v, more %t", name, len(page), page[:min(1, len(page))], more)
 		}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -18,26 +19,40 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, asStatus(err)
 	}
 	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
-	end, err := s.begin(id, "ControllerPublishVolume")
+	key := id
+	if !slices.ContainsFunc(accesses, func(a volume.Access) bool { return a.Mode.SingleNode() }) {
+		key = atInstance(id, node) // several nodes get the volume, and none has to wait for another
+	}
+	end, err := s.begin(key, "ControllerPublishVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
+	if err := s.checkReadOnly(ctx, id, node, req.GetReadonly()); err != nil {
+		return nil, asStatus(err)
+	}
 	a, err := s.volumes.Attach(ctx, id, node, accesses)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a)}, nil
+	s.published.as(id, node, req.GetReadonly())
+	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a, req.GetReadonly())}, nil
 }
 
+// atInstance is the key of operations on a volume that concern one instance alone.
+func atInstance(id, node string) string { return id + " at instance " + node }
+
 // publishContext is what the node needs to know to find the volume and to handle it right.
-func publishContext(a volume.Attachment) map[string]string {
+func publishContext(a volume.Attachment, readOnly bool) map[string]string {
 	about := map[string]string{
 		volume.ContextSerial:      a.Serial,
 		volume.ContextStorageType: string(a.Volume.Kind),
 	}
 	if !a.Volume.Source.IsZero() {
 		about[volume.ContextContentSource] = a.Volume.Source.String()
+	}
+	if readOnly {
+		about[volume.ContextReadOnly] = "true"
 	}
 	return about
 }
@@ -51,8 +66,6 @@ func checkPublish(req *csi.ControllerPublishVolumeRequest) ([]volume.Access, err
 		return nil, volume.Errorf(volume.Invalid, "node_id is missing")
 	case req.GetVolumeCapability() == nil:
 		return nil, volume.Errorf(volume.Invalid, "volume_capability is missing")
-	case req.GetReadonly():
-		return nil, volume.Errorf(volume.Invalid, "an instance cannot have a volume read-only; it can be published read-only to a pod")
 	}
 	accesses, err := accessesOf([]*csi.VolumeCapability{req.GetVolumeCapability()})
 	if err != nil {
@@ -88,8 +101,14 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 		return nil, err
 	}
 	defer end()
+	endThere, err := s.begin(atInstance(id, node), "ControllerUnpublishVolume")
+	if err != nil {
+		return nil, err
+	}
+	defer endThere()
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}
+	s.published.forget(id, node)
 	return &csi.ControllerUnpublishVolumeResponse{}, nil
 }

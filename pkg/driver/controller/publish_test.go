@@ -70,10 +70,6 @@ func TestPublishRefusals(t *testing.T) {
 			want(t, err, c.code, c.words...)
 		})
 	}
-	readOnly := publishRequest(v, node)
-	readOnly.Readonly = true
-	_, err := r.ControllerPublishVolume(t.Context(), readOnly)
-	want(t, err, codes.InvalidArgument)
 	if got := r.attachedTo(v); got != "" {
 		t.Errorf("the volume is attached to %s", got)
 	}

@@ -46,7 +46,7 @@ func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) 
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	page, more := pageAfter(all, after, int(req.GetMaxEntries()))
+	page, more := pageAfter(all, func(v volume.Volume) string { return v.ID }, after, int(req.GetMaxEntries()))
 	resp := &csi.ListVolumesResponse{}
 	for _, v := range page {
 		resp.Entries = append(resp.Entries, &csi.ListVolumesResponse_Entry{
@@ -60,12 +60,12 @@ func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) 
 	return resp, nil
 }
 
-// pageAfter cuts the page that begins behind an ID out of volumes ordered by ID, and reports whether more follow.
-func pageAfter(all []volume.Volume, after string, maxEntries int) (page []volume.Volume, more bool) {
+// pageAfter cuts the page that begins behind an ID out of what is ordered by ID, and reports whether more follow.
+func pageAfter[T any](all []T, idOf func(T) string, after string, maxEntries int) (page []T, more bool) {
 	if maxEntries == 0 || maxEntries > pageCap {
 		maxEntries = pageCap
 	}
-	begin, found := slices.BinarySearchFunc(all, after, func(v volume.Volume, id string) int { return strings.Compare(v.ID, id) })
+	begin, found := slices.BinarySearchFunc(all, after, func(v T, id string) int { return strings.Compare(idOf(v), id) })
 	if found {
 		begin++
 	}

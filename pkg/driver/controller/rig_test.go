@@ -17,7 +17,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -75,11 +75,11 @@ func newRigOn(t *testing.T, cloud *simtest.Cloud, key string) *rig {
 func (r *rig) restart(window time.Duration) {
 	region := func(context.Context) (string, error) { return "ewr", nil }
 	r.account = account.New(r.api, memberIs(r.self))
-	disks := blockstore.New(r.api, blockstore.Options{
+	options := blockstore.Options{
 		AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck,
 		LookAgain: lookAgain, Account: r.account,
-	})
-	r.Service = controller.New(router.New([]volume.Backend{disks}, vfs.NewFinder(r.api)), region, &r.warnings)
+	}
+	r.Service = controller.New(router.New([]volume.Backend{blockstore.New(r.api, options), vfsstore.New(r.api, options)}), region, &r.warnings)
 }
 
 // addController adds the instance that a controller runs on.

@@ -215,16 +215,7 @@ func (f Finder) Wait(ctx context.Context, serial string, patience time.Duration)
 
 // Serials lists the serials of all devices that tell one, for messages.
 func (f Finder) Serials() []string {
-	names, err := f.names()
-	if err != nil {
-		return nil
-	}
-	var all []string
-	for _, a := range f.serials(names) {
-		if a.err == nil && a.serial != "" {
-			all = append(all, a.serial)
-		}
-	}
+	all, _, _ := f.All() //nolint:errcheck // a message says less then
 	slices.Sort(all)
 	return all
 }

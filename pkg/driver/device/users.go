@@ -165,7 +165,11 @@ func mounts(dir string, numbers []Number, elsewhere bool) []string {
 	}
 	var users []string
 	for _, i := range infos {
-		if !slices.Contains(numbers, Number{uint32(i.Major), uint32(i.Minor)}) { //nolint:gosec // 32 bits in the kernel
+		n := Number{uint32(i.Major), uint32(i.Minor)} //nolint:gosec // 32 bits in the kernel
+		if at, isBlock, err := At(i.Source); i.FsType == "btrfs" && err == nil && isBlock {
+			n = at // the number is the file system's own
+		}
+		if !slices.Contains(numbers, n) {
 			continue
 		}
 		user := "it is mounted at " + i.MountPoint

@@ -17,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
 // apiserver is the one call of an apiserver that is used.
@@ -37,7 +39,7 @@ type apiserver struct {
 func newAPIServer(t *testing.T) *apiserver {
 	t.Helper()
 	a := &apiserver{dir: t.TempDir()}
-	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.serve(t, func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		body, err := io.ReadAll(r.Body)
@@ -62,12 +64,18 @@ func newAPIServer(t *testing.T) *apiserver {
 			w.WriteHeader(http.StatusCreated)
 		}
 		_, _ = w.Write([]byte(a.body))
-	}))
+	})
+	return a
+}
+
+// serve begins to answer, and puts the account of a pod into the directory.
+func (a *apiserver) serve(t *testing.T, handler http.HandlerFunc) {
+	t.Helper()
+	a.Server = httptest.NewTLSServer(handler)
 	t.Cleanup(a.Close)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})
 	a.put(t, "ca.crt", string(certificate))
 	a.put(t, "token", "THETOKEN\n")
-	return a
 }
 
 func (a *apiserver) put(t *testing.T, name, content string) {
@@ -85,11 +93,11 @@ func (a *apiserver) api(t *testing.T) *API {
 		t.Fatal(err)
 	}
 	env := map[string]string{"KUBERNETES_SERVICE_HOST": u.Hostname(), "KUBERNETES_SERVICE_PORT": u.Port()}
-	api, err := inCluster(func(name string) string { return env[name] }, "block.csi.vultr.com", a.dir)
+	kube, err := kubeapi.InCluster(func(name string) string { return env[name] }, a.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return api
+	return New(kube, "block.csi.vultr.com")
 }
 
 func aWarning() Warning {
@@ -219,24 +227,5 @@ func TestWriteFollowsNoRedirect(t *testing.T) {
 	a.status, a.location = http.StatusTemporaryRedirect, "/api/v1/namespaces/shop/events"
 	if err := a.api(t).Write(t.Context(), aWarning()); !errors.Is(err, errRefused) || len(a.events) != 1 {
 		t.Errorf("got %v after %d requests", err, len(a.events))
-	}
-}
-
-func TestInCluster(t *testing.T) {
-	dir := t.TempDir()
-	env := map[string]string{}
-	getenv := func(name string) string { return env[name] }
-	for range 2 {
-		if _, err := inCluster(getenv, "x", dir); !errors.Is(err, ErrNotInCluster) {
-			t.Errorf("with %v: %v", env, err)
-		}
-		env["KUBERNETES_SERVICE_HOST"], env["KUBERNETES_SERVICE_PORT"] = "fd00::1", "443"
-	}
-	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	api, err := inCluster(getenv, "x", dir)
-	if err != nil || api.host != "[fd00::1]:443" {
-		t.Errorf("got %+v, %v", api, err)
 	}
 }

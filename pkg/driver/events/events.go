@@ -8,8 +8,16 @@ import "context"
 // DeprecatedParameter is the reason of a warning about a StorageClass parameter with a better spelling.
 const DeprecatedParameter = "DeprecatedParameter"
 
+// OrphanedVolume is the reason of a warning about a volume that no PersistentVolume names.
+const OrphanedVolume = "OrphanedVolume"
+
+// Driver stands for the CSIDriver, for what concerns no claim. Events about objects without a namespace are in "default".
+var Driver = Claim{Kind: "CSIDriver", Namespace: "default", Name: "block.csi.vultr.com"}
+
 // Claim names a PersistentVolumeClaim. The zero value is that of a request that names none.
 type Claim struct {
+	// Kind is "" for a claim, and set for Driver alone.
+	Kind            string
 	Namespace, Name string
 	// UID may be unset; `kubectl describe` finds only Events that have it.
 	UID string

@@ -1,12 +1,7 @@
 package events
 
 import (
-	"encoding/pem"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,27 +22,14 @@ func TestNodeIDs(t *testing.T) {
 		"no JSON":   {200, `<html>`, nil, "CSINodes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			api := listing(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method != http.MethodGet || r.URL.Path != "/apis/storage.k8s.io/v1/csinodes" || r.Header.Get("Authorization") != "Bearer THETOKEN" {
 					t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
 				}
 				w.WriteHeader(c.status)
 				_, _ = w.Write([]byte(c.body))
-			}))
-			t.Cleanup(server.Close)
-			dir := t.TempDir()
-			for file, content := range map[string][]byte{
-				"token": []byte("THETOKEN\n"), "ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
-			} {
-				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			u, err := url.Parse(server.URL)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ids, err := (&API{host: u.Host, dir: dir, component: "block.csi.vultr.com"}).NodeIDs(t.Context())
+			})
+			ids, err := api.NodeIDs(t.Context())
 			if !slices.Equal(ids, c.ids) || (err != nil) != (c.fault != "") || (err != nil && !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("got %s, %v", ids, err)
 			}

@@ -40,13 +40,20 @@ func (ext4) Name() string { return "ext4" }
 
 // Make discards nothing: the device is blank, and a discard of a large device takes longer than all the rest. No
 // blocks are reserved for root: volumes belong to pods. mkfs.ext4 has no guard of its own when nobody can be asked.
-func (ext4) Make(devicePath string, _ bool) Tool {
-	return Tool{Name: "mkfs.ext4", Args: []string{"-m", "0", "-E", "nodiscard", devicePath}, Ending: longwork.AtOnce, Limit: makeLimit, howFar: farOfMake}
+func (ext4) Make(devicePath string, w Wish) Tool {
+	args := []string{"-m", "0", "-E", "nodiscard", "-O", profile("ext4", "-O", w.Kernel)}
+	for option, n := range map[string]int64{"-b": w.Format.BlockSize, "-I": w.Format.InodeSize, "-i": w.Format.BytesPerInode} {
+		if n > 0 {
+			args = append(args, option, strconv.FormatInt(n, 10))
+		}
+	}
+	args = append(args, devicePath)
+	return Tool{Name: "mkfs.ext4", Args: args, Ending: longwork.AtOnce, Limit: makeLimit, howFar: farOfMake}
 }
 
 func (ext4) Check(devicePath string) []Tool {
 	return []Tool{{
-		Name: "e2fsck", Args: []string{"-p", "-C", "3", devicePath}, Fine: []int{extRepaired},
+		Name: "e2fsck", Args: []string{"-p", "-C", "3", devicePath}, Fine: []int{extRepaired}, Checks: true,
 		Ending: longwork.Late, Limit: checkLimit, tellsPasses: true,
 		Advice: fmt.Sprintf("To look at the faults: `e2fsck -fn %[1]s`; to repair them, which can lose data, with a copy of the disk made before: `e2fsck -fy %[1]s`", devicePath),
 	}}

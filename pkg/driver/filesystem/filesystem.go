@@ -15,8 +15,8 @@ import (
 type Type interface {
 	// Name is what mount(8), blkid and the capability of a volume call it.
 	Name() string
-	// Make is the tool that makes it. Without overwrite a tool that can refuses a device that holds something.
-	Make(devicePath string, overwrite bool) Tool
+	// Make is the tool that makes it.
+	Make(devicePath string, w Wish) Tool
 	// Check is the tools that repair what can be repaired without losing anything, before it is mounted.
 	Check(devicePath string) []Tool
 	// GrowMounted is the tool that grows it to its device while it is mounted.
@@ -37,8 +37,18 @@ type Type interface {
 	Faults(d device.Device) string
 }
 
+// Wish is how a file system is to be made.
+type Wish struct {
+	// Overwrite is set when what is on the device may be lost. Without it a tool that can refuses a device that holds something.
+	Overwrite bool
+	// Kernel is the oldest one that has to mount it.
+	Kernel Release
+	// Format is what the owner of the volume wants of it.
+	Format volume.Format
+}
+
 // All lists the kinds, the default first.
-var All = []Type{ext4{}, xfs{}}
+var All = []Type{ext4{}, xfs{}, btrfs{}}
 
 // Names lists the names of the kinds.
 func Names() []string {

@@ -40,7 +40,7 @@ func TestSuperblocks(t *testing.T) {
 	m.Plug("disk", serial, size)
 	d := m.Device(serial)
 	for _, fsType := range All {
-		tool := fsType.Make(d.Path, true)
+		tool := fsType.Make(d.Path, Wish{Overwrite: true, Kernel: Floor})
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

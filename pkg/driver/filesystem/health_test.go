@@ -23,7 +23,7 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 	d := m.Device(serial)
 	for _, fsType := range All {
 		path := t.TempDir()
-		tool := fsType.Make(d.Path, true)
+		tool := fsType.Make(d.Path, Wish{Overwrite: true, Kernel: Floor})
 		if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -65,8 +65,15 @@ func TestHealthDoesNotTrustTexts(t *testing.T) {
 		const goingDown = 0x8004587d
 		flags := uint32(2)
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), goingDown, uintptr(unsafe.Pointer(&flags)))
-		if err := dir.Close(); errno != 0 || err != nil {
+		none := errno == unix.ENOTTY && fsType.Name() == "btrfs" // before Linux 6.19, which only errors of its disk end: TestBtrfsThatGaveUp
+		if err := dir.Close(); errno != 0 && !none || err != nil {
 			t.Fatal(errno, err)
+		}
+		if none {
+			if err := unix.Unmount(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			continue
 		}
 		for _, look := range []func(Type, device.Device, mount.Entry, bool) error{Health, Glance} {
 			for _, writable := range []bool{true, false} {
@@ -88,7 +95,7 @@ func TestGlanceFlushesNothing(t *testing.T) {
 	m.Plug("disk", serial, 1<<30)
 	d := m.Device(serial)
 	path := t.TempDir()
-	tool := All[0].Make(d.Path, true)
+	tool := All[0].Make(d.Path, Wish{Overwrite: true, Kernel: Floor})
 	if out, err := exec.Command(tool.Name, tool.Args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

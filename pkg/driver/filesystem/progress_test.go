@@ -46,7 +46,7 @@ func TestProgressOfRealTools(t *testing.T) {
 		}
 		return string(out)
 	}
-	made := told(ext4{}.Make(path, false).howFar, run(ext4{}.Make(path, false)))
+	made := told(ext4{}.Make(path, Wish{Kernel: Floor}).howFar, run(ext4{}.Make(path, Wish{Kernel: Floor})))
 	for _, want := range []string{"Writing inode tables, 0 of 8", "Creating journal (8192 blocks)", "Writing superblocks and filesystem accounting information, 0 of 8"} {
 		if !slices.Contains(made, want) {
 			t.Errorf("mkfs.ext4 does not tell %q but %q", want, made)

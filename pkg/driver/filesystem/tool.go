@@ -27,6 +27,10 @@ type Tool struct {
 	// Ending says how it is to end when the process has to, and Limit how long it may take, 0 for as long as it needs.
 	Ending longwork.Ending
 	Limit  time.Duration
+	// Checks is set when its outcome says how well the file system is.
+	Checks bool
+	// Ended is told the exit code of a run that succeeded, 0 or one of Fine. nil tells nobody.
+	Ended func(code int)
 	// Advice says what a person can do when it fails.
 	Advice string
 	// tellsPasses is set when it writes e2fsck's progress to descriptor 3.
@@ -86,6 +90,9 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 		err = cmd.Wait()
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); err == nil || ok && slices.Contains(t.Fine, exit.ExitCode()) {
+		if t.Ended != nil {
+			t.Ended(cmd.ProcessState.ExitCode())
+		}
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w: %s", t.Name, strings.Join(t.Args, " "), err, brief(out.String()))

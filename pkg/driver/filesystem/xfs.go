@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,9 +29,15 @@ type xfs struct{}
 func (xfs) Name() string { return "xfs" }
 
 // Make discards nothing, as with ext4.
-func (xfs) Make(devicePath string, overwrite bool) Tool {
-	args := []string{"-K", devicePath}
-	if overwrite {
+func (xfs) Make(devicePath string, w Wish) Tool {
+	args := []string{"-K", "-m", profile("xfs", "-m", w.Kernel), "-i", profile("xfs", "-i", w.Kernel)}
+	for option, n := range map[string]int64{"-b": w.Format.BlockSize, "-i": w.Format.InodeSize} {
+		if n > 0 {
+			args = append(args, option, "size="+strconv.FormatInt(n, 10))
+		}
+	}
+	args = append(args, devicePath)
+	if w.Overwrite {
 		args = append([]string{"-f"}, args...)
 	}
 	return Tool{Name: "mkfs.xfs", Args: args, Ending: longwork.AtOnce, Limit: makeLimit}

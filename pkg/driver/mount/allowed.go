@@ -24,6 +24,9 @@ const (
 // Generic is the key of Allowed for the options that every file system has.
 const Generic = ""
 
+// VirtioFS is the type of the platform's shared file systems.
+const VirtioFS = "virtiofs"
+
 // Allowed has the mount options that users may give, by file system. Everything else is refused: mount(8) and the
 // kernel have options that name other devices, files and programs, and new ones come with each version.
 var Allowed = map[string]map[string]Values{
@@ -59,10 +62,11 @@ var Allowed = map[string]map[string]Values{
 		"noquota": None, "quota": None, "uquota": None, "usrquota": None, "qnoenforce": None, "uqnoenforce": None,
 		"gquota": None, "grpquota": None, "gqnoenforce": None, "pquota": None, "prjquota": None, "pqnoenforce": None,
 	},
+	VirtioFS: {"dax": "[always|never|inode]"},
 	"btrfs": {
 		"compress": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]", "compress-force": "[zlib|lzo|zstd|no|none|zlib:N|zstd:N]",
 		"ssd": None, "nossd": None, "ssd_spread": None, "nossd_spread": None, "discard": "[sync|async]", "nodiscard": None,
-		"space_cache": "[v1|v2]", "nospace_cache": None, "commit": Number, "autodefrag": None, "noautodefrag": None,
+		"space_cache": "v2", "commit": Number, "autodefrag": None, "noautodefrag": None,
 		"datacow": None, "nodatacow": None, "datasum": None, "nodatasum": None, "acl": None, "noacl": None,
 		"barrier": None, "nobarrier": None, "treelog": None, "notreelog": None, "flushoncommit": None,
 		"noflushoncommit": None, "max_inline": Size, "metadata_ratio": Number, "thread_pool": Number,
@@ -79,7 +83,7 @@ var reasons = byName(map[string]string{
 	"it makes mount(8) do something else than mounting": "bind rbind move remount shared rshared slave rslave private rprivate unbindable runbindable",
 	"it skips or distrusts the journal or checksums, so what was written last may be missing or broken": "noload norecovery nologreplay rescue " +
 		"recovery usebackuproot degraded sb abort",
-	"it shows another part of the file system, which the driver would not recognise": "subvol subvolid",
+	"it shows a part of the file system only; the subPath of a pod's volume mount does that": "subvol subvolid",
 })
 
 func byName(reasons map[string]string) map[string]string {
@@ -119,7 +123,8 @@ func checkOption(fsType, option string) error {
 	}
 	tables := []string{Generic, fsType}
 	if fsType == "" {
-		tables = slices.Sorted(maps.Keys(Allowed))
+		// A shared file system is never one whose type is not known.
+		tables = slices.DeleteFunc(slices.Sorted(maps.Keys(Allowed)), func(t string) bool { return t == VirtioFS })
 	}
 	known := false
 	for _, t := range tables {

@@ -70,7 +70,7 @@ func TestCheckOptions(t *testing.T) {
 		{"ext4", "noload", "journal"},
 		{"xfs", "norecovery", "journal"},
 		{"btrfs", "device=/dev/vdb", "another device"},
-		{"btrfs", "subvol=a", "another part"},
+		{"btrfs", "subvol=a", "subPath"},
 		{"ext4", "user", "unmount"},
 		{"ext4", "", "empty"},
 		{"ext4", "ro=1", "value"},
@@ -142,9 +142,6 @@ func TestDocumentedOptions(t *testing.T) {
 	var want strings.Builder
 	want.WriteString("\n| file system | mount options |\n|---|---|\n")
 	for _, fsType := range slices.Sorted(maps.Keys(Allowed)) {
-		if fsType == "btrfs" {
-			continue // the driver does not make it yet
-		}
 		var options []string
 		for _, name := range slices.Sorted(maps.Keys(Allowed[fsType])) {
 			switch values := string(Allowed[fsType][name]); {
@@ -192,7 +189,7 @@ func TestAllowedOptionsAreKnown(t *testing.T) {
 	) {
 		passed[name] = true
 	}
-	for fsType, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q"}, "xfs": {"mkfs.xfs", "-q", "-f"}} {
+	for fsType, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q"}, "xfs": {"mkfs.xfs", "-q", "-f"}, "btrfs": {"mkfs.btrfs", "-q", "-f"}} {
 		image, point := filepath.Join(t.TempDir(), "image"), tr.path(fsType)
 		tr.must(os.WriteFile(image, nil, 0o600))
 		tr.must(os.Truncate(image, 400<<20))

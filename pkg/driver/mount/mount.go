@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,10 @@ func FileSystem(ctx context.Context, source, target, fsType string, options []st
 		hint = " (it is mounted already, or in use by something else)"
 	case errors.Is(err, unix.ENODEV):
 		hint = " (this kernel does not know the file system)"
+	case errors.Is(err, unix.EEXIST) && fsType == "btrfs":
+		hint = " (this kernel, before Linux 6.7, mounts a btrfs only once, and another copy of it, with the same UUID, is mounted or known " +
+			"here: a volume that was restored or cloned beside its source. Use the copy on another node, or upgrade this node's kernel; " +
+			"`btrfs filesystem show` lists the copies, and `btrfs device scan --forget` forgets those that are not mounted)"
 	}
 	return fmt.Errorf("mounting %s at %s as %s with options %q: %w%s", source, target, fsType, strings.Join(options, ","), err, hint)
 }
@@ -118,22 +123,30 @@ func Corrupt(ctx context.Context, path string) (dead bool, err error) {
 func corruptWithin(ctx context.Context, path string, patience time.Duration) (bool, error) {
 	answer := make(chan error, 1) // a look that comes back late leaves its answer here
 	err := underWay.Do(ctx, path, "what is mounted at "+path, patience, func() error {
-		answer <- readRoot(path)
+		answer <- ReadRoot(path)
 		return nil
 	})
 	if err != nil {
 		return false, err
 	}
-	err = <-answer
-	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN)), nil
+	return IsDead(<-answer), nil
 }
 
-// readRoot reads a directory: its root may be cached, and opening it alone would not notice.
-func readRoot(path string) error {
+// IsDead reports whether an error of an access to a mount says that its device or its server is gone.
+func IsDead(err error) bool {
+	return err != nil && (mountutils.IsCorruptedMnt(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESHUTDOWN))
+}
+
+// ReadRoot reads a directory: its root may be cached, and opening it alone would not notice that a mount is dead. It can
+// hang.
+func ReadRoot(path string) error {
 	d, err := os.Open(path) //nolint:gosec // a path that the caller manages
 	if err == nil {
 		_, err = d.Readdirnames(1)
 		_ = d.Close() // only read from
+	}
+	if errors.Is(err, io.EOF) {
+		return nil // it is empty
 	}
 	return err
 }

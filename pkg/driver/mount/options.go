@@ -37,6 +37,24 @@ func SplitOptions(text string) ([]string, error) {
 	return options, nil
 }
 
+// SplitAll splits texts of mount options; several in one text, as mount(8) takes them, are common. What is repeated is
+// left out.
+func SplitAll(texts []string) ([]string, error) {
+	var options []string
+	for _, text := range texts {
+		split, err := SplitOptions(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range split {
+			if !slices.Contains(options, o) {
+				options = append(options, o)
+			}
+		}
+	}
+	return options, nil
+}
+
 func checkQuotes(option string) error {
 	name, value, _ := strings.Cut(option, "=")
 	inner, isQuoted := strings.CutPrefix(value, `"`)

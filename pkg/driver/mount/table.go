@@ -7,6 +7,7 @@ package mount
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	mountutils "k8s.io/mount-utils"
@@ -19,8 +20,12 @@ const procMountInfo = "/proc/self/mountinfo"
 
 // Entry is one mount.
 type Entry struct {
-	// Number is the device of the mounted file system.
+	// Number is the device of the mounted file system. That of a btrfs is its disk's, or one of its own, with the major
+	// number 0, when its disk is not known.
 	Number device.Number
+	// Lost is set for a btrfs whose disk is proven to be gone from the kernel. Other file systems keep the number of the disk
+	// that they had.
+	Lost bool
 	// Root is the directory or file of that file system which is seen at Path; "/" for all of it.
 	Root string
 	Path string
@@ -38,6 +43,10 @@ type Entry struct {
 	peers   int
 	masters []int
 }
+
+// Key tells the mount from every other one that there is, also from one that was at its path before and that somebody still
+// has in use.
+func (e Entry) Key() string { return e.Path + " as mount " + strconv.Itoa(e.id) }
 
 // ReadOnly tells whether nothing can be written through this mount.
 func (e Entry) ReadOnly() bool {
@@ -63,6 +72,7 @@ func Read() (Table, error) {
 			masters: slices.DeleteFunc([]int{group(i.OptionalFields, "master"), group(i.OptionalFields, "propagate_from")}, func(g int) bool { return g == 0 }),
 		})
 	}
+	table.nameDisks(sysfsBtrfs)
 	return table, nil
 }
 

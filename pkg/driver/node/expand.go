@@ -23,7 +23,7 @@ func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolum
 		return nil, err
 	}
 	defer end()
-	stager, err := s.stagerOf(req.GetVolumeId())
+	stager, err := s.stagerOf(req.GetVolumeId(), req.GetVolumePath())
 	if err != nil {
 		return nil, asStatus(err)
 	}

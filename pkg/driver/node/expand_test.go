@@ -30,7 +30,7 @@ func (r *rig) size(path string) int64 {
 
 func TestExpandWhileInUse(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
@@ -70,7 +70,7 @@ func TestExpandWhileInUse(t *testing.T) {
 // it was mounted.
 func TestGrowthIsNoticedWhenStaged(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)

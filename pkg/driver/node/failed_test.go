@@ -54,6 +54,7 @@ func TestFailedFileSystem(t *testing.T) {
 		"xfs, shutdown":           {"xfs", nil, func(r *rig) { shutdown(r.t, r.staging) }},
 		"ext4, read-only":         {"ext4", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
 		"xfs, read-only":          {"xfs", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
+		"btrfs, read-only":        {"btrfs", nil, func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -103,7 +104,7 @@ func TestFailedFileSystem(t *testing.T) {
 // TestReadOnlyDoesNotGrow: what is staged read-only reports no growth that did not happen.
 func TestReadOnlyDoesNotGrow(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
@@ -151,7 +152,7 @@ func TestOldErrorsAreForgiven(t *testing.T) {
 // not write.
 func TestStagedReadOnlyIsNotGrown(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)

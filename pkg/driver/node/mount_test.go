@@ -24,7 +24,9 @@ func TestCapabilitiesAndInfo(t *testing.T) {
 		got = append(got, c.GetRpc().GetType().String())
 	}
 	slices.Sort(got)
-	if want := []string{"EXPAND_VOLUME", "GET_VOLUME_STATS", "SINGLE_NODE_MULTI_WRITER", "STAGE_UNSTAGE_VOLUME"}; !slices.Equal(got, want) {
+	if want := []string{
+		"EXPAND_VOLUME", "GET_STORAGE_HEALTH", "GET_VOLUME_HEALTH", "GET_VOLUME_STATS", "SINGLE_NODE_MULTI_WRITER", "STAGE_UNSTAGE_VOLUME",
+	}; !slices.Equal(got, want) {
 		t.Errorf("announced are %v", got)
 	}
 	info, err := r.NodeGetInfo(t.Context(), nil)
@@ -38,7 +40,7 @@ func TestCapabilitiesAndInfo(t *testing.T) {
 // TestLife is the whole life of a mounted volume on a node and then on another one, for each file system, with
 // every call made twice.
 func TestLife(t *testing.T) {
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			r := newRig(t)
 			r.machine.Plug("disk", serial, gib)

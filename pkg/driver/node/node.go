@@ -1,5 +1,5 @@
-// Package node is the CSI node service: it finds disks, makes and mounts their file systems and shows them to
-// pods. It talks to nobody but the machine it runs on.
+// Package node is the CSI node service: it finds disks, makes and mounts their file systems, mounts shared ones, and
+// shows them to pods. It talks to nobody but the machine it runs on.
 package node
 
 import (
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -22,34 +23,39 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstage"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
 // defaultPatience is how long the node waits for a disk to appear, to show a new size, or to be no longer in use.
 const defaultPatience = 30 * time.Second
 
-// Self is what the node is called.
+// Self is what the kubelet is told of the node.
 type Self struct {
 	ID     string // the instance's UUID
 	Region string
 	// OfficialRegion is what the official driver reports as the node's region, to be reported too; "" reports nothing.
 	OfficialRegion string
+	// MaxVolumes is how many volumes the node can have.
+	MaxVolumes int64
 }
 
 // Config is what the service needs.
 type Config struct {
-	// Self tells who the node is; it may fail while nobody knows yet.
-	Self func(ctx context.Context) (Self, error)
-	// MaxVolumes is how many volumes the node can have.
-	MaxVolumes int64
-	Finder     device.Finder
-	State      *state.Store
+	// Self tells who the node is; it may fail while nobody knows yet, or for a reason that somebody has to do away with.
+	Self   func(ctx context.Context) (Self, error)
+	Finder device.Finder
+	// VFSDir is where shared file systems appear as directories named by their tags; "" is a real machine, with virtiofs.
+	VFSDir string
+	State  *state.Store
 	// KubeletRoot is the kubelet's directory, absolute. Nothing is mounted or unmounted outside of it; "" is no limit.
 	KubeletRoot string
 	// BootID is the present boot of the machine.
 	BootID string
 	// Patience is how long to wait for devices; 0 is 30 seconds.
 	Patience time.Duration
+	// Registerer is where metrics go; nil is nowhere.
+	Registerer prometheus.Registerer
 }
 
 // Service implements csi.NodeServer. It is safe for concurrent use.
@@ -58,6 +64,7 @@ type Service struct {
 
 	cfg     Config
 	stagers map[volume.Kind]Stager
+	shared  *vfsstage.Stager // the stager of volume.VFS
 	busy    inflight.Set
 	work    longwork.Runner
 	looks   looks.Looks
@@ -74,9 +81,11 @@ func New(cfg Config) *Service {
 		cfg.KubeletRoot = filepath.Clean(cfg.KubeletRoot)
 	}
 	s := &Service{cfg: cfg}
+	s.shared = vfsstage.New(vfsstage.Config{State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Dir: cfg.VFSDir})
 	s.stagers = map[volume.Kind]Stager{
+		volume.VFS: s.shared,
 		volume.Block: blockstage.New(blockstage.Config{
-			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work,
+			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work, Registerer: cfg.Registerer,
 		}),
 	}
 	return s
@@ -88,6 +97,8 @@ var Capabilities = []csi.NodeServiceCapability_RPC_Type{
 	csi.NodeServiceCapability_RPC_EXPAND_VOLUME,
 	csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
 	csi.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+	csi.NodeServiceCapability_RPC_GET_VOLUME_HEALTH,
+	csi.NodeServiceCapability_RPC_GET_STORAGE_HEALTH,
 }
 
 // NodeGetCapabilities announces Capabilities.
@@ -108,12 +119,15 @@ func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*
 	if err != nil && ctx.Err() != nil {
 		return nil, asStatus(fmt.Errorf("finding out which instance this is: %w: %w", ctx.Err(), err))
 	}
+	if err != nil && volume.ReasonOf(err) != 0 {
+		return nil, asStatus(err)
+	}
 	if err != nil {
-		return nil, status.Errorf(codes.Unavailable, "it is not known yet which instance this is: %v", err)
+		return nil, status.Errorf(codes.Unavailable, "it cannot be told yet what this node is: %v", err)
 	}
 	return &csi.NodeGetInfoResponse{
 		NodeId:             self.ID,
-		MaxVolumesPerNode:  s.cfg.MaxVolumes,
+		MaxVolumesPerNode:  self.MaxVolumes,
 		AccessibleTopology: &csi.Topology{Segments: topology.NodeSegments(self.Region, self.OfficialRegion)},
 	}, nil
 }

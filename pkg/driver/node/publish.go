@@ -38,11 +38,14 @@ func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (staging.Volum
 	if err := s.checkPath("target_path", req.GetTargetPath()); err != nil {
 		return v, nil, err
 	}
-	var err error
-	if v.Use, err = parseUse(req.GetVolumeCapability()); err != nil {
+	kind, stager, err := s.stagerFor(v.Published)
+	if err != nil {
 		return v, nil, err
 	}
-	v.Use.ReadOnly = v.Use.ReadOnly || req.GetReadonly()
+	if v.Use, err = parseUse(kind, req.GetVolumeCapability()); err != nil {
+		return v, nil, err
+	}
+	v.Use.ReadOnly = v.Use.ReadOnly || req.GetReadonly() || v.PublishedReadOnly()
 	if err := rpcerr.CheckVolumeID(v.ID); err != nil {
 		return v, nil, err
 	}
@@ -52,8 +55,7 @@ func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (staging.Volum
 	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return v, nil, err
 	}
-	stager, err := s.stagerFor(v.Published)
-	return v, stager, err
+	return v, stager, nil
 }
 
 // NodeUnpublishVolume takes a volume from a pod's path and removes the path.

@@ -39,7 +39,7 @@ func (r *rig) number(path string) device.Number {
 // mounts of the old one are dead, whatever they still show, and are replaced by whoever comes first.
 func TestDiskUnpluggedUnderItsMount(t *testing.T) {
 	t.Parallel()
-	for _, fsType := range []string{"ext4", "xfs"} {
+	for _, fsType := range []string{"ext4", "xfs", "btrfs"} {
 		for _, first := range []string{"stage", "publish"} {
 			for _, sameNumber := range []bool{false, true} {
 				t.Run(fsType+" "+first+map[bool]string{true: " same number"}[sameNumber], func(t *testing.T) {

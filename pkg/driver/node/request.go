@@ -15,8 +15,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// parseUse judges a capability.
-func parseUse(c *csi.VolumeCapability) (staging.Use, error) {
+// parseUse judges a capability for a kind of storage.
+func parseUse(kind volume.Kind, c *csi.VolumeCapability) (staging.Use, error) {
 	u := staging.Use{}
 	switch mode := c.GetAccessMode().GetMode(); mode {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:
@@ -25,18 +25,20 @@ func parseUse(c *csi.VolumeCapability) (staging.Use, error) {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY:
 		u.ReadOnly = true
 	default:
-		return staging.Use{}, volume.Errorf(volume.Invalid, "access mode %s is not possible with block storage", mode)
+		if kind != volume.VFS {
+			return staging.Use{}, volume.Errorf(volume.Invalid, "access mode %s is not possible with block storage", mode)
+		}
+		if mode == csi.VolumeCapability_AccessMode_UNKNOWN {
+			return staging.Use{}, volume.Errorf(volume.Invalid, "volume_capability: the access mode is missing")
+		}
+		u.ReadOnly = mode == csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 	}
 	switch {
 	case c.GetBlock() != nil:
 		u.Block = true
 	case c.GetMount() != nil:
-		u.FSType = c.GetMount().GetFsType()
-		if u.FSType != "" && !slices.Contains(params.FileSystems, u.FSType) {
-			return staging.Use{}, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", u.FSType, strings.Join(params.FileSystems, ", "))
-		}
 		var err error
-		if u.Options, err = parseOptions(u.FSType, c.GetMount().GetMountFlags()); err != nil {
+		if u.FSType, u.Options, err = parseMount(kind, c.GetMount()); err != nil {
 			return staging.Use{}, err
 		}
 	default:
@@ -46,22 +48,28 @@ func parseUse(c *csi.VolumeCapability) (staging.Use, error) {
 	return u, nil
 }
 
+// parseMount judges how a volume is to be mounted. A shared file system has one type only, whatever a class or a sidecar's
+// default names.
+func parseMount(kind volume.Kind, m *csi.VolumeCapability_MountVolume) (fsType string, options []string, err error) {
+	fsType = m.GetFsType()
+	if fsType != "" && fsType != mount.VirtioFS && !slices.Contains(params.FileSystems, fsType) || fsType == mount.VirtioFS && kind != volume.VFS {
+		return "", nil, volume.Errorf(volume.Invalid, "file system %q is not supported, valid are %s", fsType, strings.Join(params.FileSystems, ", "))
+	}
+	if kind == volume.VFS {
+		fsType = mount.VirtioFS
+	}
+	options, err = parseOptions(fsType, m.GetMountFlags())
+	return fsType, options, err
+}
+
 // parseOptions gives the mount options one by one; several in one text, as mount(8) takes them, are common. With
 // seLinuxMount the kubelet adds one that has commas of its own.
 func parseOptions(fsType string, texts []string) ([]string, error) {
-	var options []string
-	for _, text := range texts {
-		split, err := mount.SplitOptions(text)
-		if err != nil {
-			return nil, volume.Errorf(volume.Invalid, "%w", err)
-		}
-		for _, o := range split {
-			if !slices.Contains(options, o) {
-				options = append(options, o)
-			}
-		}
+	options, err := mount.SplitAll(texts)
+	if err == nil {
+		err = mount.CheckOptions(fsType, options)
 	}
-	if err := mount.CheckOptions(fsType, options); err != nil {
+	if err != nil {
 		return nil, volume.Errorf(volume.Invalid, "%w", err)
 	}
 	return options, nil

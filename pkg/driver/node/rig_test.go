@@ -74,8 +74,10 @@ func newRig(t *testing.T) *rig {
 // restarted is the service of a new process on the same machine.
 func (r *rig) restarted(boot string) *node.Service {
 	return node.New(node.Config{
-		Self:       func(context.Context) (node.Self, error) { return node.Self{ID: otherID, Region: "EWR"}, nil },
-		MaxVolumes: 11, Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience, KubeletRoot: r.dir,
+		Self: func(context.Context) (node.Self, error) {
+			return node.Self{ID: otherID, Region: "EWR", MaxVolumes: 11}, nil
+		},
+		Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience, KubeletRoot: r.dir,
 	})
 }
 

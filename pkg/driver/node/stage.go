@@ -37,15 +37,18 @@ func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (staging.Volume, S
 	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return v, nil, err
 	}
-	var err error
-	if v.Use, err = parseUse(req.GetVolumeCapability()); err != nil {
+	kind, stager, err := s.stagerFor(v.Published)
+	if err != nil {
 		return v, nil, err
 	}
+	if v.Use, err = parseUse(kind, req.GetVolumeCapability()); err != nil {
+		return v, nil, err
+	}
+	v.Use.ReadOnly = v.Use.ReadOnly || v.PublishedReadOnly()
 	if err := rpcerr.CheckVolumeID(v.ID); err != nil {
 		return v, nil, err
 	}
-	stager, err := s.stagerFor(v.Published)
-	return v, stager, err
+	return v, stager, nil
 }
 
 // NodeUnstageVolume undoes NodeStageVolume.
@@ -73,7 +76,7 @@ func (s *Service) undo(ctx context.Context, id, call, field, path string, do fun
 		return err
 	}
 	defer end()
-	stager, err := s.stagerOf(id)
+	stager, err := s.stagerOf(id, path)
 	if err != nil {
 		return asStatus(err)
 	}

@@ -25,28 +25,37 @@ type Stager interface {
 }
 
 // stagerFor returns the stager for the kind of storage that a publish context names; block storage needs no name.
-func (s *Service) stagerFor(publishContext map[string]string) (Stager, error) {
+func (s *Service) stagerFor(publishContext map[string]string) (volume.Kind, Stager, error) {
 	kind := volume.Kind(publishContext[volume.ContextStorageType])
 	if kind == "" {
 		kind = volume.Block
 	}
 	stager, ok := s.stagers[kind]
 	if !ok {
-		return nil, volume.Errorf(volume.Invalid, "publish context: %s %q is not supported by this version", volume.ContextStorageType, kind)
+		return kind, nil, volume.Errorf(volume.Invalid, "publish context: %s %q is not supported by this version", volume.ContextStorageType, kind)
 	}
-	return stager, nil
+	return kind, stager, nil
 }
 
-// stagerOf returns the stager for a volume that was staged here. Where no record says of which kind it is, an earlier
-// version or another driver staged it, and those had block storage.
-func (s *Service) stagerOf(volumeID string) (Stager, error) {
+// stagerOf returns the stager for a volume that is at any of the paths here. Where no record says of which kind it is, an
+// earlier version or another driver staged it: a shared file system is known by its mount, and all else is block storage.
+func (s *Service) stagerOf(volumeID string, paths ...string) (Stager, error) {
 	record, err := s.cfg.State.Staged(volumeID)
 	if err != nil {
 		return nil, err
 	}
 	kind := volume.Block
-	if record != nil && record.Kind != "" {
+	switch {
+	case record != nil && record.Kind != "":
 		kind = volume.Kind(record.Kind)
+	case record == nil:
+		shared, err := s.shared.Has(paths...)
+		if err != nil {
+			return nil, err
+		}
+		if shared {
+			kind = volume.VFS
+		}
 	}
 	stager, ok := s.stagers[kind]
 	if !ok {

@@ -34,7 +34,7 @@ func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolume
 	if err := s.work.Running(id); err != nil {
 		return nil, asStatus(fmt.Errorf("volume %s: %w", id, err))
 	}
-	stager, err := s.stagerOf(id)
+	stager, err := s.stagerOf(id, path)
 	if err != nil {
 		return nil, asStatus(err)
 	}

@@ -18,8 +18,8 @@ func hint(key string) string {
 func nearest(word string) string {
 	best, bestDistance := "", max(1, len(fold(word))/4)+1
 	for _, p := range Table {
-		// The part after a slash alone is what people write when they forget the prefix.
-		short := p.Key[strings.LastIndex(p.Key, "/")+1:]
+		// The rest alone is what people write who forget the prefix, or know another driver's keys (blockSize).
+		short := strings.TrimPrefix(p.Key[strings.LastIndex(p.Key, "/")+1:], formatPrefix)
 		if d := min(distance(fold(word), fold(p.Key)), distance(fold(word), fold(short))); d < bestDistance {
 			best, bestDistance = p.Key, d
 		}

@@ -63,6 +63,7 @@ func Parse(parameters map[string]string) (Params, error) {
 		}
 		merge(wishes, w, p, fault)
 	}
+	faults = append(faults, formatFaults(wishes)...)
 	if len(faults) > 0 {
 		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
 	}
@@ -72,6 +73,25 @@ func Parse(parameters map[string]string) (Params, error) {
 		FSType:   wishes[FSType].meaning,
 		Warnings: warnings,
 	}, nil
+}
+
+// formatFaults says what is wrong with how the file system is to be made: what is not possible together.
+func formatFaults(wishes map[string]wish) []string {
+	set := map[string]string{}
+	for _, p := range formatTable {
+		if meaning := wishes[p.Key].meaning; meaning != "" {
+			set[p.Key] = meaning
+		}
+	}
+	if kind := wishes[StorageType].meaning; kind != "" && kind != string(volume.Block) {
+		var faults []string
+		for _, key := range slices.Sorted(maps.Keys(set)) {
+			faults = append(faults, fmt.Sprintf("parameter %q is for storage type %q", key, volume.Block))
+		}
+		return faults
+	}
+	_, faults := format(or(wishes[FSType].meaning, FileSystems[0]), set)
+	return faults
 }
 
 // judge returns what the value asks for, or what is wrong with it. An empty one asks for nothing, as for the official

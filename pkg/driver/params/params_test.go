@@ -71,7 +71,7 @@ func TestParseRefuses(t *testing.T) {
 		"both contradict":      {class{"block_type": "high_perf", "disk_type": "hdd"}, []string{"contradict", "block_type", "disk_type"}, nil},
 		"file systems differ":  {class{"fsType": "xfs", "csi.storage.k8s.io/fstype": "ext4"}, []string{"contradict", `"fsType"`, `"csi.storage.k8s.io/fstype" is enough`}, nil},
 		"bare ones differ":     {class{"fsType": "xfs", "fstype": "ext4"}, []string{"contradict"}, nil},
-		"vfs":                  {class{"storage_type": "vfs"}, []string{"not supported yet", "shared file systems", "valid are block"}, nil},
+		"wrong storage":        {class{"storage_type": "nfs"}, []string{"storage_type", "valid are block, vfs"}, nil},
 		"wrong disk":           {class{"disk_type": "ssd"}, []string{"disk_type", "valid are nvme, hdd"}, nil},
 		"wrong block":          {class{"block_type": "nvme"}, []string{"block_type", "high_perf, storage_opt"}, nil},
 		"wrong fs":             {class{"csi.storage.k8s.io/fstype": "ntfs"}, []string{"ntfs", "ext4, xfs"}, nil},
@@ -147,7 +147,7 @@ func TestClaim(t *testing.T) {
 // TestTableIsSound: what the parser relies on.
 func TestTableIsSound(t *testing.T) {
 	for _, p := range Table {
-		if p.Doc == "" || p.Since == "" || len(p.Values) == 0 {
+		if p.Doc == "" || p.Since == "" || (len(p.Values) == 0) == (p.Range == Range{}) {
 			t.Errorf("%s is incomplete: %+v", p.Key, p)
 		}
 		if found, ok := find(p.Key); !ok || found.Key != p.Key {
@@ -182,7 +182,13 @@ func reference() string {
 				values = append(values, "`"+v.Text+"`")
 			}
 		}
+		if p.Range != (Range{}) {
+			values = []string{fmt.Sprintf("%d to %d", p.Range.Min, p.Range.Max)}
+		}
 		fallback, doc := "", p.Doc
+		if len(p.For) > 0 {
+			doc = strings.Join(p.For, ", ") + ": " + doc
+		}
 		if p.Default != "" {
 			fallback = "`" + p.Default + "`"
 		}

@@ -1,6 +1,8 @@
 package params
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -19,7 +21,7 @@ const (
 const bareFSType = "fstype"
 
 // FileSystems are the file systems that the node can make and mount, the default first.
-var FileSystems = []string{"ext4", "xfs"}
+var FileSystems = []string{"ext4", "xfs", "btrfs"}
 
 // Value is one value of a parameter.
 type Value struct {
@@ -30,10 +32,15 @@ type Value struct {
 	NotYet string
 }
 
+// Range is the whole numbers from Min to Max; the zero value is none.
+type Range struct{ Min, Max int64 }
+
 // Parameter is one key that a StorageClass may have.
 type Parameter struct {
-	Key     string
+	Key string
+	// Values are what it can be, unless it is a number in the Range.
 	Values  []Value
+	Range   Range
 	Default string // "" is none
 	Since   string // the version that understands it first
 	Doc     string
@@ -41,15 +48,19 @@ type Parameter struct {
 	Replaced string
 	// AnyCase is set for a key that is understood in any case.
 	AnyCase bool
+	// For lists the file systems that it is for, nil when it is about something else.
+	For []string
+	// ForNode is set for what the node has to know, which has it from the volume context, under the same key.
+	ForNode bool
 	// FoldValues is set where the official driver takes values in any case.
 	FoldValues bool
 }
 
 // Table is every parameter: the parser works from it, and the reference in docs/block-volumes.md is a copy of it.
-var Table = []Parameter{
+var Table = append([]Parameter{
 	{
 		Key: StorageType, FoldValues: true, Default: string(volume.Block), Since: "v0.1.0", Doc: "the kind of storage",
-		Values: []Value{{Text: string(volume.Block)}, {Text: "vfs", NotYet: "shared file systems"}},
+		Values: []Value{{Text: string(volume.Block)}, {Text: string(volume.VFS)}},
 	},
 	{
 		Key: DiskType, FoldValues: true, Default: string(volume.NVMe), Since: "v0.1.0", Doc: "the disks that it is on",
@@ -67,7 +78,7 @@ var Table = []Parameter{
 		Key: bareFSType, AnyCase: true, Replaced: FSType, Since: "v0.1.0", Doc: "the same without its prefix, in any case (`fsType`)",
 		Values: plain(FileSystems),
 	},
-}
+}, formatTable...)
 
 // plain are values that mean themselves.
 func plain(texts []string) []Value {
@@ -90,6 +101,10 @@ func find(key string) (Parameter, bool) {
 
 // value returns what the text stands for.
 func (p Parameter) value(text string) (Value, bool) {
+	if p.Range != (Range{}) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return Value{Text: text}, err == nil && p.Range.Min <= n && n <= p.Range.Max && strconv.FormatInt(n, 10) == text
+	}
 	for _, v := range p.Values {
 		if v.Text == text || (p.FoldValues && strings.EqualFold(v.Text, text)) {
 			return v, true
@@ -108,6 +123,9 @@ func (v Value) meaning() string {
 
 // valid lists the supported values in words.
 func (p Parameter) valid() string {
+	if p.Range != (Range{}) {
+		return fmt.Sprintf("whole numbers from %d to %d", p.Range.Min, p.Range.Max)
+	}
 	var texts []string
 	for _, v := range p.Values {
 		if v.NotYet == "" {

@@ -90,3 +90,42 @@ func TestAttachFails(t *testing.T) {
 		t.Errorf("got %v, tried %s", err, blocks.attached)
 	}
 }
+
+// sharing is a kind whose volumes several instances can have.
+type sharing struct {
+	attaching
+
+	alone []string
+	has   string // the instance that has them all
+}
+
+func (s *sharing) CheckAlone(_ context.Context, id, instance string) error {
+	s.alone = append(s.alone, id+" at "+instance)
+	if s.has != "" && s.has != instance {
+		return volume.Errorf(volume.InUse, "instance %s has it", s.has)
+	}
+	return nil
+}
+
+// TestAttachForOneNode: where several instances can have a volume, an access mode of one node is kept by the driver, and one
+// of several nodes costs no look.
+func TestAttachForOneNode(t *testing.T) {
+	shared := &sharing{attaching: attaching{kind: &kind{name: volume.VFS, ids: []string{"v1"}}}, has: "a"}
+	r := New([]volume.Backend{shared})
+	one, several := []volume.Access{{Mode: volume.SingleNodeSingleWriter}}, []volume.Access{{Mode: volume.MultiNodeMultiWriter}}
+	for range 2 { // by finding out what it is, and by remembering
+		if _, err := r.Attach(t.Context(), "v1", "b", one); volume.ReasonOf(err) != volume.InUse {
+			t.Errorf("a second instance: %v", err)
+		}
+		if _, err := r.Attach(t.Context(), "v1", "a", one); err != nil {
+			t.Errorf("the same instance: %v", err)
+		}
+	}
+	looks := len(shared.alone)
+	if _, err := r.Attach(t.Context(), "v1", "b", several); err != nil || len(shared.alone) != looks {
+		t.Errorf("several: %v after %s", err, shared.alone)
+	}
+	if !slices.Equal(shared.attached, []string{"v1 to a", "v1 to a", "v1 to b"}) {
+		t.Errorf("attached %s", shared.attached)
+	}
+}

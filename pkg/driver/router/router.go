@@ -91,7 +91,7 @@ func (r *Router) Attach(ctx context.Context, id, instance string, accesses []vol
 		if known || b.CheckAccess(accesses) != nil {
 			break // what is wrong is for the volume's own kind to say
 		}
-		a, err := b.Attach(ctx, id, instance)
+		a, err := attach(ctx, b, id, instance, accesses)
 		if err == nil {
 			r.kinds.Add(id, volume.Finder(b))
 		}
@@ -109,6 +109,18 @@ func (r *Router) Attach(ctx context.Context, id, instance string, accesses []vol
 	}
 	if err != nil {
 		return volume.Attachment{}, err
+	}
+	return attach(ctx, b, id, instance, accesses)
+}
+
+// attach gives the volume to the instance. Where several instances can have a volume, nobody but the driver keeps it for
+// the one for which it is meant.
+func attach(ctx context.Context, b volume.Backend, id, instance string, accesses []volume.Access) (volume.Attachment, error) {
+	sharer, can := b.(volume.Sharer)
+	if can && slices.ContainsFunc(accesses, func(a volume.Access) bool { return a.Mode.SingleNode() }) {
+		if err := sharer.CheckAlone(ctx, id, instance); err != nil {
+			return volume.Attachment{}, err
+		}
 	}
 	return b.Attach(ctx, id, instance)
 }

@@ -1,6 +1,12 @@
 // Package staging has the words in which the node service speaks to its kinds of storage.
 package staging
 
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
 // Use is how a volume is to be used.
 type Use struct {
 	// Block is set when the pod gets a device instead of a file system.
@@ -21,6 +27,9 @@ type Volume struct {
 	Context, Published map[string]string
 }
 
+// PublishedReadOnly reports whether the node has the volume read-only, whatever its pods ask for.
+func (v Volume) PublishedReadOnly() bool { return v.Published[volume.ContextReadOnly] == "true" }
+
 // Growth is what an expansion asks for.
 type Growth struct {
 	// Required is the size in bytes that the volume must at least have.
@@ -38,4 +47,15 @@ type Stats struct {
 	Bytes Amounts
 	// Inodes is nil where there is no fixed number of them.
 	Inodes *Amounts
+}
+
+// StatsOf reads a statfs. Inodes are left out where the file system has no fixed number of them.
+func StatsOf(st unix.Statfs_t) Stats {
+	bytes := func(blocks uint64) int64 { return int64(blocks) * st.Bsize } //nolint:gosec // below 2^63
+	stats := Stats{Bytes: Amounts{Total: bytes(st.Blocks), Available: bytes(st.Bavail), Used: bytes(st.Blocks - st.Bfree)}}
+	if st.Files > 0 {
+		//nolint:gosec // below 2^63
+		stats.Inodes = &Amounts{Total: int64(st.Files), Available: int64(st.Ffree), Used: int64(st.Files - st.Ffree)}
+	}
+	return stats
 }

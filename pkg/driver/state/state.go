@@ -121,6 +121,21 @@ func (s *Store) Staged(volumeID string) (*Staged, error) {
 	return &v, nil
 }
 
+// AllStaged returns the IDs of all volumes with a record of being staged.
+func (s *Store) AllStaged() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the records: %w", err)
+	}
+	var all []string
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), ".staged.json"); ok {
+			all = append(all, id)
+		}
+	}
+	return all, nil
+}
+
 // ClearStaged forgets a staged volume.
 func (s *Store) ClearStaged(volumeID string) error { return s.remove("staged", volumeID) }
 

@@ -2,6 +2,9 @@ package volume
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"strings"
 	"time"
 )
 
@@ -19,6 +22,16 @@ const (
 	MultiNodeMultiWriter   AccessMode = "MULTI_NODE_MULTI_WRITER"
 )
 
+// SingleNode reports whether one node at a time may use the volume so.
+func (m AccessMode) SingleNode() bool {
+	switch m {
+	case SingleNodeWriter, SingleNodeReader, SingleNodeSingleWriter, SingleNodeMultiWriter:
+		return true
+	case MultiNodeReader, MultiNodeSingleWriter, MultiNodeMultiWriter:
+	}
+	return false
+}
+
 // Access is one way in which a volume is to be used.
 type Access struct {
 	Mode AccessMode
@@ -28,6 +41,21 @@ type Access struct {
 	FSType string
 	// Options are the mount options. Unset with Block.
 	Options []string
+}
+
+// Faults says what is wrong with each access, by a function that returns "" when nothing is. The error is Invalid and
+// names every fault.
+func Faults(all []Access, fault func(Access) string) error {
+	var faults []string
+	for i, a := range all {
+		if fault := fault(a); fault != "" {
+			faults = append(faults, fmt.Sprintf("volume capability %d: %s", i+1, fault))
+		}
+	}
+	if len(faults) > 0 {
+		return Errorf(Invalid, "%s", strings.Join(faults, "; "))
+	}
+	return nil
 }
 
 // Request is what is asked of a new volume, before anybody judged whether it can be had.
@@ -93,6 +121,12 @@ type Backend interface {
 	List(ctx context.Context, maxAge time.Duration) ([]Volume, error)
 }
 
+// Sharer is a Backend whose volumes several instances can have at once.
+type Sharer interface {
+	// CheckAlone judges whether the instance may have the volume for itself. The error is InUse when another one has it.
+	CheckAlone(ctx context.Context, id, instance string) error
+}
+
 // Snapshot is the content of a volume at one moment.
 type Snapshot struct {
 	ID      string
@@ -105,17 +139,21 @@ type Snapshot struct {
 
 // Snapshotter is a Backend that has snapshots. Its Create accepts a Source with a Snapshot.
 type Snapshotter interface {
-	// CreateSnapshot makes the snapshot of that name, or finds it.
+	// CreateSnapshot makes the snapshot of that name, or finds it. It does not wait until that is ready. Its ID is the same
+	// whenever it is asked for.
 	CreateSnapshot(ctx context.Context, name, volumeID string) (Snapshot, error)
-	// DeleteSnapshot removes the snapshot. One that does not exist is success.
+	// DeleteSnapshot removes the snapshot. One from which a volume is being made is InUse. One that is proven not to exist is
+	// success.
 	DeleteSnapshot(ctx context.Context, id string) error
+	// ReadSnapshot returns one snapshot as it is now. NotFound is proof that it does not exist.
+	ReadSnapshot(ctx context.Context, id string) (Snapshot, error)
 	// Snapshots returns all snapshots in any order. maxAge says how old the answer may be.
 	Snapshots(ctx context.Context, maxAge time.Duration) ([]Snapshot, error)
 }
 
 // Cloner is a Backend whose Create accepts a Source with a Volume.
 type Cloner interface {
-	// CheckClone judges whether the volume can be a source, before anything is made.
+	// CheckClone judges whether the volume can be a source. Create does so before it makes anything.
 	CheckClone(ctx context.Context, id string) error
 }
 
@@ -125,4 +163,20 @@ type Modifier interface {
 	CheckModify(parameters map[string]string) error
 	// Modify gives the volume the properties. It is success when the volume has them already.
 	Modify(ctx context.Context, id string, parameters map[string]string) error
+}
+
+// Offer is what a new volume can be in a place. The zero value says that nothing is sold there.
+type Offer struct {
+	MinGiB, MaxGiB int64 // of one volume
+}
+
+// Unbounded is the MaxGiB of an Offer whose largest size is not known.
+const Unbounded = math.MaxInt64 / GiB
+
+// Seller is a Backend that knows where the platform sells what. Of a kind that does not, the platform's answer to a
+// create is the only judge.
+type Seller interface {
+	// Offer returns what a new volume of the type can be in the region, "" for whichever sells most. The answer can be
+	// some minutes old.
+	Offer(ctx context.Context, t DiskType, region string) (Offer, error)
 }

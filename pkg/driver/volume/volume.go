@@ -45,6 +45,10 @@ const (
 // the official driver, lacks it in its volume context.
 const ContextContentSource = "block.csi.vultr.com/content-source"
 
+// ContextReadOnly is "true" in the publish context of a volume that was published read-only to the node: nothing may be
+// written there, whatever a pod asks for.
+const ContextReadOnly = "block.csi.vultr.com/read-only"
+
 // Source is what a volume's content was copied from. The zero value stands for a volume that was made empty.
 type Source struct {
 	// Snapshot is the ID of a snapshot, Volume that of a volume; at most one is set.
@@ -78,6 +82,8 @@ type Volume struct {
 	AttachedTo []string
 	Source     Source
 	Created    time.Time
+	// MonthlyCost is in dollars, by the platform's own word.
+	MonthlyCost float64
 }
 
 // Bytes is the size in the unit of CSI.
@@ -90,6 +96,9 @@ func (v Volume) IsAttachedTo(instance string) bool {
 	}
 	return slices.Contains(v.AttachedTo, instance)
 }
+
+// Format is how the file system of a blank volume is to be made. What is 0 is left to the tool.
+type Format struct{ BlockSize, InodeSize, BytesPerInode int64 }
 
 // Attachment is a volume as an instance has it.
 type Attachment struct {

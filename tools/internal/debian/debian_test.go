@@ -124,7 +124,7 @@ func TestToolsRunFromTheRootFS(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for fs, size := range map[string]int64{"ext4": 16 << 20, "xfs": 300 << 20} {
+	for fs, size := range map[string]int64{"ext4": 16 << 20, "xfs": 300 << 20, "btrfs": 300 << 20} {
 		image := filepath.Join(dir, "tmp", fs)
 		write(t, image, "")
 		if err := os.Truncate(image, size); err != nil {
@@ -142,6 +142,7 @@ func TestToolsRunFromTheRootFS(t *testing.T) {
 		{"tune2fs", "-l", "/tmp/ext4"},
 		{"e2fsck", "-n", "/tmp/ext4"},
 		{"xfs_repair", "-n", "/tmp/xfs"},
+		{"btrfs", "check", "--readonly", "/tmp/btrfs"},
 	} {
 		chroot(t, dir, command...)
 	}
@@ -168,7 +169,7 @@ func rootfs(t *testing.T) string {
 	}
 	root := RootFS{
 		Codename: codename, Architecture: strings.TrimSpace(string(arch)), Sources: sources,
-		Packages: []string{"e2fsprogs", "xfsprogs", "util-linux"},
+		Packages: []string{"e2fsprogs", "xfsprogs", "btrfs-progs", "util-linux"},
 	}
 	path, err := root.CachePath(filepath.Join(cache, "cloud-provider-vultr"))
 	if err != nil {

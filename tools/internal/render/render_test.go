@@ -28,6 +28,31 @@ func TestBasesRenderAloneAndTogether(t *testing.T) {
 	}
 }
 
+// TestSnapshotsAreAdded: the driver with snapshots is the driver with a sidecar, its rights and two classes more.
+func TestSnapshotsAreAdded(t *testing.T) {
+	base, with := render(t, "manifests/csi"), render(t, "manifests/csi-snapshots")
+	const more = 8 // two classes, three roles and their bindings
+	if with.Size() != base.Size()+more {
+		t.Errorf("%d objects became %d", base.Size(), with.Size())
+	}
+	controller := func(m resmap.ResMap) string {
+		for _, r := range m.Resources() {
+			if r.GetKind() == "Deployment" {
+				return r.MustYaml()
+			}
+		}
+		t.Fatal("there is no Deployment")
+		return ""
+	}
+	before, after := controller(base), controller(with)
+	if a, b := strings.Count(before, "\n        name: csi-"), strings.Count(after, "\n        name: csi-"); a != 4 || b != 5 {
+		t.Errorf("%d containers became %d", a, b)
+	}
+	if !strings.Contains(after, "name: csi-snapshotter") || strings.Contains(before, "csi-snapshotter") {
+		t.Error("the sidecar is not what was added")
+	}
+}
+
 func TestAnotherKubeletRootReachesEveryPath(t *testing.T) {
 	base, moved := render(t, "manifests/csi"), render(t, "examples/kubelet-root")
 	if base.Size() != moved.Size() {

@@ -1,0 +1,106 @@
+package blocksnap
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+// TestDelete is success when nothing is left, however often it is asked, and costs one call.
+func TestDelete(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		snap := r.create("snapshot-1", v)
+		time.Sleep(2 * time.Minute)
+		before := len(r.cloud.Requests())
+		r.remove(snap.ID)
+		r.remove(snap.ID)
+		if n := len(r.cloud.Requests()) - before; n != 1 {
+			t.Errorf("%d calls", n)
+		}
+		r.another().remove(snap.ID)
+		if _, err := r.Read(t.Context(), snap.ID); volume.ReasonOf(err) != volume.NotFound {
+			t.Errorf("reading it: %v", err)
+		}
+		if _, err := r.another().Read(t.Context(), snap.ID); volume.ReasonOf(err) != volume.NotFound {
+			t.Errorf("reading it in another process: %v", err)
+		}
+	})
+}
+
+// TestDeleteDespiteNotFound: one answer that it does not exist is no proof: what is there is deleted.
+func TestDeleteDespiteNotFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		snap := r.create("snapshot-1", v)
+		time.Sleep(2 * time.Minute)
+		r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 404, Times: 1})
+		r.remove(snap.ID)
+		if left := r.inTruth("snapshot-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
+}
+
+// TestNothingIsGoneInAnotherAccount: where nothing of the cluster is shown, nothing counts as gone.
+func TestNothingIsGoneInAnotherAccount(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		const id = "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+		for operation, key := range map[string]string{"list_instances": "instances", "list_bare_metals": "bare_metals"} {
+			r.cloud.Fault(simulator.Fault{
+				Operation: operation, Action: simulator.FaultStatus, Status: 200,
+				Body: `{"` + key + `":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+			})
+		}
+		if err := r.Delete(t.Context(), id); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("delete: %v", err)
+		}
+		if _, err := r.Read(t.Context(), id); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+// TestDeleteWhileInUse: the precondition is asked, and its error is the answer.
+func TestDeleteWhileInUse(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		snap := r.create("snapshot-1", v)
+		r.used = volume.Errorf(volume.InUse, "a volume is being made from it")
+		if err := r.Delete(t.Context(), snap.ID); volume.ReasonOf(err) != volume.InUse {
+			t.Errorf("got %v", err)
+		}
+		r.only("snapshot-1", snap.ID)
+		r.used = nil
+		for status, want := range map[int]volume.Reason{400: volume.InUse, 409: volume.Busy, 500: volume.Busy, 403: volume.Busy} {
+			id := r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: status})
+			ctx, cancel := contextOf(t)
+			if err := r.Delete(ctx, snap.ID); volume.ReasonOf(err) != want {
+				t.Errorf("refused with %d: %v", status, err)
+			}
+			cancel()
+			r.cloud.Sim.RemoveFault(id)
+		}
+		r.only("snapshot-1", snap.ID)
+	})
+}
+
+// TestJustMadeIsNotGone: reads lack what was made a moment ago.
+func TestJustMadeIsNotGone(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"block_snapshots": 20 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.volume()
+		ctx, cancel := contextOf(t)
+		defer cancel()
+		if _, err := r.Create(ctx, "snapshot-1", v); err == nil {
+			t.Fatal("answered too early for this test")
+		}
+		made := r.inTruth("snapshot-1")
+		if _, err := r.Read(t.Context(), made[0]); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v", err)
+		}
+		snap := r.create("snapshot-1", v)
+		r.only("snapshot-1", snap.ID)
+	})
+}

@@ -1,0 +1,125 @@
+package blocksnap
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// rig is a store on a simulated cloud, in fake time.
+type rig struct {
+	*Store
+
+	api   *vultr.Client
+	cloud *simtest.Cloud
+	// used is what Options.Unused answers.
+	used error
+	t    *testing.T
+}
+
+// inBubble runs a test on the platform's own delays in fake time.
+func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: lags}})
+		t.Cleanup(func() { // before the cloud ends, what is to be looked at later is
+			cloud.Sim.ClearFaults()
+			time.Sleep(10 * time.Minute) // of the fake clock
+		})
+		cloud.AddInstance(simulator.NewServer{Label: "controller", Region: "ewr"})
+		f(t, (&rig{cloud: cloud, t: t}).another())
+	})
+}
+
+// another is one more controller process, as it were, on the cloud of the bubble.
+func (r *rig) another() *rig {
+	r.t.Helper()
+	api, err := vultr.New(vultr.Config{BaseURL: r.cloud.URL, Key: r.cloud.Key, StartRate: 500, MaxRate: 500, DialContext: r.cloud.Dial})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	next := &rig{api: api, cloud: r.cloud, t: r.t}
+	next.Store = New(api, Options{
+		Account: account.New(api, nil), Unused: func(context.Context, string) error { return next.used },
+		Unseen: 2 * time.Minute, TwinCheck: 45 * time.Second, LookAgain: 3 * time.Second,
+	})
+	return next
+}
+
+// volume makes a volume that reads show.
+func (r *rig) volume() string {
+	r.t.Helper()
+	v, err := r.api.CreateVolume(r.t.Context(), vultr.VolumeRequest{Label: "source", Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	return v.ID
+}
+
+// repeat calls as a sidecar does, each time with a deadline, until the call succeeds or the time is up.
+func (r *rig) repeat(atMost time.Duration, call func(ctx context.Context) error) error {
+	r.t.Helper()
+	began := time.Now()
+	for {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 15*time.Second)
+		err := call(ctx)
+		cancel()
+		if err == nil || time.Since(began) > atMost {
+			return err
+		}
+		time.Sleep(time.Second) // of the fake clock
+	}
+}
+
+func (r *rig) create(name, volumeID string) vultr.Snapshot {
+	r.t.Helper()
+	var snap vultr.Snapshot
+	if err := r.repeat(5*time.Minute, func(ctx context.Context) (err error) {
+		snap, err = r.Create(ctx, name, volumeID)
+		return err
+	}); err != nil {
+		r.t.Fatalf("%s: %v", name, err)
+	}
+	return snap
+}
+
+func (r *rig) remove(id string) {
+	r.t.Helper()
+	if err := r.repeat(5*time.Minute, func(ctx context.Context) error { return r.Delete(ctx, id) }); err != nil {
+		r.t.Fatalf("delete %s: %v", id, err)
+	}
+}
+
+// inTruth are the IDs of the snapshots of a name.
+func (r *rig) inTruth(name string) []string {
+	var ids []string
+	for _, snap := range r.cloud.Sim.View().Snapshots {
+		if snap.Description == name {
+			ids = append(ids, snap.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// only fails the test unless the name has this snapshot alone.
+func (r *rig) only(name, id string) {
+	r.t.Helper()
+	if got := r.inTruth(name); !slices.Equal(got, []string{id}) {
+		r.t.Errorf("%s: %s was answered, the platform has %s", name, id, got)
+	}
+}
+
+// contextOf returns one that lasts as long as a short call of a sidecar.
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), 10*time.Second)
+}

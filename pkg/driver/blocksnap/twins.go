@@ -1,0 +1,174 @@
+package blocksnap
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/lru"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+const (
+	// twinSpan is how much younger a snapshot of the same name may be to count as made by the same wish.
+	twinSpan = time.Minute
+	// twinAge is how old a snapshot may be to be removed as a twin.
+	twinAge = 5 * time.Minute
+	// checkFor bounds one look or delete that nobody waits for.
+	checkFor = time.Minute
+	// checkAgain is how often a name is looked at whose snapshot no list shows, or whose twin cannot be deleted.
+	checkAgain = 10
+)
+
+// twins are snapshots of one name. They cost money.
+//
+// Which of them Kubernetes was told of decides which may go: to delete that one would lose a backup. What is certain is
+// only this. A process answers with a snapshot when a list shows it, and that list shows everything older as well. So
+// nobody was told of one beside which there is an older one, older by the platform's clock, which counts seconds. Of two
+// that were made in the same second either may have been answered by somebody who did not see the other: both stay and
+// are reported, until Kubernetes deletes the one that it knows.
+type twins struct {
+	found, deleted prometheus.Counter
+	known          *lru.Cache
+	// givenUp are snapshots that this process made and told nobody of.
+	givenUp *lru.Cache
+	// beside has, for the snapshot that is kept, those that were made by the same wish.
+	beside *lru.Cache
+}
+
+func newTwins() *twins {
+	return &twins{
+		known: lru.New(remembered), givenUp: lru.New(remembered), beside: lru.New(remembered),
+		found: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "csi_duplicate_snapshots_total",
+			Help: "Block storage snapshots found beside an older one of the same name. They cost money and nothing in Kubernetes uses them.",
+		}),
+		deleted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "csi_duplicate_snapshots_deleted_total",
+			Help: "Duplicate snapshots that were deleted because nobody can have been told of them.",
+		}),
+	}
+}
+
+// giveUp notes that this process made the snapshot for a name that another one has. Nobody was told of it.
+func (t *twins) giveUp(id string) { t.givenUp.Add(id, nil) }
+
+func (t *twins) isGivenUp(id string) bool {
+	_, is := t.givenUp.Get(id)
+	return is
+}
+
+// report counts and logs a snapshot beside the one that is kept, once.
+func (s *Store) report(ctx context.Context, kept, other vultr.Snapshot) {
+	if _, known := s.twins.known.Get(other.ID); known {
+		return
+	}
+	s.twins.known.Add(other.ID, nil)
+	s.twins.found.Inc()
+	if apart := other.Created.Sub(kept.Created).Abs(); other.VolumeID == kept.VolumeID && apart <= twinSpan {
+		beside, _ := s.twins.beside.Get(kept.ID)
+		others, _ := beside.([]vultr.Snapshot)
+		s.twins.beside.Add(kept.ID, append(others, other))
+	}
+	klog.FromContext(ctx).Info("Found another snapshot of the same name",
+		"name", other.Description, "snapshotID", kept.ID, "duplicateID", other.ID, "duplicateCreated", other.Created)
+}
+
+// errNoTwin says that a snapshot is not to be deleted after all.
+var errNoTwin = errors.New("it is not certain that nobody was told of it")
+
+// isTwin reports whether nobody can have been told of the snapshot, which was made by the same wish as the one that is
+// kept.
+func (s *Store) isTwin(kept, other vultr.Snapshot) bool {
+	if other.ID == kept.ID || other.Description != kept.Description || s.names.wasAnswered(other.ID) {
+		return false
+	}
+	if s.twins.isGivenUp(other.ID) {
+		return true
+	}
+	younger := other.Created.Sub(kept.Created)
+	return other.VolumeID == kept.VolumeID && !kept.Created.IsZero() && younger > 0 && younger <= twinSpan && time.Since(other.Created) <= twinAge
+}
+
+// removeTwin deletes a snapshot that was made beside the one that is kept. It is false if a twin could not be deleted now;
+// it is looked at again when the name is.
+func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool {
+	if !s.isTwin(kept, other) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkFor)
+	defer cancel()
+	still := func(ctx context.Context) error {
+		now, err := s.look(ctx, other.ID)
+		if volume.ReasonOf(err) == volume.NotFound || volume.ReasonOf(err) == volume.Busy && s.twins.isGivenUp(other.ID) {
+			return nil // the answer to the delete itself is the proof
+		}
+		if err == nil && !s.isTwin(kept, now) {
+			err = errNoTwin
+		}
+		return err
+	}
+	if err := s.Delete(ctx, other.ID, still); err != nil {
+		klog.FromContext(ctx).Info("A duplicate snapshot stays in the account for now", "name", other.Description, "duplicateID", other.ID, "snapshotID", kept.ID, "err", err)
+		return errors.Is(err, errNoTwin)
+	}
+	s.twins.deleted.Inc()
+	klog.FromContext(ctx).Info("Deleted a duplicate snapshot that nobody was told of", "name", other.Description, "duplicateID", other.ID, "snapshotID", kept.ID)
+	return true
+}
+
+// RemoveBeside deletes the snapshots that were found beside one that was deleted by its ID: that is the one which
+// Kubernetes was told of, and the name has no other use.
+func (s *Store) RemoveBeside(ctx context.Context, id string) {
+	beside, _ := s.twins.beside.Get(id)
+	others, _ := beside.([]vultr.Snapshot)
+	s.twins.beside.Remove(id)
+	for _, other := range others {
+		if s.isGone(other.ID) || s.names.wasAnswered(other.ID) {
+			continue
+		}
+		s.twins.giveUp(other.ID)
+		s.removeTwin(ctx, vultr.Snapshot{Description: other.Description}, other)
+	}
+}
+
+// checkLater has the name of a snapshot that was just answered looked at once more when the settle time is over. Those who
+// look at about the same time share a list.
+func (s *Store) checkLater(ctx context.Context, name string, kept vultr.Snapshot) {
+	s.checkAt(context.WithoutCancel(ctx), name, kept, time.Now().Add(s.api.SettleTime()), s.opts.TwinCheck, 1)
+}
+
+// checkAt looks at the name by a list that began at since or later.
+func (s *Store) checkAt(ctx context.Context, name string, kept vultr.Snapshot, since time.Time, after time.Duration, try int) {
+	time.AfterFunc(time.Until(since)+after, func() {
+		if s.checked(ctx, name, kept, since) || try >= checkAgain {
+			return
+		}
+		s.checkAt(ctx, name, kept, time.Now(), s.opts.TwinCheck/4, try+1)
+	})
+}
+
+// checked deletes or reports the twins of a snapshot. It is false if that has to be done again: a twin could not be
+// deleted, or the list does not show the snapshot itself, so that it is too old to show a twin.
+func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, since time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkFor)
+	defer cancel()
+	list, err := s.api.Snapshots(ctx, time.Since(since))
+	if err != nil {
+		return false
+	}
+	shown, done := s.isGone(kept.ID), true
+	for _, other := range s.named(list.Items, name) {
+		if other.ID == kept.ID {
+			shown = true
+			continue
+		}
+		s.report(ctx, kept, other)
+		done = s.removeTwin(ctx, kept, other) && done
+	}
+	return shown && done
+}

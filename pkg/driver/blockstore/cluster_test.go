@@ -1,0 +1,152 @@
+package blockstore
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// of is a store of another controller, of the cluster with the ID, in the same account.
+func (r *rig) of(cluster ownership.Cluster) *Store {
+	opts := r.opts
+	opts.Cluster, opts.Account = cluster, nil
+	return New(r.api, opts)
+}
+
+// labels are those of all volumes of the account, in order.
+func (r *rig) labels() []string {
+	r.t.Helper()
+	list, err := r.api.Volumes(r.t.Context(), 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all []string
+	for _, v := range list.Items {
+		all = append(all, v.Label)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestClustersNeverTakeEachOthers: each of two clusters with IDs, and one without, gets a volume of its own for one and the
+// same name, and finds it again after a restart.
+func TestClustersNeverTakeEachOthers(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		made := map[ownership.Cluster]string{}
+		for _, cluster := range []ownership.Cluster{"one", "two", ""} {
+			v, err := r.of(cluster).Create(t.Context(), specOf("pvc-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			made[cluster] = v.ID
+			time.Sleep(10 * time.Minute) // of the fake clock: no twins of one wish
+		}
+		if got := r.labels(); !slices.Equal(got, []string{"one/pvc-1", "pvc-1", "two/pvc-1"}) {
+			t.Fatalf("the account has %q", got)
+		}
+		for cluster, id := range made {
+			if v, err := r.of(cluster).Create(t.Context(), specOf("pvc-1")); err != nil || v.ID != id {
+				t.Errorf("cluster %q finds %s, %v, not its own %s", cluster, v.ID, err, id)
+			}
+		}
+	})
+}
+
+// TestNamesWithoutAnIDAreFound: a cluster that gets an ID keeps its volumes.
+func TestNamesWithoutAnIDAreFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		before, err := r.of("").Create(t.Context(), specOf("pvc-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		after, err := r.of("one").Create(t.Context(), specOf("pvc-1"))
+		if err != nil || after.ID != before.ID {
+			t.Errorf("got %s, %v, not %s", after.ID, err, before.ID)
+		}
+		if got := r.labels(); !slices.Equal(got, []string{"pvc-1"}) {
+			t.Errorf("the account has %q", got)
+		}
+	})
+}
+
+// TestTwinsOfACluster: of two volumes that one wish made the younger is deleted, also with an ID, and a volume of the name
+// without it, which may be another cluster's, is not.
+func TestTwinsOfACluster(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		byHand := func(label string) string {
+			return r.byHand(vultr.VolumeRequest{Label: label, Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
+		}
+		before := byHand("pvc-1")
+		time.Sleep(2 * time.Second)
+		own := byHand("one/pvc-1")
+		time.Sleep(2 * time.Second)
+		after := byHand("pvc-1")
+		byHand("one/pvc-1")
+		time.Sleep(40 * time.Second) // until a list shows all of them
+		s := r.of("one")
+		v, err := s.Create(t.Context(), specOf("pvc-1"))
+		if err != nil || v.ID != own {
+			t.Errorf("got %s, %v, not %s", v.ID, err, own)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := r.labels(); !slices.Equal(got, []string{"one/pvc-1", "pvc-1", "pvc-1"}) {
+			t.Errorf("the account has %q", got)
+		}
+		for _, bare := range []string{before, after} {
+			if _, err := s.Read(t.Context(), bare); err != nil {
+				t.Errorf("another one: %v", err)
+			}
+		}
+	})
+}
+
+// TestLeftTwinsOfACluster: a controller that was just started sees twins by their labels, with an ID as well.
+func TestLeftTwinsOfACluster(t *testing.T) {
+	const uid = "pvc-0f3c9c0e-9f5c-4b3e-8a53-4a6b1c8f0d11"
+	list := vultr.List[vultr.Volume]{Began: time.Now(), Items: []vultr.Volume{
+		{ID: "a", Label: "one/" + uid, Created: time.Now()},
+		{ID: "b", Label: "one/" + uid, Created: time.Now()},
+		{ID: "c", Label: "two/" + uid, Created: time.Now()},
+		{ID: "d", Label: "two/" + uid, Created: time.Now()},
+	}}
+	got := newTwins().unread(list, "one")
+	if len(got) != 1 || got["one/"+uid] != 2 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestSweepOfACluster: what is left of a clone goes when the clone is there, which has its cluster's label, and a note even.
+func TestSweepOfACluster(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		const name = "pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+		source := r.create("pvc-source")
+		time.Sleep(2 * time.Minute)
+		s := r.of("one")
+		v, err := s.Create(t.Context(), fromSource(name, volume.Source{Volume: source.ID}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Modify(t.Context(), v.ID, map[string]string{"label": "team a"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)                        // by then it is nobody's duplicate
+		r.snapshotOf(source.ID, copyName(source.ID, name)) // as of a controller that was killed before it deleted it
+		time.Sleep(copyDone + time.Minute)
+		for _, c := range []struct {
+			s    *Store
+			left int
+		}{{r.of("two"), 1}, {s, 0}} {
+			if err := c.s.Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if left := r.snapshotsLeft(); len(left) != c.left {
+				t.Errorf("after the sweep of cluster %s left are %s", c.s.opts.Cluster, left)
+			}
+		}
+	})
+}

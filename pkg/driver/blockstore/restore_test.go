@@ -1,0 +1,213 @@
+package blockstore
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+)
+
+const gib = volume.GiB
+
+// snapshotOf makes a snapshot of a volume, that is complete and that reads show.
+func (r *rig) snapshotOf(id, name string) volume.Snapshot {
+	r.t.Helper()
+	snap, err := r.CreateSnapshot(r.t.Context(), name, id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(time.Minute) // of the fake clock
+	return snap
+}
+
+func fromSource(name string, source volume.Source) volume.Spec {
+	spec := specOf(name)
+	spec.Source = source
+	return spec
+}
+
+// block is a volume as it is in truth.
+func (r *rig) block(id string) simulator.BlockView {
+	r.t.Helper()
+	for _, b := range r.cloud.Sim.View().Blocks {
+		if b.ID == id {
+			return b
+		}
+	}
+	r.t.Fatalf("there is no volume %s", id)
+	return simulator.BlockView{}
+}
+
+// TestRestore: a volume from a snapshot is as large as that, or larger, and asking again finds it, also after the snapshot
+// is gone.
+func TestRestore(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		spec := specOf("pvc-source")
+		spec.SizeGiB = 20
+		source, err := r.Create(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		if snap.SizeGiB != 20 || snap.Volume != source.ID {
+			t.Errorf("the snapshot is %+v", snap)
+		}
+		same, err := r.Create(t.Context(), fromSource("pvc-same", volume.Source{Snapshot: snap.ID}))
+		if err != nil || same.SizeGiB != 20 || same.Source.Snapshot != snap.ID || r.block(same.ID).SnapshotID != snap.ID {
+			t.Fatalf("got %+v, %v", same, err)
+		}
+		larger := fromSource("pvc-larger", volume.Source{Snapshot: snap.ID})
+		larger.Capacity, larger.SizeGiB = volume.Capacity{Required: 35 * gib}, 35
+		if v, err := r.Create(t.Context(), larger); err != nil || v.SizeGiB != 35 || v.Source.Snapshot != snap.ID {
+			t.Fatalf("got %+v, %v", v, err)
+		}
+		if err := r.DeleteSnapshot(t.Context(), snap.ID); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []*rig{r, r.another()} {
+			if again, err := p.Create(t.Context(), fromSource("pvc-same", volume.Source{Snapshot: snap.ID})); err != nil || again.ID != same.ID {
+				t.Errorf("asked again: got %+v, %v", again, err)
+			}
+			// The same name made empty, from another snapshot, or as a copy is another wish.
+			for _, other := range []volume.Source{{}, {Snapshot: source.ID}} {
+				if v, err := p.Create(t.Context(), fromSource("pvc-same", other)); volume.ReasonOf(err) != volume.Exists {
+					t.Errorf("from %q: got %+v, %v", other, v, err)
+				}
+			}
+			if v, err := p.Create(t.Context(), fromSource("pvc-source", volume.Source{Snapshot: snap.ID})); volume.ReasonOf(err) != volume.Exists {
+				t.Errorf("an empty volume for a restored one: got %+v, %v", v, err)
+			}
+		}
+	})
+}
+
+// TestRestoreIsRefused says why, and makes nothing.
+func TestRestoreIsRefused(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		spec := specOf("pvc-source")
+		spec.SizeGiB = 20
+		source, err := r.Create(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		young, err := r.CreateSnapshot(t.Context(), "snapshot-2", source.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		small := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
+		small.Capacity.Limit = 15 * gib
+		elsewhere := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
+		elsewhere.Regions = []string{"lax", "ams"}
+		for name, c := range map[string]struct {
+			spec volume.Spec
+			want volume.Reason
+		}{
+			"too small":    {small, volume.OutOfRange},
+			"not ready":    {fromSource("pvc-1", volume.Source{Snapshot: young.ID}), volume.Busy},
+			"missing":      {fromSource("pvc-1", volume.Source{Snapshot: source.ID}), volume.NotFound},
+			"elsewhere":    {elsewhere, volume.Exhausted},
+			"of no volume": {fromSource("pvc-1", volume.Source{Volume: snap.ID}), volume.NotFound},
+		} {
+			if v, err := r.Create(t.Context(), c.spec); volume.ReasonOf(err) != c.want {
+				t.Errorf("%s: got %+v, %v", name, v, err)
+			}
+		}
+		if made := r.named("pvc-1"); len(made) != 0 {
+			t.Errorf("made was %s", made)
+		}
+		_, err = r.Plan(volume.Request{Name: "pvc-1", Type: volume.HDD, Regions: []string{"ewr"}, Source: volume.Source{Snapshot: snap.ID}})
+		if volume.ReasonOf(err) != volume.Invalid {
+			t.Errorf("a kind that cannot be restored: %v", err)
+		}
+		if got, err := r.Plan(volume.Request{Name: "pvc-1", Type: volume.NVMe, Regions: []string{"ewr"}, Source: volume.Source{Snapshot: snap.ID}}); err != nil || got.Source.Snapshot != snap.ID {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		// As soon as it is complete it works.
+		if v, err := r.repeatCreate(time.Minute, fromSource("pvc-1", volume.Source{Snapshot: young.ID})); err != nil || v.Source.Snapshot != young.ID {
+			t.Errorf("got %+v, %v", v, err)
+		}
+	})
+}
+
+// TestRestoreWithoutItsVolume: a snapshot outlives its volume, and the platform alone judges the region then.
+func TestRestoreWithoutItsVolume(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		if err := r.Delete(t.Context(), source.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if v, err := r.another().Create(t.Context(), fromSource("pvc-1", volume.Source{Snapshot: snap.ID})); err != nil || v.Source.Snapshot != snap.ID {
+			t.Errorf("got %+v, %v", v, err)
+		}
+	})
+}
+
+// TestRestoreRefusedByThePlatform: it says that the snapshot is not complete after all, which is no reason to give up.
+func TestRestoreRefusedByThePlatform(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		r.cloud.Fault(simulator.Fault{
+			Operation: "create_block", Action: simulator.FaultStatus, Status: 400, Times: 1,
+			Body: `{"error":"Snapshot cannot be used at this time","status":400}`,
+		})
+		spec := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
+		if v, err := r.Create(t.Context(), spec); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %+v, %v", v, err)
+		}
+		if _, err := r.Create(t.Context(), spec); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSnapshotInUse: a snapshot is not deleted while a volume is being made from it, and is from then on.
+func TestSnapshotInUse(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		request := requestOf("pvc-1")
+		request.SnapshotID = snap.ID
+		made := r.byHand(request)
+		time.Sleep(1500 * time.Millisecond) // reads show it, and it is not active
+		if b := r.block(made); b.Active {
+			t.Fatal("it is active too early for this test")
+		}
+		if err := r.DeleteSnapshot(t.Context(), snap.ID); volume.ReasonOf(err) != volume.InUse {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := r.DeleteSnapshot(t.Context(), snap.ID); err != nil {
+			t.Error(err)
+		}
+		if left := r.cloud.Sim.View().Snapshots; len(left) != 0 {
+			t.Errorf("left are %+v", left)
+		}
+	})
+}
+
+// TestRestoreWithLostAnswers: a restore has one volume in the end, whatever becomes of the answers.
+func TestRestoreWithLostAnswers(t *testing.T) {
+	for _, action := range []simulator.FaultAction{simulator.FaultResetAfter, simulator.FaultResetBefore, simulator.FaultDuplicate} {
+		t.Run(string(action), func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				source := r.create("pvc-source")
+				snap := r.snapshotOf(source.ID, "snapshot-1")
+				r.cloud.Fault(simulator.Fault{Operation: "create_block", Action: action, Times: 1})
+				v, err := r.repeatCreate(5*time.Minute, fromSource("pvc-1", volume.Source{Snapshot: snap.ID}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(3 * time.Minute)
+				if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
+					t.Errorf("%s was answered, left are %s", v.ID, left)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// listing is an apiserver with this handler, and the client of a pod in its cluster.
+func listing(t *testing.T, handler http.HandlerFunc) *API {
+	t.Helper()
+	a := &apiserver{dir: t.TempDir()}
+	a.serve(t, handler)
+	return a.api(t)
+}
+
+func volumeOf(driver, handle string) corev1.PersistentVolume {
+	return corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: corev1.PersistentVolumeSource{
+		CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: handle},
+	}}}
+}
+
+// TestVolumeHandles: those of this driver, of all pages.
+func TestVolumeHandles(t *testing.T) {
+	api := listing(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/api/v1/persistentvolumes" || r.Header.Get("Authorization") != "Bearer THETOKEN" || r.URL.Query().Get("limit") != "500" {
+			t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
+		}
+		list := corev1.PersistentVolumeList{}
+		switch r.URL.Query().Get("continue") {
+		case "":
+			list.Continue = "a/b+c="
+			list.Items = []corev1.PersistentVolume{volumeOf("block.csi.vultr.com", "one"), volumeOf("other.driver", "another"), {}}
+		case "a/b+c=":
+			list.Items = []corev1.PersistentVolume{volumeOf("block.csi.vultr.com", "two")}
+		default:
+			t.Errorf("asked for %s", r.URL)
+		}
+		if err := json.NewEncoder(w).Encode(list); err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := api.VolumeHandles(t.Context())
+	if err != nil || !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestVolumeHandlesInPart: a list of which a page is missing is none, and neither is one that does not end.
+func TestVolumeHandlesInPart(t *testing.T) {
+	for name, c := range map[string]struct {
+		second func(w http.ResponseWriter)
+		words  string
+	}{
+		"expired":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) }, "410"},
+		"forbidden": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, "403"},
+		"cut off":   {func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[`)) }, "PersistentVolumes"},
+		"endless":   {func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"metadata":{"continue":"x"}}`)) }, "does not end"},
+	} {
+		api := listing(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("continue") == "" {
+				_, _ = fmt.Fprint(w, `{"metadata":{"continue":"x"},"items":[{"spec":{"csi":{"driver":"block.csi.vultr.com","volumeHandle":"one"}}}]}`)
+				return
+			}
+			c.second(w)
+		})
+		got, err := api.VolumeHandles(t.Context())
+		if err == nil || got != nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+}
+
+// TestEventAboutTheDriver: it is about an object without a namespace, which only the namespace "default" may hold.
+func TestEventAboutTheDriver(t *testing.T) {
+	a := newAPIServer(t)
+	w := aWarning()
+	w.Claim = Driver
+	if err := a.api(t).Write(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	e := a.events[0]
+	if want := (corev1.ObjectReference{APIVersion: "storage.k8s.io/v1", Kind: "CSIDriver", Name: "block.csi.vultr.com"}); e.InvolvedObject != want || e.Namespace != "default" {
+		t.Errorf("it is about %+v, in %q", e.InvolvedObject, e.Namespace)
+	}
+	if !Driver.Known() {
+		t.Error("no Event can be written about it")
+	}
+}

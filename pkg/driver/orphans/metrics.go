@@ -1,0 +1,49 @@
+package orphans
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+var (
+	labels = []string{"storage_type"}
+	count  = prometheus.NewDesc("csi_orphaned_volumes", "Volumes of this cluster that are in no PersistentVolume. They are reported and never deleted.", labels, nil)
+	cost   = prometheus.NewDesc("csi_orphaned_volumes_monthly_cost_dollars", "What the orphaned volumes cost a month, by the platform's own word.", labels, nil)
+	oldest = prometheus.NewDesc("csi_orphaned_volumes_oldest_age_seconds", "For how long the oldest orphan is in no PersistentVolume, 0 without one.", labels, nil)
+	looked = prometheus.NewDesc("csi_orphaned_volumes_last_look_timestamp_seconds", "When orphans were last looked for with success.", nil, nil)
+)
+
+// collector shows the result of the last look, nothing before the first: no orphans and not knowing are two things.
+type collector struct{ *Watch }
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{count, cost, oldest, looked} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	all, at := c.Orphans()
+	if at.IsZero() {
+		return
+	}
+	type sums struct{ count, cost, oldest float64 }
+	by := map[volume.Kind]*sums{volume.Block: {}, volume.VFS: {}}
+	for _, o := range all {
+		s := by[o.Kind]
+		s.count++
+		s.cost += o.MonthlyCost
+		s.oldest = max(s.oldest, time.Since(o.Since).Seconds())
+	}
+	for kind, s := range by {
+		for desc, value := range map[*prometheus.Desc]float64{count: s.count, cost: s.cost, oldest: s.oldest} {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, string(kind))
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(looked, prometheus.GaugeValue, float64(at.Unix()))
+}

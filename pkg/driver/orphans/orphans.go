@@ -1,0 +1,184 @@
+// Package orphans looks for volumes that are the cluster's and that no PersistentVolume names any more: they cost money, and
+// nobody sees them in Kubernetes. It reports them and never deletes one: that a volume is in no PersistentVolume proves
+// nothing about the worth of its content, which the reclaim policy Retain keeps on purpose.
+package orphans
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+const (
+	// DefaultPeriod is how often is looked.
+	DefaultPeriod = 15 * time.Minute
+	// listAge is how old the list of volumes may be: usually it is one that was read anyway.
+	listAge = 5 * time.Minute
+	// reported is how many orphans are reported one by one; the metrics count all.
+	reported = 20
+)
+
+// Volumes lists what the account has.
+type Volumes interface {
+	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
+}
+
+// Handles lists the volume handles of the driver's PersistentVolumes, as they are now.
+type Handles func(ctx context.Context) ([]string, error)
+
+// Config is what a Watch needs.
+type Config struct {
+	Volumes Volumes
+	Handles Handles
+	// Cluster is whose volumes are looked for. Of a cluster without an ID only those are known that this process has seen in
+	// a PersistentVolume.
+	Cluster ownership.Cluster
+	// Age is how long a volume must have been in no PersistentVolume.
+	Age time.Duration
+	// Period is how often is looked; 0 is DefaultPeriod.
+	Period time.Duration
+	// Warner tells people of each orphan.
+	Warner events.Warner
+	// Registerer gets the metrics; nil is none.
+	Registerer prometheus.Registerer
+}
+
+// Watch looks for orphans. It is safe for concurrent use.
+type Watch struct {
+	cfg Config
+
+	mu sync.Mutex
+	// named is when each volume was last in a PersistentVolume, as far as this process has seen.
+	named map[string]time.Time
+	// unnamed are the volumes that were in none at the last look.
+	unnamed map[string]bool
+	// orphans are those of the last look, by ID.
+	orphans map[string]Orphan
+	looked  time.Time
+}
+
+// Orphan is a volume that nobody uses.
+type Orphan struct {
+	volume.Volume
+
+	// Since is when it was last seen in a PersistentVolume or, if this process never saw it in one, when it was made.
+	Since time.Time
+}
+
+// New makes a Watch that has not looked yet.
+func New(cfg Config) *Watch {
+	if cfg.Period == 0 {
+		cfg.Period = DefaultPeriod
+	}
+	w := &Watch{cfg: cfg, named: map[string]time.Time{}}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(collector{w})
+	}
+	return w
+}
+
+// Run looks until the context ends.
+func (w *Watch) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if err := w.Look(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Info("Orphaned volumes could not be looked for, the last result stands", "err", err)
+		}
+		timer.Reset(w.cfg.Period)
+	}
+}
+
+// Look looks once. When either list can't be had, the result of the last look stands: nothing is an orphan because it could
+// not be seen.
+func (w *Watch) Look(ctx context.Context) error {
+	// The volumes first: one that gets its PersistentVolume between the two lists is in it.
+	all, err := w.cfg.Volumes.List(ctx, listAge)
+	if err != nil {
+		return fmt.Errorf("listing the volumes: %w", err)
+	}
+	handles, err := w.cfg.Handles(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the PersistentVolumes: %w", err)
+	}
+	w.judge(all, handles, time.Now())
+	found, _ := w.Orphans()
+	for _, o := range found[:min(reported, len(found))] {
+		w.report(ctx, o)
+	}
+	return nil
+}
+
+// judge notes what the lists show. A volume is an orphan if it was in no PersistentVolume at the look before as well: one
+// that is just moved from one to another is none.
+func (w *Watch) judge(all []volume.Volume, handles []string, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	inUse := make(map[string]bool, len(handles))
+	for _, h := range handles {
+		inUse[strings.ToLower(h)] = true
+	}
+	named, unnamed, orphans := map[string]time.Time{}, map[string]bool{}, map[string]Orphan{}
+	for _, v := range all {
+		id := strings.ToLower(v.ID)
+		last, known := w.named[id]
+		if inUse[id] {
+			named[id] = now
+			continue
+		}
+		if known {
+			named[id] = last
+		}
+		if !known && !w.cfg.Cluster.Owns(v.Name) {
+			continue // it may be anybody's
+		}
+		unnamed[id] = true
+		o := Orphan{v, v.Created}
+		if last.After(o.Since) {
+			o.Since = last
+		}
+		if w.unnamed[id] && !o.Since.IsZero() && now.Sub(o.Since) >= w.cfg.Age {
+			orphans[id] = o
+		}
+	}
+	w.named, w.unnamed, w.orphans, w.looked = named, unnamed, orphans, now
+}
+
+// report tells people of an orphan, in words that do not change from look to look: so it is a line in the log and an Event
+// once an hour, and one Event for all replicas.
+func (w *Watch) report(ctx context.Context, o Orphan) {
+	at := ""
+	if o.IsAttachedTo("") {
+		at = ", attached to instance " + strings.Join(o.AttachedTo, ", ")
+	}
+	w.cfg.Warner.Warn(ctx, events.Driver, events.OrphanedVolume, fmt.Sprintf("%s storage %s (%q, %d GiB in %s, $%.2f a month, created %s%s) is this "+
+		"cluster's and in no PersistentVolume. It is left as it is: import it by a PersistentVolume, or delete it in the Vultr console if its content is not needed",
+		o.Kind, o.ID, o.Name, o.SizeGiB, o.Region, o.MonthlyCost, o.Created.UTC().Format(time.RFC3339), at))
+}
+
+// Orphans returns those of the last look, ordered by ID, and when that was; the zero time stands for never.
+func (w *Watch) Orphans() ([]Orphan, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []Orphan
+	for _, id := range slices.Sorted(maps.Keys(w.orphans)) {
+		all = append(all, w.orphans[id])
+	}
+	return all, w.looked
+}

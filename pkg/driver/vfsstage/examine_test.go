@@ -1,0 +1,58 @@
+package vfsstage
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+)
+
+// TestExamine: a dead mount is told from one that is well, and from a volume of which nothing is here.
+func TestExamine(t *testing.T) {
+	r := newRig(t)
+	_, err := r.Examine(volumeID, r.staging, r.a)
+	r.want(err, volume.NotFound, "not on this node")
+	r.must(r.stage(use(nil)))
+	r.must(r.publish(use(nil), r.a))
+	if got, err := r.Examine(volumeID, r.staging, r.a); err != nil || len(got) != 0 {
+		t.Errorf("one that is well: %+v, %v", got, err)
+	}
+	r.must(unix.Unmount(r.a, 0))
+	r.dead(r.a)
+	got, err := r.Examine(volumeID, r.staging, r.a)
+	if err != nil || len(got) != 1 || got[0].Severity != volume.Inaccessible || got[0].Reason != "MountDead" || !strings.Contains(got[0].Message, r.a) {
+		t.Errorf("a dead one: %+v, %v", got, err)
+	}
+}
+
+// listed is a machine whose kernel lists these mounts as shared file systems.
+type listed struct{ tags }
+
+func (listed) Recognises(e mount.Entry) bool {
+	return e.FSType == "tmpfs" && strings.HasPrefix(e.Source, "7")
+}
+
+// TestExamineByTag: without paths, the mounts of the volume's tag are looked at; one of another tag in its place is told.
+func TestExamineByTag(t *testing.T) {
+	r := newRig(t)
+	r.must(r.stage(use(nil)))
+	r.tags = listed{r.tags}
+	for path, source := range map[string]string{r.a: tag, r.b: other} {
+		r.must(mount.MakeDir(path))
+		r.must(unix.Mount(source, path, "tmpfs", 0, ""))
+	}
+	if got, err := r.Examine(volumeID); err != nil || len(got) != 0 {
+		t.Errorf("all that has its tag is well: %+v, %v", got, err)
+	}
+	got, err := r.Examine(volumeID, r.a, r.b)
+	if err != nil || len(got) != 1 || got[0].Reason != "WrongFileSystem" || !strings.Contains(got[0].Message, other) {
+		t.Errorf("another one at a pod's path: %+v, %v", got, err)
+	}
+	r.dead(r.a) // on top
+	if got, err := r.Examine(volumeID, r.a); err != nil || len(got) != 1 || got[0].Reason != "MountDead" {
+		t.Errorf("a dead one on top: %+v, %v", got, err)
+	}
+}

@@ -1,0 +1,160 @@
+package vfsstore
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// book is what this process knows of single attachments by itself: what it ordered, and what came of that. It only spares
+// calls and time: a process without it has to look, or to wait longer, and comes to the same result.
+type book struct {
+	// window is how long an order that was accepted may take to show in every read.
+	window time.Duration
+
+	mu    sync.Mutex
+	byKey map[key]*entry
+	swept time.Time
+}
+
+// key is an attachment: a file system at an instance. Without an instance it stands for the file system itself.
+type key struct{ id, instance string }
+
+func keyOf(id, instance string) key { return key{strings.ToLower(id), strings.ToLower(instance)} }
+
+type entry struct {
+	// tag is the mount tag that the platform gave in its answer to the last attach of this process, at tagged.
+	tag    string
+	tagged time.Time
+	// here is the attachment as it was last answered for, by its tag, at seen. It is unset once a detach was ordered.
+	here string
+	seen time.Time
+	// freed is when a detach of this process was proven last.
+	freed time.Time
+	// asked and askedLast are the begin and the last of the detaches in a row that found nothing to detach.
+	asked, askedLast time.Time
+	// stays is the tag of an attachment that was there before the order, and that orders in a row found attached from
+	// staysSince to staysLast.
+	stays                 string
+	staysSince, staysLast time.Time
+	// size is the largest size in GiB that this process gave the file system.
+	size int64
+
+	used time.Time
+}
+
+const (
+	// forgetAfter is how long an entry outlives its last use, and longer than any time that is asked about.
+	forgetAfter = 10 * time.Minute
+	sweepEvery  = time.Minute
+)
+
+// with runs f on the entry, which is made if there is none.
+func (b *book) with(k key, f func(e *entry, now time.Time)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if b.byKey == nil {
+		b.byKey, b.swept = map[key]*entry{}, now
+	}
+	if now.Sub(b.swept) > sweepEvery {
+		b.swept = now
+		for other, e := range b.byKey {
+			if now.Sub(e.used) > forgetAfter {
+				delete(b.byKey, other)
+			}
+		}
+	}
+	e, ok := b.byKey[k]
+	if !ok {
+		e = &entry{}
+		b.byKey[k] = e
+	}
+	e.used = now
+	f(e, now)
+}
+
+// gap is how long a process may not have looked for it to be certain that no other one has led meanwhile.
+func (b *book) gap() time.Duration { return b.window / 3 }
+
+// ordered notes that the platform accepted an attach and gave it this tag.
+func (b *book) ordered(k key, tag string) {
+	b.with(k, func(e *entry, now time.Time) { *e = entry{tag: tag, tagged: now} })
+}
+
+// expects returns the tag of an attach that this process ordered so lately that it may not show yet, "" if there is none.
+func (b *book) expects(k key) (tag string) {
+	b.with(k, func(e *entry, now time.Time) {
+		if e.tag != "" && now.Sub(e.tagged) < 2*b.window {
+			tag = e.tag
+		}
+	})
+	return tag
+}
+
+// answered notes that a caller is told of the attachment.
+func (b *book) answered(k key, tag string) {
+	b.with(k, func(e *entry, now time.Time) { e.here, e.seen, e.asked = tag, now, time.Time{} })
+}
+
+// leaves returns for how long an attachment that was there before the order may still turn out to be on its way out: it has
+// to be found attached for the whole window, by one call or by several in a row.
+func (b *book) leaves(k key, tag string) (left time.Duration) {
+	b.with(k, func(e *entry, now time.Time) {
+		if e.stays != tag || now.Sub(e.staysLast) > 2*b.window {
+			e.stays, e.staysSince = tag, now
+		}
+		e.staysLast = now
+		left = max(0, b.window-now.Sub(e.staysSince))
+	})
+	return left
+}
+
+// lately returns the tag of an attachment for which this process answered not longer ago than age, and which it has not
+// ordered away since.
+func (b *book) lately(k key, age time.Duration) (tag string, ok bool) {
+	b.with(k, func(e *entry, now time.Time) {
+		if ok = e.here != "" && now.Sub(e.seen) <= age; ok {
+			tag = e.here
+		}
+	})
+	return tag, ok
+}
+
+// leaving notes that a detach is or may be under way: what was known of the attachment counts no longer. What is known of
+// detaches does.
+func (b *book) leaving(k key) {
+	b.with(k, func(e *entry, _ time.Time) { *e = entry{freed: e.freed, asked: e.asked, askedLast: e.askedLast} })
+}
+
+// left notes that it is proven that the instance does not have the file system.
+func (b *book) left(k key) {
+	b.with(k, func(e *entry, now time.Time) { *e = entry{freed: now} })
+}
+
+// doubtful is asked by a detach that found nothing, and returns for how long an attach may still show up that another
+// process ordered before it was killed or lost its lease, or that this one ordered in vain for an answer. A detach of this
+// process a moment ago explains it all; else nothing has to be found for the whole window, by one call or by several.
+func (b *book) doubtful(k key) (left time.Duration) {
+	b.with(k, func(e *entry, now time.Time) {
+		if !e.freed.IsZero() && now.Sub(e.freed) <= b.gap() {
+			return
+		}
+		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*b.window {
+			e.asked = now
+		}
+		e.askedLast = now
+		left = max(0, b.window-now.Sub(e.asked))
+	})
+	return left
+}
+
+// grew notes the size that this process gave a file system, and size returns it, 0 if there is none.
+func (b *book) grew(id string, size int64) {
+	b.with(keyOf(id, ""), func(e *entry, _ time.Time) { e.size = max(e.size, size) })
+}
+
+func (b *book) size(id string) (size int64) {
+	b.with(keyOf(id, ""), func(e *entry, _ time.Time) { size = e.size })
+	return size
+}
