@@ -188,7 +188,8 @@ func TestFailuresBackOff(t *testing.T) {
 // A refused key costs one failing list in five seconds, not one call for each Node.
 func TestFailuresAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := bareScene(t)
+		s.startOn(&sharingAccount{account: s.cloud})
 		names, _ := s.crowd(50)
 		s.cloud.set(func() { s.cloud.fails = &vultr.Error{Op: "list instances", Status: 401} })
 		for _, name := range names {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/singleflight"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/klog/v2"
@@ -167,6 +168,20 @@ func (a slowAccount) Instance(ctx context.Context, id string) (vultr.Instance, e
 	case <-ctx.Done():
 		return vultr.Instance{}, ctx.Err()
 	}
+}
+
+// sharingAccount answers everybody who asks while a list is being read with that list or its failure, as the client does.
+type sharingAccount struct {
+	*account
+	reads singleflight.Group
+}
+
+func (a *sharingAccount) Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error) {
+	list, err, _ := a.reads.Do("", func() (any, error) {
+		time.Sleep(50 * time.Millisecond) // of the fake clock: it moves on when everybody waits
+		return a.account.Instances(ctx, maxAge)
+	})
+	return list.(vultr.List[vultr.Instance]), err
 }
 
 // Nodes don't wait for one another's answers.

@@ -151,13 +151,16 @@ func bareScene(t *testing.T, objects ...runtime.Object) *scene {
 }
 
 // start begins a new process.
-func (s *scene) start() {
+func (s *scene) start() { s.startOn(s.cloud) }
+
+// startOn begins a new process that sees the cloud in its own way.
+func (s *scene) startOn(cloud api) {
 	if s.stop != nil {
 		s.stop()
 	}
 	ctx, stop := context.WithCancel(klog.NewContext(s.Context(), logr.Discard()))
 	s.stop = stop
-	s.prober = s.newProber(s.cloud)
+	s.prober = s.newProber(cloud)
 	controller := recovery.NewController(s.client, lister{s.client}, func() bool { return true }, s.prober, s.recorder)
 	s.departures = recovery.NewDepartures(s.prober, s.client, controller.Running)
 	go controller.Run(ctx)
