@@ -30,18 +30,46 @@ func TestDelete(t *testing.T) {
 	})
 }
 
-// TestDeleteDespiteNotFound: one answer that it does not exist is no proof: what is there is deleted.
+// TestDeleteDespiteNotFound: one answer that it does not exist is no proof, also if an attempt before may have deleted it:
+// what is there is deleted.
 func TestDeleteDespiteNotFound(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
-		v := r.volume()
-		snap := r.create("snapshot-1", v)
-		time.Sleep(2 * time.Minute)
-		r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 404, Times: 1})
-		r.remove(snap.ID)
-		if left := r.inTruth("snapshot-1"); len(left) != 0 {
-			t.Errorf("left are %s", left)
-		}
-	})
+	for name, first := range map[string]simulator.Fault{
+		"at once": {}, "after a 5xx": {Action: simulator.FaultStatus, Status: 500}, "after no answer": {Action: simulator.FaultResetBefore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				v := r.volume()
+				snap := r.create("snapshot-1", v)
+				time.Sleep(2 * time.Minute)
+				for _, f := range []simulator.Fault{first, {Action: simulator.FaultStatus, Status: 404}} {
+					if f.Operation, f.Times = "delete_block_snapshot", 1; f.Action != "" {
+						r.cloud.Fault(f)
+					}
+				}
+				r.remove(snap.ID)
+				if left := r.inTruth("snapshot-1"); len(left) != 0 {
+					t.Errorf("left are %s", left)
+				}
+			})
+		})
+	}
+}
+
+// TestDeleteWithoutAnswer: what was done is found to be done, also while reads still show it.
+func TestDeleteWithoutAnswer(t *testing.T) {
+	for _, lag := range []time.Duration{time.Second, 30 * time.Second} {
+		inBubble(t, simulator.ReadLags{"block_snapshots": lag}, func(t *testing.T, r *rig) {
+			v := r.volume()
+			snap := r.create("snapshot-1", v)
+			time.Sleep(2 * time.Minute) // reads may lack what is newer, so that they prove nothing
+			r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultResetAfter, Times: 1})
+			began := time.Now()
+			r.remove(snap.ID)
+			if took := time.Since(began); took > lag+10*time.Second {
+				t.Errorf("with a lag of %v it took %v", lag, took)
+			}
+		})
+	}
 }
 
 // TestNothingIsGoneInAnotherAccount: where nothing of the cluster is shown, nothing counts as gone.
