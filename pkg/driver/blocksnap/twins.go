@@ -16,8 +16,8 @@ import (
 const (
 	// twinSpan is how much younger a snapshot of the same name may be to count as made by the same wish.
 	twinSpan = time.Minute
-	// twinAge is how old a snapshot may be to be removed as a twin.
-	twinAge = 5 * time.Minute
+	// twinAge is how old a snapshot may be to be removed as a twin: who was told of it is known for rememberMade.
+	twinAge = rememberMade - time.Minute
 	// checkFor bounds one look or delete that nobody waits for.
 	checkFor = time.Minute
 	// checkAgain is how often a name is looked at whose snapshot no list shows, or whose twin cannot be deleted.
@@ -136,10 +136,12 @@ func (s *Store) RemoveBeside(ctx context.Context, id string) {
 	}
 }
 
-// checkLater has the name of a snapshot that was just answered looked at once more when the settle time is over. Those who
-// look at about the same time share a list.
+// checkLater has the name of a snapshot that was just answered looked at once more, when no read can lack any more what was
+// made by then: a request of this process or another one that was answered by nothing may have made what is younger than the
+// snapshot, and so shows later, even after the snapshot was deleted. Those who look at about the same time share a list.
 func (s *Store) checkLater(ctx context.Context, name string, kept vultr.Snapshot) {
-	s.checkAt(context.WithoutCancel(ctx), name, kept, time.Now().Add(s.api.SettleTime()), s.opts.TwinCheck, 1)
+	since := time.Now().Add(max(s.api.SettleTime(), s.opts.Unseen))
+	s.checkAt(context.WithoutCancel(ctx), name, kept, since, s.opts.TwinCheck, 1)
 }
 
 // checkAt looks at the name by a list that began at since or later.
