@@ -101,18 +101,20 @@ func TestRestoreIsRefused(t *testing.T) {
 		small.Capacity.Limit = 15 * gib
 		elsewhere := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
 		elsewhere.Regions = []string{"lax", "ams"}
-		for name, c := range map[string]struct {
+		for _, c := range []struct {
+			name string
 			spec volume.Spec
 			want volume.Reason
 		}{
-			"too small":    {small, volume.OutOfRange},
-			"not ready":    {fromSource("pvc-1", volume.Source{Snapshot: young.ID}), volume.Busy},
-			"missing":      {fromSource("pvc-1", volume.Source{Snapshot: source.ID}), volume.NotFound},
-			"elsewhere":    {elsewhere, volume.Exhausted},
-			"of no volume": {fromSource("pvc-1", volume.Source{Volume: snap.ID}), volume.NotFound},
+			// First: to prove that something is missing takes time, and a snapshot is ready some seconds later.
+			{"not ready", fromSource("pvc-1", volume.Source{Snapshot: young.ID}), volume.Busy},
+			{"too small", small, volume.OutOfRange},
+			{"missing", fromSource("pvc-1", volume.Source{Snapshot: source.ID}), volume.NotFound},
+			{"elsewhere", elsewhere, volume.Exhausted},
+			{"of no volume", fromSource("pvc-1", volume.Source{Volume: snap.ID}), volume.NotFound},
 		} {
 			if v, err := r.Create(t.Context(), c.spec); volume.ReasonOf(err) != c.want {
-				t.Errorf("%s: got %+v, %v", name, v, err)
+				t.Errorf("%s: got %+v, %v", c.name, v, err)
 			}
 		}
 		if made := r.named("pvc-1"); len(made) != 0 {
