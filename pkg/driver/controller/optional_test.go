@@ -40,7 +40,7 @@ func (c *copying) Create(_ context.Context, s volume.Spec) (volume.Volume, error
 	return volume.Volume{ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Name: s.Name, SizeGiB: s.SizeGiB, Region: s.Regions[0], Source: s.Source}, nil
 }
 
-func (c *copying) CheckModify(map[string]string) error { return c.refuses }
+func (c *copying) CheckModify(string, map[string]string) error { return c.refuses }
 
 func (c *copying) Modify(_ context.Context, id string, parameters map[string]string) error {
 	c.modified = append(c.modified, id+" "+parameters["speed"])
