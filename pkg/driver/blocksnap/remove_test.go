@@ -33,18 +33,19 @@ func TestDelete(t *testing.T) {
 // TestDeleteDespiteNotFound: one answer that it does not exist is no proof, also if an attempt before may have deleted it:
 // what is there is deleted.
 func TestDeleteDespiteNotFound(t *testing.T) {
-	for name, first := range map[string]simulator.Fault{
-		"at once": {}, "after a 5xx": {Action: simulator.FaultStatus, Status: 500}, "after no answer": {Action: simulator.FaultResetBefore},
+	notFound := simulator.Fault{Action: simulator.FaultStatus, Status: 404}
+	for name, answers := range map[string][]simulator.Fault{
+		"at once": {notFound}, "after a 5xx": {{Action: simulator.FaultStatus, Status: 500}, notFound},
+		"after no answer": {{Action: simulator.FaultResetBefore}, notFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, r *rig) {
 				v := r.volume()
 				snap := r.create("snapshot-1", v)
 				time.Sleep(2 * time.Minute)
-				for _, f := range []simulator.Fault{first, {Action: simulator.FaultStatus, Status: 404}} {
-					if f.Operation, f.Times = "delete_block_snapshot", 1; f.Action != "" {
-						r.cloud.Fault(f)
-					}
+				for i, f := range answers {
+					f.Operation, f.Nth, f.Times = "delete_block_snapshot", i+1, 1
+					r.cloud.Fault(f)
 				}
 				r.remove(snap.ID)
 				if left := r.inTruth("snapshot-1"); len(left) != 0 {

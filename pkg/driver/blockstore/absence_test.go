@@ -120,8 +120,8 @@ func TestDeletedDespiteNotFoundAfterNoAnswer(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.create("pvc-1")
 		time.Sleep(2 * time.Minute) // of the fake clock
-		for _, f := range []simulator.Fault{{Action: simulator.FaultResetBefore}, {Action: simulator.FaultStatus, Status: 404}} {
-			f.Operation, f.Times = "delete_block", 1
+		for i, f := range []simulator.Fault{{Action: simulator.FaultResetBefore}, {Action: simulator.FaultStatus, Status: 404}} {
+			f.Operation, f.Nth, f.Times = "delete_block", i+1, 1
 			r.cloud.Fault(f)
 		}
 		if err := r.Delete(t.Context(), v.ID); err != nil {

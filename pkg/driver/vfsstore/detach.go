@@ -77,8 +77,6 @@ func (s *Store) detachOnce(ctx context.Context, k key) (answer, error) {
 	turn.Settle()
 	was := taken
 	switch {
-	case vultr.IsNotFound(err) && vultr.IsOutcomeUnknown(err):
-		// An attempt whose answer was lost took it, or this answer is wrong: the next order says which.
 	case vultr.IsNotFound(err):
 		return 0, err
 	case vultr.IsConflict(err) && !vultr.IsLocked(err):
