@@ -92,6 +92,31 @@ func TestNothingIsGoneInAnotherAccount(t *testing.T) {
 	})
 }
 
+// TestRemoveBesideGoesOn: what cannot be deleted beside a snapshot is deleted later, although nobody asks again.
+func TestRemoveBesideGoesOn(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		for range 3 { // of one second
+			if _, err := r.api.CreateSnapshot(t.Context(), v, "snapshot-1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		snap := r.create("snapshot-1", v)
+		r.remove(snap.ID)
+		fault := r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 400})
+		r.RemoveBeside(t.Context(), snap.ID)
+		r.cloud.Sim.RemoveFault(fault)
+		if left := r.inTruth("snapshot-1"); len(left) != 2 {
+			t.Fatalf("left are %s, which is no test", left)
+		}
+		time.Sleep(time.Minute)
+		if left := r.inTruth("snapshot-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
+}
+
 // TestDeleteWhileInUse: the precondition is asked, and its error is the answer.
 func TestDeleteWhileInUse(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

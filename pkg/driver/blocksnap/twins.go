@@ -122,17 +122,27 @@ func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool
 }
 
 // RemoveBeside deletes the snapshots that were found beside one that was deleted by its ID: that is the one which
-// Kubernetes was told of, and the name has no other use.
+// Kubernetes was told of, and the name has no other use. It goes on by itself with those that cannot be deleted now.
 func (s *Store) RemoveBeside(ctx context.Context, id string) {
 	beside, _ := s.twins.beside.Get(id)
 	others, _ := beside.([]vultr.Snapshot)
 	s.twins.beside.Remove(id)
+	s.removeAll(context.WithoutCancel(ctx), others, 1)
+}
+
+func (s *Store) removeAll(ctx context.Context, others []vultr.Snapshot, try int) {
+	var left []vultr.Snapshot
 	for _, other := range others {
 		if s.isGone(other.ID) || s.names.wasAnswered(other.ID) {
 			continue
 		}
 		s.twins.giveUp(other.ID)
-		s.removeTwin(ctx, vultr.Snapshot{Description: other.Description}, other)
+		if !s.removeTwin(ctx, vultr.Snapshot{Description: other.Description}, other) {
+			left = append(left, other)
+		}
+	}
+	if len(left) > 0 && try < checkAgain {
+		time.AfterFunc(s.opts.TwinCheck/4, func() { s.removeAll(ctx, left, try+1) })
 	}
 }
 
