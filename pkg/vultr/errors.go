@@ -65,6 +65,9 @@ var ErrSettling = errors.New("an earlier create may still become visible")
 
 // IsNotFound tells that the API answered 404 for the very resource asked for: it does not exist.
 // A missing route ("Not found."), a refused key or the page of a proxy is not that.
+//
+// The answer to a delete that is repeated after a lost answer or a 5xx is this, with IsOutcomeUnknown: an earlier attempt of
+// the call deleted it, or this answer is one more that went wrong. Whoever must know has to look.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	// An unknown route answers 404 with this text (terraform-provider-vultr issue 753): it says nothing of a resource.

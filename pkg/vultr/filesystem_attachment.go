@@ -63,7 +63,8 @@ func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string) (F
 }
 
 // DetachFileSystem asks for a file system to be unplugged from an instance; WaitFileSystemAttachment tells when it is.
-// It can be repeated: IsNotAttached means that nothing was left to do, and IsConflict that it is under way.
+// It can be repeated: IsNotAttached means that nothing was left to do, with IsOutcomeUnknown perhaps because an earlier
+// attempt of the call did it, and IsConflict that it is under way.
 func (c *Client) DetachFileSystem(ctx context.Context, id, instanceID string) error {
 	if err := checkID(opDetachFileSystem, id); err != nil {
 		return err

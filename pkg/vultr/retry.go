@@ -62,8 +62,3 @@ func isUncertain(method string, out outcome) bool {
 	}
 	return out.err.Status >= 500 || (out.err.Status < 300 && out.sent)
 }
-
-// isDoneDelete tells that an earlier attempt of the delete did its work: its answer was lost, and now nothing is there.
-func isDoneDelete(method string, out outcome, uncertain bool) bool {
-	return method == http.MethodDelete && uncertain && IsNotFound(out.err)
-}

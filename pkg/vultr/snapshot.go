@@ -106,7 +106,7 @@ func (c *Client) WaitSnapshotListed(ctx context.Context, op, id string, missing 
 	return awaitListed(ctx, c, snapshots, c.snapshots, wait[Snapshot]{op: opWaitSnapshot, resource: id, lesson: op, done: done}, missing)
 }
 
-// DeleteSnapshot deletes a block snapshot; volumes that were made from it stay. IsNotFound means that it was gone before.
+// DeleteSnapshot deletes a block snapshot; volumes that were made from it stay. IsNotFound means what it means for DeleteVolume.
 func (c *Client) DeleteSnapshot(ctx context.Context, id string, preconditions ...Precondition) error {
 	return snapshots.remove(ctx, c, id, preconditions...)
 }

@@ -64,8 +64,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		last = now
 		uncertain = uncertain || isUncertain(req.Method, last)
-		if last.err == nil || isDoneDelete(req.Method, last, uncertain) {
-			return succeed(rec, req, last), nil
+		if last.err == nil {
+			rec.done, rec.data = true, last.data
+			return last.resp, nil
 		}
 		if last.err.Status == http.StatusUnauthorized && !newKey && t.keys.changed(last.key) {
 			newKey = true
@@ -163,20 +164,6 @@ func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) 
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	resp.ContentLength = int64(len(data))
 	return resp, data, nil
-}
-
-// succeed records the good answer and gives one for govultr.
-func succeed(rec *record, req *http.Request, out outcome) *http.Response {
-	rec.done, rec.data = true, out.data
-	if out.err != nil {
-		rec.data = nil
-		// A delete that was repeated and finds nothing has done its work.
-		return &http.Response{
-			Status: "204 No Content", StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{}, Body: http.NoBody, Request: req,
-		}
-	}
-	return out.resp
 }
 
 // prepare makes the request of one attempt. The key is set here, last, so that no layer above ever holds it.

@@ -106,7 +106,8 @@ func (c *Client) DetachVolume(ctx context.Context, id string, preconditions ...P
 	return volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true}, preconditions...)
 }
 
-// DeleteVolume deletes a volume and its data. IsNotFound means that it was gone before.
+// DeleteVolume deletes a volume and its data. IsNotFound means that it was gone before, or with IsOutcomeUnknown that an
+// earlier attempt of the call may have deleted it.
 func (c *Client) DeleteVolume(ctx context.Context, id string, preconditions ...Precondition) error {
 	return volumes.remove(ctx, c, id, preconditions...)
 }

@@ -54,6 +54,12 @@ func (s *Store) Create(ctx context.Context, name, volumeID string) (vultr.Snapsh
 	return s.finish(ctx, m, name, volumeID)
 }
 
+// Told reports whether this process has told a caller of the snapshot of the name.
+func (s *Store) Told(name string) bool {
+	m, ok := s.names.get(name)
+	return ok && m.answered
+}
+
 // resume goes on with a name that this process knows.
 func (s *Store) resume(ctx context.Context, m made, name, volumeID string) (vultr.Snapshot, error) {
 	if !m.answered {

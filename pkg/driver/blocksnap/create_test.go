@@ -138,6 +138,35 @@ func TestTwoControllers(t *testing.T) {
 	}
 }
 
+// TestTwinsShowLate: the snapshots of requests that got no answer show after the one that was answered, and after that was
+// deleted. They go, whichever process made them.
+func TestTwinsShowLate(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"block_snapshots": 30 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.volume()
+		for range 4 {
+			if _, err := r.api.CreateSnapshot(t.Context(), v, "snapshot-1"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(7 * time.Second)
+		}
+		time.Sleep(4 * time.Second) // the first shows
+		p := r.another()
+		snap := p.create("snapshot-1", v)
+		r.remove(snap.ID)
+		time.Sleep(6 * time.Second)
+		if _, err := p.List(t.Context(), 0); err != nil { // which those who look later could share
+			t.Fatal(err)
+		}
+		if left := r.inTruth("snapshot-1"); len(left) != 3 {
+			t.Fatalf("left are %s, which is no test", left)
+		}
+		time.Sleep(4 * time.Minute)
+		if left := r.inTruth("snapshot-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
+}
+
 // TestYoungerTwinGoes: what a predecessor left beside the snapshot, by a platform that was late, goes if it is younger by
 // the platform's own clock, and stays if that does not tell.
 func TestYoungerTwinGoes(t *testing.T) {

@@ -30,18 +30,47 @@ func TestDelete(t *testing.T) {
 	})
 }
 
-// TestDeleteDespiteNotFound: one answer that it does not exist is no proof: what is there is deleted.
+// TestDeleteDespiteNotFound: one answer that it does not exist is no proof, also if an attempt before may have deleted it:
+// what is there is deleted.
 func TestDeleteDespiteNotFound(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
-		v := r.volume()
-		snap := r.create("snapshot-1", v)
-		time.Sleep(2 * time.Minute)
-		r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 404, Times: 1})
-		r.remove(snap.ID)
-		if left := r.inTruth("snapshot-1"); len(left) != 0 {
-			t.Errorf("left are %s", left)
-		}
-	})
+	notFound := simulator.Fault{Action: simulator.FaultStatus, Status: 404}
+	for name, answers := range map[string][]simulator.Fault{
+		"at once": {notFound}, "after a 5xx": {{Action: simulator.FaultStatus, Status: 500}, notFound},
+		"after no answer": {{Action: simulator.FaultResetBefore}, notFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				v := r.volume()
+				snap := r.create("snapshot-1", v)
+				time.Sleep(2 * time.Minute)
+				for i, f := range answers {
+					f.Operation, f.Nth, f.Times = "delete_block_snapshot", i+1, 1
+					r.cloud.Fault(f)
+				}
+				r.remove(snap.ID)
+				if left := r.inTruth("snapshot-1"); len(left) != 0 {
+					t.Errorf("left are %s", left)
+				}
+			})
+		})
+	}
+}
+
+// TestDeleteWithoutAnswer: what was done is found to be done, also while reads still show it.
+func TestDeleteWithoutAnswer(t *testing.T) {
+	for _, lag := range []time.Duration{time.Second, 30 * time.Second} {
+		inBubble(t, simulator.ReadLags{"block_snapshots": lag}, func(t *testing.T, r *rig) {
+			v := r.volume()
+			snap := r.create("snapshot-1", v)
+			time.Sleep(2 * time.Minute) // reads may lack what is newer, so that they prove nothing
+			r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultResetAfter, Times: 1})
+			began := time.Now()
+			r.remove(snap.ID)
+			if took := time.Since(began); took > lag+10*time.Second {
+				t.Errorf("with a lag of %v it took %v", lag, took)
+			}
+		})
+	}
 }
 
 // TestNothingIsGoneInAnotherAccount: where nothing of the cluster is shown, nothing counts as gone.
@@ -59,6 +88,31 @@ func TestNothingIsGoneInAnotherAccount(t *testing.T) {
 		}
 		if _, err := r.Read(t.Context(), id); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+// TestRemoveBesideGoesOn: what cannot be deleted beside a snapshot is deleted later, although nobody asks again.
+func TestRemoveBesideGoesOn(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		for range 3 { // of one second
+			if _, err := r.api.CreateSnapshot(t.Context(), v, "snapshot-1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		snap := r.create("snapshot-1", v)
+		r.remove(snap.ID)
+		fault := r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 400})
+		r.RemoveBeside(t.Context(), snap.ID)
+		r.cloud.Sim.RemoveFault(fault)
+		if left := r.inTruth("snapshot-1"); len(left) != 2 {
+			t.Fatalf("left are %s, which is no test", left)
+		}
+		time.Sleep(time.Minute)
+		if left := r.inTruth("snapshot-1"); len(left) != 0 {
+			t.Errorf("left are %s", left)
 		}
 	})
 }

@@ -45,7 +45,7 @@ type Options struct {
 	Unused func(ctx context.Context, id string) error
 	// Unseen is how long reads may lack what was created.
 	Unseen time.Duration
-	// TwinCheck is how long after the settle time the name of a new snapshot is looked at again.
+	// TwinCheck is how long after the time for which reads may lack it the name of a new snapshot is looked at again.
 	TwinCheck time.Duration
 	// LookAgain is how long after it was not found a snapshot is looked for again.
 	LookAgain time.Duration

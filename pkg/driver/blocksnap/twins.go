@@ -16,8 +16,8 @@ import (
 const (
 	// twinSpan is how much younger a snapshot of the same name may be to count as made by the same wish.
 	twinSpan = time.Minute
-	// twinAge is how old a snapshot may be to be removed as a twin.
-	twinAge = 5 * time.Minute
+	// twinAge is how old a snapshot may be to be removed as a twin: who was told of it is known for rememberMade.
+	twinAge = rememberMade - time.Minute
 	// checkFor bounds one look or delete that nobody waits for.
 	checkFor = time.Minute
 	// checkAgain is how often a name is looked at whose snapshot no list shows, or whose twin cannot be deleted.
@@ -122,24 +122,36 @@ func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool
 }
 
 // RemoveBeside deletes the snapshots that were found beside one that was deleted by its ID: that is the one which
-// Kubernetes was told of, and the name has no other use.
+// Kubernetes was told of, and the name has no other use. It goes on by itself with those that cannot be deleted now.
 func (s *Store) RemoveBeside(ctx context.Context, id string) {
 	beside, _ := s.twins.beside.Get(id)
 	others, _ := beside.([]vultr.Snapshot)
 	s.twins.beside.Remove(id)
+	s.removeAll(context.WithoutCancel(ctx), others, 1)
+}
+
+func (s *Store) removeAll(ctx context.Context, others []vultr.Snapshot, try int) {
+	var left []vultr.Snapshot
 	for _, other := range others {
 		if s.isGone(other.ID) || s.names.wasAnswered(other.ID) {
 			continue
 		}
 		s.twins.giveUp(other.ID)
-		s.removeTwin(ctx, vultr.Snapshot{Description: other.Description}, other)
+		if !s.removeTwin(ctx, vultr.Snapshot{Description: other.Description}, other) {
+			left = append(left, other)
+		}
+	}
+	if len(left) > 0 && try < checkAgain {
+		time.AfterFunc(s.opts.TwinCheck/4, func() { s.removeAll(ctx, left, try+1) })
 	}
 }
 
-// checkLater has the name of a snapshot that was just answered looked at once more when the settle time is over. Those who
-// look at about the same time share a list.
+// checkLater has the name of a snapshot that was just answered looked at once more, when no read can lack any more what was
+// made by then: a request of this process or another one that was answered by nothing may have made what is younger than the
+// snapshot, and so shows later, even after the snapshot was deleted. Those who look at about the same time share a list.
 func (s *Store) checkLater(ctx context.Context, name string, kept vultr.Snapshot) {
-	s.checkAt(context.WithoutCancel(ctx), name, kept, time.Now().Add(s.api.SettleTime()), s.opts.TwinCheck, 1)
+	since := time.Now().Add(max(s.api.SettleTime(), s.opts.Unseen))
+	s.checkAt(context.WithoutCancel(ctx), name, kept, since, s.opts.TwinCheck, 1)
 }
 
 // checkAt looks at the name by a list that began at since or later.

@@ -115,6 +115,24 @@ func TestTakenBackDespiteNotFound(t *testing.T) {
 	})
 }
 
+// TestDeletedDespiteNotFoundAfterNoAnswer: a 404 proves no more after an attempt that may have deleted the volume.
+func TestDeletedDespiteNotFoundAfterNoAnswer(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(2 * time.Minute) // of the fake clock
+		for i, f := range []simulator.Fault{{Action: simulator.FaultResetBefore}, {Action: simulator.FaultStatus, Status: 404}} {
+			f.Operation, f.Nth, f.Times = "delete_block", i+1, 1
+			r.cloud.Fault(f)
+		}
+		if err := r.Delete(t.Context(), v.ID); err != nil {
+			t.Error(err)
+		}
+		if left := r.named("pvc-1"); len(left) != 0 {
+			t.Errorf("left is %s", left)
+		}
+	})
+}
+
 // TestTwinIsRemovedDespiteNotFound: the same of a volume that was made beside another one.
 func TestTwinIsRemovedDespiteNotFound(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

@@ -48,7 +48,7 @@ func (s *Store) proven(ctx context.Context, d disk) {
 	}
 }
 
-// unread returns the labels, of claims' names, that several volumes of the list have, once for each list: of the first one all,
+// unread returns the labels, of claims' names and without notes, that several volumes of the list have, once for each list: of the first one all,
 // then only those of which one is young. Older ones were in the list before.
 func (t *twins) unread(list vultr.List[vultr.Volume], cluster ownership.Cluster) map[string]int {
 	t.mu.Lock()
@@ -64,12 +64,13 @@ func (t *twins) unread(list vultr.List[vultr.Volume], cluster ownership.Cluster)
 	names := map[string]int{}
 	for _, v := range list.Items {
 		if v.Created.After(since) && params.Claim(cluster.Name(v.Label), nil).UID != "" {
-			names[v.Label] = 0
+			names[ownership.Bare(v.Label)] = 0
 		}
 	}
 	for _, v := range list.Items {
-		if _, young := names[v.Label]; young {
-			names[v.Label]++
+		label := ownership.Bare(v.Label)
+		if _, young := names[label]; young {
+			names[label]++
 		}
 	}
 	for name, volumes := range names {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+	"k8s.io/utils/lru"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
@@ -33,14 +34,17 @@ const (
 	labelKey = "label"
 	// mergeFor is how long a modification waits for an expansion that came with it, to be sent with it.
 	mergeFor = 300 * time.Millisecond
+	// labelsKnown bounds the memory for labels that were sent.
+	labelsKnown = 1000
 )
 
 // noteForm is what people may add to a label. It has no brackets, by which a label is told from the note.
 var noteForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._:/=+@-]{0,61}[A-Za-z0-9])?$`)
 
 // CheckModify judges mutable parameters. The label is the volume's name, by which it is found again, so only a note can be
-// added to it.
-func (s *Store) CheckModify(parameters map[string]string) error {
+// added to it, and only if the name of the volume that is to be made is a claim's: afterwards it would be too late, the
+// provisioner keeps no volume of which it was told that it is not possible.
+func (s *Store) CheckModify(name string, parameters map[string]string) error {
 	var faults []string
 	for _, key := range slices.Sorted(maps.Keys(parameters)) {
 		if key != labelKey {
@@ -50,6 +54,9 @@ func (s *Store) CheckModify(parameters map[string]string) error {
 		if note := parameters[key]; note != "" && !noteForm.MatchString(note) {
 			faults = append(faults, fmt.Sprintf("mutable parameter %q: %q is not possible: at most 63 letters, digits, blanks and ._:/=+@-, "+
 				"beginning and ending with a letter or a digit", key, note))
+		}
+		if label := s.opts.Cluster.Label(name); name != "" && parameters[key] != "" && !ownership.IsClaims(label) {
+			faults = append(faults, fmt.Sprintf("mutable parameter %q: %s", key, noClaims(label)))
 		}
 	}
 	if _, can := s.api.(Relabeler); !can && len(parameters) > 0 {
@@ -63,7 +70,7 @@ func (s *Store) CheckModify(parameters map[string]string) error {
 
 // Modify adds a note to the volume's label, or takes it away.
 func (s *Store) Modify(ctx context.Context, id string, parameters map[string]string) error {
-	if err := s.CheckModify(parameters); err != nil {
+	if err := s.CheckModify("", parameters); err != nil {
 		return err
 	}
 	note, wished := parameters[labelKey]
@@ -80,9 +87,10 @@ func (s *Store) Modify(ctx context.Context, id string, parameters map[string]str
 		return err
 	}
 	label, err := noted(d.Name, note)
-	if err != nil || label == d.Name {
+	if err != nil || label == d.Name && !s.changes.labelled(id, label, s.opts.Unseen) {
 		return err
 	}
+	s.changes.label(id, label)
 	err = s.api.(Relabeler).RelabelVolume(ctx, id, label) //nolint:errcheck,forcetypeassert // CheckModify has looked
 	if err != nil {
 		return refusal.OfChange(err, "labelling volume %s %q", id, label)
@@ -98,10 +106,14 @@ func noted(label, note string) (string, error) {
 		return bare, nil
 	}
 	if !ownership.IsClaims(bare) {
-		return "", volume.Errorf(volume.Invalid, "the label %q is not that of a volume which was made for a claim (pvc-<UID>): "+
-			"it is left as it is, because the volume could not be found by it any more", label)
+		return "", volume.Errorf(volume.Invalid, "%s", noClaims(label))
 	}
 	return ownership.WithNote(bare, note), nil
+}
+
+func noClaims(label string) string {
+	return fmt.Sprintf("the label %q is not that of a volume which was made for a claim (pvc-<UID>): "+
+		"it is left as it is, because the volume could not be found by it any more", label)
 }
 
 // changes are modifications that wait for an expansion of their volume. The two come together when somebody changes size and
@@ -113,6 +125,24 @@ type changes struct {
 	expanding map[string]int
 	// moved is closed when that changes.
 	moved chan struct{}
+	// labels are those that were sent last, by volume: a list may show the one before for a while.
+	labels *lru.Cache
+}
+
+// sent is a label and when it was sent.
+type sent struct {
+	label string
+	at    time.Time
+}
+
+// label notes that the volume is about to be labelled so.
+func (c *changes) label(id, label string) { c.labels.Add(id, sent{label, time.Now()}) }
+
+// labelled reports whether another label was sent so lately that reads may lack it.
+func (c *changes) labelled(id, label string, lag time.Duration) bool {
+	known, _ := c.labels.Get(id)
+	last, ok := known.(sent)
+	return ok && last.label != label && time.Since(last.at) < lag
 }
 
 type offer struct {
@@ -121,7 +151,7 @@ type offer struct {
 }
 
 func newChanges() *changes {
-	return &changes{offered: map[string]*offer{}, expanding: map[string]int{}, moved: make(chan struct{})}
+	return &changes{offered: map[string]*offer{}, expanding: map[string]int{}, moved: make(chan struct{}), labels: lru.New(labelsKnown)}
 }
 
 // errAlone says that a modification has to be sent by itself.
@@ -217,6 +247,7 @@ func (s *Store) resize(ctx context.Context, d disk, sizeGB int) error {
 		o.done <- errAlone
 		return s.api.ResizeVolume(ctx, d.ID, sizeGB)
 	}
+	s.changes.label(d.ID, label)
 	err = relabeler.ChangeVolume(ctx, d.ID, sizeGB, label)
 	o.done <- err
 	if vultr.IsInvalid(err) {

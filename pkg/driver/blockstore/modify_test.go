@@ -70,6 +70,49 @@ func TestModifyAddsANote(t *testing.T) {
 	})
 }
 
+// TestModifyBelievesNoOldList: a list that shows the label from before the last change is no reason to send nothing.
+func TestModifyBelievesNoOldList(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"blocks": 20 * time.Second}, func(t *testing.T, r *rig) {
+		v := r.create(claimed)
+		time.Sleep(time.Minute)
+		for _, c := range []struct{ note, label string }{{"a", claimed + " (a)"}, {"", claimed}} {
+			if err := r.Modify(t.Context(), v.ID, map[string]string{"label": c.note}); err != nil || r.label(v.ID) != c.label {
+				t.Errorf("the note %q: %v, the label is %q", c.note, err, r.label(v.ID))
+			}
+		}
+		time.Sleep(time.Minute)
+		before := r.cloud.Count("update_block")
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, _, err := r.Expand(t.Context(), v.ID, volume.Capacity{Required: 20 * volume.GiB}); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, note := range []string{"b", ""} {
+			if err := r.Modify(t.Context(), v.ID, map[string]string{"label": note}); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := r.cloud.Count("update_block") - before; n != 2 || r.label(v.ID) != claimed {
+			t.Errorf("after an expansion with a note: %d changes, the label is %q", n, r.label(v.ID))
+		}
+		all.Wait()
+	})
+}
+
+// TestNoteOfANewVolume is judged before that is made: only the label of a claim's volume can have one.
+func TestNoteOfANewVolume(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		name, note string
+		reason     volume.Reason
+	}{{claimed, "x", 0}, {"data", "", 0}, {"data", "x", volume.Invalid}, {"", "x", 0}} {
+		if err := r.CheckModify(c.name, map[string]string{"label": c.note}); volume.ReasonOf(err) != c.reason || (err == nil) != (c.reason == 0) {
+			t.Errorf("%q with %q: %v", c.name, c.note, err)
+		}
+	}
+}
+
 // TestModifyIsJudgedAsAWhole: every fault is named, and nothing is changed.
 func TestModifyIsJudgedAsAWhole(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -101,18 +102,20 @@ func TestRestoreIsRefused(t *testing.T) {
 		small.Capacity.Limit = 15 * gib
 		elsewhere := fromSource("pvc-1", volume.Source{Snapshot: snap.ID})
 		elsewhere.Regions = []string{"lax", "ams"}
-		for name, c := range map[string]struct {
+		for _, c := range []struct {
+			name string
 			spec volume.Spec
 			want volume.Reason
 		}{
-			"too small":    {small, volume.OutOfRange},
-			"not ready":    {fromSource("pvc-1", volume.Source{Snapshot: young.ID}), volume.Busy},
-			"missing":      {fromSource("pvc-1", volume.Source{Snapshot: source.ID}), volume.NotFound},
-			"elsewhere":    {elsewhere, volume.Exhausted},
-			"of no volume": {fromSource("pvc-1", volume.Source{Volume: snap.ID}), volume.NotFound},
+			// First: to prove that something is missing takes time, and a snapshot is ready some seconds later.
+			{"not ready", fromSource("pvc-1", volume.Source{Snapshot: young.ID}), volume.Busy},
+			{"too small", small, volume.OutOfRange},
+			{"missing", fromSource("pvc-1", volume.Source{Snapshot: source.ID}), volume.NotFound},
+			{"elsewhere", elsewhere, volume.Exhausted},
+			{"of no volume", fromSource("pvc-1", volume.Source{Volume: snap.ID}), volume.NotFound},
 		} {
 			if v, err := r.Create(t.Context(), c.spec); volume.ReasonOf(err) != c.want {
-				t.Errorf("%s: got %+v, %v", name, v, err)
+				t.Errorf("%s: got %+v, %v", c.name, v, err)
 			}
 		}
 		if made := r.named("pvc-1"); len(made) != 0 {
@@ -210,4 +213,30 @@ func TestRestoreWithLostAnswers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFailedSnapshotIsToldFirst: Kubernetes deletes only what it was told of, so a snapshot of a predecessor that failed is
+// answered as not ready before it is said to have failed.
+func TestFailedSnapshotIsToldFirst(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		time.Sleep(time.Minute)
+		made, err := r.api.CreateSnapshot(t.Context(), source.ID, "snapshot-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().UTC().Format(time.DateTime)
+		r.cloud.Fault(simulator.Fault{
+			Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: http.StatusOK,
+			Body: `{"snapshots":[{"id":"` + made.ID + `","block_id":"` + source.ID + `","description":"snapshot-1","state":"ERROR",
+				"added_at":"` + now + `","updated_at":"` + now + `","size":10737418240}],"meta":{"total":1,"links":{"next":"","prev":""}}}`,
+		})
+		if snap, err := r.CreateSnapshot(t.Context(), "snapshot-1", source.ID); err != nil || snap.Ready || snap.ID != made.ID {
+			t.Errorf("got %+v, %v", snap, err)
+		}
+		time.Sleep(5 * time.Second)
+		if snap, err := r.CreateSnapshot(t.Context(), "snapshot-1", source.ID); volume.ReasonOf(err) != volume.InUse {
+			t.Errorf("asked again: got %+v, %v", snap, err)
+		}
+	})
 }

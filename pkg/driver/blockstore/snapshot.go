@@ -12,11 +12,13 @@ import (
 // CreateSnapshot makes the snapshot of that name, or finds it. It is made while the disk is in use and holds what was
 // written to the disk by then, as after a power failure.
 func (s *Store) CreateSnapshot(ctx context.Context, name, volumeID string) (volume.Snapshot, error) {
+	told := s.snapshots.Told(name)
 	snap, err := s.snapshots.Create(ctx, name, volumeID)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
-	if snap.Failed() {
+	// Kubernetes deletes only what it was told of: it gets the ID first, and the failure with its next call.
+	if snap.Failed() && told {
 		return volume.Snapshot{}, volume.Errorf(volume.InUse, "the platform says that snapshot %s of volume %s has the state %q: "+
 			"it will not be ready. Delete the VolumeSnapshot and make another one", snap.ID, volumeID, snap.State)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/lru"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -125,9 +126,10 @@ func (s *Store) isTwin(kept, d disk) bool {
 	return sameWish(kept, d) && younger >= 0 && younger <= twinSpan && time.Since(d.Created) <= twinAge
 }
 
-// sameWish reports whether the volumes are alike in everything that a create says.
+// sameWish reports whether the second volume is like the first in everything that a create says. A note comes later: the first
+// can have one, and the second is in use by somebody if it has.
 func sameWish(a, b disk) bool {
-	return a.Name == b.Name && a.Source == b.Source && a.Region == b.Region && a.Type == b.Type && a.SizeGiB == b.SizeGiB
+	return ownership.Bare(a.Name) == b.Name && a.Source == b.Source && a.Region == b.Region && a.Type == b.Type && a.SizeGiB == b.SizeGiB
 }
 
 // removeTwin deletes a volume that was made beside the one that is kept. It is false if a twin could not be deleted
@@ -228,7 +230,7 @@ func (s *Store) checked(ctx context.Context, volumes []vultr.Volume, c check) bo
 		return false
 	}
 	done := true
-	for _, d := range s.named(volumes, c.volume.Name) {
+	for _, d := range s.named(volumes, ownership.Bare(c.volume.Name)) {
 		if d.ID != c.volume.ID {
 			s.report(ctx, c.volume, d)
 			done = s.removeTwin(ctx, c.volume, d) && done

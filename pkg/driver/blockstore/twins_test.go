@@ -335,3 +335,49 @@ func TestOldest(t *testing.T) {
 		}
 	}
 }
+
+// TestTwinsWithNotes: a note at the volume that is kept does not hide its twin, and a volume that got one itself is no twin:
+// notes are for volumes that are settled.
+func TestTwinsWithNotes(t *testing.T) {
+	for _, noted := range []int{0, 1} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			var ids []string
+			for range 2 {
+				ids = append(ids, r.byHand(requestOf(claimed)))
+				time.Sleep(2 * time.Second)
+			}
+			if err := r.api.RelabelVolume(t.Context(), ids[noted], claimed+" (x)"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			if v := r.another().create(claimed); v.ID != ids[0] {
+				t.Errorf("got %s of %s", v.ID, ids)
+			}
+			time.Sleep(3 * time.Minute)
+			if left := len(r.cloud.Sim.View().Blocks); left != noted+1 {
+				t.Errorf("%d are left with a note at number %d", left, noted)
+			}
+		})
+	}
+}
+
+// TestLeftTwinOfANotedVolume: the same of a twin that a predecessor left, when it is known which of them is used.
+func TestLeftTwinOfANotedVolume(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		kept := r.byHand(requestOf(claimed))
+		r.byHand(requestOf(claimed))
+		if err := r.api.RelabelVolume(t.Context(), kept, claimed+" (x)"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		p := r.another()
+		if _, err := p.List(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		p.mustAttach(kept, r.instance("a"))
+		time.Sleep(3 * time.Minute)
+		if left := r.cloud.Sim.View().Blocks; len(left) != 1 || left[0].ID != kept {
+			t.Errorf("left are %+v", left)
+		}
+	})
+}

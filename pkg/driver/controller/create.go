@@ -117,7 +117,7 @@ func checkOptional(backend volume.Backend, req *csi.CreateVolumeRequest) error {
 	if !ok {
 		return volume.Errorf(volume.Invalid, "mutable parameters (VolumeAttributesClass) are not supported for storage type %q by this version", backend.Kind())
 	}
-	return modifier.CheckModify(req.GetMutableParameters())
+	return modifier.CheckModify(req.GetName(), req.GetMutableParameters())
 }
 
 func (s *Service) regionsFor(ctx context.Context, req *csi.TopologyRequirement) ([]string, error) {

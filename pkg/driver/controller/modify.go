@@ -37,7 +37,7 @@ func (s *Service) modify(ctx context.Context, id string, parameters map[string]s
 	if !can {
 		return volume.Errorf(volume.Invalid, "nothing of storage type %q can be changed by a VolumeAttributesClass in this version", backend.Kind())
 	}
-	if err := modifier.CheckModify(parameters); err != nil {
+	if err := modifier.CheckModify("", parameters); err != nil {
 		return err
 	}
 	return modifier.Modify(ctx, id, parameters)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,8 +22,10 @@ type copying struct {
 	volume.Modifier
 
 	planned volume.Request
-	creates int
-	refuses error
+	// judgedFor are the names for which mutable parameters were judged.
+	judgedFor []string
+	creates   int
+	refuses   error
 	// modified are the modifications, and fails is what they come to.
 	modified []string
 	fails    error
@@ -40,7 +43,10 @@ func (c *copying) Create(_ context.Context, s volume.Spec) (volume.Volume, error
 	return volume.Volume{ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Name: s.Name, SizeGiB: s.SizeGiB, Region: s.Regions[0], Source: s.Source}, nil
 }
 
-func (c *copying) CheckModify(map[string]string) error { return c.refuses }
+func (c *copying) CheckModify(name string, _ map[string]string) error {
+	c.judgedFor = append(c.judgedFor, name)
+	return c.refuses
+}
 
 func (c *copying) Modify(_ context.Context, id string, parameters map[string]string) error {
 	c.modified = append(c.modified, id+" "+parameters["speed"])
@@ -112,8 +118,8 @@ func TestMutableParametersAreJudged(t *testing.T) {
 	req := createOf("pvc-1")
 	req.MutableParameters = map[string]string{"speed": "ludicrous"}
 	backend.refuses = volume.Errorf(volume.Invalid, "speed %q is unknown", "ludicrous")
-	if _, err := s.CreateVolume(t.Context(), req); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "ludicrous") || backend.creates != 0 {
-		t.Errorf("got %v after %d creates", err, backend.creates)
+	if _, err := s.CreateVolume(t.Context(), req); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "ludicrous") || backend.creates != 0 || !slices.Equal(backend.judgedFor, []string{"pvc-1"}) {
+		t.Errorf("got %v after %d creates, judged for %q", err, backend.creates, backend.judgedFor)
 	}
 	backend.refuses = nil
 	backend.fails = volume.Errorf(volume.Busy, "not now")

@@ -84,6 +84,27 @@ func TestDetachWithoutAnswer(t *testing.T) {
 	}
 }
 
+// TestDetachThatWasNotDone: that the attachment is not found proves no detach when an attempt before got no answer, because
+// it is shown.
+func TestDetachThatWasNotDone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.instance("a")
+		id := r.create("pvc-1")
+		r.attach(id, a)
+		for i, f := range []simulator.Fault{
+			{Action: simulator.FaultResetBefore},
+			{Action: simulator.FaultStatus, Status: http.StatusNotFound, Body: `{"error":"Attachment Not Found","status":404}`},
+		} {
+			f.Operation, f.Nth, f.Times = "detach_vfs", i+1, 1
+			r.cloud.Fault(f)
+		}
+		r.must(r.repeat(5*time.Minute, func(ctx context.Context) error { return r.Detach(ctx, id, a) }))
+		if at := r.at(id, a); at.State != "" {
+			t.Errorf("it is %+v", at)
+		}
+	})
+}
+
 // TestDetachIsSeenLate: reads that lag do not end a detach before it is over.
 func TestDetachIsSeenLate(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"vfs": 20 * time.Second}, func(t *testing.T, r *rig) {

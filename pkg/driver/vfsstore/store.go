@@ -201,8 +201,8 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 }
 
 // CheckModify judges mutable parameters: as of block storage, the label alone can be changed, by a note.
-func (s *Store) CheckModify(parameters map[string]string) error {
-	return s.base.CheckModify(parameters)
+func (s *Store) CheckModify(name string, parameters map[string]string) error {
+	return s.base.CheckModify(name, parameters)
 }
 
 // Modify adds a note to the label, or takes it away.

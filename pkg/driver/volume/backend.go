@@ -159,8 +159,9 @@ type Cloner interface {
 
 // Modifier is a Backend whose volumes have properties that can change while they are in use.
 type Modifier interface {
-	// CheckModify judges mutable parameters. The error is Invalid and names every fault.
-	CheckModify(parameters map[string]string) error
+	// CheckModify judges mutable parameters, of a volume that is to be made for the name, or of one that is there if that is
+	// "". The error is Invalid and names every fault.
+	CheckModify(name string, parameters map[string]string) error
 	// Modify gives the volume the properties. It is success when the volume has them already.
 	Modify(ctx context.Context, id string, parameters map[string]string) error
 }
