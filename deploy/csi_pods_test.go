@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/startuptaint"
 )
 
 // get is an HTTP probe without its figures.
@@ -61,6 +63,7 @@ func TestCSIControllerPod(t *testing.T) {
 		Tolerations: []corev1.Toleration{
 			{Key: "node-role.kubernetes.io/control-plane", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
 			{Key: "CriticalAddonsOnly", Operator: corev1.TolerationOpExists},
+			{Key: startuptaint.Key, Operator: corev1.TolerationOpExists},
 			lost("node.kubernetes.io/not-ready"), lost("node.kubernetes.io/unreachable"),
 		},
 		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{

@@ -8,6 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/startuptaint"
 )
 
 // TestNoSecretInArgumentsOrEnvironment: both can be read by whoever lists processes.
@@ -122,6 +124,7 @@ func TestTheCCMSchedulesOnAnUninitialisedCluster(t *testing.T) {
 		{Key: "node.cloudprovider.kubernetes.io/uninitialized", Value: "true", Effect: corev1.TaintEffectNoSchedule},
 		{Key: "node.kubernetes.io/not-ready", Effect: corev1.TaintEffectNoSchedule},
 		{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule},
+		{Key: startuptaint.Key, Effect: corev1.TaintEffectNoExecute},
 	} {
 		if !slices.ContainsFunc(ccm.Tolerations, func(tol corev1.Toleration) bool {
 			return tol.Key == taint.Key && (tol.Effect == "" || tol.Effect == taint.Effect) && tol.Operator == corev1.TolerationOpExists
