@@ -120,9 +120,9 @@ cluster-tool:
 ##@ Delivery
 
 .PHONY: manifests
-manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{ccm,csi}.yaml.
+manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{ccm,csi,csi-snapshots}.yaml.
 	@mkdir -p bin/manifests
-	@for part in ccm csi; do \
+	@for part in ccm csi csi-snapshots; do \
 		bin/kustomize build deploy/manifests/$$part -o bin/manifests/$$part.yaml; \
 		echo "bin/manifests/$$part.yaml"; \
 	done

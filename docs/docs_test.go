@@ -76,7 +76,8 @@ func checkSnapshot(t *testing.T, page string, document []byte) {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Metadata   struct {
-			Name string `json:"name"`
+			Namespace string `json:"namespace"`
+			Name      string `json:"name"`
 		} `json:"metadata"`
 		Spec struct {
 			VolumeSnapshotClassName string `json:"volumeSnapshotClassName"`

@@ -2,6 +2,10 @@
 package render
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +54,28 @@ func TestSnapshotsAreAdded(t *testing.T) {
 	}
 	if !strings.Contains(after, "name: csi-snapshotter") || strings.Contains(before, "csi-snapshotter") {
 		t.Error("the sidecar is not what was added")
+	}
+}
+
+// TestMakeRendersEveryBase: what can be applied from a file is what can be applied from its directory.
+func TestMakeRendersEveryBase(t *testing.T) {
+	makefile, err := os.ReadFile("../../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`(?s)\nmanifests:.*?for part in ([^;]+);`).FindSubmatch(makefile)
+	if match == nil {
+		t.Fatal("the Makefile renders no manifests")
+	}
+	bases, err := filepath.Glob(deploy + "manifests/*/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, base := range bases {
+		bases[i] = filepath.Base(filepath.Dir(base))
+	}
+	if got := strings.Fields(string(match[1])); !slices.Equal(got, bases) {
+		t.Errorf("make renders %q, there are %q", got, bases)
 	}
 }
 
