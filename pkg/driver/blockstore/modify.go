@@ -68,7 +68,7 @@ func (s *Store) CheckModify(name string, parameters map[string]string) error {
 	return nil
 }
 
-// Modify adds a note to the volume's label, or takes it away.
+// Modify adds a note to the volume's label, or takes it away. One that is there costs a call and changes nothing.
 func (s *Store) Modify(ctx context.Context, id string, parameters map[string]string) error {
 	if err := s.CheckModify("", parameters); err != nil {
 		return err
@@ -87,11 +87,25 @@ func (s *Store) Modify(ctx context.Context, id string, parameters map[string]str
 		return err
 	}
 	label, err := noted(d.Name, note)
+<<<<<<< HEAD
 	if err != nil || label == d.Name && !s.changes.labelled(id, label, s.opts.Unseen) {
 		return err
 	}
 	s.changes.label(id, label)
+=======
+	if err != nil {
+		return err
+	}
+	// Also when it seems to be there: the read may be older than the last change, what answers writes is not.
+>>>>>>> 769053b
 	err = s.api.(Relabeler).RelabelVolume(ctx, id, label) //nolint:errcheck,forcetypeassert // CheckModify has looked
+	if vultr.IsNothingToChange(err) {
+		// An attempt whose answer was lost has done it, and the single read that found another label was an old one.
+		if _, err := s.wait(ctx, "relabel", id, func(d disk) (bool, error) { return d.Name == label, nil }); err != nil {
+			return refusal.OfRead(err, "waiting for volume %s to have the label %q", id, label)
+		}
+		return nil
+	}
 	if err != nil {
 		return refusal.OfChange(err, "labelling volume %s %q", id, label)
 	}
