@@ -51,21 +51,46 @@ type Staged struct {
 // Store keeps records in a directory.
 type Store struct{ dir string }
 
-// Open makes the directory if need be and tells at once when it cannot be written to.
+// The names of files that are not records yet.
+const (
+	unfinished = ".new-"
+	probing    = ".probe-"
+)
+
+// Open makes the directory if need be and tells at once when it cannot be written to. It removes what a process that was
+// killed left unfinished: nobody else would.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
 	}
 	s := &Store{dir: dir}
-	if err := s.Check(); err != nil {
+	if err := errors.Join(s.Check(), s.tidy()); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
+// tidy removes unfinished files. Should a process that is about to end still be writing one, then its call fails and is
+// repeated by the process that comes after it.
+func (s *Store) tidy() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("listing the records: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), unfinished) && !strings.HasPrefix(e.Name(), probing) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing what an earlier process left unfinished: %w", err)
+		}
+	}
+	return nil
+}
+
 // Check tells whether records can be written.
 func (s *Store) Check() error {
-	probe, err := os.CreateTemp(s.dir, ".probe-*")
+	probe, err := os.CreateTemp(s.dir, probing+"*")
 	if err != nil {
 		return fmt.Errorf("the state directory cannot be written to: %w", err)
 	}
@@ -158,7 +183,7 @@ func (s *Store) write(kind, volumeID string, record any) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(s.dir, ".new-*")
+	file, err := os.CreateTemp(s.dir, unfinished+"*")
 	if err != nil {
 		return fmt.Errorf("recording the %s of volume %s: %w", kind, volumeID, err)
 	}

@@ -50,6 +50,32 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// TestUnfinishedFilesGo: what a process that was killed in the middle of a write left does not stay for ever, and what is
+// no such file does.
+func TestUnfinishedFilesGo(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteStaged(Staged{VolumeID: id, Serial: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{unfinished + "1", probing + "2", "foreign"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	hidden, hiddenErr := filepath.Glob(filepath.Join(dir, ".*"))
+	if err != nil || hiddenErr != nil || len(left) != 2 || len(hidden) != 0 {
+		t.Errorf("left are %s and %s", left, hidden)
+	}
+}
+
 func TestNamesStayInTheDirectory(t *testing.T) {
 	s, err := Open(t.TempDir())
 	if err != nil {
