@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
-	"k8s.io/utils/lru"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
@@ -34,8 +33,6 @@ const (
 	labelKey = "label"
 	// mergeFor is how long a modification waits for an expansion that came with it, to be sent with it.
 	mergeFor = 300 * time.Millisecond
-	// labelsKnown bounds the memory for labels that were sent.
-	labelsKnown = 1000
 )
 
 // noteForm is what people may add to a label. It has no brackets, by which a label is told from the note.
@@ -87,17 +84,10 @@ func (s *Store) Modify(ctx context.Context, id string, parameters map[string]str
 		return err
 	}
 	label, err := noted(d.Name, note)
-<<<<<<< HEAD
-	if err != nil || label == d.Name && !s.changes.labelled(id, label, s.opts.Unseen) {
-		return err
-	}
-	s.changes.label(id, label)
-=======
 	if err != nil {
 		return err
 	}
 	// Also when it seems to be there: the read may be older than the last change, what answers writes is not.
->>>>>>> 769053b
 	err = s.api.(Relabeler).RelabelVolume(ctx, id, label) //nolint:errcheck,forcetypeassert // CheckModify has looked
 	if vultr.IsNothingToChange(err) {
 		// An attempt whose answer was lost has done it, and the single read that found another label was an old one.
@@ -139,24 +129,6 @@ type changes struct {
 	expanding map[string]int
 	// moved is closed when that changes.
 	moved chan struct{}
-	// labels are those that were sent last, by volume: a list may show the one before for a while.
-	labels *lru.Cache
-}
-
-// sent is a label and when it was sent.
-type sent struct {
-	label string
-	at    time.Time
-}
-
-// label notes that the volume is about to be labelled so.
-func (c *changes) label(id, label string) { c.labels.Add(id, sent{label, time.Now()}) }
-
-// labelled reports whether another label was sent so lately that reads may lack it.
-func (c *changes) labelled(id, label string, lag time.Duration) bool {
-	known, _ := c.labels.Get(id)
-	last, ok := known.(sent)
-	return ok && last.label != label && time.Since(last.at) < lag
 }
 
 type offer struct {
@@ -165,7 +137,7 @@ type offer struct {
 }
 
 func newChanges() *changes {
-	return &changes{offered: map[string]*offer{}, expanding: map[string]int{}, moved: make(chan struct{}), labels: lru.New(labelsKnown)}
+	return &changes{offered: map[string]*offer{}, expanding: map[string]int{}, moved: make(chan struct{})}
 }
 
 // errAlone says that a modification has to be sent by itself.
@@ -261,7 +233,6 @@ func (s *Store) resize(ctx context.Context, d disk, sizeGB int) error {
 		o.done <- errAlone
 		return s.api.ResizeVolume(ctx, d.ID, sizeGB)
 	}
-	s.changes.label(d.ID, label)
 	err = relabeler.ChangeVolume(ctx, d.ID, sizeGB, label)
 	o.done <- err
 	if vultr.IsInvalid(err) {
