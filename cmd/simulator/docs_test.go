@@ -103,7 +103,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		known[line[1]] = true
 	}
 	others := map[string]bool{ // of other programs, in the order of the pages
-		"--api-url": true, "--vultr-api-url": true, "--device-dir": true, "--sysfs-block-dir": true,
+		"--api-url": true, "--vultr-api-url": true, "--device-dir": true, "--sysfs-block-dir": true, "--vfs-dir": true,
 		"--fail-with-body": true, "--getsize64": true, "--bind": true, "--rbind": true, "--propagation": true,
 	}
 	named := map[string]bool{}

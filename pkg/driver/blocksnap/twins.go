@@ -3,6 +3,8 @@ package blocksnap
 import (
 	"context"
 	"errors"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +38,7 @@ type twins struct {
 	known          *lru.Cache
 	// givenUp are snapshots that this process made and told nobody of.
 	givenUp *lru.Cache
-	// beside has, for the snapshot that is kept, those that were made by the same wish.
+	// beside has, for a snapshot, those that were made by the same wish.
 	beside *lru.Cache
 }
 
@@ -70,12 +72,53 @@ func (s *Store) report(ctx context.Context, kept, other vultr.Snapshot) {
 	s.twins.known.Add(other.ID, nil)
 	s.twins.found.Inc()
 	if apart := other.Created.Sub(kept.Created).Abs(); other.VolumeID == kept.VolumeID && apart <= twinSpan {
-		beside, _ := s.twins.beside.Get(kept.ID)
-		others, _ := beside.([]vultr.Snapshot)
-		s.twins.beside.Add(kept.ID, append(others, other))
+		s.twins.note(kept.ID, other)
+		s.twins.note(other.ID, kept) // which of them Kubernetes was told of shows when it deletes one
 	}
 	klog.FromContext(ctx).Info("Found another snapshot of the same name",
 		"name", other.Description, "snapshotID", kept.ID, "duplicateID", other.ID, "duplicateCreated", other.Created)
+}
+
+// note remembers that a snapshot was made beside the one with the ID, by the same wish.
+func (t *twins) note(id string, other vultr.Snapshot) {
+	beside, _ := t.beside.Get(id)
+	others, _ := beside.([]vultr.Snapshot)
+	t.beside.Add(id, append(slices.Clone(others), other))
+}
+
+// takeBeside returns all that were made by the same wish as the snapshot with the ID, and forgets them.
+func (t *twins) takeBeside(id string) []vultr.Snapshot {
+	beside, _ := t.beside.Get(id)
+	t.beside.Remove(id)
+	others, _ := beside.([]vultr.Snapshot)
+	all := slices.Clone(others)
+	for _, other := range others { // what is noted is pairs
+		all = append(all, t.takeBeside(other.ID)...)
+	}
+	return slices.DeleteFunc(all, func(snap vultr.Snapshot) bool { return snap.ID == id })
+}
+
+// sidecarsForm is the form of the names that the snapshotter gives. What else has one name twice may be so on purpose.
+var sidecarsForm = regexp.MustCompile(`^snapshot-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// Leftovers reports the twins in a list of all snapshots that were left by a process which is gone. They go with the one
+// that Kubernetes deletes.
+func (s *Store) Leftovers(ctx context.Context, all []vultr.Snapshot) {
+	names := map[string]int{}
+	for _, snap := range all {
+		if sidecarsForm.MatchString(snap.Description) {
+			names[snap.Description]++
+		}
+	}
+	for name, count := range names {
+		if count < 2 {
+			continue
+		}
+		same := s.named(all, name)
+		for i := 1; i < len(same); i++ {
+			s.report(ctx, same[0], same[i])
+		}
+	}
 }
 
 // errNoTwin says that a snapshot is not to be deleted after all.
@@ -124,10 +167,7 @@ func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool
 // RemoveBeside deletes the snapshots that were found beside one that was deleted by its ID: that is the one which
 // Kubernetes was told of, and the name has no other use. It goes on by itself with those that cannot be deleted now.
 func (s *Store) RemoveBeside(ctx context.Context, id string) {
-	beside, _ := s.twins.beside.Get(id)
-	others, _ := beside.([]vultr.Snapshot)
-	s.twins.beside.Remove(id)
-	s.removeAll(context.WithoutCancel(ctx), others, 1)
+	s.removeAll(context.WithoutCancel(ctx), s.twins.takeBeside(id), 1)
 }
 
 func (s *Store) removeAll(ctx context.Context, others []vultr.Snapshot, try int) {

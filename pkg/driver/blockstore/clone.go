@@ -217,12 +217,13 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep deletes the temporary snapshots that nobody needs any more.
+// Sweep deletes the temporary snapshots that nobody needs any more, and reports those of one name.
 func (s *Store) Sweep(ctx context.Context) error {
 	list, err := s.snapshots.List(ctx, 0)
 	if err != nil {
 		return err
 	}
+	s.snapshots.Leftovers(ctx, list.Items)
 	left := 0
 	var failures []error
 	for _, snap := range list.Items {

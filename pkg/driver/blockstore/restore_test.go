@@ -240,3 +240,40 @@ func TestFailedSnapshotIsToldFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestTwinOfAPredecessor: a process that was just started knows by its first sweep what was made beside a snapshot, and deletes
+// it with whichever of them Kubernetes knows. What people named alike stays.
+func TestTwinOfAPredecessor(t *testing.T) {
+	const name = "snapshot-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+	for i := range 3 {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			source := r.create("pvc-source")
+			time.Sleep(time.Minute)
+			made := map[string][]string{}
+			for _, name := range []string{name, name, name, "backup", "backup"} { // of one second
+				snap, err := r.api.CreateSnapshot(t.Context(), source.ID, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				made[name] = append(made[name], snap.ID)
+			}
+			time.Sleep(time.Minute)
+			p := r.another()
+			if err := p.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if left := r.snapshotsLeft(); len(left) != 5 {
+				t.Errorf("the sweep left %s", left)
+			}
+			for _, id := range []string{made[name][i], made["backup"][i%2]} {
+				if err := p.DeleteSnapshot(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			left := r.snapshotsLeft()
+			if len(left) != 1 || r.cloud.Sim.View().Snapshots[0].ID != made["backup"][1-i%2] {
+				t.Errorf("left are %s of %v", left, made)
+			}
+		})
+	}
+}
