@@ -37,7 +37,7 @@ func TestSnapshotClasses(t *testing.T) {
 		DeletionPolicy string `json:"deletionPolicy"`
 	}
 	got := map[string]string{}
-	for _, document := range bytes.Split(fileOf(t, "volumesnapshotclasses.yaml"), []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(fileOf(t, "volumesnapshotclasses.yaml"), []byte("\n---\n")) {
 		var c class
 		if err := yaml.UnmarshalStrict(document, &c); err != nil {
 			t.Fatal(err)
