@@ -52,9 +52,10 @@ func (ext4) Make(devicePath string, w Wish) Tool {
 }
 
 func (ext4) Check(devicePath string) []Tool {
+	args := []string{"-p", "-C", "3", devicePath}
 	return []Tool{{
-		Name: "e2fsck", Args: []string{"-p", "-C", "3", devicePath}, Fine: []int{extRepaired}, Checks: true,
-		Ending: longwork.Late, Limit: checkLimit, tellsPasses: true,
+		Name: "e2fsck", Args: args, Fine: []int{extRepaired}, Checks: true,
+		Ending: longwork.Late, Limit: checkLimit, tellsPasses: true, instead: byCopy(devicePath, args),
 		Advice: fmt.Sprintf("To look at the faults: `e2fsck -fn %[1]s`; to repair them, which can lose data, with a copy of the disk made before: `e2fsck -fy %[1]s`", devicePath),
 	}}
 }

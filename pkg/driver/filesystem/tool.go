@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
@@ -35,6 +36,9 @@ type Tool struct {
 	Advice string
 	// tellsPasses is set when it writes e2fsck's progress to descriptor 3.
 	tellsPasses bool
+	// instead returns the arguments with which it is run once more after it failed, by what it printed; nil leaves it failed.
+	// The function may be nil, too.
+	instead func(out string) []string
 	// howFar reads from what it has printed so far how far it is, "" for unknown. nil when it prints nothing of that.
 	howFar func(out string) string
 }
@@ -99,6 +103,11 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 	if saysBusy(out.String()) {
 		return fmt.Errorf("%w: %w", unix.EBUSY, err) // it did not begin, and says nothing about the file system
 	}
+	if args := t.otherwise(ctx, out.String()); args != nil {
+		klog.FromContext(ctx).Info("The tool is run in another way", "tool", t.Name, "args", args, "why", err)
+		t.Args, t.instead = args, nil
+		return t.run(ctx, p)
+	}
 	if t.Advice != "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w. %s", err, t.Advice)
 	}
@@ -106,6 +115,14 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 		err = fmt.Errorf("it was told to end: %w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// otherwise returns the arguments of another run, nil for none.
+func (t Tool) otherwise(ctx context.Context, out string) []string {
+	if t.instead == nil || ctx.Err() != nil {
+		return nil
+	}
+	return t.instead(out)
 }
 
 // saysBusy recognises that a tool could not have the device for itself: the words of e2fsck, mkfs.ext4 and of the C library.
