@@ -66,7 +66,7 @@ func TestSuperblockCutOff(t *testing.T) {
 		if out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {
 			t.Errorf("blocks of %d: afterwards %v: %s", block, err, out)
 		}
-		if out, err := exec.Command("debugfs", "-R", "cat file", path).Output(); err != nil || string(out) != string(content) {
+		if out, err := exec.Command("debugfs", "-R", "cat file", path).Output(); err != nil || !bytes.Equal(out, content) {
 			t.Errorf("blocks of %d: the file is %q, %v", block, out, err)
 		}
 	}

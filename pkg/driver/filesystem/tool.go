@@ -105,8 +105,9 @@ func (t Tool) run(ctx context.Context, p *progress) error {
 	}
 	if args := t.otherwise(ctx, out.String()); args != nil {
 		klog.FromContext(ctx).Info("The tool is run in another way", "tool", t.Name, "args", args, "why", err)
-		t.Args, t.instead = args, nil
-		return t.run(ctx, p)
+		other := t
+		other.Args, other.instead = args, nil
+		return other.run(ctx, p)
 	}
 	if t.Advice != "" && ctx.Err() == nil {
 		err = fmt.Errorf("%w. %s", err, t.Advice)
