@@ -25,7 +25,7 @@ func TestCreate(t *testing.T) {
 		if n := len(r.cloud.Requests()) - before; n > 3 {
 			t.Errorf("%d calls", n)
 		}
-		time.Sleep(8 * time.Second)
+		time.Sleep(8 * time.Second) // of the fake clock
 		before = len(r.cloud.Requests())
 		if again := r.create("snapshot-1", v); again.ID != first.ID || !again.Complete() {
 			t.Errorf("got %+v, before it was %+v", again, first)
@@ -45,7 +45,7 @@ func TestNameOfAnotherVolume(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v, other := r.volume(), r.volume()
 		first := r.create("snapshot-1", v)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		for _, p := range []*rig{r, r.another()} {
 			if snap, err := p.Create(t.Context(), "snapshot-1", other); volume.ReasonOf(err) != volume.Exists {
 				t.Errorf("got %+v, %v", snap, err)
@@ -91,7 +91,7 @@ func TestLostAnswers(t *testing.T) {
 					fault.Operation, fault.Times = "create_block_snapshot", 1
 					r.cloud.Fault(fault)
 					snap := r.create("snapshot-1", v)
-					time.Sleep(3 * time.Minute)
+					time.Sleep(3 * time.Minute) // of the fake clock
 					if again := r.create("snapshot-1", v); again.ID != snap.ID {
 						t.Errorf("the snapshot changed from %s to %s", snap.ID, again.ID)
 					}
@@ -122,12 +122,12 @@ func TestTwoControllers(t *testing.T) {
 					var all sync.WaitGroup
 					for i, p := range []*rig{r, r.another()} {
 						all.Go(func() {
-							time.Sleep(time.Duration(i) * apart)
+							time.Sleep(time.Duration(i) * apart) // of the fake clock
 							told[i] = p.create("snapshot-1", v).ID
 						})
 					}
 					all.Wait()
-					time.Sleep(3 * time.Minute)
+					time.Sleep(3 * time.Minute) // of the fake clock
 					if told[0] != told[1] {
 						t.Errorf("answered were %s", told)
 					}
@@ -147,20 +147,20 @@ func TestTwinsShowLate(t *testing.T) {
 			if _, err := r.api.CreateSnapshot(t.Context(), v, "snapshot-1"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(7 * time.Second)
+			time.Sleep(7 * time.Second) // of the fake clock
 		}
 		time.Sleep(4 * time.Second) // the first shows
 		p := r.another()
 		snap := p.create("snapshot-1", v)
 		r.remove(snap.ID)
-		time.Sleep(6 * time.Second)
+		time.Sleep(6 * time.Second)                       // of the fake clock
 		if _, err := p.List(t.Context(), 0); err != nil { // which those who look later could share
 			t.Fatal(err)
 		}
 		if left := r.inTruth("snapshot-1"); len(left) != 3 {
 			t.Fatalf("left are %s, which is no test", left)
 		}
-		time.Sleep(4 * time.Minute)
+		time.Sleep(4 * time.Minute) // of the fake clock
 		if left := r.inTruth("snapshot-1"); len(left) != 0 {
 			t.Errorf("left are %s", left)
 		}
@@ -181,9 +181,9 @@ func TestYoungerTwinGoes(t *testing.T) {
 						t.Fatal(err)
 					}
 					ids = append(ids, snap.ID)
-					time.Sleep(apart)
+					time.Sleep(apart) // of the fake clock
 				}
-				time.Sleep(10 * time.Second)
+				time.Sleep(10 * time.Second) // of the fake clock
 				snap := r.create("snapshot-1", v)
 				if apart == 2*time.Second {
 					r.only("snapshot-1", ids[0])
@@ -231,11 +231,11 @@ func TestRemoveBeside(t *testing.T) {
 			return snap.ID
 		}
 		twins := []string{byHand(v), byHand(v)} // of one second
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second)             // of the fake clock
 		ofAnother := byHand(other)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		later := byHand(v)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		snap := r.create("snapshot-1", v)
 		if !slices.Contains(twins, snap.ID) {
 			t.Errorf("answered was %s, not one of %s", snap.ID, twins)
@@ -280,7 +280,7 @@ func TestFailedIsTakenBack(t *testing.T) {
 	})
 }
 
-// TestNameIsFreeAfterADelete: a name whose snapshot was deleted, by this process or another one, is made anew.
+// TestNameIsFreeAfterADelete: a name whose snapshot was deleted, by this process or another one, can be made again.
 func TestNameIsFreeAfterADelete(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		inBubble(t, nil, func(t *testing.T, r *rig) {
@@ -290,12 +290,12 @@ func TestNameIsFreeAfterADelete(t *testing.T) {
 				deleter = r.another()
 			}
 			deleter.remove(first.ID)
-			time.Sleep(2*time.Minute + time.Second)
+			time.Sleep(2*time.Minute + time.Second) // of the fake clock
 			second := r.create("snapshot-1", v)
 			if second.ID == first.ID {
 				t.Error("the deleted one was answered")
 			}
-			time.Sleep(2 * time.Minute)
+			time.Sleep(2 * time.Minute) // of the fake clock
 			r.only("snapshot-1", second.ID)
 		})
 	}

@@ -36,12 +36,12 @@ func TestSnapshotsUnderFaults(t *testing.T) {
 				for i := range 12 {
 					w := &wish{name: fmt.Sprintf("snapshot-%d", i), volume: m.volumes[random.IntN(len(m.volumes))]}
 					deleted, failover := random.IntN(3) == 0, time.Duration(random.IntN(60))*time.Second
-					time.Sleep(time.Duration(random.IntN(2500)) * time.Millisecond)
+					time.Sleep(time.Duration(random.IntN(2500)) * time.Millisecond) // of the fake clock
 					all.Go(func() { m.live(w, deleted, failover) })
 				}
 				all.Wait()
 				r.cloud.Sim.ClearFaults()
-				time.Sleep(10 * time.Minute)
+				time.Sleep(10 * time.Minute) // of the fake clock
 				m.check()
 			})
 		})

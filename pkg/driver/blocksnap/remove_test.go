@@ -13,7 +13,7 @@ func TestDelete(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.volume()
 		snap := r.create("snapshot-1", v)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		before := len(r.cloud.Requests())
 		r.remove(snap.ID)
 		r.remove(snap.ID)
@@ -42,7 +42,7 @@ func TestDeleteDespiteNotFound(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, r *rig) {
 				v := r.volume()
 				snap := r.create("snapshot-1", v)
-				time.Sleep(2 * time.Minute)
+				time.Sleep(2 * time.Minute) // of the fake clock
 				for i, f := range answers {
 					f.Operation, f.Nth, f.Times = "delete_block_snapshot", i+1, 1
 					r.cloud.Fault(f)
@@ -101,7 +101,7 @@ func TestRemoveBesideGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		snap := r.create("snapshot-1", v)
 		r.remove(snap.ID)
 		fault := r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 400})
@@ -110,7 +110,7 @@ func TestRemoveBesideGoesOn(t *testing.T) {
 		if left := r.inTruth("snapshot-1"); len(left) != 2 {
 			t.Fatalf("left are %s, which is no test", left)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if left := r.inTruth("snapshot-1"); len(left) != 0 {
 			t.Errorf("left are %s", left)
 		}

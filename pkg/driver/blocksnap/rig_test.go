@@ -60,7 +60,7 @@ func (r *rig) volume() string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // of the fake clock
 	return v.ID
 }
 

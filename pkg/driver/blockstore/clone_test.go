@@ -26,7 +26,7 @@ func (r *rig) snapshotsLeft() []string {
 func TestClone(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		source := r.create("pvc-source")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		spec := fromSource("pvc-1", volume.Source{Volume: source.ID})
 		before := len(r.cloud.Requests())
 		v, err := r.repeatCreate(time.Minute, spec)
@@ -68,7 +68,7 @@ func TestCloneIsNotARestore(t *testing.T) {
 			request := requestOf(name)
 			request.SnapshotID = snapshot
 			r.byHand(request)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the fake clock
 			if v, err := r.Create(t.Context(), fromSource(name, volume.Source{Volume: source.ID})); volume.ReasonOf(err) != volume.Exists {
 				t.Errorf("%s: got %+v, %v", name, v, err)
 			}
@@ -88,7 +88,7 @@ func TestCloneIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		small := fromSource("pvc-1", volume.Source{Volume: source.ID})
 		small.Capacity.Limit = 20 * gib
 		elsewhere := fromSource("pvc-1", volume.Source{Volume: source.ID})
@@ -122,7 +122,7 @@ func TestCloneKilledAtEveryCall(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", action, n), func(t *testing.T) {
 				inBubble(t, nil, func(t *testing.T, r *rig) {
 					source := r.create("pvc-source")
-					time.Sleep(2 * time.Minute)
+					time.Sleep(2 * time.Minute) // of the fake clock
 					spec := fromSource("pvc-1", volume.Source{Volume: source.ID})
 					before := len(r.cloud.Requests())
 					r.cloud.Fault(simulator.Fault{Action: action, Nth: n, Times: 1})
@@ -138,14 +138,14 @@ func TestCloneKilledAtEveryCall(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(3 * time.Minute)
+					time.Sleep(3 * time.Minute) // of the fake clock
 					if made := r.named("pvc-1"); !slices.Equal(made, []string{v.ID}) || v.Source != spec.Source {
 						t.Errorf("answered was %+v, the platform has %s", v, made)
 					}
 					if left := r.snapshotsLeft(); len(left) > 1 {
 						t.Errorf("left are %s", left)
 					}
-					time.Sleep(copyDone)
+					time.Sleep(copyDone) // of the fake clock
 					if err := next.Sweep(t.Context()); err != nil {
 						t.Error(err)
 					}
@@ -175,11 +175,11 @@ func TestCloneOfADeletedClaim(t *testing.T) {
 		running, stop := context.WithCancel(t.Context())
 		defer stop()
 		go func() { _ = r.another().Run(running) }()
-		time.Sleep(copyIdle - 10*time.Minute)
+		time.Sleep(copyIdle - 10*time.Minute) // of the fake clock
 		if left := r.snapshotsLeft(); len(left) != 3 {
 			t.Errorf("while it may be asked for: %s", left)
 		}
-		time.Sleep(sweepPeriod + 20*time.Minute)
+		time.Sleep(sweepPeriod + 20*time.Minute) // of the fake clock
 		if left := r.snapshotsLeft(); !slices.Equal(left, []string{foreign.Name, looksLike.Name}) {
 			t.Errorf("left are %s", left)
 		}
@@ -200,12 +200,12 @@ func TestSweepKeeps(t *testing.T) {
 				t.Errorf("%s: left are %s", what, left)
 			}
 		}
-		time.Sleep(3 * time.Hour)
+		time.Sleep(3 * time.Hour) // of the fake clock
 		end := r.clones.begin("pvc-1")
 		sweep("while it is worked on", 1)
 		end()
 		sweep("while it was asked for lately", 1)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the fake clock
 		state := func(state string, ago time.Duration) error {
 			return r.unneeded(vultr.Snapshot{
 				ID: snap.ID, VolumeID: source.ID, Description: copyName(source.ID, "pvc-2"), State: state, Created: time.Now().Add(-ago),
@@ -226,7 +226,7 @@ func TestSweepKeeps(t *testing.T) {
 				t.Errorf("%s since %v: %v", c.state, c.ago, err)
 			}
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // of the fake clock
 		sweep("when nobody asks", 0)
 	})
 }
@@ -236,7 +236,7 @@ func TestSweepWhenReadsFail(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		source := r.create("pvc-source")
 		r.snapshotOf(source.ID, copyName(source.ID, "pvc-1"))
-		time.Sleep(5 * time.Hour)
+		time.Sleep(5 * time.Hour) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: 403})
 		if err := r.Sweep(t.Context()); err == nil || !strings.Contains(err.Error(), "pvc-1") {
 			t.Errorf("got %v", err)
@@ -274,7 +274,7 @@ func TestFailedCopyIsMadeAgain(t *testing.T) {
 func TestTwoControllersClone(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		source := r.create("pvc-source")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		spec := fromSource("pvc-1", volume.Source{Volume: source.ID})
 		next, ids := r.another(), make(chan string, 2)
 		for _, p := range []*rig{r, next} {
@@ -289,7 +289,7 @@ func TestTwoControllersClone(t *testing.T) {
 		if a, b := <-ids, <-ids; a != b {
 			t.Errorf("answered were %s and %s", a, b)
 		}
-		time.Sleep(copyDone + 3*time.Minute)
+		time.Sleep(copyDone + 3*time.Minute) // of the fake clock
 		if err := next.Sweep(t.Context()); err != nil {
 			t.Error(err)
 		}

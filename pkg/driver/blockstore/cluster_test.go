@@ -63,7 +63,7 @@ func TestNamesWithoutAnIDAreFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10 * time.Minute) // of the fake clock
 		after, err := r.of("one").Create(t.Context(), specOf("pvc-1"))
 		if err != nil || after.ID != before.ID {
 			t.Errorf("got %s, %v, not %s", after.ID, err, before.ID)
@@ -82,9 +82,9 @@ func TestTwinsOfACluster(t *testing.T) {
 			return r.byHand(vultr.VolumeRequest{Label: label, Region: "ewr", SizeGB: 10, Type: vultr.HighPerf})
 		}
 		before := byHand("pvc-1")
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // of the fake clock
 		own := byHand("one/pvc-1")
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // of the fake clock
 		after := byHand("pvc-1")
 		byHand("one/pvc-1")
 		time.Sleep(40 * time.Second) // until a list shows all of them
@@ -93,7 +93,7 @@ func TestTwinsOfACluster(t *testing.T) {
 		if err != nil || v.ID != own {
 			t.Errorf("got %s, %v, not %s", v.ID, err, own)
 		}
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3 * time.Minute) // of the fake clock
 		if got := r.labels(); !slices.Equal(got, []string{"one/pvc-1", "pvc-1", "pvc-1"}) {
 			t.Errorf("the account has %q", got)
 		}
@@ -125,7 +125,7 @@ func TestSweepOfACluster(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		const name = "pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
 		source := r.create("pvc-source")
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		s := r.of("one")
 		v, err := s.Create(t.Context(), fromSource(name, volume.Source{Volume: source.ID}))
 		if err != nil {
@@ -136,7 +136,7 @@ func TestSweepOfACluster(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)                        // by then it is nobody's duplicate
 		r.snapshotOf(source.ID, copyName(source.ID, name)) // as of a controller that was killed before it deleted it
-		time.Sleep(copyDone + time.Minute)
+		time.Sleep(copyDone + time.Minute)                 // of the fake clock
 		for _, c := range []struct {
 			s    *Store
 			left int

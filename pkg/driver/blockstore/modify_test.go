@@ -38,13 +38,13 @@ func TestModifyAddsANote(t *testing.T) {
 			spec := specOf(claimed)
 			spec.Regions = []string{map[string]string{"": "ewr", "one": "lax"}[cluster]}
 			if cluster == "one" { // the other one is there, without an ID
-				time.Sleep(10 * time.Minute)
+				time.Sleep(10 * time.Minute) // of the fake clock
 				for _, b := range r.cloud.Sim.View().Blocks {
 					if err := r.api.DeleteVolume(t.Context(), b.ID); err != nil {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(10 * time.Minute)
+				time.Sleep(10 * time.Minute) // of the fake clock
 			}
 			v, err := s.Create(t.Context(), spec)
 			if err != nil {
@@ -57,7 +57,7 @@ func TestModifyAddsANote(t *testing.T) {
 				if err := s.Modify(t.Context(), v.ID, map[string]string{"label": c.note}); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // of the fake clock
 				if got, n := r.label(v.ID), r.cloud.Count("update_block")-before; got != c.label || n != 1 {
 					t.Errorf("the note %q: the label is %q after %d changes", c.note, got, n)
 				}
@@ -73,13 +73,13 @@ func TestModifyAddsANote(t *testing.T) {
 func TestModifyBelievesNoOldList(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"blocks": 20 * time.Second}, func(t *testing.T, r *rig) {
 		v := r.create(claimed)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		for _, c := range []struct{ note, label string }{{"a", claimed + " (a)"}, {"", claimed}} {
 			if err := r.Modify(t.Context(), v.ID, map[string]string{"label": c.note}); err != nil || r.label(v.ID) != c.label {
 				t.Errorf("the note %q: %v, the label is %q", c.note, err, r.label(v.ID))
 			}
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		before := r.cloud.Count("update_block")
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -158,7 +158,7 @@ func TestModifyUnderLag(t *testing.T) {
 	} {
 		inBubble(t, simulator.ReadLags{"blocks": 20 * time.Second}, func(t *testing.T, r *rig) {
 			v := r.create(claimed)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the fake clock
 			if f.Action != "" {
 				r.cloud.Fault(f)
 			}
@@ -189,11 +189,11 @@ func TestModifyUnderLag(t *testing.T) {
 func (r *rig) both(id string, expandAfter, modifyAfter time.Duration) (expanded, modified error) {
 	var all sync.WaitGroup
 	all.Go(func() {
-		time.Sleep(expandAfter)
+		time.Sleep(expandAfter) // of the fake clock
 		_, _, expanded = r.Expand(r.t.Context(), id, volume.Capacity{Required: 20 * volume.GiB})
 	})
 	all.Go(func() {
-		time.Sleep(modifyAfter)
+		time.Sleep(modifyAfter) // of the fake clock
 		modified = r.Modify(r.t.Context(), id, map[string]string{"label": "x"})
 	})
 	all.Wait()
@@ -211,7 +211,7 @@ func TestExpandAndModifyAreOneChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, r *rig) {
 				v := r.create(claimed)
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) // of the fake clock
 				expanded, modified := r.both(v.ID, c.expand, c.modify)
 				now, err := r.Read(t.Context(), v.ID)
 				if expanded != nil || modified != nil || err != nil || now.SizeGiB != 20 || r.label(v.ID) != claimed+" (x)" {
@@ -229,7 +229,7 @@ func TestExpandAndModifyAreOneChange(t *testing.T) {
 func TestExpandDuringItsRead(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.create(claimed)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultLatency, LatencyMS: 2000})
 		expanded, modified := r.both(v.ID, 0, time.Second)
 		if n := r.cloud.Count("update_block"); expanded != nil || modified != nil || n != 1 || r.label(v.ID) != claimed+" (x)" {
@@ -242,7 +242,7 @@ func TestExpandDuringItsRead(t *testing.T) {
 func TestOneOfBothIsRefused(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.create(claimed)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{
 			Operation: "update_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"no","status":400}`, Times: 1,
 		})
@@ -257,7 +257,7 @@ func TestOneOfBothIsRefused(t *testing.T) {
 func TestLostAnswerOfBoth(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.create(claimed)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "update_block", Action: simulator.FaultResetAfter, Times: 1})
 		expanded, modified := r.both(v.ID, 0, 0)
 		if err := r.repeat(time.Minute, func(context.Context) error {

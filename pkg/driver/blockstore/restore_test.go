@@ -143,7 +143,7 @@ func TestRestoreWithoutItsVolume(t *testing.T) {
 		if err := r.Delete(t.Context(), source.ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if v, err := r.another().Create(t.Context(), fromSource("pvc-1", volume.Source{Snapshot: snap.ID})); err != nil || v.Source.Snapshot != snap.ID {
 			t.Errorf("got %+v, %v", v, err)
 		}
@@ -184,7 +184,7 @@ func TestSnapshotInUse(t *testing.T) {
 		if err := r.DeleteSnapshot(t.Context(), snap.ID); volume.ReasonOf(err) != volume.InUse {
 			t.Errorf("got %v", err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if err := r.DeleteSnapshot(t.Context(), snap.ID); err != nil {
 			t.Error(err)
 		}
@@ -206,7 +206,7 @@ func TestRestoreWithLostAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(3 * time.Minute)
+				time.Sleep(3 * time.Minute) // of the fake clock
 				if left := r.named("pvc-1"); !slices.Equal(left, []string{v.ID}) {
 					t.Errorf("%s was answered, left are %s", v.ID, left)
 				}
@@ -220,7 +220,7 @@ func TestRestoreWithLostAnswers(t *testing.T) {
 func TestFailedSnapshotIsToldFirst(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		source := r.create("pvc-source")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		made, err := r.api.CreateSnapshot(t.Context(), source.ID, "snapshot-1")
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +234,7 @@ func TestFailedSnapshotIsToldFirst(t *testing.T) {
 		if snap, err := r.CreateSnapshot(t.Context(), "snapshot-1", source.ID); err != nil || snap.Ready || snap.ID != made.ID {
 			t.Errorf("got %+v, %v", snap, err)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		if snap, err := r.CreateSnapshot(t.Context(), "snapshot-1", source.ID); volume.ReasonOf(err) != volume.InUse {
 			t.Errorf("asked again: got %+v, %v", snap, err)
 		}
@@ -248,7 +248,7 @@ func TestTwinOfAPredecessor(t *testing.T) {
 	for i := range 3 {
 		inBubble(t, nil, func(t *testing.T, r *rig) {
 			source := r.create("pvc-source")
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the fake clock
 			made := map[string][]string{}
 			for _, name := range []string{name, name, name, "backup", "backup"} { // of one second
 				snap, err := r.api.CreateSnapshot(t.Context(), source.ID, name)
@@ -257,7 +257,7 @@ func TestTwinOfAPredecessor(t *testing.T) {
 				}
 				made[name] = append(made[name], snap.ID)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the fake clock
 			p := r.another()
 			if err := p.Sweep(t.Context()); err != nil {
 				t.Fatal(err)

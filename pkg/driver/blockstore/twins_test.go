@@ -344,16 +344,16 @@ func TestTwinsWithNotes(t *testing.T) {
 			var ids []string
 			for range 2 {
 				ids = append(ids, r.byHand(requestOf(claimed)))
-				time.Sleep(2 * time.Second)
+				time.Sleep(2 * time.Second) // of the fake clock
 			}
 			if err := r.api.RelabelVolume(t.Context(), ids[noted], claimed+" (x)"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(10 * time.Second)
+			time.Sleep(10 * time.Second) // of the fake clock
 			if v := r.another().create(claimed); v.ID != ids[0] {
 				t.Errorf("got %s of %s", v.ID, ids)
 			}
-			time.Sleep(3 * time.Minute)
+			time.Sleep(3 * time.Minute) // of the fake clock
 			if left := len(r.cloud.Sim.View().Blocks); left != noted+1 {
 				t.Errorf("%d are left with a note at number %d", left, noted)
 			}
@@ -369,13 +369,13 @@ func TestLeftTwinOfANotedVolume(t *testing.T) {
 		if err := r.api.RelabelVolume(t.Context(), kept, claimed+" (x)"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // of the fake clock
 		p := r.another()
 		if _, err := p.List(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		p.mustAttach(kept, r.instance("a"))
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3 * time.Minute) // of the fake clock
 		if left := r.cloud.Sim.View().Blocks; len(left) != 1 || left[0].ID != kept {
 			t.Errorf("left are %+v", left)
 		}

@@ -92,18 +92,18 @@ func TestCapacityFollowsTheCatalogue(t *testing.T) {
 		if got := capacity(); got != 10000*gib {
 			t.Errorf("after nine minutes got %d", got)
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the fake clock
 		if got := capacity(); got != 0 {
 			t.Errorf("after eleven minutes got %d", got)
 		}
 		r.cloud.Sim.ClearFaults()
 		r.sells(map[string][]string{"ewr": nil, "lax": {soldHDD}})
-		time.Sleep(11 * time.Minute)
+		time.Sleep(11 * time.Minute) // of the fake clock
 		_, err := r.GetCapacity(t.Context(), capacityRequest("nvme", "ewr"))
 		want(t, err, codes.Unavailable, "no region at all", "nvme")
 		r.cloud.Sim.ClearFaults()
 		r.cloud.Fault(simulator.Fault{Operation: "list_regions", Action: simulator.FaultStatus, Status: http.StatusForbidden, Body: `{"error":"no","status":403}`})
-		time.Sleep(11 * time.Minute)
+		time.Sleep(11 * time.Minute) // of the fake clock
 		_, err = r.GetCapacity(t.Context(), capacityRequest("nvme", "ewr"))
 		want(t, err, codes.Unavailable, "regions", "403")
 	})

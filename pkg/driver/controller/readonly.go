@@ -13,7 +13,7 @@ const (
 	// publicationsKept bounds the memory; an entry takes about 200 bytes.
 	publicationsKept = 10000
 	// publicationFor is how long it is held against a publish how the volume was published before: meanwhile another
-	// controller may have led, and published it anew.
+	// controller may have led, and published it again.
 	publicationFor = 10 * time.Minute
 )
 

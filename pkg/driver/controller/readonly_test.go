@@ -56,7 +56,7 @@ func TestPublishReadOnlyElsewhere(t *testing.T) {
 	})
 }
 
-// TestPublishReadOnlyAfterAnotherLeader: what another controller unpublished meanwhile, and published anew, is not held
+// TestPublishReadOnlyAfterAnotherLeader: what another controller unpublished meanwhile, and published again, is not held
 // against a publish for ever.
 func TestPublishReadOnlyAfterAnotherLeader(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
@@ -72,7 +72,7 @@ func TestPublishReadOnlyAfterAnotherLeader(t *testing.T) {
 		want(t, other.unpublish(v, node), codes.OK)
 		_, err = other.publishAs(v, node, false)
 		want(t, err, codes.OK)
-		time.Sleep(11 * time.Minute)
+		time.Sleep(11 * time.Minute) // of the fake clock
 		_, err = r.publishAs(v, node, false)
 		want(t, err, codes.OK)
 	})
@@ -83,7 +83,7 @@ func TestPublishReadOnlyCostsNothing(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		cost := func(readOnly bool) int {
 			v, node := r.create(map[bool]string{true: "pvc-1", false: "pvc-2"}[readOnly]).GetVolumeId(), r.instance("node")
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the fake clock
 			before := r.calls()
 			req := publishRequest(v, node)
 			req.Readonly = readOnly

@@ -50,7 +50,7 @@ func TestSnapshotLife(t *testing.T) {
 		if got, err := r.GetSnapshot(t.Context(), &csi.GetSnapshotRequest{SnapshotId: s.GetSnapshotId()}); err != nil || got.GetSnapshot().GetSnapshotId() != s.GetSnapshotId() {
 			t.Errorf("one that is not ready is read as %v, %v", got, err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if again := r.snapshot("snapshot-1", source); again.GetSnapshotId() != s.GetSnapshotId() || !again.GetReadyToUse() {
 			t.Errorf("got %v", again)
 		}
@@ -137,7 +137,7 @@ func TestListSnapshots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		slices.Sort(all)
 		ofOne := slices.Clone(all)
 		all = append(all, byHand.ID)
@@ -192,7 +192,7 @@ func TestSnapshotOfAFileSystem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		_, err = r.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: f.ID})
 		want(t, err, codes.InvalidArgument, "vfs")
 	})
@@ -222,7 +222,7 @@ func TestOneCallPerSnapshot(t *testing.T) {
 			defer close(done)
 			r.snapshot("snapshot-1", source)
 		}()
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // of the fake clock
 		_, err := r.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: "snapshot-1", SourceVolumeId: source})
 		want(t, err, codes.Aborted, "CreateSnapshot")
 		<-done

@@ -93,7 +93,7 @@ func TestDrain(t *testing.T) {
 					attach(s, "late", "block.csi.vultr.com", "worker-1")
 				}
 			case attachments + "/late":
-				// The volume was attached anew under the same name, elsewhere.
+				// The volume was attached again under the same name, elsewhere.
 				s.Put(path, `{"metadata":{"uid":"another"},"spec":{"attacher":"block.csi.vultr.com","nodeName":"worker-2"}}`)
 			}
 			return 0

@@ -174,7 +174,7 @@ func TestLateMetadata(t *testing.T) {
 		if err := t.Context().Err(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // nothing tells when the service was asked again
 	}
 	if _, err := r.info(); !errors.Is(err, ErrContradiction) || !strings.Contains(err.Error(), "--node-id") {
 		t.Errorf("got %v", err)
@@ -202,7 +202,7 @@ func TestLimitOfRealDisks(t *testing.T) {
 	r.run()
 	r.limit(8 - 2)
 	r.kube.Put(nodePath, `{"metadata":{"labels":{"block.csi.vultr.com/max-volumes":"17"}}}`)
-	r.limit(11 - 2) // the cluster has let go of two, and they are being detached
+	r.limit(11 - 2) // the cluster counts two no more, and they are being detached
 	r.kube.Fault(func(string, string) int { return http.StatusServiceUnavailable })
 	r.limit(11 - 2)
 	machine.Unplug("by-hand")

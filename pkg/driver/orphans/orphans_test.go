@@ -101,7 +101,7 @@ func TestOrphansOfACluster(t *testing.T) {
 				t.Errorf("told in other words: %q", message)
 			}
 		}
-		time.Sleep(4 * time.Hour)
+		time.Sleep(4 * time.Hour) // of the fake clock
 		if got := s.look(); got != "orphan young" {
 			t.Errorf("four hours later: %q", got)
 		}
@@ -126,7 +126,7 @@ func TestOrphansByMemory(t *testing.T) {
 		if got := s.look(); got != "" {
 			t.Errorf("just let go: %q", got)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24 * time.Hour) // of the fake clock
 		if got := s.look(); got != "mine" {
 			t.Errorf("a day later: %q", got)
 		}
@@ -221,12 +221,12 @@ func TestOnTheCloud(t *testing.T) {
 		}
 		s := newScene(t, "one")
 		s.cfg.Volumes = store
-		time.Sleep(25 * time.Hour)
+		time.Sleep(25 * time.Hour) // of the fake clock
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		lists := cloud.Count("list_blocks")
 		go func() { defer close(done); s.Run(ctx) }()
-		time.Sleep(3*DefaultPeriod + time.Minute)
+		time.Sleep(3*DefaultPeriod + time.Minute) // of the fake clock
 		cancel()
 		<-done
 		all, _ := s.Orphans()
