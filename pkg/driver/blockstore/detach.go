@@ -118,7 +118,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	}
 	left := s.ledger.doubtful(id)
 	if left == 0 {
-		return d, nil
+		return d, s.comesNot(id, instance)
 	}
 	if instance != "" {
 		if gone, err := s.instanceGone(ctx, instance); err == nil && gone {
@@ -133,7 +133,21 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	case err == nil, volume.ReasonOf(err) == volume.NotFound:
 		return now, err
 	case ctx.Err() == nil && waiting.Err() != nil:
-		return s.whereIs(ctx, id, 0) // it had its time
+		now, err = s.whereIs(ctx, id, 0) // it had its time
+		if err == nil && !now.IsAttachedTo("") {
+			err = s.comesNot(id, instance)
+		}
+		return now, err
 	}
 	return disk{}, refusal.OfRead(err, "waiting for an attach of volume %s that may still take effect", id)
+}
+
+// comesNot is nil if no attach to the instance is to come that this process ordered and the platform accepted. One that
+// hangs is left to the calls to come: to believe now that the volume is free would leave it attached for ever.
+func (s *Store) comesNot(id, instance string) error {
+	if s.ledger.attachUnderWay(id, instance) == 0 {
+		return nil
+	}
+	return volume.Errorf(volume.Busy, "volume %s does not count as free of instance %s yet: the platform accepted an attach that does not show and may still be "+
+		"carried out: the instance may be locked, see it in the Vultr console", id, instance)
 }

@@ -68,7 +68,7 @@ type entry struct {
 const (
 	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
 	forgetAfter = 10 * time.Minute
-	// overdueAfter is when a detach that was ordered and not carried out counts as lost.
+	// overdueAfter is when an order that was accepted, and whose effect was not seen, counts as lost.
 	overdueAfter = 10 * time.Minute
 	sweepEvery   = time.Minute
 )
@@ -137,7 +137,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
-		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e.ordered) && e.mayComeAfter(d):
+		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d):
 			return
 		case l.lag(e, d, now) > 0:
 			return
@@ -152,13 +152,14 @@ func (l *ledger) saw(d disk, at time.Time) {
 	})
 }
 
-// patience is how long an order counts as under way whose effect is not seen. A detach that hangs may be carried out
-// minutes later, and until then nobody may be told that the volume is attached.
-func (l *ledger) patience(what verb) time.Duration {
-	if what == detaching {
-		return overdueAfter
+// patience is how long an order counts as under way whose effect is not seen. One that hangs may be carried out minutes
+// later: until then nobody may be told that the volume is attached, or that it is not. Of an attach without an answer most
+// likely nothing comes.
+func (l *ledger) patience(e *entry) time.Duration {
+	if e.ordered == attaching && e.unsure {
+		return l.window
 	}
-	return l.window
+	return overdueAfter
 }
 
 // mayComeAfter reports whether what was ordered may still take effect after the volume was seen so. An attach cannot if
@@ -218,7 +219,7 @@ func (l *ledger) doubt(id string) {
 func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
 	l.with(id, func(e *entry, now time.Time) {
 		if e.ordered == attaching && (instance == "" || e.instance == instance) {
-			left = max(0, l.window-now.Sub(e.orderedAt))
+			left = max(0, l.patience(e)-now.Sub(e.orderedAt))
 		}
 	})
 	return left

@@ -28,7 +28,13 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 			t.Error("what was seen before an order counts after it")
 		}
 		time.Sleep(9 * time.Second)
-		for instance, want := range map[string]time.Duration{"one": 21 * time.Second, "": 21 * time.Second, "two": 0} {
+		l.unsure("v")
+		if got := l.attachUnderWay("v", "one"); got != 21*time.Second {
+			t.Errorf("without an answer it is under way for %s, want %s", got, 21*time.Second)
+		}
+		l.with("v", func(e *entry, _ time.Time) { e.unsure = false })
+		left := overdueAfter - 9*time.Second
+		for instance, want := range map[string]time.Duration{"one": left, "": left, "two": 0} {
 			if got := l.attachUnderWay("v", instance); got != want {
 				t.Errorf("to %q: under way for %s, want %s", instance, got, want)
 			}

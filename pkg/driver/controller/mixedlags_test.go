@@ -107,6 +107,33 @@ func TestDetachThatHangs(t *testing.T) {
 	}
 }
 
+// TestAttachThatHangs: an attach that the platform accepted is carried out minutes later, and meanwhile the publish is taken
+// back. The volume does not count as free before, or it would stay attached with nobody to take it away. An instance that is
+// destroyed meanwhile can have none.
+func TestAttachThatHangs(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Attach = 3 * time.Minute
+	for _, destroyed := range []bool{false, true} {
+		inBubble(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
+			id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+			r.cutOff(r.publishes(id, node))
+			if destroyed {
+				r.destroy(node)
+			} else {
+				want(t, r.unpublishes(id, node)(t.Context()), codes.Unavailable, id, node, "accepted an attach")
+			}
+			if err := r.patiently(r.unpublishes(id, node)); err != nil {
+				t.Errorf("destroyed %t: %v", destroyed, err)
+			}
+			if !destroyed {
+				r.settled(id, "")
+			}
+			time.Sleep(10 * time.Minute) // of the fake clock
+			r.settled(id, "")
+		})
+	}
+}
+
 // TestDetachThatIsNeverDone: the detach was lost, and its answer too. Nobody waits for it for ever.
 func TestDetachThatIsNeverDone(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
