@@ -248,10 +248,7 @@ var bounds = volume.Bounds{Min: 10, Default: 10}
 func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
 	f, _, err := s.api.FileSystemListed(ctx, id, 0)
 	if vultr.IsNotFound(err) {
-		if _, err := s.base.Read(ctx, id); err != nil { // which says whether that proves anything
-			return volume.Volume{}, false, err
-		}
-		return volume.Volume{}, false, volume.Errorf(volume.Busy, "file system %s is shown by one read and not by another, it is looked at again: %w", id, err)
+		return volume.Volume{}, false, s.lacking(ctx, id, err)
 	}
 	if err != nil {
 		return volume.Volume{}, false, refusal.OfRead(err, "reading file system %s", id)
@@ -263,7 +260,11 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		return volume.Volume{}, false, err
 	}
 	if size > present {
-		if err := s.api.ResizeFileSystem(ctx, id, int(size)); err != nil {
+		err := s.api.ResizeFileSystem(ctx, id, int(size))
+		if vultr.IsNotFound(err) { // it looks by a single read first, which may be older than the list
+			return volume.Volume{}, false, s.lacking(ctx, id, err)
+		}
+		if err != nil {
 			return volume.Volume{}, false, refusal.OfChange(err, "growing file system %s from %d to %d GiB", id, present, size)
 		}
 		s.book.grew(id, size)
@@ -275,4 +276,12 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		}
 	}
 	return volumeOf(f), false, nil
+}
+
+// lacking is the error for a file system that one read lacks. Whether that proves anything is for all of them to say.
+func (s *Store) lacking(ctx context.Context, id string, cause error) error {
+	if _, err := s.base.Read(ctx, id); err != nil {
+		return err
+	}
+	return volume.Errorf(volume.Busy, "file system %s is shown by one read and not by another, it is looked at again: %w", id, cause)
 }

@@ -1,6 +1,7 @@
 package vfsstore
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,6 +126,22 @@ func TestGrowth(t *testing.T) {
 		}
 		_, _, err = r.Expand(t.Context(), "0c6a5f2e-7a3e-4f0e-9a43-0c4c5d0b8a01", volume.Capacity{Required: volume.GiB})
 		r.want(err, volume.NotFound)
+	})
+}
+
+// TestGrowthOfWhatIsNew: single reads lag behind lists, and lack what was just created. That is no proof that it is gone.
+func TestGrowthOfWhatIsNew(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"vfs.get": 40 * time.Second}, func(t *testing.T, r *rig) {
+		id := r.create("pvc-1")
+		expand := func(ctx context.Context) error {
+			_, _, err := r.Expand(ctx, id, volume.Capacity{Required: 20 * volume.GiB})
+			return err
+		}
+		r.want(expand(t.Context()), volume.Busy, id)
+		r.must(r.repeat(time.Minute, expand))
+		if f, _ := r.view(id); f.SizeGB != 20 {
+			t.Errorf("it has %d GB", f.SizeGB)
+		}
 	})
 }
 
