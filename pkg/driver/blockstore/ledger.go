@@ -51,6 +51,8 @@ type entry struct {
 	doneSeen  time.Time // when its effect was seen
 	// unsure is set if the order may not have been accepted.
 	unsure bool
+	// watched is the last of the looks that followed upon the order, and upon one another, without a gap.
+	watched time.Time
 	// here is where looks have shown the volume since hereSince, which followed upon one another without a gap, "" for at no
 	// instance. hereSince is zero if this process saw it come. changed is when the volume was shown here first.
 	here                string
@@ -138,6 +140,9 @@ func (l *ledger) saw(d disk, at time.Time) {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
 		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d):
+			if at.Sub(e.watched) <= 2*l.gap() {
+				e.watched = at
+			}
 			return
 		case l.lag(e, d, now) > 0:
 			return
@@ -205,7 +210,7 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 func (l *ledger) order(id string, what verb, instance string) {
 	l.with(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
-		e.here, e.hereSince, e.unsure = "", now, false
+		e.here, e.hereSince, e.unsure, e.watched = "", now, false, now
 	})
 }
 

@@ -23,7 +23,8 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 		e.hereSince = at
 	}
 	e.hereLast = at
-	if e.ordered == attaching && e.effect(d) && !e.unsure {
+	// If nobody looked for longer another one may have led meanwhile, and have ordered the detach of what had come.
+	if e.ordered == attaching && e.effect(d) && !e.unsure && at.Sub(e.watched) <= 2*gap {
 		e.hereSince = time.Time{}
 	}
 }
@@ -59,7 +60,8 @@ func (l *ledger) leaving(id, instance string) (left time.Duration) {
 	return left
 }
 
-// gap is how long a process may not have looked at a volume for it to be certain that no other has led meanwhile.
+// gap is how long a process may not have looked at a volume for it to be certain that no other has led meanwhile. The lead
+// is lost and won again in no less than twice the time, that of a lease (20 s).
 func (l *ledger) gap() time.Duration { return l.window / 3 }
 
 // stays reports whether the volume, which is shown at the instance, stays there. Only volumes that another process

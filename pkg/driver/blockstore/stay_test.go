@@ -374,3 +374,24 @@ func TestAttachAfterAnotherLeader(t *testing.T) {
 		}
 	})
 }
+
+// TestAttachAfterTheLeadCameBack: a controller's attach is cut off when it loses the lead, its successor orders the detach and
+// loses the lead as well. What the first one sees then is its own attach, and does not stay.
+func TestAttachAfterTheLeadCameBack(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		cutOff, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		_, err := r.Attach(cutOff, v.ID, instance)
+		cancel()
+		if err == nil {
+			t.Fatal("the attach was over too early for this test")
+		}
+		time.Sleep(24 * time.Second) // of the fake clock
+		if err := r.another().api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second) // of the fake clock: the detach is under way
+		r.mustAttach(v.ID, instance)
+		r.settled(v.ID, instance)
+	})
+}
