@@ -56,7 +56,8 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		if vultr.IsOutcomeUnknown(err) {
 			s.ledger.order(id, detaching, from)
 		}
-		return refusal.OfChange(err, "detaching volume %s from instance %s", id, from)
+		// Whatever refuses it passes: an attach that a read showed too early, an instance that is locked or being destroyed.
+		return refusal.OfRead(err, "detaching volume %s from instance %s", id, from)
 	}
 	turn.Settle()
 	_, err = s.wait(ctx, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -105,6 +106,22 @@ func TestDetachThatHangs(t *testing.T) {
 			r.settled(id, node)
 		})
 	}
+}
+
+// TestRefusedDetachIsRepeated: while an attach is under way that an old read shows as done, the platform refuses the detach.
+// That passes by itself, and the caller is told so.
+func TestRefusedDetachIsRepeated(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		r.publish(id, node)
+		r.cloud.Fault(simulator.Fault{
+			Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Times: 1,
+			Body: `{"error":"Unable to detach block storage","status":400}`,
+		})
+		want(t, r.unpublish(id, node), codes.Unavailable, id, node, "Unable to detach")
+		want(t, r.unpublish(id, node), codes.OK)
+		r.settled(id, "")
+	})
 }
 
 // TestAttachThatHangs: an attach that the platform accepted is carried out minutes later, and meanwhile the publish is taken
