@@ -77,6 +77,11 @@ test: packages-test tool-testreport ## Run every test that needs no cluster, csi
 sanity: packages-test ## Run csi-sanity against the driver, with every spec's name.
 	$(GO) test -race -count=1 -v -timeout 20m $(TEST_FLAGS) ./test/sanity/...
 
+SOAK_FOR ?= 1h
+.PHONY: soak
+soak: packages-test ## Let volumes live random lives under random faults, for an hour or SOAK_FOR.
+	$(GO) test -race -count=1 -v -timeout 0 $(TEST_FLAGS) ./test/soak -soak.for=$(SOAK_FOR) -soak.shrink=10m
+
 .PHONY: bench
 bench: packages-test ## Run the benchmarks.
 	HAPROXY="$$(hack/haproxy || true)" $(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...
