@@ -79,6 +79,12 @@ type toldSnapshot struct {
 // run runs a plan in a bubble, and returns the first rule that was broken.
 func run(t *testing.T, p plan, quietEvery int, m machines) (broken violation, count map[string]int) {
 	t.Helper()
+	return runAnd(t, p, quietEvery, m, func(*world) {})
+}
+
+// runAnd does something, under the lock, before all has to be well.
+func runAnd(t *testing.T, p plan, quietEvery int, m machines, before func(*world)) (broken violation, count map[string]int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, p.setup, m)
 		for i, s := range p.steps {
@@ -86,6 +92,7 @@ func run(t *testing.T, p plan, quietEvery int, m machines) (broken violation, co
 			time.Sleep(s.pause) // of the fake clock
 			w.glance()
 			if (i+1)%quietEvery == 0 {
+				w.locked(func() { before(w) })
 				w.quiet()
 			}
 			if w.isBroken() {

@@ -1,0 +1,98 @@
+package soak
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// TestSoakSees: what a broken driver would do is done behind the driver's back, before all has to be well, and is found.
+func TestSoakSees(t *testing.T) {
+	t.Parallel()
+	block := func(w *world, fits func(*vol) bool) *vol {
+		i := slices.IndexFunc(w.volumes, func(v *vol) bool { return v.id != "" && !v.shared && v.op == nil && fits(v) })
+		if i < 0 {
+			return nil
+		}
+		return w.volumes[i]
+	}
+	unused := func(v *vol) bool { return len(v.uses) == 0 }
+	used := func(staged bool) func(*vol) bool {
+		return func(v *vol) bool {
+			return len(v.uses) == 1 && v.uses[0].attached && !v.uses[0].node.dead && v.uses[0].staged == staged && v.uses[0].tried == staged
+		}
+	}
+	create := func(ctx context.Context, w *world, label string) error {
+		_, err := w.api.CreateVolume(ctx, vultr.VolumeRequest{Label: label, Region: region, SizeGB: 10, Type: vultr.HighPerf})
+		return err
+	}
+	for rule, harm := range map[string]struct {
+		fits func(*vol) bool
+		do   func(ctx context.Context, w *world, v *vol) error
+	}{
+		"an orphan": {unused, func(ctx context.Context, w *world, _ *vol) error { return create(ctx, w, "pvc-of-nobody") }},
+		"not one volume of a name": {unused, func(ctx context.Context, w *world, v *vol) error {
+			time.Sleep(2 * time.Minute) // of the fake clock: it is no twin
+			return create(ctx, w, v.name)
+		}},
+		"a wrong attachment":    {used(false), func(ctx context.Context, w *world, v *vol) error { return w.api.DetachVolume(ctx, v.id) }},
+		"detached while staged": {used(true), func(ctx context.Context, w *world, v *vol) error { return w.api.DetachVolume(ctx, v.id) }},
+		"a wrong size":          {unused, func(ctx context.Context, w *world, v *vol) error { return w.api.ResizeVolume(ctx, v.id, 100) }},
+		"data is lost": {unused, func(_ context.Context, w *world, v *vol) error {
+			w.machines.(*memory).disks.write(v.id, "nobody's") //nolint:errcheck,forcetypeassert // it is
+			return nil
+		}},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			for seed := uint64(1); ; seed++ {
+				done := false
+				broken, _ := runAnd(t, planOf(seed, 40), 40, newMemory(), func(w *world) {
+					v := block(w, harm.fits)
+					if v == nil {
+						return
+					}
+					done = true
+					w.unlocked(func() {
+						if err := harm.do(w.t.Context(), w, v); err != nil {
+							w.t.Error(err)
+						}
+					})
+				})
+				if done && broken.rule != rule {
+					t.Errorf("seed %d: found is %q: %s", seed, broken.rule, broken.text)
+				}
+				if done || seed == 100 {
+					if !done {
+						t.Error("no plan has a volume to harm")
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// TestShrink: of many steps those are left with which it still fails.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	all, tries := make([]int, 100), 0
+	for i := range all {
+		all[i] = i
+	}
+	left := shrink(all, func(steps []int) bool {
+		tries++
+		return slices.Contains(steps, 17) && slices.Contains(steps, 60) && slices.Contains(steps, 61)
+	}, func() bool { return false })
+	if got := formatSteps(left); got != "17,60-61" || tries > 200 {
+		t.Errorf("left are %s after %d tries", got, tries)
+	}
+	if again, err := parseSteps("17,60-61"); err != nil || !slices.Equal(again, left) {
+		t.Errorf("read are %v, %v", again, err)
+	}
+	if _, err := parseSteps("1,x"); err == nil {
+		t.Error("x is a step")
+	}
+}
