@@ -60,13 +60,14 @@ type setup struct {
 }
 
 // setups are the platforms that plans run on. What one controller ordered before it lost the lead its successor believes
-// to show within half a minute (blockstore.Options.AttachWindow); where that is not so nobody takes over.
+// to show within half a minute (blockstore.Options.AttachWindow), and so it is for an attach without an answer; where a
+// detach takes longer nobody takes over.
 var setups = []setup{
 	{attach: 4 * time.Second, detach: 4 * time.Second, maxLag: time.Second},
 	{attach: 4 * time.Second, detach: 4 * time.Second, maxLag: 20 * time.Second},
 	{attach: 12 * time.Second, detach: 9 * time.Second, maxLag: 5 * time.Second},
 	{attach: 4 * time.Second, detach: 4 * time.Second, maxLag: 30 * time.Second, alone: true},
-	{attach: 40 * time.Second, detach: 3 * time.Minute, maxLag: 10 * time.Second, alone: true},
+	{attach: 18 * time.Second, detach: 3 * time.Minute, maxLag: 10 * time.Second, alone: true},
 }
 
 type plan struct {

@@ -42,8 +42,10 @@ type vol struct {
 	// come after it, and nobody can keep it from that.
 	asking, late []string
 	uses         []*use
-	op           *op
-	data         history
+	// been are the instances that it was published to before.
+	been []string
+	op   *op
+	data history
 	// snaps counts the snapshots and clones that are being made of it.
 	copying int
 }
@@ -297,8 +299,7 @@ func holds(view simulator.View, id, instance string) (at []string, settled bool)
 		if b.Pending == "attach" {
 			at = append(at, b.PendingInstance)
 		}
-		// What is going there has been published: a look that is old shows it there by chance.
-		settled = b.Pending == "" || instance != "" && b.Pending == "attach" && b.PendingInstance == instance
+		settled = b.Pending == ""
 	}
 	for _, f := range view.FileSystems {
 		if f.ID != id {
