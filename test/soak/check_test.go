@@ -123,12 +123,17 @@ func (w *world) checkVolumes(view simulator.View) {
 		there[f.Label] = append(there[f.Label], f.ID)
 	}
 	for _, v := range w.volumes {
-		if got := there[v.name]; !slices.Equal(got, []string{v.id}) {
+		got := there[v.name]
+		if w.unwatched[v.name] && slices.Contains(got, v.id) {
+			got = []string{v.id}
+		}
+		if !slices.Equal(got, []string{v.id}) {
 			w.fail("not one volume of a name", "%s is %s, the platform has %s", v.name, v.id, got)
 		}
 		delete(there, v.name)
 		w.checkUses(view, v)
 	}
+	maps.DeleteFunc(there, func(name string, _ []string) bool { return w.unwatched[name] })
 	for _, name := range slices.Sorted(maps.Keys(there)) {
 		w.fail("an orphan", "nobody has %s, the platform has %s", name, there[name])
 	}

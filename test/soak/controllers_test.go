@@ -34,6 +34,10 @@ type process struct {
 // lease is for how long a leader's lease lasts: the lead is never given to another one sooner after the last time.
 const lease = 20 * time.Second
 
+// forTwins is how long after a create a controller looks for what was made beside the volume. One that is killed before does
+// not; its successor reports what it finds, and deletes it only when the other one is published.
+const forTwins = 5 * time.Minute
+
 // controllers are the two processes, of which one leads.
 type controllers struct {
 	all     [2]*process
@@ -134,6 +138,11 @@ func (w *world) unfreeze() {
 func (w *world) killController(place int) {
 	p := w.controllers.all[place]
 	w.note("%s is killed", p.name)
+	for _, v := range w.volumes {
+		if v.id == "" || time.Since(v.told) < forTwins {
+			w.unwatched[v.name] = true
+		}
+	}
 	p.link.kill()
 	p.stop()
 	w.start(place)

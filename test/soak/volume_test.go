@@ -33,6 +33,7 @@ type vol struct {
 	formatted bool
 
 	id       string // "" until it is told
+	told     time.Time
 	context  map[string]string
 	capacity int64 // that was told, in bytes
 	// grown is set while the node has yet to see the last growth.
@@ -256,6 +257,7 @@ func (w *world) released(v *vol) {
 // created notes the answer to a create and compares it with the platform.
 func (w *world) created(v *vol, told *csi.Volume) {
 	v.id, v.context, v.capacity = told.GetVolumeId(), told.GetVolumeContext(), told.GetCapacityBytes()
+	v.told = time.Now()
 	w.released(v)
 	if v.from != nil {
 		v.data.any = v.from.between(v.began, time.Now())

@@ -59,6 +59,8 @@ type world struct {
 	free  []string
 	// staged are the volumes that a node has staged, by ID and instance.
 	staged map[[2]string]*vol
+	// unwatched are the names whose controller was killed before it looked for twins.
+	unwatched map[string]bool
 	// told are all snapshots that were told of, by name.
 	told   map[string]toldSnapshot
 	sizes  map[string]int
@@ -112,7 +114,7 @@ func runAnd(t *testing.T, p plan, quietEvery int, m machines, before func(*world
 
 func newWorld(t *testing.T, s setup, m machines) *world {
 	t.Helper()
-	w := &world{t: t, setup: s, machines: m, staged: map[[2]string]*vol{}, told: map[string]toldSnapshot{}, sizes: map[string]int{}, count: map[string]int{}}
+	w := &world{t: t, setup: s, machines: m, staged: map[[2]string]*vol{}, told: map[string]toldSnapshot{}, unwatched: map[string]bool{}, sizes: map[string]int{}, count: map[string]int{}}
 	delays := simulator.DefaultDelays()
 	delays.Attach, delays.Detach = s.attach, s.detach
 	cfg := simulator.Config{Delays: delays, ReadLags: usual(), RateLimit: 30, Machine: machine{w}}
