@@ -48,7 +48,7 @@ type entry struct {
 	done      verb
 	doneAt    string
 	doneSince time.Time // when it was given
-	doneSeen  time.Time // when its effect was seen
+	doneSeen  time.Time // when its effect was seen, zero if nobody had looked for so long that another one may have led
 	// unsure is set if the order may not have been accepted.
 	unsure bool
 	// watched is the last of the looks that followed upon the order, and upon one another, without a gap.
@@ -140,7 +140,7 @@ func (l *ledger) saw(d disk, at time.Time) {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
 		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d):
-			if at.Sub(e.watched) <= 2*l.gap() {
+			if e.wasWatched(at, l.gap()) {
 				e.watched = at
 			}
 			return
@@ -149,7 +149,10 @@ func (l *ledger) saw(d disk, at time.Time) {
 		}
 		e.stay(d, at, l.gap())
 		if e.ordered != "" && e.effect(d) {
-			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, now
+			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, time.Time{}
+			if e.wasWatched(at, l.gap()) {
+				e.doneSeen = now
+			}
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""

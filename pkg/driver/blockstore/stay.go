@@ -24,10 +24,14 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 	}
 	e.hereLast = at
 	// If nobody looked for longer another one may have led meanwhile, and have ordered the detach of what had come.
-	if e.ordered == attaching && e.effect(d) && !e.unsure && at.Sub(e.watched) <= 2*gap {
+	if e.ordered == attaching && e.effect(d) && !e.unsure && e.wasWatched(at, gap) {
 		e.hereSince = time.Time{}
 	}
 }
+
+// wasWatched reports whether nobody else can have led between the last look, or the order itself, and a look as of a time. The
+// lead is lost and won again in no less than twice the gap, that of a lease (20 s).
+func (e *entry) wasWatched(at time.Time, gap time.Duration) bool { return at.Sub(e.watched) <= 2*gap }
 
 // unsure notes that the last order got no answer: that its effect shows does not prove that it was the order's.
 func (l *ledger) unsure(id string) {
@@ -60,8 +64,7 @@ func (l *ledger) leaving(id, instance string) (left time.Duration) {
 	return left
 }
 
-// gap is how long a process may not have looked at a volume for it to be certain that no other has led meanwhile. The lead
-// is lost and won again in no less than twice the time, that of a lease (20 s).
+// gap is how long a process may not have looked at a volume for it to be certain that no other has led meanwhile.
 func (l *ledger) gap() time.Duration { return l.window / 3 }
 
 // stays reports whether the volume, which is shown at the instance, stays there. Only volumes that another process

@@ -395,3 +395,28 @@ func TestAttachAfterTheLeadCameBack(t *testing.T) {
 		r.settled(v.ID, instance)
 	})
 }
+
+// TestDetachAfterTheLeadCameBack: the other way round. A controller's detach is cut off when it loses the lead, its successor
+// orders an attach and loses the lead as well. That the first one finds its own detach done does not make the volume free.
+func TestDetachAfterTheLeadCameBack(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		cutOff, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		err := r.Detach(cutOff, v.ID, instance)
+		cancel()
+		if err == nil {
+			t.Fatal("the detach was over too early for this test")
+		}
+		time.Sleep(24 * time.Second) // of the fake clock
+		if err := r.another().api.AttachVolume(t.Context(), v.ID, instance); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // of the fake clock: the attach is under way
+		if err := r.Detach(t.Context(), v.ID, instance); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // of the fake clock
+		r.settled(v.ID, "")
+	})
+}
