@@ -47,6 +47,7 @@ func TestSoakSees(t *testing.T) {
 		}},
 	} {
 		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
 			for seed := uint64(1); ; seed++ {
 				done := false
 				broken, _ := runAnd(t, planOf(seed, 40), 40, newMemory(), func(w *world) {
