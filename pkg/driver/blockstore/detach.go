@@ -48,9 +48,11 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	case errors.Is(err, errMoved):
 		// It was taken from there by somebody else, or by an attempt of this call whose answer was lost.
 		return nil
-	case err == nil:
+	case err == nil, vultr.IsNotAttached(err):
+		// What reads show attached and the platform does not detach is being detached: by an attempt whose answer was lost, by
+		// the same request that was delivered twice, or by somebody else.
 		s.ledger.order(id, detaching, from)
-	case vultr.IsNotAttached(err), vultr.IsNotFound(err):
+	case vultr.IsNotFound(err):
 		s.ledger.doubt(id) // what the platform shows next decides
 	default:
 		if vultr.IsOutcomeUnknown(err) {

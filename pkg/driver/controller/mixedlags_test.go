@@ -84,12 +84,14 @@ func TestCutOffUnderMixedLags(t *testing.T) {
 func TestDetachThatHangs(t *testing.T) {
 	delays := simulator.DefaultDelays()
 	delays.Detach = 3 * time.Minute
-	for what, lose := range map[string]bool{"accepted": false, "the answer was lost": true} {
+	for what, action := range map[string]simulator.FaultAction{
+		"accepted": "", "the answer was lost": simulator.FaultResetAfter, "delivered twice": simulator.FaultDuplicate,
+	} {
 		inBubble(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
 			id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 			r.publish(id, node)
-			if lose {
-				r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: simulator.FaultResetAfter, Times: 1})
+			if action != "" {
+				r.cloud.Fault(simulator.Fault{Operation: "detach_block", Action: action, Times: 1})
 			}
 			r.cutOff(r.unpublishes(id, node))
 			time.Sleep(35 * time.Second) // of the fake clock
