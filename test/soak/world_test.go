@@ -172,8 +172,7 @@ func (w *world) restartPlugin(n *host) {
 // destroy takes an instance away, as its owner would, and puts another one in its place. Its pods are gone at once.
 func (w *world) destroy(n *host) {
 	w.note("instance %s of node %d is destroyed", n.id, n.place)
-	w.unlocked(func() { w.request(http.MethodDelete, "/v2/instances/"+n.id) })
-	n.dead = true
+	n.dead = true // from the request on, whose answer may be lost
 	w.stopPlugin(n)
 	w.addNode(n.place)
 	for _, v := range w.volumes {
@@ -188,6 +187,7 @@ func (w *world) destroy(n *host) {
 			}
 		}
 	}
+	w.unlocked(func() { w.request(http.MethodDelete, "/v2/instances/"+n.id) })
 }
 
 // request repeats a request until it is done, whatever the faults do to it.
