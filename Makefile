@@ -73,6 +73,10 @@ packages-vm:
 test: packages-test tool-testreport ## Run every test that needs no cluster, csi-sanity included, with the race detector.
 	@GO="$(GO)" hack/test $(TEST_FLAGS)
 
+.PHONY: test-faults
+test-faults: packages-test ## Run every operation of the CSI driver with a fault at each of its steps: about an hour.
+	FAULTS=all $(GO) test -race -count=1 -timeout 120m $(TEST_FLAGS) ./test/faults
+
 .PHONY: sanity
 sanity: packages-test ## Run csi-sanity against the driver, with every spec's name.
 	$(GO) test -race -count=1 -v -timeout 20m $(TEST_FLAGS) ./test/sanity/...

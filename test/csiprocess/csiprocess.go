@@ -48,6 +48,8 @@ type Driver struct {
 	// OwnMounts gives the process a mount namespace of its own: its mounts end with it.
 	OwnMounts bool
 	Args      []string
+	// Launch starts the command; nil is its own Start.
+	Launch func(*exec.Cmd) error
 }
 
 // Process is a running driver.
@@ -85,7 +87,11 @@ func Start(t testing.TB, d Driver) *Process {
 	if d.OwnMounts {
 		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	}
-	if err := cmd.Start(); err != nil {
+	launch := d.Launch
+	if launch == nil {
+		launch = (*exec.Cmd).Start
+	}
+	if err := launch(cmd); err != nil {
 		t.Fatal(errors.Join(err, log.Close()))
 	}
 	p := &Process{cmd: cmd}

@@ -1,5 +1,4 @@
-// Package life measures one volume's life: how much longer the driver takes than the platform, and how many API calls;
-// and what becomes of it when a controller is killed.
+// Package life measures one volume's life: how much longer the driver takes than the platform, and how many API calls.
 //
 // The driver is the built program, as a controller and a node process; the cloud is simulated at its real pace, with
 // real disks. The calls are those of the official sidecars and the kubelet.
