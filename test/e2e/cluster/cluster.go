@@ -193,11 +193,16 @@ func (c *Cluster) WorkerHTTP(i CloudInstance) *http.Client {
 func (c *Cluster) Eventually(ctx context.Context, what string, limit time.Duration, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var before error
 	for n := 0; ; n++ {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			err = before // a question that was cut off says nothing
+		}
+		before = err
 		if n%10 == 9 {
 			if dead := c.deadProgram(ctx); dead != nil {
 				return dead
