@@ -97,9 +97,10 @@ func (w *World) snapshotInUse(ctx context.Context, source *corev1.Pod) (handle s
 		then.afterwards, writeErr = writes.end()
 		err = errors.Join(err, writeErr)
 	}()
-	err = w.wait(ctx, "something is written", func(context.Context) error {
-		if then.before = writes.confirmed(); len(then.before) == 0 {
-			return errors.New("nothing is")
+	const enough = 20
+	err = w.wait(ctx, "some records are written", func(context.Context) error {
+		if then.before = writes.confirmed(); len(then.before) < enough {
+			return fmt.Errorf("%d are", len(then.before))
 		}
 		return nil
 	})
