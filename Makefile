@@ -108,7 +108,7 @@ vm: packages-vm ## Run the node plugin on real virtio disks, in a virtual machin
 .PHONY: e2e
 e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.
 	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
-	cd test/e2e && $(GO) test -p 1 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
+	cd test/e2e && $(GO) test -p 1 -parallel 8 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
 
 ##@ Cluster
 

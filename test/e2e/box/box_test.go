@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cgroup"
 )
 
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // startBox starts a box over this machine's own root file system.
-func startBox(t *testing.T) (*Client, *exec.Cmd, string) {
+func startBox(t *testing.T, binds ...Bind) (*Client, *exec.Cmd, string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: a box is made of namespaces")
@@ -56,7 +58,7 @@ func startBox(t *testing.T) (*Client, *exec.Cmd, string) {
 	}
 	spec := Spec{
 		Name: "box-under-test", Dir: dir, Root: "/", Cgroup: group,
-		Binds:   []Bind{{Source: filepath.Dir(program), Target: filepath.Dir(program)}},
+		Binds:   append(binds, Bind{Source: filepath.Dir(program), Target: filepath.Dir(program)}),
 		Sysctls: map[string]string{"kernel/panic": "77"},
 	}
 	argv, err := spec.Write(program)
@@ -98,6 +100,82 @@ func TestBoxIsAMachineOfItsOwn(t *testing.T) {
 	}
 	if _, err := client.Run(t.Context(), "sh", "-c", "echo why >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "exit code 3: why") {
 		t.Errorf("a program that fails: %v", err)
+	}
+}
+
+// sharedDir is a directory with a shared mount below it, as the simulated cloud publishes file systems in.
+func sharedDir(t *testing.T) (dir, mount string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it mounts")
+	}
+	dir = t.TempDir()
+	mount = filepath.Join(dir, "mounts")
+	for _, d := range []string{mount, mount + "/outside", mount + "/inside"} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mount(mount, mount, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, propagation := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
+		if err := unix.Mount("", mount, "", propagation, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, mount
+}
+
+// TestMountsOutsideFollow: what is mounted outside comes and goes in the box and in a container in it, where a bind is to
+// follow and nowhere else, and not the other way round.
+func TestMountsOutsideFollow(t *testing.T) {
+	dir, mount := sharedDir(t)
+	client, _, _ := startBox(t, Bind{Source: dir, Target: "/tmp/follows", Follows: true}, Bind{Source: dir, Target: "/tmp/plain"})
+	container := []string{"unshare", "--mount", "--propagation", "slave", "sleep", "1000"}
+	pid, err := client.Start(t.Context(), Program{Name: "container", Argv: container, Log: "/tmp/log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It is to be there before anything is mounted.
+	apart := fmt.Sprintf("until [ $(readlink /proc/%d/ns/mnt) != $(readlink /proc/1/ns/mnt) ]; do sleep 0.02; done", pid)
+	if _, err := client.Run(t.Context(), "sh", "-c", apart); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Run(t.Context(), "mount", "-t", "tmpfs", "tmpfs", "/tmp/follows/mounts/inside"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Run(t.Context(), "touch", "/tmp/follows/mounts/inside/file"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(mount + "/inside/file"); !os.IsNotExist(err) {
+		t.Errorf("what the box mounted is outside: %v", err)
+	}
+	if err := unix.Mount("tmpfs", mount+"/outside", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mount+"/outside/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const file = "/mounts/outside/file"
+	inContainer := fmt.Sprintf("/proc/%d/root/tmp/follows%s", pid, file)
+	for path, want := range map[string]bool{"/tmp/follows" + file: true, inContainer: true, "/tmp/plain" + file: false} {
+		if _, err := client.Run(t.Context(), "test", "-e", path); (err == nil) != want {
+			t.Errorf("mounted outside, %s in the box: %v, want it to be there: %t", path, err, want)
+		}
+	}
+	if err := unix.Unmount(mount+"/outside", 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/tmp/follows" + file, inContainer} {
+		if _, err := client.Run(t.Context(), "test", "-e", path); err == nil {
+			t.Errorf("unmounted outside, %s is there", path)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Program struct {
 	Stdin string
 	// Log takes what a started program writes.
 	Log string
-	// Cloneflags are Namespaces if the program is the init of a box inside the box.
+	// Cloneflags tell in which namespaces of its own the program is: Namespaces if it is the init of a box inside the box.
 	Cloneflags uintptr
 }
 

@@ -45,6 +45,9 @@ type Bind struct {
 	Source, Target string
 	// Shared lets mounts made in the box reach mount namespaces inside of it and back.
 	Shared bool
+	// Follows has what is mounted on the source or below it outside, now or later, appear in the box as well; what the box
+	// mounts there shows to nobody outside. The source has to be a shared mount for that, or have one below it.
+	Follows bool
 }
 
 // socket is where the agent of the box listens.

@@ -13,9 +13,10 @@ import (
 
 // enter gives the calling process, alone in new namespaces, the box's root.
 func enter(spec Spec) error {
-	// First of all: nothing mounted from here on may show outside.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	// First of all: nothing mounted from here on may show outside. What is mounted outside shows here while the old root is
+	// there, and afterwards where a bind follows.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("make mounts follow those outside: %w", err)
 	}
 	root, err := mountRoot(spec)
 	if err != nil {
@@ -73,6 +74,9 @@ func mountKernel(root string) error {
 		if err := unix.Mount(m.source, target, m.kind, m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
+		if err := unix.Mount("", target, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make %s private: %w", m.target, err)
+		}
 	}
 	return os.Chmod(filepath.Join(root, "tmp"), 0o777|fs.ModeSticky)
 }
@@ -102,14 +106,21 @@ func mountBinds(root string, spec Spec) error {
 		if err := makeTarget(b.Source, target); err != nil {
 			return err
 		}
-		if err := unix.Mount(b.Source, target, "", unix.MS_BIND, ""); err != nil {
+		flags, spread := uintptr(unix.MS_BIND), []uintptr{unix.MS_PRIVATE}
+		switch {
+		case b.Follows:
+			// Containers of the box follow in their turn, for which it has to be shared with them.
+			flags, spread = unix.MS_BIND|unix.MS_REC, []uintptr{unix.MS_SLAVE | unix.MS_REC, unix.MS_SHARED | unix.MS_REC}
+		case b.Shared:
+			spread = append(spread, unix.MS_SHARED)
+		}
+		if err := unix.Mount(b.Source, target, "", flags, ""); err != nil {
 			return fmt.Errorf("bind %s to %s: %w", b.Source, b.Target, err)
 		}
-		if !b.Shared {
-			continue
-		}
-		if err := unix.Mount("", target, "", unix.MS_SHARED, ""); err != nil {
-			return fmt.Errorf("share %s: %w", b.Target, err)
+		for _, propagation := range spread {
+			if err := unix.Mount("", target, "", propagation, ""); err != nil {
+				return fmt.Errorf("set how mounts below %s spread: %w", b.Target, err)
+			}
 		}
 	}
 	return nil

@@ -37,13 +37,15 @@ type Cache struct {
 // Artifacts is where everything is.
 type Artifacts struct {
 	// Programs is a directory with etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-	// kubelet, kube-proxy, kubectl, agnhost, csi-provisioner, csi-attacher
-	// and csi-resizer.
+	// kubelet, kube-proxy, kubectl, agnhost, csi-provisioner, csi-attacher,
+	// csi-resizer, csi-snapshotter and snapshot-controller.
 	Programs string
 	// Root is a root file system with containerd, runc and the tools that the node programs call.
 	Root string
 	// Images are archives to import into containerd.
 	Images []string
+	// SnapshotCRDs and SnapshotController are files with what a cluster needs for VolumeSnapshots besides a driver.
+	SnapshotCRDs, SnapshotController string
 }
 
 // Dir is the cache directory: what the variable CACHE says, else a directory of
@@ -103,7 +105,10 @@ func (c *Cache) Prepare(ctx context.Context) (Artifacts, error) {
 	if a.Root, err = c.root(ctx); err != nil {
 		return a, err
 	}
-	a.Images, err = c.images(ctx, a.Programs)
+	if a.Images, err = c.images(ctx, a.Programs); err != nil {
+		return a, err
+	}
+	a.SnapshotCRDs, a.SnapshotController, err = c.snapshots(ctx, a.Programs)
 	return a, err
 }
 

@@ -28,6 +28,8 @@ func (c *Cache) images(ctx context.Context, programs string) ([]string, error) {
 		{"database", DatabaseImage, "", ""},
 		{"agnhost", AgnhostImage, "", ""},
 		{"csi-provisioner", "registry.k8s.io/sig-storage/csi-provisioner", "github.com/kubernetes-csi/external-provisioner/v6", sidecars},
+		{"csi-snapshotter", "registry.k8s.io/sig-storage/csi-snapshotter", snapshotterModule, sidecars},
+		{"snapshot-controller", snapshotControllerImage, snapshotterModule, sidecars},
 		{"csi-attacher", "registry.k8s.io/sig-storage/csi-attacher", "github.com/kubernetes-csi/external-attacher/v4", kubernetes},
 		{"csi-resizer", "registry.k8s.io/sig-storage/csi-resizer", "github.com/kubernetes-csi/external-resizer/v2", kubernetes},
 	}

@@ -17,7 +17,7 @@ import (
 // programNames are the programs that a cluster is made of.
 var programNames = []string{
 	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
-	"agnhost", "csi-provisioner", "csi-attacher", "csi-resizer",
+	"agnhost", "csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter", "snapshot-controller",
 }
 
 // podPrograms are this module's own programs that run in pods.
@@ -62,7 +62,11 @@ func (c *Cache) pods(ctx context.Context) (string, error) {
 	module := filepath.Join(c.Source, "test", "e2e")
 	var sources, packages []string
 	for _, name := range podPrograms {
-		sources, packages = append(sources, filepath.Join(module, "cmd", name, "main.go")), append(packages, "./cmd/"+name)
+		files, err := filepath.Glob(filepath.Join(module, "cmd", name, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		sources, packages = append(sources, files...), append(packages, "./cmd/"+name)
 	}
 	sum, err := fileKey(sources...)
 	if err != nil {

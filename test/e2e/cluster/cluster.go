@@ -43,6 +43,9 @@ type Cluster struct {
 	// Cloud is the simulated cloud's API and Admin what steers and observes the simulation.
 	Cloud, Admin *Web
 
+	// Source is the checkout of this project that the cluster is made of.
+	Source string
+
 	run     *Run
 	config  runConfig
 	options Options
@@ -79,11 +82,12 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		run: run, options: options, outer: box.NewClient(run.path(outerName)),
+		Source: store.Source,
+		run:    run, options: options, outer: box.NewClient(run.path(outerName)),
 		config: runConfig{CacheDir: store.Dir, Artifacts: artifacts},
 	}
 	c.stopMemory = c.watchMemory(ctx)
-	if err := c.start(ctx, store.Source); err != nil {
+	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Down(ctx))
 	}
 	return c, nil
@@ -103,12 +107,12 @@ func checkMachine() error {
 }
 
 // start makes everything in the run's directory.
-func (c *Cluster) start(ctx context.Context, source string) error {
+func (c *Cluster) start(ctx context.Context) error {
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
-		{"build the product", func(ctx context.Context) error { return c.buildProduct(ctx, source) }},
+		{"build the product", c.buildProduct},
 		{"make certificates", func(context.Context) error { return c.run.writePKI() }},
 		{"make the outer network", c.startOuter},
 		{"start the simulated cloud", c.startCloud},
@@ -189,11 +193,16 @@ func (c *Cluster) WorkerHTTP(i CloudInstance) *http.Client {
 func (c *Cluster) Eventually(ctx context.Context, what string, limit time.Duration, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var before error
 	for n := 0; ; n++ {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			err = before // a question that was cut off says nothing
+		}
+		before = err
 		if n%10 == 9 {
 			if dead := c.deadProgram(ctx); dead != nil {
 				return dead

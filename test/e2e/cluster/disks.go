@@ -31,6 +31,39 @@ func (c *Cluster) Disks(ctx context.Context) ([]CloudDisk, error) {
 	return answer.Blocks, err
 }
 
+// CloudSnapshot is a snapshot of a block storage volume as the API shows it.
+type CloudSnapshot struct {
+	ID          string `json:"id"`
+	BlockID     string `json:"block_id"`
+	Description string `json:"description"`
+	State       string `json:"state"`
+	Size        int64  `json:"size"`
+}
+
+// Snapshots lists the snapshots in the cloud.
+func (c *Cluster) Snapshots(ctx context.Context) ([]CloudSnapshot, error) {
+	var answer struct {
+		Snapshots []CloudSnapshot `json:"snapshots"`
+	}
+	err := c.Cloud.Get(ctx, "/v2/blocks/snapshots?per_page=500", &answer)
+	return answer.Snapshots, err
+}
+
+// CloudFileSystem is a shared file system as the API shows it.
+type CloudFileSystem struct {
+	ID    string `json:"id"`
+	Label string `json:"label"`
+}
+
+// FileSystems lists the shared file systems in the cloud.
+func (c *Cluster) FileSystems(ctx context.Context) ([]CloudFileSystem, error) {
+	var answer struct {
+		FileSystems []CloudFileSystem `json:"vfs"`
+	}
+	err := c.Cloud.Get(ctx, "/v2/vfs?per_page=500", &answer)
+	return answer.FileSystems, err
+}
+
 // image is the backing file of a disk.
 func (c *Cluster) image(d CloudDisk) string { return c.run.path("cloud", "disks", d.ID+".img") }
 

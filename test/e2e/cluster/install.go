@@ -11,17 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 )
 
-// Install installs the product as a user does: two Secrets with the API key, and
-// the objects of deploy/manifests, changed only by the overlay beside this package.
+// Install installs the product as a user does: two Secrets with the API key, what
+// a cluster has for VolumeSnapshots, and the objects of deploy/manifests, changed
+// only by the overlay beside this package.
 func (c *Cluster) Install(ctx context.Context) error {
-	store, err := cache.Open(ctx, c.options.Out)
-	if err != nil {
-		return err
-	}
 	key, err := os.ReadFile(c.run.path("api-key"))
 	if err != nil {
 		return err
@@ -36,7 +31,10 @@ func (c *Cluster) Install(ctx context.Context) error {
 			return err
 		}
 	}
-	overlay := filepath.Join(store.Source, "test", "e2e", "overlay")
+	if err := c.installSnapshots(ctx); err != nil {
+		return err
+	}
+	overlay := filepath.Join(c.Source, "test", "e2e", "overlay")
 	render := exec.CommandContext(ctx, c.config.program("kubectl"), "kustomize", overlay) //nolint:gosec // G204: the cache's own kubectl
 	render.Stderr = os.Stderr
 	objects, err := render.Output()
@@ -45,4 +43,19 @@ func (c *Cluster) Install(ctx context.Context) error {
 	}
 	_, err = c.Kubectl(ctx, string(objects), "apply", "--server-side", "-f", "-")
 	return err
+}
+
+// installSnapshots installs what VolumeSnapshots need of a cluster, before the objects of the driver that depend on it.
+func (c *Cluster) installSnapshots(ctx context.Context) error {
+	crds, controller := c.config.Artifacts.SnapshotCRDs, c.config.Artifacts.SnapshotController
+	for _, args := range [][]string{
+		{"apply", "--server-side", "-f", crds},
+		{"wait", "--for=condition=Established", "--timeout=60s", "-f", crds},
+		{"apply", "--server-side", "-f", controller},
+	} {
+		if _, err := c.Kubectl(ctx, "", args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -134,7 +134,7 @@ func (m *machine) boot(ctx context.Context) error {
 			{Source: m.config.CacheDir, Target: m.config.CacheDir},
 			{Source: m.config.Artifacts.Programs, Target: m.config.Artifacts.Programs},
 			{Source: m.run.path("images"), Target: m.run.path("images")},
-			{Source: m.instance.Disks, Target: cloudDisks},
+			{Source: m.instance.Disks, Target: cloudDisks, Follows: true},
 		},
 		Sysctls: kernelSettings,
 	}

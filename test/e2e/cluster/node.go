@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -59,13 +60,27 @@ func (m *machine) startNode(ctx context.Context) error {
 	if err := m.importImages(ctx); err != nil {
 		return err
 	}
-	if err := m.program(ctx, "kubelet", m.config.program("kubelet"),
+	if err := m.startKubelet(ctx, m.config.program("kubelet"),
 		"--config="+filepath.Join(dir, "kubelet.yaml"), "--kubeconfig="+filepath.Join(dir, "kubelet.kubeconfig"),
 		"--hostname-override="+m.instance.Label, "--node-ip="+m.instance.Address.String(),
 		"--cloud-provider=external", "--root-dir=/var/lib/kubelet", "--v=2"); err != nil {
 		return err
 	}
 	return m.program(ctx, "kube-proxy", m.config.program("kube-proxy"), "--config="+filepath.Join(dir, "kube-proxy.yaml"))
+}
+
+// hideShared takes the shared file systems that the cloud publishes out of a mount namespace.
+const hideShared = "mount --make-rprivate " + cloudDisks + " && umount -l " + cloudDisks + ` && exec "$0" "$@"`
+
+// startKubelet starts the kubelet where it sees shared file systems only where the driver mounts them, as on a real machine: it
+// does not let go of a volume while it sees the same thing mounted in another place. What else is mounted, and will be, it
+// shares with all of the machine.
+func (m *machine) startKubelet(ctx context.Context, argv ...string) error {
+	_, err := m.client.Start(ctx, box.Program{
+		Name: "kubelet", Argv: append([]string{"sh", "-c", hideShared}, argv...), Cloneflags: syscall.CLONE_NEWNS,
+		Log: m.run.path(m.name, "logs", "kubelet.log"),
+	})
+	return err
 }
 
 // program starts a program on the machine.
@@ -164,8 +179,13 @@ func (m *machine) kubeletConfig(ca string) map[string]any {
 		"cgroupRoot":             m.run.cgroup(m.name),
 		"enforceNodeAllocatable": []string{}, "evictionHard": map[string]string{},
 		"imageGCHighThresholdPercent": 100, "failSwapOn": false,
+		// As docs/node-plugin.md advises: no pod comes before the driver can say how many volumes the node can have.
+		"registerWithTaints": []map[string]string{{"key": StartUpTaint, "effect": "NoExecute"}},
 	}
 }
+
+// StartUpTaint is the key of the taint with which workers register.
+const StartUpTaint = "block.csi.vultr.com/agent-not-ready"
 
 func kubeProxyConfig(kubeconfig string) map[string]any {
 	return map[string]any{

@@ -13,7 +13,7 @@ import (
 // buildProduct builds the simulator and the product's images and copies them,
 // and the cluster command, into the run's directory: what runs must not change
 // when somebody builds anew.
-func (c *Cluster) buildProduct(ctx context.Context, source string) error {
+func (c *Cluster) buildProduct(ctx context.Context) error {
 	for _, dir := range []string{"bin", "images"} {
 		if err := os.MkdirAll(c.run.path(dir), 0o700); err != nil {
 			return err
@@ -29,21 +29,21 @@ func (c *Cluster) buildProduct(ctx context.Context, source string) error {
 	if err := copyFile(program, c.run.path("bin", "cluster")); err != nil {
 		return err
 	}
-	if err := c.buildImages(ctx, source); err != nil {
+	if err := c.buildImages(ctx); err != nil {
 		return err
 	}
 	return c.run.writeConfig(c.config)
 }
 
 // buildImages has make build the product's images.
-func (c *Cluster) buildImages(ctx context.Context, source string) error {
-	args, dir := []string{"--no-print-directory", "images"}, filepath.Join(source, "bin")
+func (c *Cluster) buildImages(ctx context.Context) error {
+	args, dir := []string{"--no-print-directory", "images"}, filepath.Join(c.Source, "bin")
 	if c.options.FaultPoints {
-		args, dir = append(args, "FAULTPOINTS=1"), filepath.Join(source, "bin", "faultpoints")
+		args, dir = append(args, "FAULTPOINTS=1"), filepath.Join(c.Source, "bin", "faultpoints")
 	}
 	c.Say("building the product's programs and images: a few minutes the first time, seconds later")
 	build := exec.CommandContext(ctx, "make", args...)
-	build.Dir = source
+	build.Dir = c.Source
 	if out, err := build.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		return fmt.Errorf("make %s: %w: %s", strings.Join(args[1:], " "), err, strings.Join(lines[max(0, len(lines)-10):], "\n"))

@@ -143,29 +143,15 @@ func (w *World) webStillAnswers(ctx context.Context, address string) error {
 
 // everythingDeleted deletes what the steps made and checks that the cloud has nothing left of it.
 func everythingDeleted(ctx context.Context, w *World) (string, error) {
-	background := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
-	if err := w.Kubernetes.CoreV1().Namespaces().Delete(ctx, w.Namespace, background); err != nil {
+	if err := w.deleteNamespace(ctx); err != nil {
 		return "", err
 	}
 	for _, class := range []string{xfsClass, formerClass} {
-		if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, class, background); err != nil && !apierrors.IsNotFound(err) {
+		if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, class, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return "", err
 		}
 	}
-	err := w.wait(ctx, "the namespace is gone", func(ctx context.Context) error {
-		ns, err := w.Kubernetes.CoreV1().Namespaces().Get(ctx, w.Namespace, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		if err == nil {
-			err = fmt.Errorf("it is %s: %s", ns.Status.Phase, remaining(ns))
-		}
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return "no disk, no load balancer", w.wait(ctx, "the cloud has no disk and no load balancer left", w.cloudEmpty)
+	return "no disk, no load balancer", w.wait(ctx, "the cloud has nothing left but instances", w.cloudEmpty)
 }
 
 // remaining is what the namespace controller says it still waits for.
@@ -192,8 +178,16 @@ func (w *World) cloudEmpty(ctx context.Context) error {
 	if w.amongBalancers {
 		balancers = nil
 	}
-	if len(disks)+len(balancers) > 0 {
-		return fmt.Errorf("left: disks %v, load balancers %v", disks, balancers)
+	snapshots, err := w.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	systems, err := w.FileSystems(ctx)
+	if err != nil {
+		return err
+	}
+	if len(disks)+len(snapshots)+len(systems)+len(balancers) > 0 {
+		return fmt.Errorf("left: disks %v, snapshots %v, shared file systems %v, load balancers %v", disks, snapshots, systems, balancers)
 	}
 	return nil
 }

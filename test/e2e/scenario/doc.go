@@ -91,6 +91,9 @@ func (w *World) productRuns(ctx context.Context) error {
 		if err := w.driverRegistered(ctx, nodes.Items[i].Name); err != nil {
 			return err
 		}
+		if tainted(&nodes.Items[i], cluster.StartUpTaint) {
+			return fmt.Errorf("node %s still has the start-up taint", nodes.Items[i].Name)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,10 +50,8 @@ func initialised(node *corev1.Node, instances []cluster.CloudInstance) error {
 	if instance == nil {
 		return errors.New("no instance has that label")
 	}
-	for _, taint := range node.Spec.Taints {
-		if taint.Key == uninitialized {
-			return errors.New("still tainted as uninitialised")
-		}
+	if tainted(node, uninitialized) {
+		return errors.New("still tainted as uninitialised")
 	}
 	if want := "vultr://" + instance.ID; node.Spec.ProviderID != want {
 		return fmt.Errorf("provider ID %q, not %q", node.Spec.ProviderID, want)
@@ -66,6 +65,11 @@ func initialised(node *corev1.Node, instances []cluster.CloudInstance) error {
 		}
 	}
 	return fmt.Errorf("addresses %v without %s", node.Status.Addresses, instance.MainIP)
+}
+
+// tainted tells whether a node has a taint with that key.
+func tainted(node *corev1.Node, key string) bool {
+	return slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == key })
 }
 
 // readyNodes lists the nodes that pods can go to.

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,6 +35,10 @@ func rawBlock(ctx context.Context, w *World) (string, error) {
 	if err := w.addRecord(ctx, pod, "raw"); err != nil {
 		return "", err
 	}
+	sum, err := w.writeBulk(ctx, pod)
+	if err != nil {
+		return "", err
+	}
 	size, err := w.databaseSize(ctx, pod)
 	if err != nil {
 		return "", err
@@ -41,7 +46,7 @@ func rawBlock(ctx context.Context, w *World) (string, error) {
 	if size != 10<<30 {
 		return "", fmt.Errorf("the device has %d bytes", size)
 	}
-	if err := w.hasRecords(ctx, pod, "raw"); err != nil {
+	if err := errors.Join(w.hasRecords(ctx, pod, "raw"), w.hasBulk(ctx, pod, "", sum)); err != nil {
 		return "", err
 	}
 	return "a device of exactly 10 GiB on " + pod.Spec.NodeName + "; the claim was told of the parameter block_type", w.wait(ctx,

@@ -5,6 +5,11 @@
 //	POST /records  append the body as one record
 //	GET  /records  all records, one per line
 //	GET  /size     size of the file system or device in bytes
+//	POST /bulk     write megabytes of noise, and answer their SHA-256
+//	GET  /bulk     the SHA-256 of what is on the disk of it now
+//
+// In a shared file system each database has a directory of its own, and GET
+// /records and /bulk take ?of=NAME for that of another one.
 package main
 
 import (
@@ -14,6 +19,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -43,9 +49,14 @@ func run() error {
 	http.HandleFunc("POST /records", s.append)
 	http.HandleFunc("GET /records", s.list)
 	http.HandleFunc("GET /size", s.size)
+	http.HandleFunc("POST /bulk", s.writeBulk)
+	http.HandleFunc("GET /bulk", s.readBulk)
 	server := &http.Server{Addr: *listen, ReadHeaderTimeout: 10 * time.Second}
 	return server.ListenAndServe()
 }
+
+// recordsFile has the records in a directory.
+const recordsFile = "records"
 
 // store is a file or device with records, each a line; the first zero byte ends them.
 type store struct {
@@ -61,7 +72,10 @@ func open(dir, device string) (*store, error) {
 	}
 	path, flags := device, os.O_RDWR|syscall.O_EXCL
 	if dir != "" {
-		path, flags = dir+"/records", os.O_RDWR|os.O_CREATE
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		path, flags = filepath.Join(dir, recordsFile), os.O_RDWR|os.O_CREATE
 	}
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
@@ -104,7 +118,11 @@ func (s *store) append(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *store) list(w http.ResponseWriter, _ *http.Request) {
+func (s *store) list(w http.ResponseWriter, r *http.Request) {
+	if of := r.URL.Query().Get("of"); of != "" {
+		http.ServeFile(w, r, s.neighbour(of, recordsFile))
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	content, err := s.read()

@@ -1,0 +1,6 @@
+package cluster
+
+import "k8s.io/client-go/dynamic"
+
+// Dynamic is the administrator's client for kinds that are no part of Kubernetes itself.
+func (c *Cluster) Dynamic() (dynamic.Interface, error) { return dynamic.NewForConfig(c.Rest()) }
