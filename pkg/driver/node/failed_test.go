@@ -36,13 +36,21 @@ func (r *rig) kernelName() string {
 	return filepath.Base(link)
 }
 
+// extError has an error happen in the file system, and waits until the kernel has counted it, which it does a moment later.
+func (r *rig) extError() {
+	r.t.Helper()
+	dir := filepath.Join("/sys/fs/ext4", r.kernelName())
+	r.write(filepath.Join(dir, "trigger_fs_error"), "test")
+	for r.read(filepath.Join(dir, "errors_count")) == "0\n" {
+		time.Sleep(time.Millisecond) // a poll of the kernel, which the test's deadline ends
+	}
+}
+
 // TestFailedFileSystem has every way in which a file system fails while a pod has it. Nothing takes it for a good one,
 // and when the pods have ended it is checked and mounted again, with what was written before.
 func TestFailedFileSystem(t *testing.T) {
 	t.Parallel()
-	extError := func(r *rig) {
-		r.write(filepath.Join("/sys/fs/ext4", r.kernelName(), "trigger_fs_error"), "test")
-	}
+	extError := (*rig).extError
 	for name, c := range map[string]struct {
 		fsType string
 		flags  []string

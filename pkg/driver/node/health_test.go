@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -56,9 +55,7 @@ func (r *rig) mustBe(status csi.VolumeHealthErrorType, reason string, words ...s
 // TestHealthOfFileSystems has the ways in which a file system fails under a pod.
 func TestHealthOfFileSystems(t *testing.T) {
 	t.Parallel()
-	extError := func(r *rig) {
-		r.write(filepath.Join("/sys/fs/ext4", r.kernelName(), "trigger_fs_error"), "test")
-	}
+	extError := (*rig).extError
 	readOnly := func(r *rig) { r.run("mount", "-o", "remount,ro", r.staging) }
 	down := func(r *rig) { shutdown(r.t, r.staging) }
 	for name, c := range map[string]struct {
