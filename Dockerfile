@@ -41,10 +41,10 @@ FROM static AS simulator
 COPY --from=build /src/bin/simulator /vultr-simulator
 ENTRYPOINT ["/vultr-simulator"]
 
-# The node also needs the tools that recognise, make, check and grow file systems.
+# The node also needs the tools that recognise, make, check and grow file systems, and encrypt disks.
 FROM debian:bookworm-slim AS csi-node
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends e2fsprogs xfsprogs btrfs-progs util-linux \
+    && apt-get install -y --no-install-recommends e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/bin/csi /vultr-csi
 ENTRYPOINT ["/vultr-csi"]

@@ -101,9 +101,14 @@ lint: tool-golangci-lint ## Run the linters and check the formatting, tests incl
 vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their database can't be read (GOVULNDB=file://... names another).
 	@hack/vuln $(MODULES)
 
-.PHONY: vm
+# The scenarios that derive keys many times: half a minute each where the guest's processor is emulated.
+VM_LONG := TestEncrypted$$/(xfs|btrfs)|TestEncrypted(GrowsWhileMounted|RawBlock|Replugged|OpenTwice|CopyBesideItsSource|ReadOnly|StageCost)|TestPassphraseIsChanged
+
+.PHONY: vm test-vm
 vm: packages-vm ## Run the node plugin on real virtio disks, in a virtual machine with a kernel of its own.
-	$(GO) test -race -count=1 -v -timeout 15m $(TEST_FLAGS) ./test/vm/...
+	$(GO) test -race -count=1 -v -timeout 15m -skip '$(VM_LONG)' $(TEST_FLAGS) ./test/vm/...
+test-vm: packages-vm ## Run all scenarios of the virtual machine, also those that take long.
+	$(GO) test -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./test/vm/...
 
 .PHONY: e2e
 e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.
@@ -136,8 +141,8 @@ manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{c
 		echo "bin/manifests/$$part.yaml"; \
 	done
 
-# The tools with which a node recognises, makes, checks and grows file systems. It mounts them itself.
-NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux
+# The tools with which a node recognises, makes, checks and grows file systems, and encrypts disks. It mounts them itself.
+NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin
 NONROOT := 65532:65532
 LABELS = --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
 	--label org.opencontainers.image.licenses=Apache-2.0

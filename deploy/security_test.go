@@ -139,3 +139,27 @@ func TestTheCCMSchedulesOnAnUninitialisedCluster(t *testing.T) {
 		t.Error("it needs a node that managed clusters don't have")
 	}
 }
+
+// TestTheDriverReadsNoSecret: passphrases of encrypted volumes come from the kubelet, which reads them by its own rights.
+func TestTheDriverReadsNoSecret(t *testing.T) {
+	seen := 0
+	check := func(name string, rules []rbacv1.PolicyRule) {
+		seen++
+		for _, rule := range rules {
+			if slices.Contains(rule.Resources, "secrets") {
+				t.Errorf("%s may read Secrets: %+v", name, rule)
+			}
+		}
+	}
+	for _, o := range load(t, csiDir) {
+		switch role := o.Object.(type) {
+		case *rbacv1.ClusterRole:
+			check(role.Name, role.Rules)
+		case *rbacv1.Role:
+			check(role.Name, role.Rules)
+		}
+	}
+	if seen == 0 {
+		t.Error("no role was found")
+	}
+}

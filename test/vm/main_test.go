@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// bootPatience is generous: two seconds are usual.
-	bootPatience = 2 * time.Minute
+	// bootPatience is for emulation on a machine that does other things as well: seconds are usual.
+	bootPatience = 10 * time.Minute
 	// kvmPatience is short: /dev/kvm may be there, accept a guest and then run none.
 	kvmPatience = 10 * time.Second
 )

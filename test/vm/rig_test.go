@@ -20,8 +20,9 @@ import (
 
 const (
 	gib = int64(1) << 30
-	// callPatience is as long as the kubelet waits for a call.
-	callPatience = 2 * time.Minute
+	// callPatience is far more than the kubelet's: an emulated processor takes half a minute to derive a key, and more when
+	// the machine does other things as well.
+	callPatience = 10 * time.Minute
 )
 
 // rig is one volume in the guest: its disk, and the paths at which the kubelet has it.
@@ -33,6 +34,10 @@ type rig struct {
 	disk            *qemu.Disk
 	capability      *csi.VolumeCapability
 	staging, target string
+	// context is the volume context, and secrets are the secrets of calls.
+	context, secrets map[string]string
+	// readOnly is set for a volume that the controller published read-only.
+	readOnly bool
 }
 
 // newRig makes a volume with a blank disk that is not plugged in. What the test leaves is taken away after it.
@@ -65,7 +70,7 @@ func serialOf(region, id string) string {
 
 // end takes away what the test left, and shows what the guest has to say when it failed.
 func (r *rig) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), callPatience)
 	defer cancel()
 	if r.t.Failed() {
 		log, _ := shared.agent.Read(ctx, guest.PluginLog) // as far as the guest still answers
@@ -131,15 +136,25 @@ func (r *rig) stageWithin(patience time.Duration) error {
 // stageAs stages the volume with the publish context of a disk with the serial.
 func (r *rig) stageAs(ctx context.Context, serial string) error {
 	_, err := r.NodeStageVolume(ctx, &csi.NodeStageVolumeRequest{
-		VolumeId: r.id, PublishContext: map[string]string{volume.ContextSerial: serial}, StagingTargetPath: r.staging, VolumeCapability: r.capability,
+		VolumeId: r.id, PublishContext: r.published(serial), StagingTargetPath: r.staging, VolumeCapability: r.capability,
+		VolumeContext: r.context, Secrets: r.secrets,
 	})
 	return err
 }
 
+// published is the publish context.
+func (r *rig) published(serial string) map[string]string {
+	about := map[string]string{volume.ContextSerial: serial}
+	if r.readOnly {
+		about[volume.ContextReadOnly] = "true"
+	}
+	return about
+}
+
 func (r *rig) publish(target string) error {
 	_, err := r.NodePublishVolume(r.soon(), &csi.NodePublishVolumeRequest{
-		VolumeId: r.id, PublishContext: map[string]string{volume.ContextSerial: r.serial},
-		StagingTargetPath: r.staging, TargetPath: target, VolumeCapability: r.capability,
+		VolumeId: r.id, PublishContext: r.published(r.serial), StagingTargetPath: r.staging, TargetPath: target,
+		VolumeCapability: r.capability, VolumeContext: r.context,
 	})
 	return err
 }
@@ -165,7 +180,7 @@ func (r *rig) total(path string) (int64, error) {
 
 func (r *rig) expand(path string, size int64) (int64, error) {
 	resp, err := r.NodeExpandVolume(r.soon(), &csi.NodeExpandVolumeRequest{
-		VolumeId: r.id, VolumePath: path, CapacityRange: &csi.CapacityRange{RequiredBytes: size}, VolumeCapability: r.capability,
+		VolumeId: r.id, VolumePath: path, CapacityRange: &csi.CapacityRange{RequiredBytes: size}, VolumeCapability: r.capability, Secrets: r.secrets,
 	})
 	return resp.GetCapacityBytes(), err
 }

@@ -32,6 +32,10 @@ type Request struct {
 	// HasSource is set when the volume was not made empty.
 	HasSource bool
 	ReadOnly  bool
+	// Encryption is how the disk is encrypted, or is to be, "" for not at all.
+	Encryption string
+	// Fresh is set when the header of the encrypted disk proves that nothing was put inside yet.
+	Fresh bool
 }
 
 // Action is what to do with a device.
@@ -59,9 +63,14 @@ type Plan struct {
 //   - nothing recognised and all zero: formatted, unless the volume has a source or must not be written;
 //   - nothing recognised but not zero: formatted only with an intent of this very volume, device, file system, boot
 //     and stay of the disk, because then it is the beginning of our own format that was cut off: as long as the disk
-//     was plugged in here, it was nowhere else.
+//     was plugged in here, it was nowhere else;
+//   - inside an encrypted disk nothing reads as zero that nobody wrote. What nothing recognises there is formatted only when
+//     the header says that nothing was put inside yet, wherever and whenever it was made.
 func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID string) (Plan, error) {
 	ours := matches(intent, r, d, bootID)
+	if r.Encryption != "" {
+		ours = r.Fresh
+	}
 	if f.Signature != "" {
 		return decideExisting(r, d, f, ours)
 	}
@@ -74,25 +83,38 @@ func Decide(r Request, d device.Device, f Findings, intent *state.Intent, bootID
 		return Plan{}, refuse(d, "the volume was made from a source, but no file system is found on it")
 	case r.ReadOnly:
 		return Plan{}, refuse(d, "no file system is found on it, and it is to be used read-only")
-	case f.Blank:
+	case f.Blank && r.Encryption == "":
 		return Plan{Action: Format, Type: t}, nil
 	case ours:
 		return Plan{Action: Format, Type: t, Overwrite: true}, nil
+	case f.Blank:
+		return Plan{}, refuse(d, "nothing is recognised inside the encryption, and the zeros there were written by somebody, so it is not formatted")
 	}
+	return Plan{}, refuse(d, unknownData(f, intent))
+}
+
+// unknownData says that there is something that is not formatted, and perhaps why no record of a format helps.
+func unknownData(f Findings, intent *state.Intent) string {
 	what := fmt.Sprintf("it holds data that nothing recognises (the first at byte %d), so it is not formatted", f.NonZeroAt)
 	if intent != nil {
 		what += fmt.Sprintf("; a format as %s was begun here and cut off, but before the disk was last plugged in here or for other settings, so the data may be somebody else's", intent.FSType)
 	}
-	return Plan{}, refuse(d, what)
+	return what
 }
 
 func decideExisting(r Request, d device.Device, f Findings, ours bool) (Plan, error) {
+	if f.Signature == Encrypted && r.Encryption == "" {
+		return Plan{}, RefuseEncrypted(d)
+	}
 	t, err := filesystem.Of(f.Signature)
 	if err != nil {
 		return Plan{}, refuse(d, fmt.Sprintf("it holds %s, which is neither mounted nor formatted", f.Signature))
 	}
 	if r.FSType != "" && r.FSType != f.Signature {
 		return Plan{}, refuse(d, fmt.Sprintf("it holds the file system %s, asked for is %s", f.Signature, r.FSType))
+	}
+	if r.Fresh && f.NeverMounted && !r.HasSource && !r.ReadOnly {
+		return Plan{Action: Format, Type: t, Overwrite: true}, nil
 	}
 	return Plan{Action: UseExisting, Type: t, OrFormat: ours && f.NeverMounted && !r.HasSource && !r.ReadOnly}, nil
 }
@@ -104,7 +126,7 @@ func matches(i *state.Intent, r Request, d device.Device, bootID string) bool {
 		return false
 	}
 	t, err := filesystem.Of(r.FSType)
-	return err == nil && strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == t.Name() &&
+	return err == nil && strings.EqualFold(i.VolumeID, r.VolumeID) && i.Serial == d.Serial && i.FSType == t.Name() && i.Layer == r.Encryption &&
 		i.BootID == bootID && i.DiskSeq == d.Seq
 }
 

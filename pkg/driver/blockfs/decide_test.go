@@ -73,7 +73,7 @@ func TestDecide(t *testing.T) {
 		},
 		"LVM":                {Request{}, Findings{Signature: "LVM2_member"}, nil, Plan{}, "LVM2_member"},
 		"LVM with an intent": {Request{}, Findings{Signature: "LVM2_member"}, ours, Plan{}, "LVM2_member"},
-		"LUKS":               {Request{}, Findings{Signature: "crypto_LUKS"}, ours, Plan{}, "crypto_LUKS"},
+		"LUKS":               {Request{}, Findings{Signature: "crypto_LUKS"}, ours, Plan{}, "is encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.request.VolumeID = "id"

@@ -21,6 +21,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/looks"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/luks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
@@ -59,7 +60,8 @@ type Config struct {
 // Stager brings block volumes to pods. Its methods must not run twice at a time for one volume, except Stats.
 type Stager struct {
 	cfg       Config
-	layer     layer
+	layer     layers
+	opens     opens
 	formatter *blockfs.Formatter
 	looks     looks.Looks
 	checks    checks
@@ -70,7 +72,9 @@ func New(cfg Config) *Stager {
 	if cfg.KernelHas == nil {
 		cfg.KernelHas = filesystem.KernelHas
 	}
-	s := &Stager{cfg: cfg, layer: plain{cfg.Finder}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer)}
+	s := &Stager{
+		cfg: cfg, layer: layers{cfg.Finder, luks.New()}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
+	}
 	intents, err := cfg.State.Intents()
 	if err != nil {
 		klog.Background().Error(err, "Old records of formats are not removed")
@@ -121,7 +125,7 @@ func (s *Stager) current(r *state.Staged, d device.Device) bool {
 func (s *Stager) newRecord(v staging.Volume, d device.Device) state.Staged {
 	return state.Staged{
 		VolumeID: v.ID, Serial: d.Serial, Kind: string(volume.Block), Block: v.Use.Block, ReadOnly: v.Use.ReadOnly,
-		Device: d.Path, Number: d.Number.String(), BootID: s.cfg.BootID, DiskSeq: d.Seq,
+		Layer: v.Encryption, Device: d.Path, Number: d.Number.String(), BootID: s.cfg.BootID, DiskSeq: d.Seq,
 	}
 }
 

@@ -32,7 +32,7 @@ func (s *Stager) Examine(volumeID string, paths ...string) ([]volume.Condition, 
 		return nil, err
 	}
 	var all []volume.Condition
-	d, err := s.layer.Find(serial)
+	d, err := s.usedDevice(volumeID, serial, record)
 	if err != nil {
 		all = append(all, ofDisk(serial, err))
 	}
@@ -42,6 +42,20 @@ func (s *Stager) Examine(volumeID string, paths ...string) ([]volume.Condition, 
 		}
 	}
 	return all, nil
+}
+
+// usedDevice finds the device of a volume that is used: what is open on its disk if it is encrypted, else the disk. Without
+// a record, what is open tells.
+func (s *Stager) usedDevice(volumeID, serial string, record *state.Staged) (device.Device, error) {
+	disk, err := s.layer.Find(serial)
+	if err != nil || record != nil && record.Layer == "" {
+		return disk, err
+	}
+	d, err := s.layer.Opened(volumeID, disk)
+	if errors.Is(err, errClosed) {
+		return disk, nil
+	}
+	return d, err
 }
 
 // serialHere returns the serial of the volume's disk by the record or by the disks that are there, "" if there is neither.

@@ -31,6 +31,9 @@ func (s *Stager) Expand(ctx context.Context, volumeID, path string, g staging.Gr
 		return 0, volume.Errorf(volume.Invalid, "volume_capability does not fit: at %s is a block device: %t", path, at.block)
 	}
 	size, err := s.awaitSize(ctx, at.device, g.Required)
+	if err == nil && (at.block || at.writable) {
+		err = s.growInside(ctx, at.device, volumeID, ExpandCall, g.Keys)
+	}
 	if err != nil || at.block {
 		return size, err
 	}
@@ -41,7 +44,7 @@ func (s *Stager) Expand(ctx context.Context, volumeID, path string, g staging.Gr
 		return 0, err
 	}
 	if !at.writable {
-		return s.measureReadOnly(at)
+		return size, s.checkReadOnly(at)
 	}
 	table, err := mount.Read()
 	if err != nil {
@@ -52,7 +55,7 @@ func (s *Stager) Expand(ctx context.Context, volumeID, path string, g staging.Gr
 		return 0, volume.Errorf(volume.InUse, "the file system on %s has %d bytes and its device %d: %w; it grows when the pod is restarted",
 			at.device.Path, sizes.FileSystem, sizes.Device, err)
 	}
-	return sizes.Device, err
+	return size, err
 }
 
 // writableEntry picks a mount of the same file system through which it can be changed: a pod may have it read-only.
@@ -65,28 +68,36 @@ func writableEntry(table mount.Table, e mount.Entry) mount.Entry {
 	return e
 }
 
-// measureReadOnly returns the size of a volume whose file system must not be changed. One that has room to grow does not
-// have the size of its device.
-func (s *Stager) measureReadOnly(at place) (int64, error) {
+// checkReadOnly returns an error for a file system that must not be changed, and would have to grow to have the size of its
+// device.
+func (s *Stager) checkReadOnly(at place) error {
 	t, err := filesystem.Of(at.entry.FSType)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	bytes, err := s.lacksInside(at.device)
+	if err != nil {
+		return err
+	}
+	if bytes > 0 {
+		return volume.Errorf(volume.InUse, "the volume on %s is staged read-only and does not grow: what is open on the encrypted disk lacks %d bytes of it; "+
+			"it grows when it is staged to be written to", describe(at.device), bytes)
 	}
 	sizes, err := filesystem.Measure(t, at.device, at.entry.Path)
 	if err == nil && sizes.CanGrow() {
 		err = volume.Errorf(volume.InUse, "the file system on %s is staged read-only and does not grow: it has %d bytes and its device %d; it grows when it is staged to be written to",
 			describe(at.device), sizes.FileSystem, sizes.Device)
 	}
-	return sizes.Device, err
+	return err
 }
 
-// awaitSize waits until the kernel sees at least the required size of the device.
+// awaitSize waits until the kernel sees at least the required size of the device's disk.
 func (s *Stager) awaitSize(ctx context.Context, d device.Device, required int64) (int64, error) {
 	within, cancel := context.WithTimeout(ctx, s.cfg.Patience)
 	defer cancel()
 	pause := 50 * time.Millisecond
 	for {
-		size, err := s.layer.Grow(within, d)
+		size, err := s.layer.DiskSize(d)
 		if err != nil || size >= required {
 			return size, err
 		}
@@ -148,6 +159,9 @@ func (s *Stager) growMounted(ctx context.Context, d device.Device, volumeID, cal
 func (s *Stager) growStaged(ctx context.Context, d device.Device, entry mount.Entry, v staging.Volume, path string) error {
 	if v.Use.ReadOnly {
 		return nil
+	}
+	if err := s.growInside(ctx, d, v.ID, StageCall, v.Keys); err != nil {
+		return err
 	}
 	_, err := s.growMounted(ctx, d, v.ID, StageCall, entry)
 	if !errors.Is(err, errOnline) {

@@ -3,7 +3,9 @@ package blockstage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
@@ -20,27 +22,54 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// prepareAndMount looks at the device, makes a file system if it must and may, and mounts it. The record of staging
-// stands before anything is written to the device or mounted.
-func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) error {
+// prepareAndMount opens the device's disk if it is encrypted, looks at what is inside, makes a file system if it must and
+// may, and mounts it. It returns the device that it mounted.
+func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) (_ device.Device, err error) {
+	in := inside{Device: d}
+	if v.Encryption != "" {
+		defer func() { s.closeAfter(ctx, v, err) }()
+		if in, err = s.open(ctx, v, d.Serial); err != nil {
+			return d, err
+		}
+	}
+	if err := s.unprotect(in.Device, v.Use); err != nil {
+		return d, err
+	}
+	return in.Device, s.prepareInside(ctx, in, v, path)
+}
+
+// planInside looks at what is on a device that is there and decides what to do with it. The record of staging stands when
+// this returns, before anything is written to the device or mounted.
+func (s *Stager) planInside(ctx context.Context, in inside, v staging.Volume) (blockfs.Plan, error) {
+	d := in.Device
 	if err := step.At(ctx, step.Probe); err != nil {
-		return err
+		return blockfs.Plan{}, err
 	}
 	recorded := make(chan error, 1)
 	go func() { recorded <- s.cfg.State.WriteStaged(s.newRecord(v, d)) }() // which waits for another disk
-	findings, err := blockfs.Probe(ctx, d)
+	findings, err := blockfs.Findings{}, error(nil)                        // nobody wrote yet to what was just encrypted
+	if !in.made {
+		findings, err = blockfs.Probe(ctx, d)
+	}
 	if err := <-recorded; err != nil {
-		return err
+		return blockfs.Plan{}, err
 	}
 	if err != nil {
-		return volume.Errorf(volume.InUse, "%s cannot be judged and is left as it is: %w", describe(d), err)
+		return blockfs.Plan{}, unjudged(d, err)
 	}
 	intent, err := s.cfg.State.Intent(v.ID)
 	if err != nil {
-		return err
+		return blockfs.Plan{}, err
 	}
-	r := blockfs.Request{VolumeID: v.ID, FSType: v.Use.FSType, ReadOnly: v.Use.ReadOnly, HasSource: hasSource(v)}
-	plan, err := blockfs.Decide(r, d, findings, intent, s.cfg.BootID)
+	r := request(v)
+	r.Fresh = in.fresh
+	return blockfs.Decide(r, d, findings, intent, s.cfg.BootID)
+}
+
+// prepareInside is prepareAndMount for a device that is there.
+func (s *Stager) prepareInside(ctx context.Context, in inside, v staging.Volume, path string) error {
+	d := in.Device
+	plan, err := s.planInside(ctx, in, v)
 	if err != nil {
 		return err
 	}
@@ -52,6 +81,11 @@ func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging
 			describe(d), err, plan.Type.Name(), filesystem.All[0].Name())
 	}
 	if plan.Action == blockfs.UseExisting {
+		if in.fresh && !v.Use.ReadOnly {
+			if err := s.keep(ctx, v, d.Serial); err != nil {
+				return err
+			}
+		}
 		err := s.mountExisting(ctx, d, plan.Type, v, path)
 		if err == nil || !plan.OrFormat || ctx.Err() != nil || unfinished(err) {
 			return err
@@ -59,7 +93,35 @@ func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging
 		klog.FromContext(ctx).Info("The file system is unfinished, formatting it again", "device", d.Path, "err", err)
 		plan.Overwrite = true
 	}
-	return s.formatAndMount(ctx, d, v, plan, path)
+	return s.formatAndMount(ctx, in, v, plan, path)
+}
+
+// unjudged is the error of a device of which nobody knows what is on it.
+func unjudged(d device.Device, err error) error {
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("%w: %s", err, strings.Join(device.Users(d), "; "))
+	}
+	return volume.Errorf(volume.InUse, "%s cannot be judged and is left as it is: %w", describe(d), err)
+}
+
+// keep is markUsed for a call.
+func (s *Stager) keep(ctx context.Context, v staging.Volume, serial string) error {
+	//nolint:contextcheck // it outlives the call
+	return s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error { return s.markUsed(task, v, serial) })
+}
+
+// intend records that a device is about to be formatted.
+func (s *Stager) intend(ctx context.Context, v staging.Volume, d device.Device, r blockfs.Request) error {
+	if err := step.At(ctx, step.IntentWrite); err != nil {
+		return err
+	}
+	t, err := filesystem.Of(r.FSType)
+	if err != nil {
+		return err
+	}
+	return s.cfg.State.WriteIntent(state.Intent{
+		VolumeID: v.ID, Serial: d.Serial, FSType: t.Name(), Layer: r.Encryption, BootID: s.cfg.BootID, DiskSeq: d.Seq,
+	})
 }
 
 // unfinished reports whether an error only says that long work has not come to its end.
@@ -119,23 +181,26 @@ func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem
 
 // formatAndMount makes a file system and mounts it. The record of the intent stands before the first write and
 // goes after the mount.
-func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.Volume, plan blockfs.Plan, path string) error {
+func (s *Stager) formatAndMount(ctx context.Context, in inside, v staging.Volume, plan blockfs.Plan, path string) error {
+	d := in.Device
 	format, err := params.FormatOf(plan.Type.Name(), v.Context)
 	if err != nil {
 		return err
 	}
-	if err := step.At(ctx, step.IntentWrite); err != nil {
-		return err
-	}
-	intent := state.Intent{VolumeID: v.ID, Serial: d.Serial, FSType: plan.Type.Name(), BootID: s.cfg.BootID, DiskSeq: d.Seq}
-	if err := s.cfg.State.WriteIntent(intent); err != nil {
+	r := request(v)
+	r.FSType = plan.Type.Name()
+	if err := s.intend(ctx, v, d, r); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Making a file system", "device", d.Path, "fsType", plan.Type.Name(), "overwrite", plan.Overwrite)
 	wish := filesystem.Wish{Overwrite: plan.Overwrite, Kernel: filesystem.OldestToMount(), Format: format}
 	//nolint:contextcheck // mkfs outlives the call
 	err = s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
-		return s.formatter.Make(task, d, plan.Type, wish, func() error { return s.proveAgain(d) })
+		err := s.formatter.Make(task, d, plan.Type, wish, func() error { return s.proveAgain(d) })
+		if err != nil || !in.fresh {
+			return err
+		}
+		return s.markUsed(task, v, d.Serial)
 	})
 	if err != nil {
 		return err
@@ -145,7 +210,7 @@ func (s *Stager) formatAndMount(ctx context.Context, d device.Device, v staging.
 
 // proveAgain returns an error unless the serial still belongs to the device that was judged.
 func (s *Stager) proveAgain(d device.Device) error {
-	now, err := s.layer.Find(d.Serial)
+	now, err := s.layer.Again(d)
 	if err != nil {
 		return volume.Errorf(volume.InUse, "device %s is left as it is, it is no longer proven to be the disk: %w", d.Path, err)
 	}

@@ -27,9 +27,25 @@ func (s *Stager) Publish(ctx context.Context, v staging.Volume, stagingPath, tar
 	if err != nil {
 		return err
 	}
-	d, err := s.find(serial)
+	if err := s.checkLayer(v, record); err != nil {
+		return err
+	}
+	disk, err := s.find(serial)
 	if err != nil {
 		return err
+	}
+	d, err := s.deviceOf(v.ID, v.Encryption, disk)
+	closed := errors.Is(err, errClosed)
+	if err != nil && !closed {
+		return err
+	}
+	if closed && v.Use.Block && record != nil && record.Block {
+		// The disk was plugged in again after it was staged.
+		if d, err = s.openBlock(ctx, v, disk); err != nil {
+			return err
+		}
+	} else if closed && v.Use.Block {
+		return volume.Errorf(volume.InUse, "volume %s is not staged as a block device", v.ID)
 	}
 	if v.Use.Block {
 		return s.publishBlock(ctx, d, v, record, target)
@@ -42,6 +58,15 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 	healed, err := s.heal(ctx, d, v, record, stagingPath)
 	if err != nil {
 		return err
+	}
+	if healed && v.Encryption != "" { // it was opened again
+		disk, err := s.find(d.Serial)
+		if err != nil {
+			return err
+		}
+		if d, err = s.deviceOf(v.ID, v.Encryption, disk); err != nil {
+			return err
+		}
 	}
 	table, err := mount.Read()
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// stageBlock records that the device is used as it is. Whatever was begun on it as a file system is no longer ours to
-// make.
-func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Staged, table mount.Table, path string) error {
+// stageBlock records that the device is used as it is, and opens it before if its disk is encrypted. Whatever was begun on
+// it as a file system is no longer ours to make.
+func (s *Stager) stageBlock(ctx context.Context, v staging.Volume, d device.Device, record *state.Staged, table mount.Table, path string) error {
 	if e, mounted := table.At(path); mounted && e.Number == d.Number && s.gone(record, e) == nil {
 		return volume.Errorf(volume.Exists, "the staging path has the volume mounted as %s, asked for is a block device", e.FSType)
 	}
@@ -28,10 +28,51 @@ func (s *Stager) stageBlock(v staging.Volume, d device.Device, record *state.Sta
 	if len(mounts) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is mounted at %s and cannot be used as a block device as well", v.ID, strings.Join(mounts.Paths(), ", "))
 	}
+	if v.Encryption != "" {
+		return s.stageEncryptedBlock(ctx, v, d, table)
+	}
+	if err := refuseOurs(d); err != nil {
+		return err
+	}
 	if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
 		return err
 	}
 	return s.cfg.State.ClearIntent(v.ID)
+}
+
+// stageEncryptedBlock is stageBlock for an encrypted disk. Unless a pod has what is open on it, whoever stages it has to know
+// the passphrase.
+func (s *Stager) stageEncryptedBlock(ctx context.Context, v staging.Volume, d device.Device, table mount.Table) error {
+	_, mapper, err := s.layer.Disk(d)
+	if err != nil {
+		return err
+	}
+	nodes := nodesOf(table, d)
+	if mapper == "" && len(nodes) > 0 {
+		return volume.Errorf(volume.InUse, "volume %s is published without encryption at %s", v.ID, strings.Join(nodes.Paths(), ", "))
+	}
+	if len(nodes) == 0 {
+		if _, err := s.openBlock(ctx, v, d); err != nil {
+			return err
+		}
+	}
+	return s.cfg.State.ClearIntent(v.ID)
+}
+
+// openBlock opens an encrypted disk for a pod that gets what is inside as a device, and records that. From then on there is
+// something inside.
+func (s *Stager) openBlock(ctx context.Context, v staging.Volume, d device.Device) (_ device.Device, err error) {
+	defer func() { s.closeAfter(ctx, v, err) }()
+	in, err := s.open(ctx, v, d.Serial)
+	if err != nil {
+		return d, err
+	}
+	if in.fresh && !v.Use.ReadOnly {
+		if err := s.keep(ctx, v, d.Serial); err != nil {
+			return d, err
+		}
+	}
+	return in.Device, s.cfg.State.WriteStaged(s.newRecord(v, in.Device))
 }
 
 // publishBlock binds the device node to the target. A read-only mount does not keep anybody from writing to a
@@ -54,6 +95,11 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 	}
 	// A disk that was plugged in again after it was staged is the same volume: nothing of it was mounted.
 	if !s.current(record, d) {
+		if v.Encryption == "" {
+			if err := refuseOurs(d); err != nil {
+				return err
+			}
+		}
 		if err := s.cfg.State.WriteStaged(s.newRecord(v, d)); err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func TestDiskReplacedBeforeItsFormat(t *testing.T) {
 	}
 	v := staging.Volume{ID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Use: staging.Use{FSType: "ext4"}}
 	plan := blockfs.Plan{Action: blockfs.Format, Type: ext4}
-	err = s.formatAndMount(t.Context(), judged, v, plan, filepath.Join(t.TempDir(), "staging"))
+	err = s.formatAndMount(t.Context(), inside{Device: judged}, v, plan, filepath.Join(t.TempDir(), "staging"))
 	if volume.ReasonOf(err) != volume.InUse {
 		t.Errorf("got %v", err)
 	}

@@ -29,8 +29,15 @@ func (s *Stager) Stage(ctx context.Context, v staging.Volume, path string) error
 	if err != nil {
 		return err
 	}
-	d, err := s.wait(ctx, serial)
+	if err := s.checkLayer(v, record); err != nil {
+		return err
+	}
+	disk, err := s.wait(ctx, serial)
 	if err != nil {
+		return err
+	}
+	d, err := s.deviceOf(v.ID, v.Encryption, disk)
+	if err != nil && !errors.Is(err, errClosed) {
 		return err
 	}
 	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("volumeID", v.ID, "serial", serial))
@@ -39,7 +46,7 @@ func (s *Stager) Stage(ctx context.Context, v staging.Volume, path string) error
 		return err
 	}
 	if v.Use.Block {
-		return s.stageBlock(v, d, record, table, path)
+		return s.stageBlock(ctx, v, d, record, table, path)
 	}
 	if nodes := nodesOf(table, d); len(nodes) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is published as a block device at %s and cannot be mounted as well", v.ID, strings.Join(nodes.Paths(), ", "))
@@ -63,16 +70,14 @@ func (s *Stager) stageMount(ctx context.Context, d device.Device, v staging.Volu
 	if err := mount.MakeDir(path); err != nil {
 		return err
 	}
-	if err := unprotect(d, v.Use); err != nil {
-		return err
-	}
-	if err := s.prepareAndMount(ctx, d, v, path); err != nil {
+	d, err := s.prepareAndMount(ctx, d, v, path)
+	if err != nil {
 		return err
 	}
 	if err := s.afterMount(ctx, d, v, path); err != nil {
 		return err
 	}
-	return protect(d, v.Use)
+	return s.protect(d, v.Use)
 }
 
 // stageMounted does what is left to do for a mount that is there: an earlier attempt was cut off after it, or another driver
@@ -92,7 +97,7 @@ func (s *Stager) stageMounted(ctx context.Context, d device.Device, entry mount.
 	if err := s.growStaged(ctx, d, entry, v, path); err != nil {
 		return err
 	}
-	return protect(d, v.Use)
+	return s.protect(d, v.Use)
 }
 
 // takeAway takes away what is mounted at the staging path when it is of no use any more: a mount of a disk that was

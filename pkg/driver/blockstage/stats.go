@@ -132,7 +132,10 @@ func (s *Stager) locateStaged(volumeID string, record *state.Staged, path string
 		return place{}, volume.Errorf(volume.NotFound, "volume %s is not at %s: nothing is mounted there", volumeID, path)
 	}
 	d, err := s.layer.Find(record.Serial)
-	if errors.Is(err, device.ErrNotFound) {
+	if err == nil {
+		d, err = s.deviceOf(volumeID, record.Layer, d)
+	}
+	if errors.Is(err, device.ErrNotFound) || errors.Is(err, errClosed) {
 		return place{}, volume.Errorf(volume.NotFound, "volume %s is not on this node: %w", volumeID, err)
 	}
 	return place{device: d, block: true}, err

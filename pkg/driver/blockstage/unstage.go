@@ -42,6 +42,9 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 			return err
 		}
 	}
+	if err := s.closeOthers(ctx, volumeID, d); err != nil {
+		return err
+	}
 	if d != nil {
 		if err := step.At(ctx, step.Flush); err != nil {
 			return err
@@ -51,6 +54,16 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		}
 	}
 	return errors.Join(s.endIntent(volumeID, d), s.cfg.State.ClearStaged(volumeID))
+}
+
+// closeOthers closes what is open on disks of the volume besides the device that is to be released: what a process that was
+// killed opened and nobody mounted, and what was open on a disk that was unplugged.
+func (s *Stager) closeOthers(ctx context.Context, volumeID string, d *device.Device) error {
+	but := device.Number{}
+	if d != nil {
+		but = d.Number
+	}
+	return s.closeAll(ctx, volumeID, but)
 }
 
 // usersOf lists the mounts by which pods have the volume, as a file system or as a device.
@@ -133,6 +146,12 @@ func (s *Stager) stagedNow(record *state.Staged, entry mount.Entry, mounted bool
 		d, err = s.layer.ByNumber(entry.Number)
 	} else {
 		d, err = s.layer.Find(record.Serial)
+		if err == nil {
+			d, err = s.deviceOf(record.VolumeID, record.Layer, d)
+		}
+		if errors.Is(err, errClosed) {
+			err = nil // an attempt was cut off after it closed the device: the disk is left
+		}
 	}
 	if err == nil || errors.Is(err, device.ErrNotFound) {
 		return d, err

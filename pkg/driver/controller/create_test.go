@@ -64,6 +64,42 @@ func TestCreateMakesWhatIsAskedFor(t *testing.T) {
 	})
 }
 
+// TestCreateEncrypted: the node learns by the volume context alone that a volume is to be encrypted.
+func TestCreateEncrypted(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		for name, encryption := range map[string]string{"pvc-plain": "", "pvc-encrypted": "luks2"} {
+			req := createRequest(name, 0)
+			if encryption != "" {
+				req.Parameters = map[string]string{"encryption": encryption}
+			}
+			for range 2 {
+				resp, err := r.CreateVolume(t.Context(), req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, has := resp.GetVolume().GetVolumeContext()["encryption"]
+				if got != encryption || has != (encryption != "") {
+					t.Errorf("%s: the volume context has %q", name, resp.GetVolume().GetVolumeContext())
+				}
+				for parameter, confirmed := range map[string]bool{"": encryption == "", "luks2": encryption != ""} {
+					check := &csi.ValidateVolumeCapabilitiesRequest{
+						VolumeId: resp.GetVolume().GetVolumeId(), VolumeContext: resp.GetVolume().GetVolumeContext(),
+						VolumeCapabilities: req.GetVolumeCapabilities(), Parameters: map[string]string{"disk_type": "nvme", "encryption": parameter},
+					}
+					answer, err := r.ValidateVolumeCapabilities(t.Context(), check)
+					if err != nil || (answer.GetConfirmed() != nil) != confirmed {
+						t.Errorf("%s with parameter %q: %v, %v", name, parameter, answer, err)
+					}
+				}
+			}
+		}
+		req := createRequest("pvc-other", 0)
+		req.Parameters = map[string]string{"encryption": "aes"}
+		_, err := r.CreateVolume(t.Context(), req)
+		want(t, err, codes.InvalidArgument, "luks2")
+	})
+}
+
 func TestCreateTwiceIsOnce(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		first := r.create("pvc-1")

@@ -151,6 +151,9 @@ func mismatch(backend volume.Backend, v volume.Volume, req *csi.ValidateVolumeCa
 		if p.Kind != v.Kind || p.Type != v.Type {
 			return volume.Errorf(volume.Invalid, "the volume is %s storage of type %s, the parameters ask for %s of type %s", v.Kind, v.Type, p.Kind, p.Type)
 		}
+		if got := req.GetVolumeContext()[volume.ContextEncryption]; got != p.Encryption {
+			return volume.Errorf(volume.Invalid, "the volume context has %s %q, the parameters ask for %q", volume.ContextEncryption, got, p.Encryption)
+		}
 	}
 	if region, err := topology.Region(req.GetVolumeContext()); err != nil || (region != "" && region != v.Region) {
 		return volume.Errorf(volume.Invalid, "the volume is in region %s, the volume context says %s", v.Region, region)

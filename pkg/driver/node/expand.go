@@ -28,6 +28,9 @@ func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolum
 		return nil, asStatus(err)
 	}
 	growth := staging.Growth{Required: req.GetCapacityRange().GetRequiredBytes()}
+	if growth.Keys, err = keysOf(req.GetSecrets()); err != nil {
+		return nil, asStatus(err)
+	}
 	if c := req.GetVolumeCapability(); c.GetBlock() != nil || c.GetMount() != nil {
 		block := c.GetBlock() != nil
 		growth.Block = &block

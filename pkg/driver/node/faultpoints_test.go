@@ -3,6 +3,7 @@
 package node_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,6 +106,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 type victim struct {
 	*rig
 	fsType, steps string
+	// encrypted makes the process for an encrypted volume.
+	encrypted func(do string) *exec.Cmd
 }
 
 func newVictim(t *testing.T, fsType string) *victim {
@@ -116,6 +119,9 @@ func newVictim(t *testing.T, fsType string) *victim {
 }
 
 func (v *victim) command(do string) *exec.Cmd {
+	if v.encrypted != nil {
+		return v.encrypted(do)
+	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestVictim$")
 	cmd.Env = append(os.Environ(), envCrash+"="+do, envDir+"="+v.dir, envFS+"="+v.fsType,
 		envDevices+"="+v.machine.DeviceDir, envSysfs+"="+v.machine.SysfsDir)
@@ -136,20 +142,30 @@ func (v *victim) kill(what string, at step.Name) {
 	stop, reached := filepath.Join(v.steps, string(at)+".stop"), filepath.Join(v.steps, string(at)+".reached")
 	v.must(os.WriteFile(stop, nil, 0o600))
 	cmd := v.command(what)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, time.Second
 	v.must(cmd.Start())
-	deadline := time.Now().Add(time.Minute)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	limit, limited := v.t.Deadline() // a busy machine takes minutes to make the header of an encrypted disk
 	for {
 		if _, err := os.Stat(reached); err == nil {
 			break
 		}
-		if time.Now().After(deadline) {
+		select {
+		case err := <-ended:
+			v.t.Fatalf("it ended before step %s: %v\n%s", at, err, &out)
+		case <-time.After(10 * time.Millisecond): // a poll of what another process does
+		}
+		if limited && time.Until(limit) < time.Minute {
 			_ = cmd.Process.Kill()
 			v.t.Fatalf("step %s was not reached", at)
 		}
-		time.Sleep(10 * time.Millisecond) // a poll of what another process does: the step is reached or the deadline fails the test
 	}
 	v.must(cmd.Process.Kill())
-	_ = cmd.Wait() // it was killed, which Wait calls a failure
+	if err := <-ended; err == nil {
+		v.t.Errorf("it ended by itself at step %s", at)
+	}
 	v.must(os.Remove(stop))
 	v.must(os.Remove(reached))
 }

@@ -55,6 +55,9 @@ func (s *Service) checkPublish(req *csi.NodePublishVolumeRequest) (staging.Volum
 	if err := s.checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
 		return v, nil, err
 	}
+	if err := addEncryption(&v, kind, req.GetSecrets()); err != nil {
+		return v, nil, err
+	}
 	return v, stager, nil
 }
 

@@ -48,6 +48,12 @@ func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (staging.Volume, S
 	if err := rpcerr.CheckVolumeID(v.ID); err != nil {
 		return v, nil, err
 	}
+	if err := addEncryption(&v, kind, req.GetSecrets()); err != nil {
+		return v, nil, err
+	}
+	if err := checkPassphrase(v, req.GetSecrets()); err != nil {
+		return v, nil, err
+	}
 	return v, stager, nil
 }
 

@@ -27,6 +27,8 @@ type Params struct {
 	Type volume.DiskType
 	// FSType is "" when the class leaves it open.
 	FSType string
+	// Encryption is "" for none.
+	Encryption string
 	// Warnings are what the class's owner should change.
 	Warnings []Warning
 }
@@ -64,14 +66,18 @@ func Parse(parameters map[string]string) (Params, error) {
 		merge(wishes, w, p, fault)
 	}
 	faults = append(faults, formatFaults(wishes)...)
+	if kind := wishes[StorageType].meaning; wishes[Encryption].meaning != "" && kind != "" && kind != string(volume.Block) {
+		fault("parameter %q is for storage type %q", Encryption, volume.Block)
+	}
 	if len(faults) > 0 {
 		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
 	}
 	return Params{
-		Kind:     volume.Kind(or(wishes[StorageType].meaning, string(volume.Block))),
-		Type:     volume.DiskType(or(wishes[DiskType].meaning, string(volume.NVMe))),
-		FSType:   wishes[FSType].meaning,
-		Warnings: warnings,
+		Kind:       volume.Kind(or(wishes[StorageType].meaning, string(volume.Block))),
+		Type:       volume.DiskType(or(wishes[DiskType].meaning, string(volume.NVMe))),
+		FSType:     wishes[FSType].meaning,
+		Encryption: wishes[Encryption].meaning,
+		Warnings:   warnings,
 	}, nil
 }
 

@@ -144,6 +144,22 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+// TestEncryption: only the one value is understood, in its one spelling, and for disks only.
+func TestEncryption(t *testing.T) {
+	for value, valid := range map[string]bool{"luks2": true, "LUKS2": false, "luks": false, "luks1": false, "true": false} {
+		got, err := Parse(class{"encryption": value})
+		if valid && (err != nil || got.Encryption != value) || !valid && (volume.ReasonOf(err) != volume.Invalid || !strings.Contains(err.Error(), "valid are luks2")) {
+			t.Errorf("%q: %+v, %v", value, got, err)
+		}
+	}
+	if got, err := Parse(class{"disk_type": "hdd"}); err != nil || got.Encryption != "" {
+		t.Errorf("unasked: %+v, %v", got, err)
+	}
+	if got, err := Parse(class{"encryption": "luks2", "storage_type": "vfs"}); volume.ReasonOf(err) != volume.Invalid || !strings.Contains(err.Error(), `"encryption" is for storage type "block"`) {
+		t.Errorf("for another kind of storage: %+v, %v", got, err)
+	}
+}
+
 // TestTableIsSound: what the parser relies on.
 func TestTableIsSound(t *testing.T) {
 	for _, p := range Table {

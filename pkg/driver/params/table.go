@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/luks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -14,6 +15,7 @@ const (
 	DiskType    = "disk_type"
 	BlockType   = "block_type" // the former spelling of DiskType, with the API's values
 	FSType      = "csi.storage.k8s.io/fstype"
+	Encryption  = volume.ContextEncryption
 )
 
 // bareFSType is FSType as it was spelled before keys had prefixes. The provisioner takes it in any case, for itself
@@ -77,6 +79,10 @@ var Table = append([]Parameter{
 	{
 		Key: bareFSType, AnyCase: true, Replaced: FSType, Since: "v0.1.0", Doc: "the same without its prefix, in any case (`fsType`)",
 		Values: plain(FileSystems),
+	},
+	{
+		Key: Encryption, ForNode: true, Since: "v0.1.0", Doc: "how the disk is encrypted; without it, it is not: see [encryption](encryption.md)",
+		Values: []Value{{Text: luks.Name}},
 	},
 }, formatTable...)
 

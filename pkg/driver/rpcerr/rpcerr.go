@@ -20,6 +20,7 @@ var codeOfReason = map[volume.Reason]codes.Code{
 	volume.InUse:      codes.FailedPrecondition,
 	volume.Exhausted:  codes.ResourceExhausted,
 	volume.Busy:       codes.Unavailable,
+	volume.Denied:     codes.Unauthenticated,
 }
 
 // Status turns an error into one with a code: that of its reason, else that of the end of its context, else Internal.

@@ -4,6 +4,7 @@ package staging
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/luks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -25,6 +26,10 @@ type Volume struct {
 	Use Use
 	// Context is the volume context, Published the publish context.
 	Context, Published map[string]string
+	// Encryption is how what is on the disk is encrypted, "" for not at all, and Keys the passphrases, as far as the request
+	// has some.
+	Encryption string
+	Keys       luks.Keys
 }
 
 // PublishedReadOnly reports whether the node has the volume read-only, whatever its pods ask for.
@@ -36,6 +41,8 @@ type Growth struct {
 	Required int64
 	// Block says whether the volume is used as a block device, nil when the request does not.
 	Block *bool
+	// Keys are the passphrases of an encrypted volume, as far as the request has some.
+	Keys luks.Keys
 }
 
 // Amounts are used and available parts of a total.

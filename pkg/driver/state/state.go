@@ -24,6 +24,8 @@ type Intent struct {
 	VolumeID string `json:"volumeID"`
 	Serial   string `json:"serial"`
 	FSType   string `json:"fsType"`
+	// Layer is the encryption that is made, too, "" for none.
+	Layer string `json:"layer,omitempty"`
 	// BootID is the boot of the machine in which the format began, and DiskSeq the stay of the disk in that boot.
 	// Before or after it the disk may have been elsewhere, and may have got data there.
 	BootID  string `json:"bootID"`
@@ -39,6 +41,8 @@ type Staged struct {
 	// Block is set when it was staged to be used as a block device, ReadOnly when nothing may write to it.
 	Block    bool `json:"block,omitempty"`
 	ReadOnly bool `json:"readOnly,omitempty"`
+	// Layer is the encryption between the disk and the device, "" for none.
+	Layer string `json:"layer,omitempty"`
 	// Device is the device node, and Number the device number, in the form of sysfs.
 	Device string `json:"device,omitempty"`
 	Number string `json:"number,omitempty"`

@@ -22,5 +22,17 @@ const (
 	Flush       Name = "flush"        // flush the device
 )
 
-// All lists the steps.
+// The steps that an encrypted volume has besides.
+const (
+	Encrypt   Name = "encrypt"    // make the header of an encrypted disk
+	Encrypted Name = "encrypted"  // the header is complete, nothing else has happened
+	Open      Name = "open"       // open the encrypted disk
+	KeyAdd    Name = "key-add"    // give a key slot to the new passphrase
+	KeyProve  Name = "key-prove"  // prove that the new passphrase opens the disk
+	KeyRemove Name = "key-remove" // take its key slot from the old passphrase
+	MarkUsed  Name = "mark-used"  // note in the header that there is something inside
+	Close     Name = "close"      // close the encrypted disk
+)
+
+// All lists the steps of any volume.
 var All = []Name{Probe, IntentWrite, MkfsFirst, MkfsHalf, MkfsDone, Check, Mount, IntentClear, Grow, Bind, Unbind, Unmount, Flush}

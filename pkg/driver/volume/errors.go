@@ -18,6 +18,7 @@ const (
 	InUse             // the present state forbids it; somebody has to act
 	Exhausted         // a limit is reached or the place does not sell it
 	Busy              // it may succeed later without anybody acting
+	Denied            // the secrets of the request do not fit
 )
 
 // Error is a failure with a reason.

@@ -49,6 +49,10 @@ const ContextContentSource = "block.csi.vultr.com/content-source"
 // written there, whatever a pod asks for.
 const ContextReadOnly = "block.csi.vultr.com/read-only"
 
+// ContextEncryption says in a volume context how what is on the disk is encrypted; a volume without it is not. Its values
+// are those of the StorageClass parameter of this name.
+const ContextEncryption = "encryption"
+
 // Source is what a volume's content was copied from. The zero value stands for a volume that was made empty.
 type Source struct {
 	// Snapshot is the ID of a snapshot, Volume that of a volume; at most one is set.

@@ -105,6 +105,12 @@ func (c *Client) KillPlugin(ctx context.Context) error {
 	return c.call(ctx, "KillPlugin", None(false), new(None))
 }
 
+// Forget takes away every mount and every record of the node plugin, which must not run: what is left is what another
+// machine would have.
+func (c *Client) Forget(ctx context.Context) error {
+	return c.call(ctx, "Forget", None(false), new(None))
+}
+
 // Run runs a program.
 func (c *Client) Run(ctx context.Context, args ...string) (Result, error) {
 	var r Result

@@ -21,7 +21,7 @@ type Image struct {
 }
 
 // toolPackages are those of the node image, see NODE_PACKAGES in the Makefile.
-var toolPackages = []string{"e2fsprogs", "xfsprogs", "btrfs-progs", "util-linux"}
+var toolPackages = []string{"e2fsprogs", "xfsprogs", "btrfs-progs", "util-linux", "cryptsetup-bin"}
 
 // Make makes the image from the checkout. What is downloaded is kept in the cache.
 func Make(ctx context.Context, source, cache string) (*Image, error) {

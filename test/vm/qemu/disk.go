@@ -1,10 +1,12 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -36,6 +38,35 @@ func NewDisk(serial string, size int64) (*Disk, error) {
 
 // Close throws the disk away.
 func (d *Disk) Close() error { return d.file.Close() }
+
+// ReadAt reads what the guest has written to the disk.
+func (d *Disk) ReadAt(p []byte, at int64) (int, error) { return d.file.ReadAt(p, at) }
+
+// Copy makes a disk with the content that a disk has now, as a snapshot that is restored.
+func (d *Disk) Copy(serial string, size int64) (*Disk, error) {
+	made, err := NewDisk(serial, size)
+	if err != nil {
+		return nil, err
+	}
+	st, err := d.file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, made.Close())
+	}
+	chunk, zero := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); at < st.Size(); at += int64(len(chunk)) {
+		n, err := d.file.ReadAt(chunk, at)
+		if err == nil || errors.Is(err, io.EOF) {
+			err = nil
+			if !bytes.Equal(chunk[:n], zero[:n]) {
+				_, err = made.file.WriteAt(chunk[:n], at)
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(err, made.Close())
+		}
+	}
+	return made, nil
+}
 
 // Plug plugs a disk into the running machine.
 func (m *Machine) Plug(ctx context.Context, d *Disk) error {

@@ -85,7 +85,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 func arguments(c Config) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
-		"-machine", "q35,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", "768",
+		"-machine", "q35,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-kernel", c.Kernel, "-initrd", "/proc/self/fd/5", "-append", "console=ttyS0 quiet panic=-1",
 		"-serial", "stdio",
 		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",

@@ -6,15 +6,19 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/guest"
 )
@@ -22,6 +26,7 @@ import (
 const (
 	kubeletRoot = "/var/lib/kubelet"
 	socket      = "/csi/csi.sock"
+	stateDir    = "/csi/state"
 	// readyWithin is generous: the guest's processor is emulated.
 	readyWithin = time.Minute
 )
@@ -48,7 +53,7 @@ func (s *service) StartPlugin(agent.None, *agent.None) error {
 	defer log.Close() //nolint:errcheck // the plugin has its own
 	//nolint:noctx // it runs until it is killed
 	cmd := exec.Command(guest.Plugin, "--mode=node", "--region=ewr", "--node-id=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
-		"--endpoint=unix://"+socket, "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "-v=4")
+		"--endpoint=unix://"+socket, "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "--state-dir="+stateDir, "-v=4")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return err
@@ -82,6 +87,27 @@ func (s *service) KillPlugin(agent.None, *agent.None) error {
 	_ = p.cmd.Wait() // it says that it was killed
 	p.cmd = nil
 	return nil
+}
+
+// Forget takes away what the plugin has mounted and recorded.
+func (s *service) Forget(agent.None, *agent.None) error {
+	s.plugin.mu.Lock()
+	defer s.plugin.mu.Unlock()
+	if s.plugin.cmd != nil {
+		return errors.New("the plugin is running")
+	}
+	table, err := mount.Read()
+	if err != nil {
+		return err
+	}
+	for _, e := range slices.Backward(table) {
+		if strings.HasPrefix(e.Path, kubeletRoot+"/") {
+			if err := unix.Unmount(e.Path, 0); err != nil {
+				return fmt.Errorf("unmounting %s: %w", e.Path, err)
+			}
+		}
+	}
+	return os.RemoveAll(stateDir)
 }
 
 // CSI passes a call on to the plugin.
