@@ -32,7 +32,7 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 		if got := l.attachUnderWay("v", "one"); got != 21*time.Second {
 			t.Errorf("without an answer it is under way for %s, want %s", got, 21*time.Second)
 		}
-		l.with("v", func(e *entry, _ time.Time) { e.unsure = false })
+		l.With("v", func(e *entry, _ time.Time) { e.unsure = false })
 		left := overdueAfter - 9*time.Second
 		for instance, want := range map[string]time.Duration{"one": left, "": left, "two": 0} {
 			if got := l.attachUnderWay("v", instance); got != want {
