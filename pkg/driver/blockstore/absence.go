@@ -129,7 +129,7 @@ func (s *Store) instanceGone(ctx context.Context, id string) (bool, error) {
 // whereLast returns the instance that the volume was lately known to be at, "" if that is none or not known. What was
 // seen longer ago says nothing, however often it is asked about.
 func (l *ledger) whereLast(id string) (instance string) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if now.Sub(e.hereLast) < forgetAfter {
 			instance = e.here
 		}

@@ -1,8 +1,9 @@
 package blockstore
 
 import (
-	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
 )
 
 // ledger is what this process knows of single volumes by itself: what it saw of each last, what it ordered since, and
@@ -17,9 +18,7 @@ type ledger struct {
 	// unseen is how long reads may lack what was created.
 	unseen time.Duration
 
-	mu    sync.Mutex
-	byID  map[string]*entry
-	swept time.Time
+	recent.Memory[string, entry]
 }
 
 // verb is what was ordered.
@@ -61,68 +60,40 @@ type entry struct {
 	staysSince, staysLast time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
-
-	used time.Time
 }
 
 const (
 	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
-	forgetAfter = 10 * time.Minute
+	forgetAfter = recent.ForgetAfter
 	// overdueAfter is when a detach that was ordered and not carried out counts as lost.
 	overdueAfter = 10 * time.Minute
-	sweepEvery   = time.Minute
 )
-
-// with runs f on the volume's entry, which is made if there is none.
-func (l *ledger) with(id string, f func(e *entry, now time.Time)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if l.byID == nil {
-		l.byID, l.swept = map[string]*entry{}, now
-	}
-	if now.Sub(l.swept) > sweepEvery {
-		l.swept = now
-		for other, e := range l.byID {
-			if now.Sub(e.used) > forgetAfter {
-				delete(l.byID, other)
-			}
-		}
-	}
-	e, ok := l.byID[id]
-	if !ok {
-		e = &entry{}
-		l.byID[id] = e
-	}
-	e.used = now
-	f(e, now)
-}
 
 // made notes that this process created the volume.
 func (l *ledger) made(id string) {
-	l.with(id, func(e *entry, now time.Time) { e.made = now })
+	l.With(id, func(e *entry, now time.Time) { e.made = now })
 }
 
 // isMade reports whether this process created the volume.
 func (l *ledger) isMade(id string) (is bool) {
-	l.with(id, func(e *entry, _ time.Time) { is = !e.made.IsZero() })
+	l.With(id, func(e *entry, _ time.Time) { is = !e.made.IsZero() })
 	return is
 }
 
 // gone notes that this process deleted the volume.
 func (l *ledger) gone(id string) {
-	l.with(id, func(e *entry, now time.Time) { e.gone, e.seen = now, nil })
+	l.With(id, func(e *entry, now time.Time) { e.gone, e.seen = now, nil })
 }
 
 // isGone reports whether this process deleted the volume. The platform gives an ID to one volume only.
 func (l *ledger) isGone(id string) (gone bool) {
-	l.with(id, func(e *entry, _ time.Time) { gone = !e.gone.IsZero() })
+	l.With(id, func(e *entry, _ time.Time) { gone = !e.gone.IsZero() })
 	return gone
 }
 
 // young returns for how long reads may still lack the volume, because this process created it a moment ago.
 func (l *ledger) young(id string) (left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if !e.made.IsZero() {
 			left = max(0, l.unseen-now.Sub(e.made))
 		}
@@ -133,7 +104,7 @@ func (l *ledger) young(id string) (left time.Duration) {
 // saw notes what the volume was as of a time. A look that does not show what was ordered may have come too early, or
 // its answer may be old: the order stays under way.
 func (l *ledger) saw(d disk, at time.Time) {
-	l.with(d.ID, func(e *entry, now time.Time) {
+	l.With(d.ID, func(e *entry, now time.Time) {
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
@@ -186,13 +157,13 @@ func (l *ledger) lag(e *entry, d disk, now time.Time) time.Duration {
 
 // late is lag for those who looked.
 func (l *ledger) late(d disk) (left time.Duration) {
-	l.with(d.ID, func(e *entry, now time.Time) { left = l.lag(e, d, now) })
+	l.With(d.ID, func(e *entry, now time.Time) { left = l.lag(e, d, now) })
 	return left
 }
 
 // lately returns the volume if it was seen not longer ago than age and nothing was ordered since.
 func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if ok = e.seen != nil && now.Sub(e.at) <= age; ok {
 			d = *e.seen
 		}
@@ -202,7 +173,7 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
 		e.here, e.hereSince, e.unsure = "", now, false
 	})
@@ -210,13 +181,13 @@ func (l *ledger) order(id string, what verb, instance string) {
 
 // doubt voids what was seen, before an order is given whose answer may never come.
 func (l *ledger) doubt(id string) {
-	l.with(id, func(e *entry, _ time.Time) { e.seen = nil })
+	l.With(id, func(e *entry, _ time.Time) { e.seen = nil })
 }
 
 // attachUnderWay returns for how long an attach to the instance, "" for any, that this process ordered may still take
 // effect, 0 if none can.
 func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if e.ordered == attaching && (instance == "" || e.instance == instance) {
 			left = max(0, l.window-now.Sub(e.orderedAt))
 		}
@@ -227,7 +198,7 @@ func (l *ledger) attachUnderWay(id, instance string) (left time.Duration) {
 // detachUnderWay returns from where and since when a detach is under way that this process ordered: none of its looks
 // showed the effect. from is "" if there is none.
 func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
-	l.with(id, func(e *entry, _ time.Time) {
+	l.With(id, func(e *entry, _ time.Time) {
 		if e.ordered == detaching {
 			from, ordered = e.instance, e.orderedAt
 		}
@@ -241,7 +212,7 @@ func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
 // free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be
 // found free for the whole window, by one call or by several in a row.
 func (l *ledger) doubtful(id string) (left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if e.done == detaching && now.Sub(e.doneSeen) <= l.gap() {
 			return
 		}
@@ -256,7 +227,7 @@ func (l *ledger) doubtful(id string) (left time.Duration) {
 
 // moved reports whether this process ever ordered the volume to or from an instance, or saw it at one.
 func (l *ledger) moved(id string) (moved bool) {
-	l.with(id, func(e *entry, _ time.Time) {
+	l.With(id, func(e *entry, _ time.Time) {
 		moved = e.obeyed || e.ordered != "" || (e.seen != nil && e.seen.IsAttachedTo(""))
 	})
 	return moved

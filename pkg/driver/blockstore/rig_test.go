@@ -115,7 +115,7 @@ func (r *rig) readList() {
 
 // age makes what was seen of a volume older.
 func (r *rig) age(id string, by time.Duration) {
-	r.ledger.with(id, func(e *entry, _ time.Time) { e.at = e.at.Add(-by) })
+	r.ledger.With(id, func(e *entry, _ time.Time) { e.at = e.at.Add(-by) })
 }
 
 // byAnother changes where a volume is as somebody else would, and waits until that has happened and reads show it.

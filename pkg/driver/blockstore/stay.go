@@ -30,7 +30,7 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 
 // unsure notes that the last order got no answer: that its effect shows does not prove that it was the order's.
 func (l *ledger) unsure(id string) {
-	l.with(id, func(e *entry, _ time.Time) { e.unsure = true })
+	l.With(id, func(e *entry, _ time.Time) { e.unsure = true })
 }
 
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it
@@ -38,7 +38,7 @@ func (l *ledger) unsure(id string) {
 // same words. None can if this process saw the volume come, or has seen it there for the whole window, and looked so often
 // since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long.
 func (l *ledger) leaving(id, instance string) (left time.Duration) {
-	l.with(id, func(e *entry, now time.Time) {
+	l.With(id, func(e *entry, now time.Time) {
 		if e.staysAt != instance || now.Sub(e.staysLast) > 2*l.window {
 			e.staysAt, e.staysSince = instance, now
 		}

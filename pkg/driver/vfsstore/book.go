@@ -2,8 +2,9 @@ package vfsstore
 
 import (
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
 )
 
 // book is what this process knows of single attachments by itself: what it ordered, and what came of that. It only spares
@@ -12,9 +13,7 @@ type book struct {
 	// window is how long an order that was accepted may take to show in every read.
 	window time.Duration
 
-	mu    sync.Mutex
-	byKey map[key]*entry
-	swept time.Time
+	recent.Memory[key, entry]
 }
 
 // key is an attachment: a file system at an instance. Without an instance it stands for the file system itself.
@@ -39,39 +38,6 @@ type entry struct {
 	staysSince, staysLast time.Time
 	// size is the largest size in GiB that this process gave the file system.
 	size int64
-
-	used time.Time
-}
-
-const (
-	// forgetAfter is how long an entry outlives its last use, and longer than any time that is asked about.
-	forgetAfter = 10 * time.Minute
-	sweepEvery  = time.Minute
-)
-
-// with runs f on the entry, which is made if there is none.
-func (b *book) with(k key, f func(e *entry, now time.Time)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if b.byKey == nil {
-		b.byKey, b.swept = map[key]*entry{}, now
-	}
-	if now.Sub(b.swept) > sweepEvery {
-		b.swept = now
-		for other, e := range b.byKey {
-			if now.Sub(e.used) > forgetAfter {
-				delete(b.byKey, other)
-			}
-		}
-	}
-	e, ok := b.byKey[k]
-	if !ok {
-		e = &entry{}
-		b.byKey[k] = e
-	}
-	e.used = now
-	f(e, now)
 }
 
 // gap is how long a process may not have looked for it to be certain that no other one has led meanwhile.
@@ -79,12 +45,12 @@ func (b *book) gap() time.Duration { return b.window / 3 }
 
 // ordered notes that the platform accepted an attach and gave it this tag.
 func (b *book) ordered(k key, tag string) {
-	b.with(k, func(e *entry, now time.Time) { *e = entry{tag: tag, tagged: now} })
+	b.With(k, func(e *entry, now time.Time) { *e = entry{tag: tag, tagged: now} })
 }
 
 // expects returns the tag of an attach that this process ordered so lately that it may not show yet, "" if there is none.
 func (b *book) expects(k key) (tag string) {
-	b.with(k, func(e *entry, now time.Time) {
+	b.With(k, func(e *entry, now time.Time) {
 		if e.tag != "" && now.Sub(e.tagged) < 2*b.window {
 			tag = e.tag
 		}
@@ -94,13 +60,13 @@ func (b *book) expects(k key) (tag string) {
 
 // answered notes that a caller is told of the attachment.
 func (b *book) answered(k key, tag string) {
-	b.with(k, func(e *entry, now time.Time) { e.here, e.seen, e.asked = tag, now, time.Time{} })
+	b.With(k, func(e *entry, now time.Time) { e.here, e.seen, e.asked = tag, now, time.Time{} })
 }
 
 // leaves returns for how long an attachment that was there before the order may still turn out to be on its way out: it has
 // to be found attached for the whole window, by one call or by several in a row.
 func (b *book) leaves(k key, tag string) (left time.Duration) {
-	b.with(k, func(e *entry, now time.Time) {
+	b.With(k, func(e *entry, now time.Time) {
 		if e.stays != tag || now.Sub(e.staysLast) > 2*b.window {
 			e.stays, e.staysSince = tag, now
 		}
@@ -113,7 +79,7 @@ func (b *book) leaves(k key, tag string) (left time.Duration) {
 // lately returns the tag of an attachment for which this process answered not longer ago than age, and which it has not
 // ordered away since.
 func (b *book) lately(k key, age time.Duration) (tag string, ok bool) {
-	b.with(k, func(e *entry, now time.Time) {
+	b.With(k, func(e *entry, now time.Time) {
 		if ok = e.here != "" && now.Sub(e.seen) <= age; ok {
 			tag = e.here
 		}
@@ -124,19 +90,19 @@ func (b *book) lately(k key, age time.Duration) (tag string, ok bool) {
 // leaving notes that a detach is or may be under way: what was known of the attachment counts no longer. What is known of
 // detaches does.
 func (b *book) leaving(k key) {
-	b.with(k, func(e *entry, _ time.Time) { *e = entry{freed: e.freed, asked: e.asked, askedLast: e.askedLast} })
+	b.With(k, func(e *entry, _ time.Time) { *e = entry{freed: e.freed, asked: e.asked, askedLast: e.askedLast} })
 }
 
 // left notes that it is proven that the instance does not have the file system.
 func (b *book) left(k key) {
-	b.with(k, func(e *entry, now time.Time) { *e = entry{freed: now} })
+	b.With(k, func(e *entry, now time.Time) { *e = entry{freed: now} })
 }
 
 // doubtful is asked by a detach that found nothing, and returns for how long an attach may still show up that another
 // process ordered before it was killed or lost its lease, or that this one ordered in vain for an answer. A detach of this
 // process a moment ago explains it all; else nothing has to be found for the whole window, by one call or by several.
 func (b *book) doubtful(k key) (left time.Duration) {
-	b.with(k, func(e *entry, now time.Time) {
+	b.With(k, func(e *entry, now time.Time) {
 		if !e.freed.IsZero() && now.Sub(e.freed) <= b.gap() {
 			return
 		}
@@ -151,10 +117,10 @@ func (b *book) doubtful(k key) (left time.Duration) {
 
 // grew notes the size that this process gave a file system, and size returns it, 0 if there is none.
 func (b *book) grew(id string, size int64) {
-	b.with(keyOf(id, ""), func(e *entry, _ time.Time) { e.size = max(e.size, size) })
+	b.With(keyOf(id, ""), func(e *entry, _ time.Time) { e.size = max(e.size, size) })
 }
 
 func (b *book) size(id string) (size int64) {
-	b.with(keyOf(id, ""), func(e *entry, _ time.Time) { size = e.size })
+	b.With(keyOf(id, ""), func(e *entry, _ time.Time) { size = e.size })
 	return size
 }
