@@ -21,7 +21,7 @@ import (
 )
 
 // Token is the token of the account.
-const Token = "THETOKEN" //nolint:gosec // of a test
+const Token = "THETOKEN" //nolint:gosec // no credential: the server of the tests is the only one that knows it
 
 type object = map[string]any
 

@@ -149,7 +149,7 @@ func TestTwinsShowLate(t *testing.T) {
 			}
 			time.Sleep(7 * time.Second) // of the fake clock
 		}
-		time.Sleep(4 * time.Second) // the first shows
+		time.Sleep(4 * time.Second) // of the fake clock: the first shows
 		p := r.another()
 		snap := p.create("snapshot-1", v)
 		r.remove(snap.ID)

@@ -75,7 +75,7 @@ func (m *model) addFaults(seed uint64) {
 		"get_block_snapshot":   {{Action: simulator.FaultStatus, Status: 404, Probability: 0.1}, {Action: simulator.FaultResetAfter, Probability: 0.1}},
 	} {
 		for i, f := range actions {
-			f.Operation, f.Seed = operation, seed*100+uint64(i)+1 //nolint:gosec // small
+			f.Operation, f.Seed = operation, seed*100+uint64(i)+1 //nolint:gosec // i is an index and not negative
 			m.r.cloud.Fault(f)
 		}
 	}

@@ -62,7 +62,7 @@ func TestDeleteWithoutAnswer(t *testing.T) {
 		inBubble(t, simulator.ReadLags{"block_snapshots": lag}, func(t *testing.T, r *rig) {
 			v := r.volume()
 			snap := r.create("snapshot-1", v)
-			time.Sleep(2 * time.Minute) // reads may lack what is newer, so that they prove nothing
+			time.Sleep(2 * time.Minute) // of the fake clock: reads may lack what is newer, so that they prove nothing
 			r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultResetAfter, Times: 1})
 			began := time.Now()
 			r.remove(snap.ID)

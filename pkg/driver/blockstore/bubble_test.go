@@ -3,9 +3,9 @@ package blockstore
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testcloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -15,12 +15,7 @@ import (
 // inBubble runs a test on the platform's own delays in fake time.
 func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: lags}})
-		t.Cleanup(func() { // before the cloud ends, what is to be looked at later is
-			cloud.Sim.ClearFaults()
-			time.Sleep(5 * time.Minute) // of the fake clock
-		})
+	testcloud.Bubble(t, simulator.Config{ReadLags: lags}, 5*time.Minute, func(t *testing.T, cloud *simtest.Cloud) {
 		addController(cloud)
 		f(t, (&rig{cloud: cloud, t: t}).another())
 	})
@@ -29,26 +24,14 @@ func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig
 // another is one more controller process, as it were, on the cloud of the bubble.
 func (r *rig) another() *rig {
 	r.t.Helper()
-	api, err := vultr.New(vultr.Config{BaseURL: r.cloud.URL, Key: r.cloud.Key, StartRate: 500, MaxRate: 500, DialContext: r.cloud.Dial})
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	api := testcloud.Client(r.t, r.cloud)
 	return &rig{Store: New(api, Options{}), api: api, cloud: r.cloud, t: r.t}
 }
 
-// repeat calls as a sidecar does, each time with a deadline, until the call succeeds or the time is up.
+// repeat calls as a sidecar does, until the call succeeds or the time is up.
 func (r *rig) repeat(atMost time.Duration, call func(ctx context.Context) error) error {
 	r.t.Helper()
-	began := time.Now()
-	for {
-		ctx, cancel := context.WithTimeout(r.t.Context(), 15*time.Second)
-		err := call(ctx)
-		cancel()
-		if err == nil || time.Since(began) > atMost {
-			return err
-		}
-		time.Sleep(time.Second) // of the fake clock
-	}
+	return testcloud.Repeat(r.t, atMost, call)
 }
 
 // byHand makes a volume as somebody else would.

@@ -231,6 +231,35 @@ func TestSweepKeeps(t *testing.T) {
 	})
 }
 
+// TestSweepBesideTheClone: when a volume of the clone's name is there, its own snapshot is of no use any more, and another
+// one only when nobody can be making the clone from it.
+func TestSweepBesideTheClone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		own := r.snapshotOf(source.ID, copyName(source.ID, "pvc-1"))
+		request := requestOf("pvc-1")
+		request.SnapshotID = own.ID
+		r.byHand(request)
+		time.Sleep(10 * time.Minute) // of the fake clock
+		for _, c := range []struct {
+			id     string
+			ago    time.Duration
+			needed bool
+		}{
+			{own.ID, time.Minute, false},
+			{"another", copyDone - time.Minute, true},
+			{"another", copyDone + time.Minute, false},
+		} {
+			err := r.unneeded(vultr.Snapshot{
+				ID: c.id, VolumeID: source.ID, Description: copyName(source.ID, "pvc-1"), State: "COMPLETE", Created: time.Now().Add(-c.ago),
+			})(t.Context())
+			if (err != nil) != c.needed {
+				t.Errorf("%s, %s old: %v", c.id, c.ago, err)
+			}
+		}
+	})
+}
+
 // TestSweepWhenReadsFail: what cannot be judged stays, and is said.
 func TestSweepWhenReadsFail(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

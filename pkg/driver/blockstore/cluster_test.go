@@ -87,7 +87,7 @@ func TestTwinsOfACluster(t *testing.T) {
 		time.Sleep(2 * time.Second) // of the fake clock
 		after := byHand("pvc-1")
 		byHand("one/pvc-1")
-		time.Sleep(40 * time.Second) // until a list shows all of them
+		time.Sleep(40 * time.Second) // of the fake clock, until a list shows all of them
 		s := r.of("one")
 		v, err := s.Create(t.Context(), specOf("pvc-1"))
 		if err != nil || v.ID != own {
@@ -134,7 +134,7 @@ func TestSweepOfACluster(t *testing.T) {
 		if err := s.Modify(t.Context(), v.ID, map[string]string{"label": "team a"}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Minute)                        // by then it is nobody's duplicate
+		time.Sleep(5 * time.Minute)                        // of the fake clock: by then it is nobody's duplicate
 		r.snapshotOf(source.ID, copyName(source.ID, name)) // as of a controller that was killed before it deleted it
 		time.Sleep(copyDone + time.Minute)                 // of the fake clock
 		for _, c := range []struct {

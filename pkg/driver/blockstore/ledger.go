@@ -1,8 +1,9 @@
 package blockstore
 
 import (
-	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
 )
 
 // ledger is what this process knows of single volumes by itself: what it saw of each last, what it ordered since, and
@@ -17,9 +18,7 @@ type ledger struct {
 	// unseen is how long reads may lack what was created.
 	unseen time.Duration
 
-	mu    sync.Mutex
-	byID  map[string]*entry
-	swept time.Time
+	recent.Memory[string, entry]
 }
 
 // verb is what was ordered.
@@ -63,42 +62,14 @@ type entry struct {
 	staysSince, staysLast time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
-
-	used time.Time
 }
 
 const (
 	// forgetAfter is how long an entry outlives its last use. It is longer than any of the times that are asked about.
-	forgetAfter = 10 * time.Minute
+	forgetAfter = recent.ForgetAfter
 	// overdueAfter is when an order that was accepted, and whose effect was not seen, counts as lost.
 	overdueAfter = 10 * time.Minute
-	sweepEvery   = time.Minute
 )
-
-// with runs f on the volume's entry, which is made if there is none.
-func (l *ledger) with(id string, f func(e *entry, now time.Time)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if l.byID == nil {
-		l.byID, l.swept = map[string]*entry{}, now
-	}
-	if now.Sub(l.swept) > sweepEvery {
-		l.swept = now
-		for other, e := range l.byID {
-			if now.Sub(e.used) > forgetAfter {
-				delete(l.byID, other)
-			}
-		}
-	}
-	e, ok := l.byID[id]
-	if !ok {
-		e = &entry{}
-		l.byID[id] = e
-	}
-	e.used = now
-	f(e, now)
-}
 
 // made notes that this process created the volume.
 func (l *ledger) made(id string) {

@@ -177,7 +177,7 @@ func TestSnapshotInUse(t *testing.T) {
 		request := requestOf("pvc-1")
 		request.SnapshotID = snap.ID
 		made := r.byHand(request)
-		time.Sleep(1500 * time.Millisecond) // reads show it, and it is not active
+		time.Sleep(1500 * time.Millisecond) // of the fake clock: reads show it, and it is not active
 		if b := r.block(made); b.Active {
 			t.Fatal("it is active too early for this test")
 		}

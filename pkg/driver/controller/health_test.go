@@ -115,7 +115,7 @@ func TestHealthOfWhatIsNotKnown(t *testing.T) {
 			Operation: "get_instance", Action: simulator.FaultStatus, Status: http.StatusForbidden, Body: `{"error":"no","status":403}`,
 		})
 		want(t, ask(v.id), codes.Unavailable, goneInstance, "403")
-		time.Sleep(2 * time.Minute) // until the list that was read above is too old
+		time.Sleep(2 * time.Minute) // of the fake clock, until the list that was read above is too old
 		_, err := r.ControllerListVolumeHealth(t.Context(), &csi.ControllerListVolumeHealthRequest{})
 		want(t, err, codes.Unavailable, goneInstance)
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -14,6 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testcloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -25,14 +25,7 @@ import (
 // inBubble runs a test on the platform's own delays in fake time.
 func inBubble(t *testing.T, cfg simulator.Config, f func(t *testing.T, r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: cfg})
-		t.Cleanup(func() { // before the cloud ends, what is to be looked at later is
-			cloud.Sim.ClearFaults()
-			time.Sleep(5 * time.Minute) // of the fake clock
-		})
-		f(t, newRigInBubble(t, cloud))
-	})
+	testcloud.Bubble(t, cfg, 5*time.Minute, func(t *testing.T, cloud *simtest.Cloud) { f(t, newRigInBubble(t, cloud)) })
 }
 
 // newRigInBubble makes one more controller process, as it were, on the cloud of the bubble.

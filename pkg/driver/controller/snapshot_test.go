@@ -185,7 +185,7 @@ func TestListSnapshots(t *testing.T) {
 	})
 }
 
-// TestSnapshotOfAFileSystem: what is no block storage has no snapshots, and is not taken for missing.
+// TestSnapshotOfAFileSystem: it has no snapshots, which is told apart from a volume that does not exist.
 func TestSnapshotOfAFileSystem(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		f, err := r.api.CreateFileSystem(t.Context(), vultr.FileSystemRequest{Label: "shared", Region: "ewr", SizeGB: 10})

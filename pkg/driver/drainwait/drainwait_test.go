@@ -147,7 +147,7 @@ func TestStaysAfterAll(t *testing.T) {
 	}
 }
 
-// TestUnknownNode: a rollout is not held up by a cluster that does not answer, but a blip is no answer.
+// TestUnknownNode: a rollout does not wait for an API server that refuses or stays away, but one failed request does not end the wait.
 func TestUnknownNode(t *testing.T) {
 	s := testkube.New(t)
 	s.Put(nodePath, drained)

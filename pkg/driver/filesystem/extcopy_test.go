@@ -86,7 +86,7 @@ func beginning(t *testing.T, path string) []byte {
 	return data
 }
 
-// TestSuperblockWithoutCopy: a device that has no file system any more is left as it is, with advice.
+// TestSuperblockWithoutCopy: a disk without any intact superblock is left as it is, and the error advises what to do.
 func TestSuperblockWithoutCopy(t *testing.T) {
 	for name, spoil := range map[string]func(path string){
 		"no magic":       func(path string) { overwrite(t, path, extStart+extMagic, 0, 0) },

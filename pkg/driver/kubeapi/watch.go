@@ -25,7 +25,7 @@ type Event[T any] struct {
 	Object T      `json:"object"`
 }
 
-// Watch calls each for every event from the resource version on, until the apiserver ends the watch, which is no error,
+// Watch calls each for every event from the resource version on, until the API server ends the watch, for which it returns nil,
 // or something fails. path is that of the list.
 func Watch[T any](ctx context.Context, c *Client, path, version string, each func(Event[T]) error) error {
 	ctx, cancel := context.WithTimeout(ctx, watchFor+watchGrace)

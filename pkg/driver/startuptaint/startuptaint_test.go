@@ -115,7 +115,7 @@ func TestTaints(t *testing.T) {
 			t.Errorf("%s has lost the taint", name)
 		}
 	}
-	// As kubelets go on.
+	// The kubelets report a driver that is ready.
 	r.csiNode("not-yet", "3", serving)
 	r.csiNode("unlimited", "4", serving)
 	r.csiNode("made-again", "6", serving)

@@ -67,8 +67,8 @@ func TestLife(t *testing.T) {
 	})
 }
 
-// TestAttachAfterDetach: a read that still shows the attachment from before the detach, with its tag, is no answer. The
-// guest would look for a tag that is gone.
+// TestAttachAfterDetach: a read that still shows the attachment from before the detach is not believed: its mount tag
+// does not exist any more.
 func TestAttachAfterDetach(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"vfs": 10 * time.Second}, func(t *testing.T, r *rig) {
 		a := r.instance("a")

@@ -2,8 +2,9 @@ package vfsstore
 
 import (
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
 )
 
 // book is what this process knows of single attachments by itself: what it ordered, and what came of that. It only spares
@@ -12,9 +13,7 @@ type book struct {
 	// window is how long an order that was accepted may take to show in every read.
 	window time.Duration
 
-	mu    sync.Mutex
-	byKey map[key]*entry
-	swept time.Time
+	recent.Memory[key, entry]
 }
 
 // key is an attachment: a file system at an instance. Without an instance it stands for the file system itself.
@@ -39,39 +38,6 @@ type entry struct {
 	staysSince, staysLast time.Time
 	// size is the largest size in GiB that this process gave the file system.
 	size int64
-
-	used time.Time
-}
-
-const (
-	// forgetAfter is how long an entry outlives its last use, and longer than any time that is asked about.
-	forgetAfter = 10 * time.Minute
-	sweepEvery  = time.Minute
-)
-
-// with runs f on the entry, which is made if there is none.
-func (b *book) with(k key, f func(e *entry, now time.Time)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if b.byKey == nil {
-		b.byKey, b.swept = map[key]*entry{}, now
-	}
-	if now.Sub(b.swept) > sweepEvery {
-		b.swept = now
-		for other, e := range b.byKey {
-			if now.Sub(e.used) > forgetAfter {
-				delete(b.byKey, other)
-			}
-		}
-	}
-	e, ok := b.byKey[k]
-	if !ok {
-		e = &entry{}
-		b.byKey[k] = e
-	}
-	e.used = now
-	f(e, now)
 }
 
 // gap is how long a process may not have looked for it to be certain that no other one has led meanwhile.
