@@ -49,11 +49,16 @@ func NewMetadata(baseURL string) *Metadata {
 
 // Get reads the metadata. It tries until ctx ends: the network may still come up, and the service lags after boot.
 func (m *Metadata) Get(ctx context.Context) (InstanceMetadata, error) {
+	var before error
 	for n := 1; ; n++ {
 		md, err := m.once(ctx)
 		if err == nil {
 			return md, nil
 		}
+		if before != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w; the attempt before: %w", err, before) // it was cut off
+		}
+		before = err
 		if !pause(ctx, jitter(backoff(n))) {
 			return InstanceMetadata{}, fmt.Errorf("metadata service %s (%d attempts): %w", m.url, n, withEnd(ctx, err))
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -66,17 +67,33 @@ func TestMetadataIsAskedUntilItAnswers(t *testing.T) {
 }
 
 func TestMetadataSaysWhatWasWrong(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	_, err := NewMetadata(server.URL).Get(ctx)
-	if err == nil || !strings.Contains(err.Error(), "404 Not Found") || !strings.Contains(err.Error(), server.URL) {
-		t.Errorf("got %v", err)
+	for name, answers := range map[string]int{"each attempt is answered": 1000, "the second one hangs": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			m := NewMetadata("http://metadata.test")
+			m.client.Transport = &cloud{answer: func(r *http.Request) (*http.Response, error) {
+				if asked++; asked > answers {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}
+				resp := reply(http.StatusNotFound, nil)
+				resp.Status = "404 Not Found"
+				return resp, nil
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := m.Get(ctx)
+			if err == nil || !strings.Contains(err.Error(), "404 Not Found") || !strings.Contains(err.Error(), "http://metadata.test") {
+				t.Errorf("%s: got %v", name, err)
+			}
+			if asked > answers && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		})
 	}
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := NewMetadata(server.URL).Get(cancelled); !errors.Is(err, context.Canceled) {
+	if _, err := NewMetadata("http://metadata.test").Get(cancelled); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if NewMetadata("").url != "http://169.254.169.254/v1.json" {

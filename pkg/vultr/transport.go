@@ -62,6 +62,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			last.err = withCause(last.err, now.err.Err)
 			break
 		}
+		if last.made && now.err != nil && req.Context().Err() != nil {
+			// It was cut off: what the attempt before came to tells more.
+			now.err = withCause(now.err, fmt.Errorf("the attempt before: %w", last.err))
+		}
 		last = now
 		uncertain = uncertain || isUncertain(req.Method, last)
 		if last.err == nil {
@@ -77,7 +81,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			break
 		}
 		if !pause(req.Context(), wait) {
-			last.err = withCause(last.err, req.Context().Err())
+			if end := req.Context().Err(); !errors.Is(last.err, end) {
+				last.err = withCause(last.err, end)
+			}
 			break
 		}
 	}

@@ -173,6 +173,37 @@ func TestCancelledWhileTheAPIWorks(t *testing.T) {
 	})
 }
 
+// TestCutOffSaysWhatWasBefore: the caller's time ends during the second attempt. The error says that, and what the first one
+// came to, once each.
+func TestCutOffSaysWhatWasBefore(t *testing.T) {
+	for _, do := range callsOfEachMethod {
+		if do.method == http.MethodPost {
+			continue // it is not repeated
+		}
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+				if asked++; asked == 1 {
+					return refusal(500, "oops"), nil
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			err := do.do(ctx, net.client(t))
+			if !errors.Is(err, context.DeadlineExceeded) || hasStatus(err, 500) || IsOutcomeUnknown(err) != (do.method != http.MethodGet) {
+				t.Errorf("%s: got %v", do.name, err)
+			}
+			for _, want := range []string{"oops", context.DeadlineExceeded.Error()} {
+				if err != nil && strings.Count(err.Error(), want) != 1 {
+					t.Errorf("%s: %q does not say %q once", do.name, err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestASuccessStaysOneWhenTheContextEnds(t *testing.T) {
 	for _, do := range callsOfEachMethod {
 		synctest.Test(t, func(t *testing.T) {

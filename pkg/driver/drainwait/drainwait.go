@@ -99,11 +99,16 @@ func (w *Waiter) pause(ctx context.Context) bool {
 func (w *Waiter) firstLook(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, nodePatience)
 	defer cancel()
+	var before error
 	for {
 		reason, err := w.leaving(ctx)
+		if before != nil && err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w; the look before: %w", err, before) // it was cut off
+		}
 		if err == nil || kubeapi.IsRefused(err) || !w.pause(ctx) {
 			return reason, err
 		}
+		before = err
 	}
 }
 
