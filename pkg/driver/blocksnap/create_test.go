@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // TestCreate: the answer comes before the snapshot is complete, and later ones are about the same snapshot. It costs
@@ -96,8 +97,7 @@ func TestLostAnswers(t *testing.T) {
 						t.Errorf("the snapshot changed from %s to %s", snap.ID, again.ID)
 					}
 					if fault.Action == simulator.FaultDuplicate {
-						r.remove(snap.ID) // both are of one second: which one was told is certain from here on
-						r.RemoveBeside(t.Context(), snap.ID)
+						r.removeAsked(snap.ID) // both are of one second: which one was told is certain from here on
 						if left := r.inTruth("snapshot-1"); len(left) != 0 {
 							t.Errorf("left are %s", left)
 						}
@@ -240,8 +240,7 @@ func TestRemoveBeside(t *testing.T) {
 		if !slices.Contains(twins, snap.ID) {
 			t.Errorf("answered was %s, not one of %s", snap.ID, twins)
 		}
-		r.remove(snap.ID)
-		r.RemoveBeside(t.Context(), snap.ID)
+		r.removeAsked(snap.ID)
 		want := []string{ofAnother, later}
 		slices.Sort(want)
 		if left := r.inTruth("snapshot-1"); !slices.Equal(left, want) {
@@ -251,10 +250,9 @@ func TestRemoveBeside(t *testing.T) {
 }
 
 // failing has the platform say so of a snapshot in its next list.
-func (r *rig) failing(id, volumeID, name, created string) {
-	body := `{"snapshots":[{"id":"` + id + `","block_id":"` + volumeID + `","description":"` + name + `","state":"ERROR",
-		"added_at":"` + created + `","updated_at":"` + created + `","size":10737418240}],"meta":{"total":1,"links":{"next":"","prev":""}}}`
-	r.cloud.Fault(simulator.Fault{Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: 200, Body: body, Times: 1})
+func (r *rig) failing(snap vultr.Snapshot) {
+	snap.State = "ERROR"
+	r.cloud.Fault(simulator.Fault{Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: 200, Body: listed(snap), Times: 1})
 }
 
 // TestFailedIsTakenBack: a snapshot that the platform could not take, and of which nobody was told, is deleted, and the
@@ -268,7 +266,7 @@ func TestFailedIsTakenBack(t *testing.T) {
 			t.Fatal("answered too early for this test")
 		}
 		failed := r.inTruth("snapshot-1")
-		r.failing(failed[0], v, "snapshot-1", time.Now().UTC().Format(time.DateTime))
+		r.failing(vultr.Snapshot{ID: failed[0], VolumeID: v, Description: "snapshot-1", Created: time.Now()})
 		if snap, err := r.Create(t.Context(), "snapshot-1", v); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %+v, %v", snap, err)
 		}

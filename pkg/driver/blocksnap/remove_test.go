@@ -1,12 +1,145 @@
 package blocksnap
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
+
+// TestTwinOfAShortLife: a snapshot that was delivered twice and is deleted before the name was looked at again leaves
+// nothing; nor when another process deletes it, at once or later.
+func TestTwinOfAShortLife(t *testing.T) {
+	const name = "snapshot-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8" // as the snapshotter gives them
+	for which, test := range map[string]struct {
+		after   time.Duration
+		another bool
+		lag     time.Duration
+	}{
+		"by the same process":              {after: 10 * time.Second},
+		"by another":                       {after: 10 * time.Second, another: true},
+		"by another, later":                {after: 5 * time.Minute, another: true},
+		"by the same process, reads late":  {after: 0, lag: 30 * time.Second},
+		"by another, reads late":           {after: 0, another: true, lag: 30 * time.Second},
+		"by another, later and reads late": {after: 5 * time.Minute, another: true, lag: 30 * time.Second},
+	} {
+		t.Run(which, func(t *testing.T) {
+			for range 6 { // of two of one second the IDs decide which is kept
+				inBubble(t, simulator.ReadLags{"block_snapshots": test.lag}, func(t *testing.T, r *rig) {
+					v := r.volume()
+					r.cloud.Fault(simulator.Fault{Operation: "create_block_snapshot", Action: simulator.FaultDuplicate, Times: 1})
+					snap := r.create(name, v)
+					time.Sleep(test.after) // of the fake clock
+					p := r
+					if test.another {
+						p = r.another()
+					}
+					p.removeAsked(snap.ID)
+					time.Sleep(30 * time.Minute) // of the fake clock
+					if left := r.inTruth(name); len(left) != 0 {
+						t.Errorf("left are %s", left)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestTwinThatShowsLate: a snapshot is deleted by a process that knows nothing of it, whose lists lack what was made beside it
+// in the same second, or lack both.
+func TestTwinThatShowsLate(t *testing.T) {
+	const name = "snapshot-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+	for what, shown := range map[string]func(snap vultr.Snapshot) string{
+		"the other": func(snap vultr.Snapshot) string { return listed(snap) },
+		"both":      func(vultr.Snapshot) string { return listed() },
+		"nothing":   nil,
+	} {
+		for i := range 2 {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				v := r.volume()
+				var twins []vultr.Snapshot
+				for range 2 {
+					snap, err := r.api.CreateSnapshot(t.Context(), v, name)
+					if err != nil {
+						t.Fatal(err)
+					}
+					twins = append(twins, snap)
+				}
+				time.Sleep(10 * time.Second) // of the fake clock
+				if shown != nil {
+					snap, err := r.api.Snapshot(t.Context(), twins[i].ID)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.cloud.Fault(simulator.Fault{
+						Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: 200, Body: shown(snap), Times: 1,
+					})
+				}
+				r.another().removeAsked(twins[i].ID)
+				time.Sleep(30 * time.Minute) // of the fake clock
+				if left := r.inTruth(name); len(left) != 0 {
+					t.Errorf("lists lack %s: left are %s", what, left)
+				}
+			})
+		}
+	}
+}
+
+// TestNameInUseAgain: what is made by the name after its snapshot was deleted is no twin of that, whether its caller was told
+// of it or was cut off.
+func TestNameInUseAgain(t *testing.T) {
+	for _, cutOff := range []bool{false, true} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v := r.volume()
+			r.removeAsked(r.create("snapshot-1", v).ID)
+			if cutOff {
+				fault := r.cloud.Fault(simulator.Fault{Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: 500, Nth: 2})
+				ctx, cancel := contextOf(t)
+				if _, err := r.Create(ctx, "snapshot-1", v); err == nil {
+					t.Fatal("it was not cut off")
+				}
+				cancel()
+				r.cloud.Sim.RemoveFault(fault)
+			} else {
+				r.create("snapshot-1", v)
+			}
+			made := r.inTruth("snapshot-1")
+			if len(made) != 1 {
+				t.Fatalf("made were %s", made)
+			}
+			time.Sleep(8 * time.Minute) // of the fake clock
+			r.only("snapshot-1", made[0])
+			if again := r.create("snapshot-1", v); again.ID != made[0] {
+				t.Errorf("%s was made and then %s answered", made[0], again.ID)
+			}
+		})
+	}
+}
+
+// TestDeleteCost: a delete costs one list where none has shown yet what was made with the snapshot, which all deletes
+// share, and none after that.
+func TestDeleteCost(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		var ids []string
+		for i := range 4 {
+			ids = append(ids, r.create(fmt.Sprintf("snapshot-%d0b6c445-b93b-4f4d-b8c1-2cea28d99fb8", i), v).ID)
+		}
+		time.Sleep(10 * time.Minute) // of the fake clock
+		p := r.another()
+		for i, want := range []int{2, 1, 1, 1} {
+			time.Sleep(time.Minute) // of the fake clock
+			before := len(r.cloud.Requests())
+			p.removeAsked(ids[i])
+			if n := len(r.cloud.Requests()) - before; n != want {
+				t.Errorf("delete %d: %d calls, want %d", i, n, want)
+			}
+		}
+	})
+}
 
 // TestDelete is success when nothing is left, however often it is asked, and costs one call.
 func TestDelete(t *testing.T) {
@@ -92,8 +225,8 @@ func TestNothingIsGoneInAnotherAccount(t *testing.T) {
 	})
 }
 
-// TestRemoveBesideGoesOn: what cannot be deleted beside a snapshot is deleted later, although nobody asks again.
-func TestRemoveBesideGoesOn(t *testing.T) {
+// TestDeleteWithTwinsGoesOn: what cannot be deleted beside a snapshot is deleted later, although nobody asks again.
+func TestDeleteWithTwinsGoesOn(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		v := r.volume()
 		for range 3 { // of one second
@@ -103,10 +236,8 @@ func TestRemoveBesideGoesOn(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // of the fake clock
 		snap := r.create("snapshot-1", v)
-		r.remove(snap.ID)
-		fault := r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 400})
-		r.RemoveBeside(t.Context(), snap.ID)
-		r.cloud.Sim.RemoveFault(fault)
+		r.cloud.Fault(simulator.Fault{Operation: "delete_block_snapshot", Action: simulator.FaultStatus, Status: 400, Times: 2})
+		r.removeAsked(snap.ID)
 		if left := r.inTruth("snapshot-1"); len(left) != 2 {
 			t.Fatalf("left are %s, which is no test", left)
 		}

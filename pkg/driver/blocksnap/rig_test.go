@@ -2,7 +2,9 @@ package blocksnap
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +83,14 @@ func (r *rig) remove(id string) {
 	}
 }
 
+// removeAsked deletes a snapshot as Kubernetes has it done.
+func (r *rig) removeAsked(id string) {
+	r.t.Helper()
+	if err := r.repeat(5*time.Minute, func(ctx context.Context) error { return r.DeleteWithTwins(ctx, id) }); err != nil {
+		r.t.Fatalf("delete %s and its twins: %v", id, err)
+	}
+}
+
 // inTruth are the IDs of the snapshots of a name.
 func (r *rig) inTruth(name string) []string {
 	var ids []string
@@ -99,6 +109,17 @@ func (r *rig) only(name, id string) {
 	if got := r.inTruth(name); !slices.Equal(got, []string{id}) {
 		r.t.Errorf("%s: %s was answered, the platform has %s", name, id, got)
 	}
+}
+
+// listed is a list of these snapshots alone, as the platform answers it.
+func listed(snaps ...vultr.Snapshot) string {
+	var items []string
+	for _, snap := range snaps {
+		at := snap.Created.UTC().Format(time.DateTime)
+		items = append(items, fmt.Sprintf(`{"id":%q,"block_id":%q,"description":%q,"state":%q,"added_at":%q,"updated_at":%q,"size":10737418240}`,
+			snap.ID, snap.VolumeID, snap.Description, snap.State, at, at))
+	}
+	return fmt.Sprintf(`{"snapshots":[%s],"meta":{"total":%d,"links":{"next":"","prev":""}}}`, strings.Join(items, ","), len(items))
 }
 
 // contextOf returns one that lasts as long as a short call of a sidecar.

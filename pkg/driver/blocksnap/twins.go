@@ -32,7 +32,7 @@ const (
 // only this. A process answers with a snapshot when a list shows it, and that list shows everything older as well. So
 // nobody was told of one beside which there is an older one, older by the platform's clock, which counts seconds. Of two
 // that were made in the same second either may have been answered by somebody who did not see the other: both stay and
-// are reported, until Kubernetes deletes the one that it knows.
+// are reported, until Kubernetes deletes the one that it knows: the others go with it.
 type twins struct {
 	found, deleted prometheus.Counter
 	known          *lru.Cache
@@ -164,9 +164,66 @@ func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool
 	return true
 }
 
-// RemoveBeside deletes the snapshots that were found beside one that was deleted by its ID: that is the one which
-// Kubernetes was told of, and the name has no other use. It goes on by itself with those that cannot be deleted now.
-func (s *Store) RemoveBeside(ctx context.Context, id string) {
+// DeleteWithTwins deletes the snapshot that Kubernetes asks for by its ID, and what was made beside it by the same wish:
+// of several that is the one which Kubernetes was told of, and the name has no other use. The others go first: once the
+// snapshot is gone, a process that takes over has nothing left to find them by.
+func (s *Store) DeleteWithTwins(ctx context.Context, id string) error {
+	if s.isGone(id) {
+		return nil
+	}
+	snap, late, err := s.lookBeside(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.removeBeside(ctx, id)
+	if err := s.Delete(ctx, id); err != nil {
+		return err
+	}
+	if late {
+		s.checkLater(ctx, snap.Description, snap)
+	}
+	return nil
+}
+
+// listKept is how old a list may be that shows what was made beside a snapshot: the sweep reads one every hour.
+const listKept = 2 * time.Hour
+
+// lookBeside reports what a list shows beside the snapshot. Any list will do that began when reads showed all that was made
+// with it. late is true if there is none yet.
+func (s *Store) lookBeside(ctx context.Context, id string) (snap vultr.Snapshot, late bool, err error) {
+	for _, maxAge := range []time.Duration{listKept, pollAge} {
+		list, err := s.List(ctx, maxAge)
+		if err != nil {
+			return vultr.Snapshot{}, false, err
+		}
+		shown, ok := among(list.Items, id)
+		if !ok {
+			continue
+		}
+		if !sidecarsForm.MatchString(shown.Description) && !s.names.wasAnswered(id) {
+			return shown, false, nil
+		}
+		snap, late = shown, list.Began.Before(shown.Created.Add(twinSpan+s.opts.Unseen))
+		for _, other := range s.named(list.Items, snap.Description) {
+			if other.ID != id {
+				s.report(ctx, snap, other)
+			}
+		}
+		if !late {
+			break
+		}
+	}
+	if snap.ID == "" { // lists may lack it still
+		if snap, err = s.api.Snapshot(ctx, id); err == nil {
+			late = sidecarsForm.MatchString(snap.Description)
+		}
+	}
+	return snap, late, nil
+}
+
+// removeBeside deletes the snapshots that were found beside the one with the ID, by which Kubernetes knows it. It goes on
+// by itself with those that cannot be deleted now.
+func (s *Store) removeBeside(ctx context.Context, id string) {
 	s.removeAll(context.WithoutCancel(ctx), s.twins.takeBeside(id), 1)
 }
 
@@ -207,6 +264,9 @@ func (s *Store) checkAt(ctx context.Context, name string, kept vultr.Snapshot, s
 // checked deletes or reports the twins of a snapshot. It is false if that has to be done again: a twin could not be
 // deleted, or the list does not show the snapshot itself, so that it is too old to show a twin.
 func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, since time.Time) bool {
+	if m, ok := s.names.get(name); ok && m.id != kept.ID {
+		return true // it was deleted, and the name has another one
+	}
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
 	list, err := s.api.Snapshots(ctx, time.Since(since))
@@ -221,6 +281,9 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 		}
 		s.report(ctx, kept, other)
 		done = s.removeTwin(ctx, kept, other) && done
+	}
+	if s.isGone(kept.ID) {
+		s.removeBeside(ctx, kept.ID) // it was deleted by its ID before a list showed them
 	}
 	return shown && done
 }

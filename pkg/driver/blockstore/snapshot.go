@@ -27,11 +27,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, name, volumeID string) (volu
 
 // DeleteSnapshot removes the snapshot, and what was made by mistake beside it.
 func (s *Store) DeleteSnapshot(ctx context.Context, id string) error {
-	if err := s.snapshots.Delete(ctx, id); err != nil {
-		return err
-	}
-	s.snapshots.RemoveBeside(ctx, id)
-	return nil
+	return s.snapshots.DeleteWithTwins(ctx, id)
 }
 
 // ReadSnapshot returns one snapshot as it is now.
