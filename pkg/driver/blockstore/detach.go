@@ -121,7 +121,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	}
 	left := s.ledger.doubtful(id)
 	if left == 0 {
-		return d, s.comesNot(id, instance)
+		return d, s.comesNot(ctx, id, instance)
 	}
 	if instance != "" {
 		if gone, err := s.instanceGone(ctx, instance); err == nil && gone {
@@ -138,7 +138,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	case ctx.Err() == nil && waiting.Err() != nil:
 		now, err = s.whereIs(ctx, id, 0) // it had its time
 		if err == nil && !now.IsAttachedTo("") {
-			err = s.comesNot(id, instance)
+			err = s.comesNot(ctx, id, instance)
 		}
 		return now, err
 	}
@@ -146,9 +146,16 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 }
 
 // comesNot is nil if no attach to the instance is to come that this process ordered and the platform accepted. One that
-// hangs is left to the calls to come: to believe now that the volume is free would leave it attached for ever.
-func (s *Store) comesNot(id, instance string) error {
+// hangs is left to the calls to come: to believe now that the volume is free would leave it attached for ever. To an
+// instance that is gone none can come.
+func (s *Store) comesNot(ctx context.Context, id, instance string) error {
 	if s.ledger.attachUnderWay(id, instance) == 0 {
+		return nil
+	}
+	if instance == "" {
+		instance = s.ledger.whereLast(id)
+	}
+	if gone, err := s.instanceGone(ctx, instance); err == nil && gone {
 		return nil
 	}
 	return volume.Errorf(volume.Busy, "volume %s does not count as free of instance %s yet: the platform accepted an attach that does not show and may still be "+

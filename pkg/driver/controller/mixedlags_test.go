@@ -132,19 +132,24 @@ func TestRefusedDetachIsRepeated(t *testing.T) {
 func TestAttachThatHangs(t *testing.T) {
 	delays := simulator.DefaultDelays()
 	delays.Attach = 3 * time.Minute
-	for _, destroyed := range []bool{false, true} {
+	for _, destroyed := range []string{"", "at once", "late"} {
 		inBubble(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
 			id, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
 			r.cutOff(r.publishes(id, node))
-			if destroyed {
-				r.destroy(node)
-			} else {
+			if destroyed != "at once" {
 				want(t, r.unpublishes(id, node)(t.Context()), codes.Unavailable, id, node, "accepted an attach")
 			}
-			if err := r.patiently(r.unpublishes(id, node)); err != nil {
-				t.Errorf("destroyed %t: %v", destroyed, err)
+			if destroyed != "" {
+				r.destroy(node)
 			}
-			if !destroyed {
+			since := time.Now()
+			if err := r.patiently(r.unpublishes(id, node)); err != nil {
+				t.Errorf("destroyed %q: %v", destroyed, err)
+			}
+			if took := time.Since(since); destroyed != "" && took > 90*time.Second {
+				t.Errorf("destroyed %q: %s until the volume counted as free", destroyed, took)
+			}
+			if destroyed == "" {
 				r.settled(id, "")
 			}
 			time.Sleep(10 * time.Minute) // of the fake clock
