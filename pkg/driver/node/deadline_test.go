@@ -73,12 +73,15 @@ func (h *halting) replace(name string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	// Without a trap while it stands still: of one a shell thinks when its read has come back, and one that comes right before
+	// the read is too late.
 	script := fmt.Sprintf(`#!/bin/sh
-trap 'kill -9 $tool 2> /dev/null; exit 143' TERM
 halt() { [ -e %[1]s/free ] || { echo "$1 %[2]s" > %[1]s/events; read go < %[1]s/gate; }; }
 halt before
+trap 'kill -9 $tool 2> /dev/null; exit 143' TERM
 %[3]s "$@" & tool=$!
 wait $tool; code=$?
+trap - TERM
 halt after
 exit $code
 `, h.dir, name, found)
