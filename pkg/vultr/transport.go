@@ -62,11 +62,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			last.err = withCause(last.err, now.err.Err)
 			break
 		}
-		if last.made && now.err != nil && req.Context().Err() != nil {
-			// It was cut off: what the attempt before came to tells more.
-			now.err = withCause(now.err, fmt.Errorf("the attempt before: %w", last.err))
-		}
-		last = now
+		last = now.after(last, req.Context().Err())
 		uncertain = uncertain || isUncertain(req.Method, last)
 		if last.err == nil {
 			rec.done, rec.data = true, last.data
@@ -81,9 +77,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			break
 		}
 		if !pause(req.Context(), wait) {
-			if end := req.Context().Err(); !errors.Is(last.err, end) {
-				last.err = withCause(last.err, end)
-			}
+			last.err = withCause(last.err, req.Context().Err())
 			break
 		}
 	}
@@ -195,8 +189,19 @@ func readBody(req *http.Request) ([]byte, error) {
 	return data, errors.Join(err, req.Body.Close())
 }
 
-// withCause adds a cause to an error, so that both can be found.
+// after adds to an attempt that was cut off by the end of the caller's context what the one before came to: that tells more.
+func (o outcome) after(before outcome, end error) outcome {
+	if end != nil && before.made && o.err != nil {
+		o.err = withCause(o.err, fmt.Errorf("the attempt before: %w", before.err))
+	}
+	return o
+}
+
+// withCause adds a cause to an error that does not have it yet, so that both can be found.
 func withCause(e *Error, cause error) *Error {
+	if cause == nil || errors.Is(e.Err, cause) {
+		return e
+	}
 	merged := *e
 	merged.Err = errors.Join(e.Err, cause)
 	return &merged
