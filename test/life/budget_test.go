@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -55,6 +57,56 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
+// TestBudgetsOfMany: many lives at once share their looks, and take hardly longer than the client's own ceiling makes so
+// many calls take, or one life takes if that is longer.
+func TestBudgetsOfMany(t *testing.T) {
+	t.Parallel()
+	budgets := map[string]budget{
+		"blank": {mean: 4.5, time: 1.15}, "snapshot": {mean: 3.5, time: 1.15}, "restore": {mean: 4.5, time: 1.15},
+		"clone": {mean: 7.6, time: 1.15}, "shared-file-system": {mean: 12.3, time: 1.15},
+	}
+	for _, k := range append(copies(), blank()) {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				did, planned := atOnce(t, k, 200), budgets[k.name]
+				t.Logf("%.2f calls a life, in %.3f times what the ceiling allows", did.mean, did.time)
+				if did.mean > planned.mean || did.time > planned.time {
+					t.Errorf("got %+v, planned are %+v", did, planned)
+				}
+			})
+		})
+	}
+}
+
+// atOnce lives many lives of a kind at once, on instances that have ten of them each.
+func atOnce(t *testing.T, k lifeKind, n int) (did budget) {
+	t.Helper()
+	cloud := simtest.Start(t, simtest.Options{Bubble: true})
+	o := newOrigin(t, cloud, inProcess(t, cloud), asleep)
+	nodes := make([]string, n/10)
+	for i := range nodes {
+		nodes[i] = cloud.AddInstance(simulator.NewServer{Label: fmt.Sprintf("node-%d", i), Region: region})
+	}
+	asleep(t, settled)
+	before, began := callsOf(cloud), time.Now()
+	var all sync.WaitGroup
+	for i := range n {
+		mine := *o
+		mine.nodes = []string{nodes[i%len(nodes)], nodes[(i+1)%len(nodes)]}
+		all.Go(func() { k.live(&mine, t, fmt.Sprint(i)) })
+	}
+	all.Wait()
+	took := time.Since(began)
+	asleep(t, settled)
+	calls := float64(callsOf(cloud) - before)
+	did.mean, did.time = calls/float64(n), took.Seconds()/max(calls/ceiling, k.shown().Seconds())
+	return did
+}
+
+// asleep is a pause of the fake clock.
+func asleep(_ testing.TB, d time.Duration) { time.Sleep(d) }
+
 // budget is what lives cost.
 type budget struct {
 	calls int     // for one life at most
@@ -67,7 +119,7 @@ func lives(t *testing.T, k lifeKind, n int) (did budget) {
 	t.Helper()
 	cloud := simtest.Start(t, simtest.Options{Bubble: true})
 	random := rand.New(rand.NewPCG(8, 10))
-	o := newOrigin(t, cloud, inProcess(t, cloud), func(_ testing.TB, d time.Duration) { time.Sleep(d) }) // of the fake clock
+	o := newOrigin(t, cloud, inProcess(t, cloud), asleep)
 	o.between = func(least, most time.Duration) {
 		time.Sleep(least + time.Duration(random.Int64N(int64(most-least)))) // of the fake clock
 	}

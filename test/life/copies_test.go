@@ -67,14 +67,19 @@ func (k lifeKind) shown() time.Duration {
 }
 
 func copies() []lifeKind {
-	d := simulator.DefaultDelays()
-	volume := d.BlockCreate + d.Attach + d.Detach
+	d, volume := simulator.DefaultDelays(), blank().itself
 	return []lifeKind{
 		{"snapshot", d.Snapshot, 1, (*origin).liveSnapshot},
 		{"restore", volume, 3, (*origin).liveRestore},
 		{"clone", d.Snapshot + volume, 4, (*origin).liveClone},
 		{"shared-file-system", d.FileSystem + 2*(d.Attach+d.Detach), 5, (*origin).liveShared},
 	}
+}
+
+// blank is the life of a volume that is made from nothing, without a node.
+func blank() lifeKind {
+	d := simulator.DefaultDelays()
+	return lifeKind{"blank", d.BlockCreate + d.Attach + d.Detach, 3, (*origin).liveBlank}
 }
 
 // origin is a controller on a simulated cloud, and what lives begin with: two nodes, a volume and a snapshot of it. In a
@@ -137,6 +142,11 @@ func (o *origin) liveSnapshot(t testing.TB, name string) (l life) {
 		rpc(t, o.cloud, &l, o.controller.DeleteSnapshot, &csi.DeleteSnapshotRequest{SnapshotId: id})
 	}
 	return l
+}
+
+func (o *origin) liveBlank(t testing.TB, name string) life {
+	t.Helper()
+	return o.liveDisk(t, "pvc-blank-"+name, nil)
 }
 
 // liveRestore is the life of a volume that is made from the snapshot.
