@@ -16,7 +16,7 @@ import (
 // file system that two nodes have, as far as the controller is concerned. The time is reported as by BenchmarkLife; that of
 // a snapshot has the snapshotter's own pauses in it. TestBudgets holds the calls of many such lives.
 func BenchmarkCopies(b *testing.B) {
-	for _, k := range copies() {
+	for _, k := range []lifeKind{snapshot(), restore(), clone(), shared()} {
 		b.Run(k.name, func(b *testing.B) { benchmarkCopy(b, k) })
 	}
 }
@@ -66,20 +66,31 @@ func (k lifeKind) shown() time.Duration {
 	return k.itself + time.Duration(k.waits)*simulator.DefaultReadLag
 }
 
-func copies() []lifeKind {
-	d, volume := simulator.DefaultDelays(), blank().itself
-	return []lifeKind{
-		{"snapshot", d.Snapshot, 1, (*origin).liveSnapshot},
-		{"restore", volume, 3, (*origin).liveRestore},
-		{"clone", d.Snapshot + volume, 4, (*origin).liveClone},
-		{"shared-file-system", d.FileSystem + 2*(d.Attach+d.Detach), 5, (*origin).liveShared},
-	}
+// disk is the life of a disk, without a node.
+func disk(name string, live func(o *origin, t testing.TB, name string) life) lifeKind {
+	d := simulator.DefaultDelays()
+	return lifeKind{name, d.BlockCreate + d.Attach + d.Detach, 3, live}
 }
 
-// blank is the life of a volume that is made from nothing, without a node.
-func blank() lifeKind {
+func blank() lifeKind { return disk("blank", (*origin).liveBlank) }
+
+func restore() lifeKind { return disk("restore", (*origin).liveRestore) }
+
+// clone is the life of a disk whose content comes by a snapshot.
+func clone() lifeKind {
+	k := disk("clone", (*origin).liveClone)
+	k.itself += simulator.DefaultDelays().Snapshot
+	k.waits++
+	return k
+}
+
+func snapshot() lifeKind {
+	return lifeKind{"snapshot", simulator.DefaultDelays().Snapshot, 1, (*origin).liveSnapshot}
+}
+
+func shared() lifeKind {
 	d := simulator.DefaultDelays()
-	return lifeKind{"blank", d.BlockCreate + d.Attach + d.Detach, 3, (*origin).liveBlank}
+	return lifeKind{"shared-file-system", d.FileSystem + 2*(d.Attach+d.Detach), 5, (*origin).liveShared}
 }
 
 // origin is a controller on a simulated cloud, and what lives begin with: two nodes, a volume and a snapshot of it. In a
@@ -144,6 +155,7 @@ func (o *origin) liveSnapshot(t testing.TB, name string) (l life) {
 	return l
 }
 
+// liveBlank is the life of a volume that is made from nothing.
 func (o *origin) liveBlank(t testing.TB, name string) life {
 	t.Helper()
 	return o.liveDisk(t, "pvc-blank-"+name, nil)

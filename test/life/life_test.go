@@ -213,14 +213,16 @@ func (r *rig) live(b *testing.B, name string, k kind) life {
 // rpc does one RPC and notes it with the API calls that it caused.
 func rpc[Q, A any](t testing.TB, cloud *simtest.Cloud, l *life, call func(context.Context, Q, ...grpc.CallOption) (A, error), req Q) A {
 	t.Helper()
-	before := len(cloud.Requests())
+	before := callsOf(cloud)
 	s := step{rpc: strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", req), "*csi."), "Request"), began: time.Now()}
 	answer, err := call(t.Context(), req)
 	if err != nil {
 		t.Fatalf("%s: %v", s.rpc, err)
 	}
 	s.took = time.Since(s.began)
-	s.calls = cloud.Requests()[before:]
+	if n := callsOf(cloud) - before; n > 0 {
+		s.calls = cloud.Sim.Requests(n)
+	}
 	*l = append(*l, s)
 	return answer
 }
