@@ -29,8 +29,8 @@ import (
 )
 
 const (
-	// formatsAtOnce bounds the memory of mkfs.
-	formatsAtOnce = 2
+	// formatsAtOnce bounds the memory of mkfs, checksAtOnce that of e2fsck, which has a map of the whole file system.
+	formatsAtOnce, checksAtOnce = 2, 2
 	// healthPatience is how long a file system has to show that it works.
 	healthPatience = 10 * time.Second
 )
