@@ -72,8 +72,10 @@ func New(cfg Config) *Stager {
 	if cfg.KernelHas == nil {
 		cfg.KernelHas = filesystem.KernelHas
 	}
+	crypt := luks.New()
+	crypt.Ended = newEncryptions(cfg.Registerer).ended
 	s := &Stager{
-		cfg: cfg, layer: layers{cfg.Finder, luks.New()}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
+		cfg: cfg, layer: layers{cfg.Finder, crypt}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
 	}
 	intents, err := cfg.State.Intents()
 	if err != nil {
