@@ -385,7 +385,12 @@ func TestControllerProgram(t *testing.T) {
 	expect(t, health, "/healthz", http.StatusOK, "ok")
 	expect(t, health, "/readyz", http.StatusOK, "ok")
 	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 1\n")
-	_, err := csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	_, err := csi.NewControllerClient(conn).DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "5f0b3a1c-8b9e-4c57-9d2f-0c6f2f6f9a10"})
+	if status.Code(err) != codes.Unavailable { // an account without instances proves nothing
+		t.Errorf("the delete of a volume of which nobody knows: %v", err)
+	}
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_pending_operations{method=\"DeleteVolume\"} 1\n")
+	_, err = csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("a controller answers for a node: %v", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/pending"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
@@ -243,7 +244,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry)})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: p.watchPending().Intercept})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if p.shutdown != nil {
 		group.Go(func() error {
@@ -265,6 +266,17 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return p.registerWithKubelet(ctx) })
 	}
 	return nil
+}
+
+// watchPending returns what knows which operations have not come to their end. On a node nobody is told of those that are late:
+// the kubelet tells.
+func (p *process) watchPending() *pending.Watch {
+	watch := pending.New(nil)
+	if p.warner != nil {
+		watch = pending.New(late(p.warner))
+	}
+	p.registry.MustRegister(watch)
+	return watch
 }
 
 // alive reports what a restart would heal: that nobody reaches this process by its sockets any more.
