@@ -81,6 +81,8 @@ type process struct {
 	orphans  *orphans.Watch   // nil if nobody looks for them
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
+	// watch looks at the volumes of a node, nil without one.
+	watch func(context.Context)
 }
 
 // Run runs until the context ends or something fails.
@@ -113,6 +115,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if err := p.addNode(); err != nil {
 			return err
 		}
+		group.Go(func() error { p.watch(ctx); return nil })
 	}
 	p.identity = identity.New(version.Get().Version, p.check)
 	p.services.Identity = p.identity
@@ -219,7 +222,7 @@ func (p *process) addNode() error {
 		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot, Registerer: p.registry,
 	})
 	p.services.Node = service
-	p.shutdown = service.Shutdown
+	p.shutdown, p.watch = service.Shutdown, service.Watch
 	p.checks = append(p.checks, p.self.Check, service.Check)
 	if p.cfg.PluginRegistrationDir != "" {
 		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
