@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,11 +37,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// The rates of the API calls of this program, below the platform's 30 per second, which the cloud controller
-// manager and other clusters behind the same address share.
+// The rates of the API calls of this program unless flags say others, below the platform's 30 per second, which the cloud
+// controller manager and other clusters behind the same address share.
 const (
-	startRate = 10
-	maxRate   = 20
+	startRate    = 10
+	maxRate      = 20
+	platformRate = 30
 )
 
 // How far reads of the platform can be behind, on the platform's clock.
@@ -65,9 +64,10 @@ const longWorkFor = 25 * time.Second
 
 // process is what runs together.
 type process struct {
-	cfg      Config
-	registry *prometheus.Registry
-	self     selfSource
+	cfg       Config
+	verbosity *verbosity
+	registry  *prometheus.Registry
+	self      selfSource
 	// kube is the cluster, nil outside of one; noKube says why.
 	kube     *kubeapi.Client
 	noKube   error
@@ -87,11 +87,12 @@ type process struct {
 
 // Run runs until the context ends or something fails.
 func Run(ctx context.Context, cfg Config) error {
-	if err := setUpLogging(cfg); err != nil {
+	verbosity, err := setUpLogging(cfg)
+	if err != nil {
 		return err
 	}
 	kube, noKube := kubeapi.InCluster(os.Getenv, cfg.AccountDir)
-	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube}
+	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube, verbosity: verbosity}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint)
 
@@ -122,7 +123,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := p.listen(ctx, group); err != nil {
 		return err
 	}
-	err := group.Wait()
+	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -142,7 +143,7 @@ func (p *process) check(ctx context.Context) error {
 func (p *process) addController() error {
 	api, err := vultr.New(vultr.Config{
 		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
-		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
+		StartRate: p.cfg.StartRate, MaxRate: p.cfg.MaxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)
@@ -262,7 +263,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if health != nil {
 		h := server.Handler(
 			func(ctx context.Context) error { return p.alive(ctx, socket) },
-			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry)
+			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry, p.verbosity.Set)
 		group.Go(func() error { return server.ServeHTTP(ctx, health, h) })
 	}
 	if p.register != nil {
@@ -318,16 +319,4 @@ func (p *process) registerWithKubelet(ctx context.Context) error {
 		return fmt.Errorf("--plugin-registration-dir: %w", err)
 	}
 	return p.register.Serve(ctx, l)
-}
-
-// setUpLogging turns the flags into klog's settings. JSON lines come from the standard library's handler.
-func setUpLogging(cfg Config) error {
-	var level klog.Level
-	if err := level.Set(strconv.Itoa(cfg.Verbosity)); err != nil {
-		return fmt.Errorf("-v: %w", err)
-	}
-	if cfg.LoggingFormat == "json" {
-		klog.SetSlogLogger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-cfg.Verbosity)})))
-	}
-	return nil
 }
