@@ -155,7 +155,10 @@ func (p *process) addController() error {
 	if p.kube != nil {
 		cluster = events.New(p.kube, identity.DriverName)
 		nodes = cluster.NodeIDs
-		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName).Refused
+	}
+	p.warner = newWarner(cluster, p.noKube)
+	if p.kube != nil {
+		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName, p.warner).Refused
 	}
 	p.account = account.New(api, p.self.members(nodes))
 	options := blockstore.Options{
@@ -166,7 +169,6 @@ func (p *process) addController() error {
 	// The limit of a node is that of its disks, which shared file systems are none of.
 	options.Beside, options.Registerer, options.LimitReached = p.disks, nil, nil
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
-	p.warner = newWarner(cluster, p.noKube)
 	if cluster != nil && p.cfg.OrphanAge > 0 {
 		p.orphans = orphans.New(orphans.Config{
 			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,

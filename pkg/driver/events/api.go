@@ -100,8 +100,11 @@ func (a *API) event(w Warning) event {
 }
 
 func about(c Claim) reference {
-	if c.Kind == Driver.Kind {
+	switch c.Kind {
+	case Driver.Kind:
 		return reference{APIVersion: "storage.k8s.io/v1", Kind: c.Kind, Name: c.Name}
+	case kindNode:
+		return reference{APIVersion: "v1", Kind: c.Kind, Name: c.Name, UID: c.UID}
 	}
 	return reference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID}
 }
