@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"net"
@@ -94,7 +95,7 @@ func Run(ctx context.Context, cfg Config) error {
 	kube, noKube := kubeapi.InCluster(os.Getenv, cfg.AccountDir)
 	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube, verbosity: verbosity}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint)
+	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint, "fips140", fips140.Enabled())
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { p.self.Run(ctx); return nil })

@@ -13,11 +13,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
 
-// TestRateAndVerbosity: the flag's rate is that of the API client, and calls are logged from when that was asked for.
+// TestRateAndVerbosity: the flag's rate is that of the API client, and calls are logged from when that was asked for. The
+// environment alone has the program use the FIPS 140-3 module.
 func TestRateAndVerbosity(t *testing.T) {
 	cloud := simtest.Start(t, simtest.Options{})
 	socket, health := filepath.Join(t.TempDir(), "csi.sock"), testaddr.Next().String()
-	cmd, out := program(t, []string{"VULTR_API_KEY=" + cloud.Key}, "--mode=controller", "--region=ewr", "--http-endpoint="+health,
+	cmd, out := program(t, []string{"VULTR_API_KEY=" + cloud.Key, "GODEBUG=fips140=on"}, "--mode=controller", "--region=ewr", "--http-endpoint="+health,
 		"--endpoint="+socket, "--api-key-file=/none", "--api-url="+cloud.URL, "--api-start-rate=7", "--logging-format=json")
 	list := func() {
 		t.Helper()
@@ -40,6 +41,9 @@ func TestRateAndVerbosity(t *testing.T) {
 	}
 	list()
 	end(t, cmd, out)
+	if !strings.Contains(out.String(), `"fips140":true`) {
+		t.Error("the FIPS 140-3 module is not used")
+	}
 	if n := strings.Count(out.String(), `"msg":"Answered"`); n != 1 {
 		t.Errorf("%d calls were logged:\n%s", n, out)
 	}
