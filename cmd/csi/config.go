@@ -50,6 +50,8 @@ type Config struct {
 	OrphanAge time.Duration
 	// TimeScale is how long the platform's second is.
 	TimeScale float64
+	// StartRate and MaxRate are how many API calls a second the process allows itself.
+	StartRate, MaxRate float64
 
 	MetadataURL             string
 	NodeID                  string
@@ -86,6 +88,9 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes, \"<id>/<name>\", so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
 	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume when it is reported as orphaned; 0 looks for none")
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
+
+	f.Float64Var(&c.StartRate, "api-start-rate", startRate, "(controller) how many API calls a second are made at first; the rate falls when the platform throttles and rises slowly otherwise")
+	f.Float64Var(&c.MaxRate, "api-max-rate", maxRate, "(controller) how many API calls a second are made at most; the platform allows 30 for all programs and clusters behind one address")
 
 	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID where neither the metadata service nor the Node's provider ID tell it; one that contradicts them is an error")
 	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
@@ -179,6 +184,11 @@ func (c Config) validateController(fault func(string, ...any)) {
 	}
 	if c.TimeScale <= 0 {
 		fault("--platform-time-scale is %v, it must be above 0", c.TimeScale)
+	}
+	if !(c.MaxRate > 0 && c.MaxRate <= platformRate) { // NaN too
+		fault("--api-max-rate is %v, it must be above 0 and at most %d", c.MaxRate, platformRate)
+	} else if !(c.StartRate > 0 && c.StartRate <= c.MaxRate) {
+		fault("--api-start-rate is %v, it must be above 0 and at most --api-max-rate, %v", c.StartRate, c.MaxRate)
 	}
 	if _, err := os.Stat(c.APIKeyFile); err != nil && c.APIKey == "" {
 		fault("there is no API key: --api-key-file: %w; VULTR_API_KEY is not set", err)

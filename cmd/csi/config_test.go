@@ -26,6 +26,11 @@ func TestValidate(t *testing.T) {
 	}{
 		"controller":               {args: []string{"--mode=controller", "--api-key-file=" + key}},
 		"key from the environment": {args: []string{"--mode=controller", "--api-key-file=/none"}, env: map[string]string{"VULTR_API_KEY": "k"}},
+		"a small share":            {args: []string{"--mode=controller", "--api-key-file=" + key, "--api-start-rate=0.5", "--api-max-rate=1"}},
+		"the whole of it":          {args: []string{"--mode=controller", "--api-key-file=" + key, "--api-start-rate=30", "--api-max-rate=30"}},
+		"more than there is":       {args: []string{"--mode=controller", "--api-key-file=" + key, "--api-max-rate=31"}, faults: []string{"--api-max-rate"}},
+		"no rate":                  {args: []string{"--mode=controller", "--api-key-file=" + key, "--api-start-rate=0"}, faults: []string{"--api-start-rate"}},
+		"a rate that is none":      {args: []string{"--mode=controller", "--api-key-file=" + key, "--api-max-rate=NaN"}, faults: []string{"--api-max-rate"}},
 		"node":                     {args: node},
 		"node without registrar":   {args: append(node[:5:5], "--plugin-registration-dir=")},
 		"no mode":                  {faults: []string{"--mode"}},
@@ -34,9 +39,10 @@ func TestValidate(t *testing.T) {
 			args: []string{
 				"--mode=controller", "--api-key-file=" + key, "--endpoint=tcp://x", "--api-url=x", "--metadata-url=y",
 				"--logging-format=xml", "--platform-time-scale=0", "--cluster-id=a/b", "--orphan-age=59m",
+				"--api-start-rate=21",
 			},
 			faults: []string{
-				"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale", "--cluster-id", "--orphan-age",
+				"--logging-format", "--endpoint", "--metadata-url", "--api-url", "--platform-time-scale", "--cluster-id", "--orphan-age", "--api-start-rate",
 			},
 		},
 		"a node's faults at once": {

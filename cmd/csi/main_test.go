@@ -26,6 +26,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
@@ -160,6 +161,13 @@ func TestNodeProgram(t *testing.T) {
 	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
 	dir := t.TempDir()
 	socket, health := filepath.Join(dir, "csi.sock"), testaddr.Next().String()
+	records, err := state.Open(filepath.Join(dir, "state"))
+	if err == nil {
+		err = records.WriteStaged(state.Staged{VolumeID: "ae6c4452-b93b-4f4d-b8c1-2cea28d99fb8", Serial: "ewr-ae6c4452b93b4f"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd, out := program(t, nil, "--mode=node", "--endpoint=unix://"+socket, "--http-endpoint="+health,
 		"--metadata-url="+cloud.MetadataURL(instance), "--device-dir="+dir, "--sysfs-block-dir="+dir,
 		"--state-dir="+filepath.Join(dir, "state"), "--kubelet-root="+dir, "--plugin-registration-dir="+dir, "--logging-format=json", "--v=4")
@@ -189,6 +197,13 @@ func TestNodeProgram(t *testing.T) {
 	expect(t, health, "/readyz", http.StatusServiceUnavailable, "label collision")
 	tell(&registerapi.RegistrationStatus{PluginRegistered: true})
 	expect(t, health, "/readyz", http.StatusOK, "ok")
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_max_volumes 11\n")
+	eventually(t, "it has looked at its volumes", func() error {
+		if _, text := get(t, health, "/metrics"); !strings.Contains(text, `csi_volume_conditions{reason="DiskMissing",storage_type="block"} 1`) {
+			return errors.New(text)
+		}
+		return nil
+	})
 	end(t, cmd, out)
 	for line := range strings.Lines(out.String()) {
 		if !strings.HasPrefix(line, "{") {
@@ -385,7 +400,12 @@ func TestControllerProgram(t *testing.T) {
 	expect(t, health, "/healthz", http.StatusOK, "ok")
 	expect(t, health, "/readyz", http.StatusOK, "ok")
 	expect(t, health, "/metrics", http.StatusOK, "\ncsi_api_key_accepted 1\n")
-	_, err := csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	_, err := csi.NewControllerClient(conn).DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "5f0b3a1c-8b9e-4c57-9d2f-0c6f2f6f9a10"})
+	if status.Code(err) != codes.Unavailable { // an account without instances proves nothing
+		t.Errorf("the delete of a volume of which nobody knows: %v", err)
+	}
+	expect(t, health, "/metrics", http.StatusOK, "\ncsi_pending_operations{method=\"DeleteVolume\"} 1\n")
+	_, err = csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("a controller answers for a node: %v", err)
 	}

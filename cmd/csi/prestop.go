@@ -12,7 +12,7 @@ import (
 // preStop is what the kubelet runs before it ends the node plugin. What it prints shows only when it fails, in the Event
 // FailedPreStopHook of the pod.
 func preStop(ctx context.Context, cfg Config) error {
-	if err := setUpLogging(cfg); err != nil {
+	if _, err := setUpLogging(cfg); err != nil {
 		return err
 	}
 	kube, err := kubeapi.InCluster(os.Getenv, cfg.AccountDir)

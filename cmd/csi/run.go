@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +26,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/pending"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/server"
@@ -38,11 +38,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// The rates of the API calls of this program, below the platform's 30 per second, which the cloud controller
-// manager and other clusters behind the same address share.
+// The rates of the API calls of this program unless flags say others, below the platform's 30 per second, which the cloud
+// controller manager and other clusters behind the same address share.
 const (
-	startRate = 10
-	maxRate   = 20
+	startRate    = 10
+	maxRate      = 20
+	platformRate = 30
 )
 
 // How far reads of the platform can be behind, on the platform's clock.
@@ -64,9 +65,10 @@ const longWorkFor = 25 * time.Second
 
 // process is what runs together.
 type process struct {
-	cfg      Config
-	registry *prometheus.Registry
-	self     selfSource
+	cfg       Config
+	verbosity *verbosity
+	registry  *prometheus.Registry
+	self      selfSource
 	// kube is the cluster, nil outside of one; noKube says why.
 	kube     *kubeapi.Client
 	noKube   error
@@ -80,17 +82,20 @@ type process struct {
 	orphans  *orphans.Watch   // nil if nobody looks for them
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
+	// watch looks at the volumes of a node, nil without one.
+	watch func(context.Context)
 }
 
 // Run runs until the context ends or something fails.
 func Run(ctx context.Context, cfg Config) error {
-	if err := setUpLogging(cfg); err != nil {
+	verbosity, err := setUpLogging(cfg)
+	if err != nil {
 		return err
 	}
 	kube, noKube := kubeapi.InCluster(os.Getenv, cfg.AccountDir)
-	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube}
+	p := &process{cfg: cfg, registry: prometheus.NewRegistry(), self: newSelfSource(cfg, kube), kube: kube, noKube: noKube, verbosity: verbosity}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint)
+	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint, "fips140", fips140.Enabled())
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { p.self.Run(ctx); return nil })
@@ -112,13 +117,14 @@ func Run(ctx context.Context, cfg Config) error {
 		if err := p.addNode(); err != nil {
 			return err
 		}
+		group.Go(func() error { p.watch(ctx); return nil })
 	}
 	p.identity = identity.New(version.Get().Version, p.check)
 	p.services.Identity = p.identity
 	if err := p.listen(ctx, group); err != nil {
 		return err
 	}
-	err := group.Wait()
+	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -138,7 +144,7 @@ func (p *process) check(ctx context.Context) error {
 func (p *process) addController() error {
 	api, err := vultr.New(vultr.Config{
 		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
-		StartRate: startRate, MaxRate: maxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
+		StartRate: p.cfg.StartRate, MaxRate: p.cfg.MaxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)
@@ -150,7 +156,10 @@ func (p *process) addController() error {
 	if p.kube != nil {
 		cluster = events.New(p.kube, identity.DriverName)
 		nodes = cluster.NodeIDs
-		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName).Refused
+	}
+	p.warner = newWarner(cluster, p.noKube)
+	if p.kube != nil {
+		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName, p.warner).Refused
 	}
 	p.account = account.New(api, p.self.members(nodes))
 	options := blockstore.Options{
@@ -161,7 +170,6 @@ func (p *process) addController() error {
 	// The limit of a node is that of its disks, which shared file systems are none of.
 	options.Beside, options.Registerer, options.LimitReached = p.disks, nil, nil
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
-	p.warner = newWarner(cluster, p.noKube)
 	if cluster != nil && p.cfg.OrphanAge > 0 {
 		p.orphans = orphans.New(orphans.Config{
 			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
@@ -218,7 +226,7 @@ func (p *process) addNode() error {
 		VFSDir: p.cfg.VFSDir, State: records, BootID: bootID, KubeletRoot: p.cfg.KubeletRoot, Registerer: p.registry,
 	})
 	p.services.Node = service
-	p.shutdown = service.Shutdown
+	p.shutdown, p.watch = service.Shutdown, service.Watch
 	p.checks = append(p.checks, p.self.Check, service.Check)
 	if p.cfg.PluginRegistrationDir != "" {
 		p.register = registration.New(identity.DriverName, p.cfg.KubeletRegistrationPath)
@@ -243,7 +251,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry)})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: p.watchPending().Intercept})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if p.shutdown != nil {
 		group.Go(func() error {
@@ -258,13 +266,24 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if health != nil {
 		h := server.Handler(
 			func(ctx context.Context) error { return p.alive(ctx, socket) },
-			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry)
+			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry, p.verbosity.Set)
 		group.Go(func() error { return server.ServeHTTP(ctx, health, h) })
 	}
 	if p.register != nil {
 		group.Go(func() error { return p.registerWithKubelet(ctx) })
 	}
 	return nil
+}
+
+// watchPending returns what knows which operations have not come to their end. On a node nobody is told of those that are late:
+// the kubelet tells.
+func (p *process) watchPending() *pending.Watch {
+	watch := pending.New(nil)
+	if p.warner != nil {
+		watch = pending.New(late(p.warner))
+	}
+	p.registry.MustRegister(watch)
+	return watch
 }
 
 // alive reports what a restart would heal: that nobody reaches this process by its sockets any more.
@@ -303,16 +322,4 @@ func (p *process) registerWithKubelet(ctx context.Context) error {
 		return fmt.Errorf("--plugin-registration-dir: %w", err)
 	}
 	return p.register.Serve(ctx, l)
-}
-
-// setUpLogging turns the flags into klog's settings. JSON lines come from the standard library's handler.
-func setUpLogging(cfg Config) error {
-	var level klog.Level
-	if err := level.Set(strconv.Itoa(cfg.Verbosity)); err != nil {
-		return fmt.Errorf("-v: %w", err)
-	}
-	if cfg.LoggingFormat == "json" {
-		klog.SetSlogLogger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-cfg.Verbosity)})))
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
@@ -42,10 +43,14 @@ func ProofOf(annotations map[string]string) Proof {
 type Noter struct {
 	kube   *kubeapi.Client
 	driver string
+	warner events.Warner
 }
 
-// NewNoter returns the Noter of a driver. It needs the rights to list CSINodes and to patch Nodes.
-func NewNoter(kube *kubeapi.Client, driver string) *Noter { return &Noter{kube: kube, driver: driver} }
+// NewNoter returns the Noter of a driver. It needs the rights to list CSINodes and to patch Nodes. People are told by the
+// warner.
+func NewNoter(kube *kubeapi.Client, driver string, warner events.Warner) *Noter {
+	return &Noter{kube: kube, driver: driver, warner: warner}
+}
 
 // Refused notes that the platform refused to attach one more volume to an instance that has so many. It returns when the
 // note is written, because the kubelet asks its node for the limit as soon as the refusal is known. A note that fails is
@@ -66,6 +71,9 @@ func (n *Noter) Refused(ctx context.Context, instance string, volumes int) {
 		return
 	}
 	log.Info("The node's limit of volumes is lowered", "node", node)
+	n.warner.Warn(ctx, events.Node(node), events.VolumeLimitLowered, fmt.Sprintf("The platform attaches no more than %d volumes to instance %s. "+
+		"For %d hours the scheduler brings no more to this node; remove the annotations %s and %s to have it forgotten at once",
+		max(1, volumes), instance, int(proofFor.Hours()), annotationVolumes, annotationAt))
 }
 
 // csiNode has the fields of storage/v1's CSINode that are used.

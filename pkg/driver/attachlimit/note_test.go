@@ -1,13 +1,16 @@
 package attachlimit
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
@@ -27,6 +30,13 @@ func annotations(t *testing.T, s *testkube.Server) map[string]string {
 	return n.Metadata.Annotations
 }
 
+// warnings collects what is told.
+type warnings []string
+
+func (w *warnings) Warn(_ context.Context, about events.Claim, reason, message string) {
+	*w = append(*w, fmt.Sprintf("%s %s/%s %s %s", about.Kind, about.Namespace, about.Name, reason, message))
+}
+
 // TestNote: what a refusal proves gets to the Node of that instance, and is read there again. The newest one counts.
 func TestNote(t *testing.T) {
 	s := testkube.New(t)
@@ -40,7 +50,8 @@ func TestNote(t *testing.T) {
 			`{"spec":{"drivers":[{"name":"other","nodeID":%q},{"name":"block.csi.vultr.com","nodeID":%q}]}}`, id(2), id(i)))
 		s.Put("/api/v1/nodes/"+name, `{"metadata":{"annotations":{"a":"b"}}}`)
 	}
-	n := NewNoter(kube, "block.csi.vultr.com")
+	told := &warnings{}
+	n := NewNoter(kube, "block.csi.vultr.com", told)
 	for _, volumes := range []int{12, 9, 0} {
 		n.Refused(t.Context(), id(2), volumes)
 		got := annotations(t, s)
@@ -54,6 +65,16 @@ func TestNote(t *testing.T) {
 	n.Refused(t.Context(), id(2), 3)
 	if p := ProofOf(annotations(t, s)); p.Volumes != 1 {
 		t.Errorf("notes that cannot be made left %+v", p)
+	}
+	// People are told of the limits that count, and of no others.
+	if len(*told) != 3 {
+		t.Errorf("told was %q", *told)
+	}
+	for i, volumes := range []int{12, 9, 1} {
+		if got := (*told)[i]; !strings.HasPrefix(got, "Node default/worker-2 VolumeLimitLowered ") || !strings.Contains(got, fmt.Sprintf("no more than %d volumes to instance %s", volumes, id(2))) ||
+			!strings.Contains(got, "24 hours") {
+			t.Errorf("told was %q", got)
+		}
 	}
 	for _, name := range []string{"worker-0", "worker-1"} {
 		if got := s.Object("/api/v1/nodes/" + name); got != `{"metadata":{"annotations":{"a":"b"},"name":"`+name+`","resourceVersion":"`+map[string]string{"worker-0": "2", "worker-1": "4"}[name]+`"}}` {

@@ -30,7 +30,19 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 	m.Plug("disk", "ewr-ae6c4452b93b4f", 64<<20)
 	d := m.Device("ewr-ae6c4452b93b4f")
 	f := NewFormatter(1)
-	f.slots <- struct{}{} // another format is under way
+	give := make(chan struct{})
+	var others longwork.Runner
+	taken := make(chan struct{})
+	go func() { // another format is under way
+		_ = others.Do(context.Background(), "other", "call", func(task *longwork.Task) error {
+			_, done, err := f.turns.Take(task, "format")
+			close(taken)
+			<-give
+			done()
+			return err
+		})
+	}()
+	<-taken
 	ended, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	moved := errors.New("the disk has moved")
@@ -47,7 +59,7 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 		t.Error("asked before its turn")
 	default:
 	}
-	<-f.slots
+	close(give)
 	if err := work.Join(t.Context(), "volume", "call"); !errors.Is(err, moved) {
 		t.Errorf("without a proof: %v", err)
 	}
@@ -78,8 +90,8 @@ func TestTurnsComeBack(t *testing.T) {
 		err := work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
 			return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func() error { return proof })
 		})
-		if !errors.Is(err, proof) || len(f.slots) != 0 {
-			t.Fatalf("got %v, %d turns are taken", err, len(f.slots))
+		if !errors.Is(err, proof) || f.turns.Taken() != 0 {
+			t.Fatalf("got %v, %d turns are taken", err, f.turns.Taken())
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package blockfs
 
 import (
-	"context"
 	"os"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -12,26 +11,21 @@ import (
 
 // Formatter makes file systems. Only a few at a time: each needs memory for its tables, and the node plugin has a
 // limit.
-type Formatter struct{ slots chan struct{} }
+type Formatter struct{ turns longwork.Turns }
 
 // NewFormatter returns a formatter that runs at most n at a time.
-func NewFormatter(n int) *Formatter { return &Formatter{slots: make(chan struct{}, n)} }
+func NewFormatter(n int) *Formatter { return &Formatter{longwork.NewTurns(n)} }
 
 // Make makes the file system. Waiting for a turn can take long, and its tool gets no more than a path, so when the
 // turn has come the device is held open, which keeps its number from going to another disk, and prove is asked
 // whether it is still the one that was judged. Unless it is to overwrite, mkfs.xfs itself refuses a device that holds
 // something, as a last guard.
 func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type, w filesystem.Wish, prove func() error) error {
-	ctx, err := task.Step("waiting for a turn to make the file system on "+d.Path, longwork.AtOnce, 0, nil)
+	ctx, done, err := f.turns.Take(task, "make the file system on "+d.Path)
 	if err != nil {
 		return err
 	}
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	defer done()
 	held, err := device.Open(d, os.O_RDONLY)
 	if err != nil {
 		return err

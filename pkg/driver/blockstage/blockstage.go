@@ -29,8 +29,8 @@ import (
 )
 
 const (
-	// formatsAtOnce bounds the memory of mkfs.
-	formatsAtOnce = 2
+	// formatsAtOnce bounds the memory of mkfs, checksAtOnce that of e2fsck, which has a map of the whole file system.
+	formatsAtOnce, checksAtOnce = 2, 2
 	// healthPatience is how long a file system has to show that it works.
 	healthPatience = 10 * time.Second
 )
@@ -72,8 +72,10 @@ func New(cfg Config) *Stager {
 	if cfg.KernelHas == nil {
 		cfg.KernelHas = filesystem.KernelHas
 	}
+	crypt := luks.New()
+	crypt.Ended = newEncryptions(cfg.Registerer).ended
 	s := &Stager{
-		cfg: cfg, layer: layers{cfg.Finder, luks.New()}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
+		cfg: cfg, layer: layers{cfg.Finder, crypt}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
 	}
 	intents, err := cfg.State.Intents()
 	if err != nil {

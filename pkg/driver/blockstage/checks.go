@@ -2,6 +2,7 @@ package blockstage
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,11 +13,15 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
 )
 
-// checks counts how checks of file systems ended, also those for which no call waits any more.
-type checks struct{ total *prometheus.CounterVec }
+// checks lets a few checks of file systems run at a time, and counts how they ended, also those for which no call waits any
+// more.
+type checks struct {
+	turns longwork.Turns
+	total *prometheus.CounterVec
+}
 
 func newChecks(reg prometheus.Registerer) checks {
-	c := checks{prometheus.NewCounterVec(prometheus.CounterOpts{
+	c := checks{longwork.NewTurns(checksAtOnce), prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "csi_fsck_total",
 		Help: "Checks of file systems that ended, by tool and outcome: clean, repaired, faulty, ended with the process, or unknown.",
 	}, []string{"tool", "outcome"})}
@@ -26,8 +31,19 @@ func newChecks(reg prometheus.Registerer) checks {
 	return c
 }
 
-// run runs a tool, and counts it if it checks.
-func (c checks) run(task *longwork.Task, d device.Device, t filesystem.Tool) error {
+// run runs a tool, when it is proven that the device is still the one that was judged, and counts it if it checks. What looks
+// at a whole file system waits for its turn before. Most checks only see that there is nothing to do: those wait for nobody.
+func (c checks) run(task *longwork.Task, d device.Device, t filesystem.Tool, prove func() error) error {
+	if t.Checks && !quick(d, t) {
+		_, done, err := c.turns.Take(task, "check the file system on "+d.Path)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	if err := prove(); err != nil {
+		return err
+	}
 	if !t.Checks {
 		return t.Run(task, d)
 	}
@@ -36,6 +52,19 @@ func (c checks) run(task *longwork.Task, d device.Device, t filesystem.Tool) err
 	err := t.Run(task, d)
 	c.total.WithLabelValues(t.Name, outcome(repaired, err)).Inc()
 	return err
+}
+
+// quick reports whether a check will be over at once. Of what cannot be read nobody knows that.
+func quick(d device.Device, t filesystem.Tool) bool {
+	if t.Quick == nil {
+		return false
+	}
+	file, err := device.Open(d, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	return t.Quick(file)
 }
 
 // outcome is what a check's end says of the file system. A tool that could not have the device says nothing of it.

@@ -169,10 +169,7 @@ func (s *Stager) runLong(ctx context.Context, volumeID, call string, d device.De
 // no more than a path.
 func (s *Stager) runAll(task *longwork.Task, d device.Device, tools []filesystem.Tool) error {
 	for _, t := range tools {
-		if err := s.proveAgain(d); err != nil {
-			return err
-		}
-		if err := s.checks.run(task, d, t); err != nil {
+		if err := s.checks.run(task, d, t, func() error { return s.proveAgain(d) }); err != nil {
 			return err
 		}
 	}

@@ -83,6 +83,9 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 	if others := published(table.Others(d.Number, stagingPath, target), staged.Root); u.Single && len(others) > 0 {
 		return publishedElsewhere(others)
 	}
+	if err := readAhead(d, staged.FSType, v); err != nil {
+		return err
+	}
 	if err := step.At(ctx, step.Bind); err != nil {
 		return err
 	}

@@ -107,6 +107,9 @@ func (s *Stager) publishBlock(ctx context.Context, d device.Device, v staging.Vo
 	if err := setReadOnly(d, u.ReadOnly, others); err != nil {
 		return err
 	}
+	if err := readAhead(d, "", v); err != nil {
+		return err
+	}
 	if err := step.At(ctx, step.Bind); err != nil {
 		return err
 	}

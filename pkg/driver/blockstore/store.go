@@ -122,10 +122,7 @@ func New(api API, opts Options) *Store {
 		Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
 	})
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, s.clones.left, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "csi_instance_queue_length",
-			Help: "Attach and detach operations under way or waiting for their instance.",
-		}, func() float64 { return float64(s.orders.Waiting()) }))
+		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, s.clones.left, queues{s.orders})
 	}
 	return s
 }

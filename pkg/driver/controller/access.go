@@ -56,3 +56,13 @@ func accessOf(c *csi.VolumeCapability) (a volume.Access, fault string) {
 	}
 	return volume.Access{Mode: mode, Block: c.GetBlock() != nil, FSType: c.GetMount().GetFsType(), Options: c.GetMount().GetMountFlags()}, ""
 }
+
+// fileSystemOf returns the file system that accesses name, "" if none does.
+func fileSystemOf(all []volume.Access) string {
+	for _, a := range all {
+		if a.FSType != "" {
+			return a.FSType
+		}
+	}
+	return ""
+}

@@ -34,7 +34,7 @@ func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) 
 }
 
 func (s *Service) offer(ctx context.Context, req *csi.GetCapacityRequest) (volume.Offer, error) {
-	p, err := params.Parse(withoutProvisioners(req.GetParameters()))
+	p, err := params.Parse(withoutProvisioners(req.GetParameters()), "")
 	if err != nil {
 		return volume.Offer{}, err
 	}

@@ -54,7 +54,7 @@ func (s *Service) plan(ctx context.Context, req *csi.CreateVolumeRequest) (volum
 	if err != nil {
 		return nil, volume.Spec{}, err
 	}
-	p, err := params.Parse(req.GetParameters())
+	p, err := params.Parse(req.GetParameters(), fileSystemOf(r.Accesses))
 	if err != nil {
 		return nil, volume.Spec{}, err
 	}

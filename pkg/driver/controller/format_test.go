@@ -4,6 +4,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -20,7 +21,17 @@ func TestFormatReachesTheNode(t *testing.T) {
 		if made := r.cloud.Sim.View().Blocks; len(made) > 0 {
 			t.Errorf("%d volumes were made", len(made))
 		}
-		wish := map[string]string{"mkfs_block_size": "1024", "mkfs_inode_size": "512"}
+		// As the provisioner asks: it makes the capability's file system of the class's, and leaves the parameter out.
+		asked := createRequest("pvc-1", 10)
+		asked.VolumeCapabilities = []*csi.VolumeCapability{capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER)}
+		asked.VolumeCapabilities[0].GetMount().FsType = "btrfs"
+		asked.Parameters = map[string]string{"mkfs_block_size": "1024", "read_ahead_kb": "64"}
+		_, err = r.CreateVolume(t.Context(), asked)
+		want(t, err, codes.InvalidArgument, "mkfs_block_size", "read_ahead_kb", "the file system is btrfs")
+		if made := r.cloud.Sim.View().Blocks; len(made) > 0 {
+			t.Errorf("%d volumes were made", len(made))
+		}
+		wish := map[string]string{"read_ahead_kb": "64", "mkfs_block_size": "1024", "mkfs_inode_size": "512"}
 		req.Parameters = maps.Clone(wish)
 		for range 2 {
 			resp, err := r.CreateVolume(t.Context(), req)

@@ -42,7 +42,13 @@ func newRigInBubble(t *testing.T, cloud *simtest.Cloud) *rig {
 // newRigAs makes a controller in the bubble that knows these members of its cluster.
 func newRigAs(t *testing.T, cloud *simtest.Cloud, self string, members account.Members) *rig {
 	t.Helper()
-	api, err := vultr.New(vultr.Config{BaseURL: cloud.URL, Key: cloud.Key, StartRate: 500, MaxRate: 500, DialContext: cloud.Dial})
+	return newRigAtRate(t, cloud, self, members, 500, 500)
+}
+
+// newRigAtRate makes one that allows itself so many API calls a second.
+func newRigAtRate(t *testing.T, cloud *simtest.Cloud, self string, members account.Members, start, most float64) *rig {
+	t.Helper()
+	api, err := vultr.New(vultr.Config{BaseURL: cloud.URL, Key: cloud.Key, StartRate: start, MaxRate: most, DialContext: cloud.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func mismatch(backend volume.Backend, v volume.Volume, req *csi.ValidateVolumeCa
 		return err
 	}
 	if len(req.GetParameters()) > 0 {
-		p, err := params.Parse(req.GetParameters())
+		p, err := params.Parse(req.GetParameters(), fileSystemOf(accesses))
 		if err != nil {
 			return err
 		}

@@ -63,6 +63,37 @@ func ReadOnly(d Device) (bool, error) {
 	return value != 0, nil
 }
 
+// sectorBytes is the unit in which the kernel takes how much it reads ahead.
+const sectorBytes = 512
+
+// SetReadAhead makes the kernel read so many KiB ahead of who reads the device in order, or a file system on it that goes by
+// its device. It is rounded down to whole pages, and counts for what is opened from then on.
+func SetReadAhead(d Device, kib int64) error {
+	file, err := Open(d, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	if err := unix.IoctlSetInt(int(file.Fd()), unix.BLKRASET, int(kib<<10/sectorBytes)); err != nil {
+		return fmt.Errorf("setting how much is read ahead of %s to %d KiB: %w", d.Path, kib, err)
+	}
+	return nil
+}
+
+// ReadAhead returns how many KiB the kernel reads ahead.
+func ReadAhead(d Device) (kib int64, err error) {
+	file, err := Open(d, os.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	sectors, err := ioctlUint64(file, unix.BLKRAGET)
+	if err != nil {
+		return 0, fmt.Errorf("reading how much is read ahead of %s: %w", d.Path, err)
+	}
+	return int64(sectors) * sectorBytes >> 10, nil //nolint:gosec // it is small
+}
+
 // Release waits until nobody on the machine has the device mounted or claimed, then writes out what the kernel
 // still holds of it and drops its cache, so that another machine reads what this one wrote. The error names who has it.
 func Release(ctx context.Context, d Device, patience time.Duration) error {

@@ -26,13 +26,23 @@ const (
 type API struct {
 	kube      *kubeapi.Client
 	component string
+	claims    claims
 }
 
 // New returns what writes Events with the component as their source.
-func New(kube *kubeapi.Client, component string) *API { return &API{kube: kube, component: component} }
+func New(kube *kubeapi.Client, component string) *API {
+	return &API{kube: kube, component: component, claims: claims{kube: kube, driver: component}}
+}
 
 // Write creates the Event. One that exists already is fine: it has the same content, because its name is made of it.
 func (a *API) Write(ctx context.Context, w Warning) error {
+	if w.Claim.Volume != "" {
+		claim, err := a.claims.of(ctx, w.Claim.Volume)
+		if err != nil {
+			return fmt.Errorf("finding out whose volume %s is: %w", w.Claim.Volume, err)
+		}
+		w.Claim = claim
+	}
 	path := "/api/v1/namespaces/" + url.PathEscape(w.Claim.Namespace) + "/events"
 	err := a.kube.Do(ctx, http.MethodPost, path, kubeapi.JSON, a.event(w), nil)
 	switch {
@@ -90,8 +100,11 @@ func (a *API) event(w Warning) event {
 }
 
 func about(c Claim) reference {
-	if c.Kind == Driver.Kind {
+	switch c.Kind {
+	case Driver.Kind:
 		return reference{APIVersion: "storage.k8s.io/v1", Kind: c.Kind, Name: c.Name}
+	case kindNode:
+		return reference{APIVersion: "v1", Kind: c.Kind, Name: c.Name, UID: c.UID}
 	}
 	return reference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID}
 }

@@ -11,20 +11,41 @@ const DeprecatedParameter = "DeprecatedParameter"
 // OrphanedVolume is the reason of a warning about a volume that no PersistentVolume names.
 const OrphanedVolume = "OrphanedVolume"
 
+// AttachPending and DetachPending are the reasons of a warning about a volume that the platform does not attach or detach for
+// long.
+const (
+	AttachPending = "AttachPending"
+	DetachPending = "DetachPending"
+)
+
+// VolumeLimitLowered is the reason of a warning about a node to which the platform attaches no more volumes.
+const VolumeLimitLowered = "VolumeLimitLowered"
+
 // Driver stands for the CSIDriver, for what concerns no claim. Events about objects without a namespace are in "default".
 var Driver = Claim{Kind: "CSIDriver", Namespace: "default", Name: "block.csi.vultr.com"}
 
+// kindNode is the Kind of nodes.
+const kindNode = "Node"
+
+// Node stands for a node. It is known to `kubectl describe` by its name, as the kubelet's own Events about it are.
+func Node(name string) Claim {
+	return Claim{Kind: kindNode, Namespace: Driver.Namespace, Name: name, UID: name}
+}
+
 // Claim names a PersistentVolumeClaim. The zero value is that of a request that names none.
 type Claim struct {
-	// Kind is "" for a claim, and set for Driver alone.
+	// Kind is "" for a claim, and set for Driver and for nodes.
 	Kind            string
 	Namespace, Name string
 	// UID may be unset; `kubectl describe` finds only Events that have it.
 	UID string
+	// Volume is the handle of the claim's volume, where nothing else is known of the claim: which it is, is looked up when the
+	// Event is written.
+	Volume string
 }
 
 // Known reports whether an Event can be written for the claim.
-func (c Claim) Known() bool { return c.Namespace != "" && c.Name != "" }
+func (c Claim) Known() bool { return c.Namespace != "" && c.Name != "" || c.Volume != "" }
 
 // Warner takes warnings. Warn never blocks and never fails: a warning that is lost is no reason to refuse a request.
 type Warner interface {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
 // pageOf is how many PersistentVolumes are read at a time, and maxPages bounds what a server that does not end can do.
@@ -22,14 +24,18 @@ type persistentVolumes struct {
 				Driver       string `json:"driver"`
 				VolumeHandle string `json:"volumeHandle"`
 			} `json:"csi"`
+			ClaimRef struct {
+				Namespace string `json:"namespace"`
+				Name      string `json:"name"`
+				UID       string `json:"uid"`
+			} `json:"claimRef"`
 		} `json:"spec"`
 	} `json:"items"`
 }
 
-// VolumeHandles returns the handles of all the driver's volumes that PersistentVolumes name. It needs the right to list
-// PersistentVolumes. If any part of the list can't be had there is none.
-func (a *API) VolumeHandles(ctx context.Context) ([]string, error) {
-	var handles []string
+// eachVolume calls a function for each PersistentVolume of the driver, with the handle of its volume and its claim, which is
+// not Known if it has none. If any part of the list can't be had there is an error, and what was called for is a part.
+func eachVolume(ctx context.Context, kube *kubeapi.Client, driver string, do func(handle string, claim Claim)) error {
 	next := ""
 	for range maxPages {
 		query := url.Values{"limit": {strconv.Itoa(pageOf)}}
@@ -37,17 +43,27 @@ func (a *API) VolumeHandles(ctx context.Context) ([]string, error) {
 			query.Set("continue", next)
 		}
 		var page persistentVolumes
-		if err := a.kube.Get(ctx, "/api/v1/persistentvolumes?"+query.Encode(), &page); err != nil {
-			return nil, fmt.Errorf("listing PersistentVolumes: %w", err)
+		if err := kube.Get(ctx, "/api/v1/persistentvolumes?"+query.Encode(), &page); err != nil {
+			return fmt.Errorf("listing PersistentVolumes: %w", err)
 		}
 		for _, v := range page.Items {
-			if v.Spec.CSI != nil && v.Spec.CSI.Driver == a.component {
-				handles = append(handles, v.Spec.CSI.VolumeHandle)
+			if v.Spec.CSI != nil && v.Spec.CSI.Driver == driver {
+				do(v.Spec.CSI.VolumeHandle, Claim{Namespace: v.Spec.ClaimRef.Namespace, Name: v.Spec.ClaimRef.Name, UID: v.Spec.ClaimRef.UID})
 			}
 		}
 		if next = page.Metadata.Continue; next == "" {
-			return handles, nil
+			return nil
 		}
 	}
-	return nil, errors.New("listing PersistentVolumes: the list does not end")
+	return errors.New("listing PersistentVolumes: the list does not end")
+}
+
+// VolumeHandles returns the handles of all the driver's volumes that PersistentVolumes name. It needs the right to list
+// PersistentVolumes. If any part of the list can't be had there is none.
+func (a *API) VolumeHandles(ctx context.Context) ([]string, error) {
+	var handles []string
+	if err := eachVolume(ctx, a.kube, a.component, func(handle string, _ Claim) { handles = append(handles, handle) }); err != nil {
+		return nil, err
+	}
+	return handles, nil
 }

@@ -92,3 +92,17 @@ func TestEventAboutTheDriver(t *testing.T) {
 		t.Error("no Event can be written about it")
 	}
 }
+
+// TestEventAboutANode: it is where kubectl describe looks for it.
+func TestEventAboutANode(t *testing.T) {
+	a := newAPIServer(t)
+	w := aWarning()
+	w.Claim = Node("worker-1")
+	if err := a.api(t).Write(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	e := a.events[0]
+	if want := (corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: "worker-1", UID: "worker-1"}); e.InvolvedObject != want || e.Namespace != "default" {
+		t.Errorf("it is about %+v, in %q", e.InvolvedObject, e.Namespace)
+	}
+}

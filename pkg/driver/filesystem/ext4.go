@@ -54,7 +54,7 @@ func (ext4) Make(devicePath string, w Wish) Tool {
 func (ext4) Check(devicePath string) []Tool {
 	args := []string{"-p", "-C", "3", devicePath}
 	return []Tool{{
-		Name: "e2fsck", Args: args, Fine: []int{extRepaired}, Checks: true,
+		Name: "e2fsck", Args: args, Fine: []int{extRepaired}, Checks: true, Quick: extIsClean,
 		Ending: longwork.Late, Limit: checkLimit, tellsPasses: true, instead: byCopy(devicePath, args),
 		Advice: fmt.Sprintf("To look at the faults: `e2fsck -fn %[1]s`; to repair them, which can lose data, with a copy of the disk made before: `e2fsck -fy %[1]s`", devicePath),
 	}}
@@ -69,7 +69,7 @@ func (ext4) GrowMounted(devicePath, _ string) Tool {
 // tables on the device: cut off half-way it leaves a file system that e2fsck cannot always repair by itself.
 func (e ext4) GrowUnmounted(devicePath string) []Tool {
 	check := e.Check(devicePath)[0]
-	check.Args = append([]string{"-f"}, check.Args...)
+	check.Args, check.Quick = append([]string{"-f"}, check.Args...), nil
 	return []Tool{check, {Name: "resize2fs", Args: []string{"-p", devicePath}, Ending: longwork.Never, howFar: farOfResize}}
 }
 

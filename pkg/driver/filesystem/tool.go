@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -30,6 +31,8 @@ type Tool struct {
 	Limit  time.Duration
 	// Checks is set when its outcome says how well the file system is.
 	Checks bool
+	// Quick reports whether a check will be over at once, by what is on the device; nil is for one that never is.
+	Quick func(r io.ReaderAt) bool
 	// Ended is told the exit code of a run that succeeded, 0 or one of Fine. nil tells nobody.
 	Ended func(code int)
 	// Advice says what a person can do when it fails.

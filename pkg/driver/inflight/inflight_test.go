@@ -57,8 +57,8 @@ func TestQueueOrdersOneByOne(t *testing.T) {
 		}
 		time.Sleep(time.Second) // fake time
 		synctest.Wait()
-		if done.Load() != 5 || q.Waiting() != 0 || len(q.lines) != 0 {
-			t.Errorf("%d are done, %d turns and %d lines are left", done.Load(), q.Waiting(), len(q.lines))
+		if done.Load() != 5 || len(q.Lengths()) != 0 {
+			t.Errorf("%d are done, left are %v", done.Load(), q.Lengths())
 		}
 		last, err := q.Enter(t.Context(), "vm")
 		if err != nil {
@@ -104,8 +104,8 @@ func TestQueueWaitingEndsWithTheContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		next.Leave()
-		if q.Waiting() != 0 {
-			t.Errorf("%d turns are left", q.Waiting())
+		if len(q.Lengths()) != 0 {
+			t.Errorf("left are %v", q.Lengths())
 		}
 	})
 }

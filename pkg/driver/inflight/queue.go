@@ -55,15 +55,15 @@ func (q *Queue) Enter(ctx context.Context, key string) (*Turn, error) {
 	}
 }
 
-// Waiting counts the turns that exist for all keys, those that wait included.
-func (q *Queue) Waiting() int {
+// Lengths counts the turns that exist, those that wait included, by key. Keys without any are left out.
+func (q *Queue) Lengths() map[string]int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
-	for _, l := range q.lines {
-		n += l.users
+	lengths := make(map[string]int, len(q.lines))
+	for key, l := range q.lines {
+		lengths[key] = l.users
 	}
-	return n
+	return lengths
 }
 
 // Settle says that the order is given and its effect is awaited: the next may give its order.

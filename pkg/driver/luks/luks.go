@@ -45,13 +45,16 @@ const (
 // Cryptsetup runs cryptsetup(8). A disk is a path of which the caller has proven what it stands for, and which it keeps
 // from being reused.
 type Cryptsetup struct {
+	// Ended is told how each run ended, by the command of cryptsetup(8), also one that was not begun; nil tells nobody.
+	Ended func(command string, err error)
+
 	turns  *semaphore.Weighted
 	memory memory
 }
 
 // New returns a Cryptsetup.
 func New() *Cryptsetup {
-	return &Cryptsetup{semaphore.NewWeighted(allMemory), memory{"/proc", "/sys/fs/cgroup"}}
+	return &Cryptsetup{turns: semaphore.NewWeighted(allMemory), memory: memory{"/proc", "/sys/fs/cgroup"}}
 }
 
 // Format overwrites a disk with a header for the volume that is Fresh, and one key slot.
@@ -94,16 +97,29 @@ func (c *Cryptsetup) Resize(ctx context.Context, disk, name string, p Passphrase
 
 // Close closes an open device. It is not closed later when it is in use now.
 func (c *Cryptsetup) Close(ctx context.Context, name string) error {
-	return run(ctx, name, nil, "close", name)
+	return c.tell("close", run(ctx, name, nil, "close", name))
 }
 
 // MarkUsed notes in the header that the volume has been given something to keep. The disk may be open.
 func (c *Cryptsetup) MarkUsed(ctx context.Context, disk, volumeID string) error {
-	return run(ctx, disk, nil, "config", "--label", volumeID, "--subsystem", used, disk)
+	return c.tell("config", run(ctx, disk, nil, "config", "--label", volumeID, "--subsystem", used, disk))
 }
 
-// derive runs what derives keys from passphrases, when it is its turn and there is the memory for it.
+// tell passes on the end of a run.
+func (c *Cryptsetup) tell(command string, err error) error {
+	if c.Ended != nil {
+		c.Ended(command, err)
+	}
+	return err
+}
+
+// derive runs what derives keys from passphrases, and tells how it ended.
 func (c *Cryptsetup) derive(ctx context.Context, need int64, what string, keys []Passphrase, args ...string) error {
+	return c.tell(args[0], c.inTurn(ctx, need, what, keys, args...))
+}
+
+// inTurn runs it when it is its turn and there is the memory for it.
+func (c *Cryptsetup) inTurn(ctx context.Context, need int64, what string, keys []Passphrase, args ...string) error {
 	turn := min(need, allMemory)
 	if c.memory.enough(need+allMemory-turn) != nil {
 		turn = allMemory // there is none for others at the same time

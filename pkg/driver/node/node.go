@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -69,7 +70,10 @@ type Service struct {
 	work    longwork.Runner
 	looks   looks.Looks
 	// measured are the last stats of each volume.
-	measured measurements
+	measured   measurements
+	complaints complaints
+	// told is how many volumes the kubelet was told last that the node can have, 0 before it asked.
+	told atomic.Int64
 }
 
 // New makes the service.
@@ -87,6 +91,9 @@ func New(cfg Config) *Service {
 		volume.Block: blockstage.New(blockstage.Config{
 			Finder: cfg.Finder, State: cfg.State, BootID: cfg.BootID, Patience: cfg.Patience, Work: &s.work, Registerer: cfg.Registerer,
 		}),
+	}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(collector{s})
 	}
 	return s
 }
@@ -125,6 +132,7 @@ func (s *Service) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*
 	if err != nil {
 		return nil, status.Errorf(codes.Unavailable, "it cannot be told yet what this node is: %v", err)
 	}
+	s.told.Store(self.MaxVolumes)
 	return &csi.NodeGetInfoResponse{
 		NodeId:             self.ID,
 		MaxVolumesPerNode:  self.MaxVolumes,

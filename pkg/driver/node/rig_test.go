@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -42,6 +43,8 @@ type rig struct {
 	dir     string
 	staging string
 	target  string
+	// registry has the metrics of the service.
+	registry *prometheus.Registry
 	// patience of the service.
 	patience time.Duration
 }
@@ -73,11 +76,12 @@ func newRig(t *testing.T) *rig {
 
 // restarted is the service of a new process on the same machine.
 func (r *rig) restarted(boot string) *node.Service {
+	r.registry = prometheus.NewRegistry()
 	return node.New(node.Config{
 		Self: func(context.Context) (node.Self, error) {
 			return node.Self{ID: otherID, Region: "EWR", MaxVolumes: 11}, nil
 		},
-		Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience, KubeletRoot: r.dir,
+		Finder: r.machine.Finder, State: r.state, BootID: boot, Patience: r.patience, KubeletRoot: r.dir, Registerer: r.registry,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -220,7 +221,7 @@ func TestRefusalLowersTheLimit(t *testing.T) {
 	r.kube.Put("/apis/storage.k8s.io/v1/csinodes/worker-1", `{"spec":{"drivers":[{"name":"block.csi.vultr.com","nodeID":"`+idA+`"}]}}`)
 	r.run()
 	r.limit(11 - 1)
-	noter := attachlimit.NewNoter(r.cfg.Kube, "block.csi.vultr.com")
+	noter := attachlimit.NewNoter(r.cfg.Kube, "block.csi.vultr.com", events.NewRecorder(nil))
 	noter.Refused(t.Context(), idA, 8)
 	r.limit(8 - 1)
 	noter.Refused(t.Context(), idB, 4) // another node's

@@ -88,8 +88,8 @@ func ForNode(parameters map[string]string) map[string]string {
 // format makes a format of values that were judged one by one, and says what is wrong with them together.
 func format(fsType string, set map[string]string) (f volume.Format, faults []string) {
 	for _, p := range formatTable {
-		if set[p.Key] != "" && !slices.Contains(p.For, fsType) {
-			faults = append(faults, fmt.Sprintf("parameter %q is for %s, the file system is %s", p.Key, strings.Join(p.For, " and "), fsType))
+		if fault := p.misplaced(fsType); set[p.Key] != "" && fault != "" {
+			faults = append(faults, fault)
 			delete(set, p.Key)
 		}
 	}
@@ -105,6 +105,14 @@ func format(fsType string, set map[string]string) (f volume.Format, faults []str
 		faults = append(faults, xfsFaults(f)...)
 	}
 	return f, faults
+}
+
+// misplaced says in words that a parameter is not for the file system, "" if it is.
+func (p Parameter) misplaced(fsType string) string {
+	if slices.Contains(p.For, fsType) {
+		return ""
+	}
+	return fmt.Sprintf("parameter %q is for %s, the file system is %s", p.Key, strings.Join(p.For, " and "), fsType)
 }
 
 func extFaults(f volume.Format) (faults []string) {

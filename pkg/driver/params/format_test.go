@@ -10,7 +10,7 @@ import (
 
 // both judges a class and a volume context with the same keys.
 func both(in class) (f volume.Format, fromClass, fromContext error) {
-	_, fromClass = Parse(in)
+	_, fromClass = Parse(in, "")
 	fsType := in[FSType]
 	if fsType == "" {
 		fsType = FileSystems[0]
@@ -87,7 +87,7 @@ func TestFormatRefuses(t *testing.T) {
 // TestOtherDriversKeys: who knows another driver's keys is told ours.
 func TestOtherDriversKeys(t *testing.T) {
 	for theirs, ours := range map[string]string{"blockSize": BlockSize, "inodeSize": InodeSize, "bytesPerInode": BytesPerInode} {
-		if _, err := Parse(class{theirs: "4096"}); err == nil || !strings.Contains(err.Error(), `mean "`+ours+`"`) {
+		if _, err := Parse(class{theirs: "4096"}, ""); err == nil || !strings.Contains(err.Error(), `mean "`+ours+`"`) {
 			t.Errorf("%s: %v", theirs, err)
 		}
 	}

@@ -39,8 +39,10 @@ type Warning struct{ Key, Text string }
 // wish is what a class asks for by one spelling of a parameter.
 type wish struct{ key, text, meaning string }
 
-// Parse judges parameters. The error names every fault, each with the key and what would be valid.
-func Parse(parameters map[string]string) (Params, error) {
+// Parse judges parameters, for volumes with the file system that their capability names, "" if it names none: of a class's
+// FSType the provisioner makes that, and leaves out the parameter. The error names every fault, each with the key and what
+// would be valid.
+func Parse(parameters map[string]string, fsType string) (Params, error) {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	wishes := map[string]wish{} // by current key
@@ -65,10 +67,7 @@ func Parse(parameters map[string]string) (Params, error) {
 		}
 		merge(wishes, w, p, fault)
 	}
-	faults = append(faults, formatFaults(wishes)...)
-	if kind := wishes[StorageType].meaning; wishes[Encryption].meaning != "" && kind != "" && kind != string(volume.Block) {
-		fault("parameter %q is for storage type %q", Encryption, volume.Block)
-	}
+	faults = append(faults, nodeFaults(wishes, or(fsType, or(wishes[FSType].meaning, FileSystems[0])))...)
 	if len(faults) > 0 {
 		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
 	}
@@ -81,22 +80,27 @@ func Parse(parameters map[string]string) (Params, error) {
 	}, nil
 }
 
-// formatFaults says what is wrong with how the file system is to be made: what is not possible together.
-func formatFaults(wishes map[string]wish) []string {
+// nodeFaults says what is wrong with what is for the node: what is not possible together, or not with the kind of storage or
+// the file system.
+func nodeFaults(wishes map[string]wish, fsType string) (faults []string) {
+	if kind := wishes[StorageType].meaning; kind != "" && kind != string(volume.Block) {
+		for _, p := range Table {
+			if p.ForNode && wishes[p.Key].meaning != "" {
+				faults = append(faults, fmt.Sprintf("parameter %q is for storage type %q", p.Key, volume.Block))
+			}
+		}
+		return faults
+	}
 	set := map[string]string{}
 	for _, p := range formatTable {
 		if meaning := wishes[p.Key].meaning; meaning != "" {
 			set[p.Key] = meaning
 		}
 	}
-	if kind := wishes[StorageType].meaning; kind != "" && kind != string(volume.Block) {
-		var faults []string
-		for _, key := range slices.Sorted(maps.Keys(set)) {
-			faults = append(faults, fmt.Sprintf("parameter %q is for storage type %q", key, volume.Block))
-		}
-		return faults
+	_, faults = format(fsType, set)
+	if fault := readAhead.misplaced(fsType); wishes[ReadAhead].meaning != "" && fault != "" {
+		faults = append(faults, fault)
 	}
-	_, faults := format(or(wishes[FSType].meaning, FileSystems[0]), set)
 	return faults
 }
 

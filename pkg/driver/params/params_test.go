@@ -43,7 +43,7 @@ func TestParse(t *testing.T) {
 		}, volume.NVMe, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Parse(c.in)
+			got, err := Parse(c.in, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestParseRefuses(t *testing.T) {
 		"all faults":           {class{"disk_type": "x", "storagetype": "y"}, []string{"storagetype", `"disk_type": "x"`}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Parse(c.in)
+			got, err := Parse(c.in, "")
 			if err == nil {
 				t.Fatalf("got %+v", got)
 			}
@@ -112,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 
 // TestWarningsSayWhatToWrite: the text is all that the owner of a class sees.
 func TestWarningsSayWhatToWrite(t *testing.T) {
-	got, err := Parse(class{"block_type": "storage_opt", "fsType": "xfs"})
+	got, err := Parse(class{"block_type": "storage_opt", "fsType": "xfs"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,15 +147,15 @@ func TestClaim(t *testing.T) {
 // TestEncryption: only the one value is understood, in its one spelling, and for disks only.
 func TestEncryption(t *testing.T) {
 	for value, valid := range map[string]bool{"luks2": true, "LUKS2": false, "luks": false, "luks1": false, "true": false} {
-		got, err := Parse(class{"encryption": value})
+		got, err := Parse(class{"encryption": value}, "")
 		if valid && (err != nil || got.Encryption != value) || !valid && (volume.ReasonOf(err) != volume.Invalid || !strings.Contains(err.Error(), "valid are luks2")) {
 			t.Errorf("%q: %+v, %v", value, got, err)
 		}
 	}
-	if got, err := Parse(class{"disk_type": "hdd"}); err != nil || got.Encryption != "" {
+	if got, err := Parse(class{"disk_type": "hdd"}, ""); err != nil || got.Encryption != "" {
 		t.Errorf("unasked: %+v, %v", got, err)
 	}
-	if got, err := Parse(class{"encryption": "luks2", "storage_type": "vfs"}); volume.ReasonOf(err) != volume.Invalid || !strings.Contains(err.Error(), `"encryption" is for storage type "block"`) {
+	if got, err := Parse(class{"encryption": "luks2", "storage_type": "vfs"}, ""); volume.ReasonOf(err) != volume.Invalid || !strings.Contains(err.Error(), `"encryption" is for storage type "block"`) {
 		t.Errorf("for another kind of storage: %+v, %v", got, err)
 	}
 }

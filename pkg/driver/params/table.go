@@ -84,6 +84,7 @@ var Table = append([]Parameter{
 		Key: Encryption, ForNode: true, Since: "v0.1.0", Doc: "how the disk is encrypted; without it, it is not: see [encryption](encryption.md)",
 		Values: []Value{{Text: luks.Name}},
 	},
+	readAhead,
 }, formatTable...)
 
 // plain are values that mean themselves.

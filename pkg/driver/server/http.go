@@ -3,22 +3,52 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/klog/v2"
 )
 
+// maxVerbosity is how many bytes of a request to change the verbosity are read.
+const maxVerbosity = 16
+
 // Handler serves /healthz by running live, /readyz by running ready, and /metrics. What fails live is what a restart
-// heals; what fails ready may need something else.
-func Handler(live, ready func(context.Context) error, gatherer prometheus.Gatherer) http.Handler {
+// heals; what fails ready may need something else. What is PUT to /debug/flags/v from this host, or through kubectl
+// port-forward, which comes from the pod's own, is the new verbosity of the log.
+func Handler(live, ready func(context.Context) error, gatherer prometheus.Gatherer, setVerbosity func(string) error) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", answer(live))
 	mux.Handle("GET /readyz", answer(ready))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("PUT /debug/flags/v", func(w http.ResponseWriter, r *http.Request) {
+		if !isLocal(r.RemoteAddr) {
+			http.Error(w, "the verbosity can be changed from this host alone: use kubectl port-forward", http.StatusForbidden)
+			return
+		}
+		text, err := io.ReadAll(io.LimitReader(r.Body, maxVerbosity))
+		if err == nil {
+			err = setVerbosity(strings.TrimSpace(string(text)))
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		klog.FromContext(r.Context()).Info("The verbosity of the log was changed", "v", strings.TrimSpace(string(text)))
+		_, _ = w.Write([]byte("ok\n")) // who asked sees a lost answer
+	})
 	return mux
+}
+
+// isLocal reports whether an address is of the host itself.
+func isLocal(address string) bool {
+	at, err := netip.ParseAddrPort(address)
+	return err == nil && at.Addr().Unmap().IsLoopback()
 }
 
 // answer runs the check for each request.

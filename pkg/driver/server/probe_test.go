@@ -62,7 +62,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	}}}, Options{Metrics: NewMetrics(registry)})
 	h := httptest.NewServer(Handler(
 		func(ctx context.Context) error { return Alive(ctx, socket) },
-		func(ctx context.Context) error { return Ready(ctx, socket) }, registry))
+		func(ctx context.Context) error { return Ready(ctx, socket) }, registry, nil))
 	defer h.Close()
 	get := func(path string, want int) string {
 		t.Helper()

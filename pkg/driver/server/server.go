@@ -29,15 +29,18 @@ type Services struct {
 // Options tune a server.
 type Options struct {
 	Metrics *Metrics
+	// Inner comes after logging and metrics, which see what it makes of an answer; nil is none.
+	Inner grpc.UnaryServerInterceptor
 }
 
 // New returns a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
 // caller's, and recovery from panics.
 func New(services Services, o Options) *grpc.Server {
-	options := []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(withLogger, o.Metrics.intercept, logCall, earlier, recovered),
+	chain := []grpc.UnaryServerInterceptor{withLogger, o.Metrics.intercept, logCall}
+	if o.Inner != nil {
+		chain = append(chain, o.Inner)
 	}
-	s := grpc.NewServer(options...)
+	s := grpc.NewServer(grpc.ChainUnaryInterceptor(append(chain, earlier, recovered)...))
 	if services.Identity != nil {
 		csi.RegisterIdentityServer(s, services.Identity)
 	}

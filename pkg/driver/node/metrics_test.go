@@ -1,0 +1,85 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+)
+
+// metrics returns the series of the node's own metrics, with their values.
+func (r *rig) metrics() []string {
+	r.t.Helper()
+	families, err := r.registry.Gather()
+	r.must(err)
+	var all []string
+	for _, f := range families {
+		if !slices.Contains([]string{"csi_staged_volumes", "csi_max_volumes", "csi_volume_conditions"}, f.GetName()) {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			text := f.GetName()
+			for _, l := range m.GetLabel() {
+				text += " " + l.GetValue()
+			}
+			all = append(all, fmt.Sprintf("%s %v", text, m.GetGauge().GetValue()))
+		}
+	}
+	return all
+}
+
+func (r *rig) mustShow(want ...string) {
+	r.t.Helper()
+	if got := r.metrics(); !slices.Equal(got, want) {
+		r.t.Errorf("the metrics are %q, want %q", got, want)
+	}
+}
+
+// look has the service look once at its volumes.
+func (r *rig) look() {
+	over, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	r.Look(over)
+}
+
+// TestMetricsOfTheNode: what is staged, how many there can be, and what is wrong, by the driver's own look.
+func TestMetricsOfTheNode(t *testing.T) {
+	r := newRig(t)
+	r.mustShow()
+	_, err := r.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	r.must(err)
+	r.mustShow("csi_max_volumes 11")
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "ext4")
+	r.must(r.stage(capability))
+	r.look()
+	r.mustShow("csi_max_volumes 11", "csi_staged_volumes none block 1")
+	shutdown(t, r.staging)
+	r.look()
+	r.mustShow("csi_max_volumes 11", "csi_staged_volumes none block 1", "csi_volume_conditions FileSystemFailed block 1")
+	r.must(r.stage(capability)) // which heals it
+	r.look()
+	r.mustShow("csi_max_volumes 11", "csi_staged_volumes none block 1")
+	shutdown(t, r.staging)
+	r.look()
+	r.must(r.unstage())
+	r.look()
+	r.mustShow("csi_max_volumes 11")
+	r.must(r.stage(capability))
+	r.Service = r.restarted("the-boot-after") // whose records are no staged volumes any more
+	r.mustShow()
+}
+
+// TestMetricsOfEncryption: encrypted volumes are told from others.
+func TestMetricsOfEncryption(t *testing.T) {
+	r := newEncryptedRig(t, mountCapability(writer, "ext4"))
+	r.up()
+	if got := strings.Join(r.metrics(), ","); got != "csi_staged_volumes luks2 block 1" {
+		t.Errorf("the metrics are %s", got)
+	}
+	r.down()
+	r.mustShow()
+}
