@@ -18,7 +18,7 @@ func late(warner events.Warner) func(context.Context, pending.Operation, codes.C
 		if code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Aborted {
 			return
 		}
-		reason, words := "", ""
+		var reason, words string
 		switch op.Method {
 		case "ControllerPublishVolume":
 			reason, words = events.AttachPending, "not attached to instance %s, %s after it was asked for: its pod waits"

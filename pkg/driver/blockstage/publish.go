@@ -86,6 +86,10 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 	if err := readAhead(d, staged.FSType, v); err != nil {
 		return err
 	}
+	return bindDir(ctx, stagingPath, target, u)
+}
+
+func bindDir(ctx context.Context, stagingPath, target string, u staging.Use) error {
 	if err := step.At(ctx, step.Bind); err != nil {
 		return err
 	}

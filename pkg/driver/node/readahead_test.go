@@ -21,7 +21,7 @@ func TestReadAhead(t *testing.T) {
 			const usual = 128
 			set := func(kib int64) { r.must(device.SetReadAhead(r.machine.Device(serial), kib)) }
 			set(usual) // a loop device keeps what the test before said
-			defer func() { set(usual) }()
+			defer set(usual)
 			publish := func(context map[string]string) error {
 				_, err := r.NodePublishVolume(t.Context(), &csi.NodePublishVolumeRequest{
 					VolumeId: volumeID, StagingTargetPath: r.staging, TargetPath: r.target, VolumeCapability: capability,

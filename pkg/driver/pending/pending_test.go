@@ -119,7 +119,9 @@ func TestRunning(t *testing.T) {
 		if count, oldest := r.shown("ControllerUnpublishVolume"); count != 2 || oldest != 30 {
 			t.Errorf("%v are pending, the oldest for %v s", count, oldest)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, errBusy) {
+			t.Errorf("the shorter one ended with %v", err)
+		}
 		time.Sleep(givenUpAfter + time.Second) // of the fake clock
 		if count, oldest := r.shown("ControllerUnpublishVolume"); count != 1 || oldest < 300 {
 			t.Errorf("%v are pending, the oldest for %v s", count, oldest)
@@ -127,7 +129,9 @@ func TestRunning(t *testing.T) {
 		if err := r.call(other, time.Second, errBusy); !errors.Is(err, errBusy) {
 			t.Errorf("what was given up goes on: %v", err)
 		}
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("the longer one did not fail")
+		}
 	})
 }
 
