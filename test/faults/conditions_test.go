@@ -16,6 +16,8 @@ type condition struct {
 	config simulator.Config
 	lags   simulator.ReadLags
 	faults []simulator.Fault
+	// attaching is set when nothing but attaching and detaching goes on differently.
+	attaching bool
 }
 
 // seed makes the same requests go wrong each time, as long as they come in the same order.
@@ -34,11 +36,11 @@ func conditions() []condition {
 			{Action: simulator.FaultStatusAfter, Status: http.StatusBadGateway, Probability: 0.2, Seed: seed + 1},
 		}},
 		{name: "lists 30 s behind", lags: simulator.ReadLags{"all.list": 30 * time.Second}},
-		{name: "server locked", faults: []simulator.Fault{
+		{name: "server locked", attaching: true, faults: []simulator.Fault{
 			{Operation: "attach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: locked, Probability: 0.6, Seed: seed},
 			{Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: locked, Probability: 0.6, Seed: seed},
 		}},
-		{name: "detach of 3 minutes", config: simulator.Config{Delays: slow}},
+		{name: "detach of 3 minutes", attaching: true, config: simulator.Config{Delays: slow}},
 	}
 }
 
@@ -59,7 +61,9 @@ func TestConditions(t *testing.T) {
 		p.condition = c.name
 		p.liveWith(use{fs: "ext4"})
 		p.liveWith(use{fs: shared})
-		p.liveWithCopies()
+		if !c.attaching {
+			p.liveWithCopies()
+		}
 		for _, f := range r.cloud.Sim.Faults() {
 			if f.Hit == 0 {
 				t.Errorf("no request was hit by %s %d", f.Action, f.Status)

@@ -1,11 +1,16 @@
 package faults
 
 import (
+	"cmp"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
@@ -90,10 +95,24 @@ var rows = []row{
 	{name: "vfs unstage", op: "unstage", use: use{fs: shared}, filled: true},
 }
 
-// expand makes a volume larger by the platform.
+// expand makes a volume larger by the platform, which shows it to the machine a moment later.
 func expand(p *point, v *volume) {
+	p.Helper()
 	o, _ := v.find("expand")
 	p.until(o)
+	for began := time.Now(); ; {
+		size, err := v.disk().bytes()
+		if err != nil {
+			p.Fatal(err)
+		}
+		if size == 2*v.size() {
+			return
+		}
+		if time.Since(began) > patience {
+			p.Fatalf("the disk has %d bytes, not %d", size, 2*v.size())
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks
+	}
 }
 
 // atOnce is how many rows are worked on at a time: most of it is waiting.
@@ -104,7 +123,18 @@ func TestEveryStep(t *testing.T) {
 	t.Parallel()
 	need(t)
 	sideBySide(t, rows, func(w row) string { return w.name }, func(t *testing.T, w row) { w.run(t) })
+	if !selected() {
+		found.complete(t)
+	}
 }
+
+// selected reports whether somebody asked for some of the points only.
+func selected() bool {
+	return strings.Contains(flag.Lookup("test.run").Value.String(), "/") || strings.Contains(flag.Lookup("test.skip").Value.String(), "/")
+}
+
+// operation is the name that the operation has on the ladder.
+func (w row) operation() string { return cmp.Or(w.op, w.name) }
 
 // session is a row's cloud.
 type session struct {
@@ -113,6 +143,10 @@ type session struct {
 
 	t   *testing.T
 	rig *rig
+	// processes are kept from point to point where only those of the node plugin are struck, and only those that were
+	// killed are new. They are nil in the rows of the controller: what one still looks at in the background would be
+	// taken for what the next point asks for.
+	processes *processes
 	// calls are the API calls of the operation when it was undisturbed.
 	calls []simulator.Request
 }
@@ -120,17 +154,20 @@ type session struct {
 // run counts the points of the row and tries them.
 func (w row) run(t *testing.T) {
 	s := &session{row: w, t: t}
-	points := s.undisturbed(t)
+	points := s.points(t)
 	for kind, runs := range points {
 		found.has(w.name, kind, runs)
 	}
 	failed := 0
-	for _, f := range choose(points, os.Getenv("FAULTS") == "all") {
+	for _, f := range choose(points, place(w.name), os.Getenv("FAULTS") == "all") {
 		passed := s.try(f)
 		if passed {
 			continue
 		}
-		s.rig = nil // what it left is not for the next one
+		if s.processes != nil {
+			s.processes.killAll(t)
+		}
+		s.rig, s.processes = nil, nil // what it left is not for the next one
 		if failed++; failed == 3 {
 			t.Log("the other points of this operation are left out after three failures")
 			break
@@ -168,9 +205,15 @@ func (s *session) begin(t *testing.T) *point {
 	if s.of != nil && s.volume == nil {
 		p := newPoint(t, s.rig)
 		s.make(p)
-		p.killAll()
+		p.killAll(p)
 	}
 	p := newPoint(t, s.rig)
+	if s.isNodes() {
+		if s.processes == nil {
+			s.processes = &processes{t: s.t, rig: s.rig}
+		}
+		p.processes = s.processes
+	}
 	p.calls = s.calls
 	if s.byHand {
 		p.byHand = s.name
@@ -181,6 +224,9 @@ func (s *session) begin(t *testing.T) *point {
 	return p
 }
 
+// isNodes reports whether it is the node plugin that the row strikes.
+func (s *session) isNodes() bool { return s.of == nil && !s.use.remote }
+
 // make makes the sources.
 func (s *session) make(p *point) {
 	p.Helper()
@@ -190,6 +236,9 @@ func (s *session) make(p *point) {
 	p.climb(s.volume.ladder, created)
 	s.snapshot = p.newSnapshot(s.volume)
 	p.climb(s.snapshot.ladder, s.snapshot.top())
+	p.await("the end of the snapshot", func(v simulator.View) bool {
+		return slices.ContainsFunc(v.Snapshots, func(snap simulator.SnapshotView) bool { return snap.ID == s.snapshot.id && snap.State == "COMPLETE" })
+	})
 	s.kept = 2
 }
 
@@ -204,13 +253,9 @@ func (s *session) arrive(p *point) (*ladder, op) {
 		v = p.newVolume(s.use)
 		l = v.ladder
 	}
-	name := s.op
-	if name == "" {
-		name = s.name
-	}
-	o, ok := l.find(name)
+	o, ok := l.find(s.operation())
 	if !ok {
-		p.Fatalf("there is no operation %q", name)
+		p.Fatalf("there is no operation %q", s.operation())
 	}
 	if s.filled {
 		p.climb(l, l.top())
@@ -226,39 +271,66 @@ func (s *session) arrive(p *point) (*ladder, op) {
 	return l, o
 }
 
-// undisturbed lives a life without faults, and counts the points of the operation. It is no subtest: a single point needs
-// it too.
-func (s *session) undisturbed(t *testing.T) map[string][]run {
+// counts are the API calls of an operation when it was undisturbed, and the system calls.
+type counts struct {
+	once     sync.Once
+	requests []simulator.Request
+	calls    []string
+	counted  bool
+}
+
+// counted has the counts of operations: rows that differ in what comes after the fault share them.
+var counted sync.Map
+
+// points counts the points of the operation. It is no subtest: a single point needs it too.
+func (s *session) points(t *testing.T) map[string][]run {
 	t.Helper()
-	p := s.begin(t)
-	l, o := s.arrive(p)
-	requests, calls := p.count(o)
-	l.rung = o.to
-	s.leave(p, l, o)
-	p.killAll() // its processes would outlive it
-	points := map[string][]run{}
-	if o.node {
-		points[killedAtCall] = runsOf(calls)
-		points[failedCall] = runsOf(calls)
-		for _, r := range points[killedAtCall] {
-			t.Log(strings.NewReplacer(p.cloud.DisksDir, "", p.dir, "").Replace(r.String()))
-		}
+	key := strings.TrimSuffix(s.name, ", given up")
+	shared, _ := counted.LoadOrStore(key, &counts{})
+	c, _ := shared.(*counts)
+	c.once.Do(func() {
+		c.requests, c.calls = s.undisturbed(t)
+		c.counted = true
+	})
+	if !c.counted {
+		t.Fatalf("%s failed without a fault, in another row", key)
 	}
-	s.calls = requests
+	s.calls = c.requests
+	points := map[string][]run{}
+	if runs := runsOf(c.calls); len(runs) > 0 {
+		points[killedAtCall], points[failedCall] = runs, runs
+	}
 	var operations []string
-	for _, r := range requests {
+	for _, r := range c.requests {
 		operations = append(operations, r.Operation)
 	}
 	for _, r := range runsOf(operations) {
 		t.Log(r)
 		r.most = ofReads
 		for _, k := range kinds {
-			if (!k.writes || requests[r.first-1].Method != http.MethodGet) && (k.kills || !s.killed) {
+			if (!k.writes || c.requests[r.first-1].Method != http.MethodGet) && (k.kills || !s.killed) {
 				points[k.name] = append(points[k.name], r)
 			}
 		}
 	}
 	return points
+}
+
+// undisturbed lives a life without faults, and returns the calls of the operation.
+func (s *session) undisturbed(t *testing.T) ([]simulator.Request, []string) {
+	t.Helper()
+	p := s.begin(t)
+	l, o := s.arrive(p)
+	requests, calls := p.count(o)
+	l.rung = o.to
+	s.down(p, l)
+	if s.processes == nil {
+		p.killAll(p) // they would outlive it
+	}
+	for _, r := range runsOf(calls) {
+		t.Log(strings.NewReplacer(p.cloud.DisksDir, "", p.dir, "").Replace(r.String()))
+	}
+	return requests, calls
 }
 
 // run lives a life with one fault.
@@ -296,6 +368,12 @@ func (s *session) leave(p *point, l *ladder, o op) {
 		p.climb(l, l.top())
 		l.whole()
 	}
+	s.down(p, l)
+}
+
+// down takes everything down.
+func (s *session) down(p *point, l *ladder) {
+	p.Helper()
 	p.climb(l, nowhere)
 	s.swept(p)
 	p.nothingIsLeft(s.kept)

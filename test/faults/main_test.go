@@ -7,8 +7,8 @@
 // done. In the end there is one volume, its data is what was written, and nothing is left. What is so is read from the
 // platform and the kernel, never from the driver's answers.
 //
-// TestEveryStep prints how many points there are and how many were tried: an even sample of each operation, or all with
-// FAULTS=all. A single one is run by its name, which ends with its number:
+// TestEveryStep prints how many points there are and how many were tried: a few of each operation, elsewhere in each, so that
+// every kind of fault comes up; or all with FAULTS=all. A single one is run by its name, which ends with its number:
 //
 //	FAULTS=all go test ./test/faults -run 'TestEveryStep/attach/killed_after_the_work/2$'
 package faults
@@ -17,12 +17,16 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/syscut"
 )
+
+// garbage is the GOGC of all processes: they are small, there are hundreds, and hardly one lives for more than seconds.
+const garbage = 400
 
 // driverBinary is the driver that TestMain built, or that FAULTS_DRIVER names.
 var driverBinary string
@@ -31,6 +35,7 @@ func TestMain(m *testing.M) {
 	syscut.Main()
 	flag.Parse()
 	testns.Enter()
+	debug.SetGCPercent(garbage)
 	code, err := withDriver(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)

@@ -8,92 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 )
-
-// run is one point, or several in a row that are alike: a tool that makes a file system writes a thousand times.
-type run struct {
-	first, last int
-	what        string
-	// most is how many of them are tried when all are to be, 0 for ofAlike.
-	most int
-}
-
-// String is for people.
-func (r run) String() string {
-	if r.first == r.last {
-		return fmt.Sprintf("%d %s", r.first, r.what)
-	}
-	return fmt.Sprintf("%d-%d %s", r.first, r.last, r.what)
-}
-
-// runsOf numbers system calls.
-func runsOf(calls []string) []run {
-	var runs []run
-	for i, call := range calls {
-		if n := len(runs); n > 0 && runs[n-1].what == call {
-			runs[n-1].last++
-			continue
-		}
-		runs = append(runs, run{first: i + 1, last: i + 1, what: call})
-	}
-	return runs
-}
-
-// some returns up to a number of points of the run, the first and the last among them.
-func (r run) some(most int) []int {
-	var numbers []int
-	for i := range min(most, r.last-r.first+1) {
-		numbers = append(numbers, r.first+i*(r.last-r.first)/max(1, min(most, r.last-r.first+1)-1))
-	}
-	return numbers
-}
-
-const (
-	// ofAlike is how many points of a run are tried when all are to be, ofReads the same of reads in a row, by which
-	// something is waited for.
-	ofAlike = 16
-	ofReads = 3
-	// sample is at how many system calls of an operation it is killed when not all are to be tried.
-	sample = 4
-)
-
-// choose returns the points to try: all, or an even sample in which each kind of fault comes up.
-func choose(points map[string][]run, all bool) []fault {
-	var chosen []fault
-	kinds := slices.Sorted(maps.Keys(points))
-	for i, kind := range kinds {
-		var numbers []int
-		for _, r := range points[kind] {
-			most := cmp.Or(r.most, ofAlike)
-			if !all {
-				most = min(most, 2)
-			}
-			numbers = append(numbers, r.some(most)...)
-		}
-		switch total := len(numbers); {
-		case total == 0:
-		case !all && kind == killedAtCall:
-			numbers = evenly(numbers, sample)
-		case !all && kind == failedCall:
-			numbers = numbers[total/2:][:1]
-		case !all: // each kind at another number
-			numbers = numbers[i%total:][:1]
-		}
-		for _, n := range numbers {
-			chosen = append(chosen, fault{kind, n})
-		}
-	}
-	return chosen
-}
-
-// evenly returns some of the numbers, the first and the last among them.
-func evenly(numbers []int, most int) []int {
-	var some []int
-	for _, i := range (run{first: 0, last: len(numbers) - 1}).some(most) {
-		some = append(some, numbers[i])
-	}
-	return some
-}
 
 // cell is what became of the points of one operation and kind of fault.
 type cell struct{ points, tried, passed, missed int }
@@ -157,6 +73,29 @@ func (m *matrix) helped(row string) {
 	m.hands[row]++
 }
 
+// complete fails the test unless each operation was carried out with a fault, and each kind of fault hit one.
+func (m *matrix) complete(t *testing.T) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	hit := map[string]int{}
+	for _, w := range rows {
+		passed := 0
+		for kind, c := range m.cells[w.name] {
+			passed += c.passed
+			hit[kind] += c.passed
+		}
+		if passed == 0 && !t.Failed() {
+			t.Errorf("no fault hit %s", w.name)
+		}
+	}
+	for _, kind := range faultNames() {
+		if hit[kind] == 0 && !t.Failed() {
+			t.Errorf("no operation was hit by this: %s", kind)
+		}
+	}
+}
+
 // print writes the matrix on standard output, and to the file that FAULTS_REPORT names.
 func (m *matrix) print() error {
 	m.mu.Lock()
@@ -164,11 +103,9 @@ func (m *matrix) print() error {
 	if len(m.order) == 0 {
 		return nil
 	}
-	var api, other []string
-	for _, k := range kinds {
-		api = append(api, k.name)
-	}
-	known := append([]string{killedAtCall, failedCall}, api...)
+	known := faultNames()
+	api, system := known[:len(kinds)], known[len(kinds):]
+	var other []string
 	for _, row := range m.order {
 		for kind := range m.cells[row] {
 			if !slices.Contains(known, kind) && !slices.Contains(other, kind) {
@@ -180,7 +117,7 @@ func (m *matrix) print() error {
 	slices.SortStableFunc(m.order, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 	var b strings.Builder
 	var total cell
-	for _, columns := range [][]string{api, {killedAtCall, failedCall}, other} {
+	for _, columns := range [][]string{api, system, other} {
 		m.table(&b, &total, columns)
 	}
 	fmt.Fprintf(&b, "In all %d points, %d tried, %d passed, %d not reached.\n", total.points, total.tried, total.passed, total.missed)

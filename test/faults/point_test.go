@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,14 +68,12 @@ func (l *ladder) opposite(o op) op {
 	return l.ups[o.to]
 }
 
-// point is one run of an operation with one fault, or none, and its processes.
+// point is one run of an operation with one fault, or none.
 type point struct {
 	*testing.T
 	*rig
+	*processes
 
-	mu         sync.Mutex
-	controller *controller
-	nodes      [2]*nodePlugin
 	// calls are the API calls of the operation when it was undisturbed.
 	calls []simulator.Request
 	// byHand is the row in which a person does what an error advises, "" for none.
@@ -85,62 +82,9 @@ type point struct {
 	condition string
 }
 
-func newPoint(t *testing.T, r *rig) *point { return &point{T: t, rig: r} }
-
-// control is the controller, a new process if need be.
-func (p *point) control() *controller {
-	p.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.controller == nil {
-		p.controller = p.startController(p.T)
-	}
-	return p.controller
-}
-
-// node is the node plugin of a machine, a new process if need be.
-func (p *point) node(i int) *nodePlugin {
-	p.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.nodes[i] == nil {
-		p.nodes[i] = p.startNode(p.T, p.hosts[i])
-	}
-	return p.nodes[i]
-}
-
-// killController kills the controller, if there is one.
-func (p *point) killController() {
-	p.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.controller != nil {
-		p.controller.process.Kill(p)
-		p.controller = nil
-	}
-}
-
-// killNode kills a node plugin and its children, if there is one.
-func (p *point) killNode(i int) {
-	p.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := p.nodes[i]; n != nil {
-		if err := n.tracer.KillAll(); err != nil {
-			p.Fatal(err)
-		}
-		n.process.Kill(p)
-		p.nodes[i] = nil
-	}
-}
-
-// killAll kills the processes that there are.
-func (p *point) killAll() {
-	p.Helper()
-	p.killController()
-	for i := range p.nodes {
-		p.killNode(i)
-	}
+// newPoint makes a point whose processes end with it.
+func newPoint(t *testing.T, r *rig) *point {
+	return &point{T: t, rig: r, processes: &processes{t: t, rig: r}}
 }
 
 // once does an operation once, in the time that a sidecar gives it.

@@ -104,6 +104,9 @@ func mountsBelow(t testing.TB, dir string) mount.Table {
 	return below
 }
 
+// gogc is in the environment of the driver.
+var gogc = fmt.Sprintf("GOGC=%d", garbage)
+
 // controller is a controller process.
 type controller struct {
 	csi.ControllerClient
@@ -118,7 +121,7 @@ func (r *rig) socket(name string) string {
 
 func (r *rig) startController(t *testing.T) *controller {
 	t.Helper()
-	d := csiprocess.Driver{Binary: driverBinary, Socket: r.socket("c"), Env: []string{"VULTR_API_KEY=" + r.cloud.Key}, Args: []string{
+	d := csiprocess.Driver{Binary: driverBinary, Socket: r.socket("c"), Env: []string{"VULTR_API_KEY=" + r.cloud.Key, gogc}, Args: []string{
 		"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + r.cloud.URL, "--region=" + region, fmt.Sprintf("--platform-time-scale=%g", scale),
 	}}
 	p := csiprocess.Start(t, d)
@@ -137,7 +140,7 @@ func (r *rig) startNode(t *testing.T, h *host) *nodePlugin {
 	t.Helper()
 	n := &nodePlugin{}
 	d := csiprocess.Driver{
-		Binary: driverBinary, Socket: r.socket("n"), Args: []string{
+		Binary: driverBinary, Socket: r.socket("n"), Env: []string{gogc}, Args: []string{
 			"--mode=node", "--metadata-url=" + h.metadata, "--device-dir=" + filepath.Join(h.disks, "devices"),
 			"--sysfs-block-dir=" + filepath.Join(h.disks, "block"), "--vfs-dir=" + filepath.Join(h.disks, "vfs"), "--state-dir=" + h.state,
 			"--plugin-registration-dir=", "--kubelet-root=" + h.kubelet,

@@ -40,6 +40,15 @@ const (
 	failedCall   = "a system call fails"
 )
 
+// faultNames are those of all kinds, first those at API calls.
+func faultNames() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return append(names, killedAtCall, failedCall)
+}
+
 // fault is one fault of an operation: of a kind, at the nth call.
 type fault struct {
 	kind string
@@ -118,7 +127,7 @@ func (p *point) strikeController(o, next op, k kind, n int) (hit bool) {
 		}
 		return false
 	}
-	p.killController()
+	p.killController(p)
 	if err := <-done; !isCut(err) {
 		p.Fatalf("%s of a killed controller: %v", o.name, err)
 	}
@@ -185,7 +194,7 @@ func (p *point) strikeNode(o op, n int) (hit bool) {
 	if !isCut(err) {
 		p.Fatalf("%s of a killed node plugin: %v", o.name, err)
 	}
-	p.killNode(0) // of which nothing runs any more
+	p.killNode(p, 0) // of which nothing runs any more
 	return true
 }
 
