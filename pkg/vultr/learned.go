@@ -40,6 +40,10 @@ func newLearned(scale float64) *learned {
 		"create": {3 * time.Second, 5}, "attach": {4 * time.Second, 12}, "detach": {4 * time.Second, 19},
 		// A new size is there at once; what takes time is that the guest sees it.
 		"resize": {0, 5},
+		// A snapshot is there at once, too, and complete later. That is waited for from when it shows, or from when it is
+		// asked for again, which the sidecar does a second after that.
+		"snapshot create": {0, 8}, "snapshot": {3 * time.Second, 15}, "snapshot again": {2 * time.Second, 22},
+		"file system": {5 * time.Second, 8}, "file system attachment": {4 * time.Second, 15},
 	} {
 		l.ops[op] = firstlook.Known(l.scaled(known.takes+usualLag), l.scaled(leastLate), l.scaled(longestLook), known.tried)
 	}

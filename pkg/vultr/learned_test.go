@@ -55,7 +55,11 @@ func TestLearnedFirstLook(t *testing.T) {
 
 func TestTheFirstOperationNeedsOneLook(t *testing.T) {
 	const lag = time.Second // of the reads that show it
-	for op, usual := range map[string]time.Duration{"create": 3*time.Second + lag, "attach": 4*time.Second + lag, "detach": 4*time.Second + lag, "resize": lag} {
+	for op, usual := range map[string]time.Duration{
+		"create": 3*time.Second + lag, "attach": 4*time.Second + lag, "detach": 4*time.Second + lag, "resize": lag,
+		"snapshot create": lag, "snapshot": 3*time.Second + lag, "snapshot again": 2*time.Second + lag,
+		"file system": 5*time.Second + lag, "file system attachment": 4*time.Second + lag,
+	} {
 		for _, scale := range []float64{1, 0.01} {
 			l := newLearned(scale)
 			duration := time.Duration(float64(usual) * scale)
