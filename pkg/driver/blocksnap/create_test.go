@@ -41,6 +41,60 @@ func TestCreate(t *testing.T) {
 	})
 }
 
+// TestAskedAgainSoon: who asks again a second after the first answer is told that the snapshot is complete as soon as reads
+// show it, by one more call.
+func TestAskedAgainSoon(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		for _, name := range []string{"snapshot-1", "snapshot-2"} {
+			began := time.Now()
+			r.create(name, v)
+			if took := time.Since(began); took > 1500*time.Millisecond {
+				t.Errorf("the first answer took %s", took)
+			}
+			time.Sleep(time.Second) // of the fake clock
+			before := len(r.cloud.Requests())
+			again := r.create(name, v)
+			if took := time.Since(began); !again.Complete() || took > 5500*time.Millisecond {
+				t.Errorf("after %s it was %+v", took, again)
+			}
+			if n := len(r.cloud.Requests()) - before; n > 2 {
+				t.Errorf("%d calls", n)
+			}
+		}
+	})
+}
+
+// TestSlowSnapshot: one that is not complete soon is not waited for, and one that another process made at no time.
+func TestSlowSnapshot(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Snapshot = 5 * time.Minute
+	inCloud(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
+		v := r.volume()
+		made := time.Now()
+		r.create("snapshot-1", v)
+		time.Sleep(time.Second) // of the fake clock
+		for _, c := range []struct {
+			asked  *rig
+			is     string
+			by     time.Duration // since it was made
+			atMost int           // calls
+		}{
+			{r.another(), "by another process", 4 * time.Second, 1},
+			{r, "soon", soon + time.Second, 6},
+			{r, "later", soon + time.Second, 1},
+		} {
+			before := len(r.cloud.Requests())
+			if snap := c.asked.create("snapshot-1", v); snap.Complete() || time.Since(made) > c.by {
+				t.Errorf("%s: after %s it was %+v", c.is, time.Since(made), snap)
+			}
+			if n := len(r.cloud.Requests()) - before; n > c.atMost {
+				t.Errorf("%s: %d calls", c.is, n)
+			}
+		}
+	})
+}
+
 // TestNameOfAnotherVolume: a name belongs to one volume, whoever made its snapshot.
 func TestNameOfAnotherVolume(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

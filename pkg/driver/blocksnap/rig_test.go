@@ -29,7 +29,12 @@ type rig struct {
 // inBubble runs a test on the platform's own delays in fake time.
 func inBubble(t *testing.T, lags simulator.ReadLags, f func(t *testing.T, r *rig)) {
 	t.Helper()
-	testcloud.Bubble(t, simulator.Config{ReadLags: lags}, 10*time.Minute, func(t *testing.T, cloud *simtest.Cloud) {
+	inCloud(t, simulator.Config{ReadLags: lags}, f)
+}
+
+func inCloud(t *testing.T, cfg simulator.Config, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	testcloud.Bubble(t, cfg, 10*time.Minute, func(t *testing.T, cloud *simtest.Cloud) {
 		cloud.AddInstance(simulator.NewServer{Label: "controller", Region: "ewr"})
 		f(t, (&rig{cloud: cloud, t: t}).another())
 	})
