@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,7 +106,14 @@ func (s *Store) CheckClone(ctx context.Context, id string) error {
 	return err
 }
 
+// cloneable returns the source of a clone. A list does that somebody has just read, to find out that nobody had the name:
+// what it may lack, a growth or that the source was deleted, comes out when the snapshot is made.
 func (s *Store) cloneable(ctx context.Context, id string) (disk, error) {
+	if list, err := s.list(ctx, absentFor); err == nil && !s.ledger.isGone(id) {
+		if i := slices.IndexFunc(list.Items, func(v vultr.Volume) bool { return v.ID == id }); i >= 0 {
+			return fromAPI(list.Items[i]), nil
+		}
+	}
 	asked := time.Now()
 	d, err := s.look(ctx, id)
 	if volume.ReasonOf(err) == volume.NotFound {
