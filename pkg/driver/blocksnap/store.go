@@ -98,6 +98,16 @@ func (s *Store) Read(ctx context.Context, id string) (vultr.Snapshot, error) {
 	return vultr.Snapshot{}, err
 }
 
+// Restorable returns the snapshot as Read does. Those who restore at about the same time share a list, if that shows it.
+func (s *Store) Restorable(ctx context.Context, id string) (vultr.Snapshot, error) {
+	if list, err := s.List(ctx, pollAge); err == nil && !s.isGone(id) {
+		if snap, shown := among(list.Items, id); shown {
+			return snap, nil
+		}
+	}
+	return s.Read(ctx, id)
+}
+
 // look reads a snapshot by a single read, and by a list if that lacks it. NotFound is for what neither shows, unless it is
 // so new that reads may lack it.
 func (s *Store) look(ctx context.Context, id string) (vultr.Snapshot, error) {

@@ -27,7 +27,7 @@ func (s *Store) withContent(ctx context.Context, spec volume.Spec) (volume.Spec,
 	case spec.Source.Volume != "":
 		return s.withCopy(ctx, spec)
 	}
-	snap, err := s.snapshots.Read(ctx, spec.Source.Snapshot)
+	snap, err := s.snapshots.Restorable(ctx, spec.Source.Snapshot)
 	if err != nil {
 		return volume.Spec{}, err
 	}

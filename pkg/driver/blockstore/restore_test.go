@@ -1,8 +1,10 @@
 package blockstore
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +82,40 @@ func TestRestore(t *testing.T) {
 			if v, err := p.Create(t.Context(), fromSource("pvc-source", volume.Source{Snapshot: snap.ID})); volume.ReasonOf(err) != volume.Exists {
 				t.Errorf("an empty volume for a restored one: got %+v, %v", v, err)
 			}
+		}
+	})
+}
+
+// TestManyRestores: those who restore at once share the look at their snapshots. It is a new one: a snapshot that another
+// process has deleted is found missing.
+func TestManyRestores(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		snaps := []volume.Snapshot{r.snapshotOf(source.ID, "snapshot-1"), r.snapshotOf(source.ID, "snapshot-2")}
+		before := r.cloud.Count("get_block_snapshot") + r.cloud.Count("list_block_snapshots")
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() {
+				from := snaps[i%2].ID
+				if v, err := r.Create(t.Context(), fromSource(fmt.Sprintf("pvc-%d", i), volume.Source{Snapshot: from})); err != nil || v.Source.Snapshot != from {
+					t.Errorf("got %+v, %v", v, err)
+				}
+			})
+		}
+		all.Wait()
+		if n := r.cloud.Count("get_block_snapshot") + r.cloud.Count("list_block_snapshots") - before; n != 1 {
+			t.Errorf("%d looks", n)
+		}
+		if err := r.another().DeleteSnapshot(t.Context(), snaps[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // of the fake clock
+		orders := r.cloud.Count("create_block")
+		if v, err := r.Create(t.Context(), fromSource("pvc-late", volume.Source{Snapshot: snaps[0].ID})); volume.ReasonOf(err) != volume.NotFound {
+			t.Errorf("from a deleted one: got %+v, %v", v, err)
+		}
+		if r.cloud.Count("create_block") != orders {
+			t.Error("it was ordered")
 		}
 	})
 }
