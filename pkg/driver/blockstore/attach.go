@@ -45,14 +45,15 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	if err := s.awaitDetach(ctx, id, instance); err != nil {
 		return disk{}, err
 	}
+	// Before the queue: when it is long, what was just seen is too old by the time of the turn.
+	if d, ok := s.stillThere(id, instance); ok {
+		return d, nil
+	}
 	turn, err := s.orders.Enter(ctx, instance)
 	if err != nil {
 		return disk{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)
 	}
 	defer turn.Leave()
-	if d, ok := s.stillThere(id, instance); ok {
-		return d, nil
-	}
 	if err := s.places.apart(id, instance); err != nil {
 		return disk{}, err
 	}

@@ -35,6 +35,30 @@ func TestAttachRepeatedLater(t *testing.T) {
 	})
 }
 
+// TestAttachRepeatedInALongQueue: a repeat costs nothing however long other orders to the instance take.
+func TestAttachRepeatedInALongQueue(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, other, instance := r.create("pvc-1"), r.create("pvc-2"), r.instance("node-1")
+		r.mustAttach(v.ID, instance)
+		hold := r.cloud.Hold("attach_block", simulator.FaultHoldBefore)
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.Attach(t.Context(), other.ID, instance)
+			done <- err
+		}()
+		hold.Wait()
+		began, before := time.Now(), len(r.cloud.Requests())
+		r.mustAttach(v.ID, instance)
+		if n := len(r.cloud.Requests()) - before; n != 0 || time.Since(began) > 0 {
+			t.Errorf("it took %d calls and %s", n, time.Since(began))
+		}
+		hold.Release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAttachWaitsForTheOwnDetach: while a detach is under way the platform shows the volume where it was. An attach to
 // the same instance must not take that for its own success.
 func TestAttachWaitsForTheOwnDetach(t *testing.T) {

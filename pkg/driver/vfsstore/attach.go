@@ -44,14 +44,15 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachm
 // from an earlier one that a read may still show. What was there before the order proves itself by staying.
 func (s *Store) attachOnce(ctx context.Context, k key) (vultr.FileSystemAttachment, error) {
 	none := vultr.FileSystemAttachment{}
+	// Before the queue: when it is long, the answer is too old by the time of the turn.
+	if tag, ok := s.book.lately(k, repeatWithin); ok {
+		return vultr.FileSystemAttachment{FileSystemID: k.id, InstanceID: k.instance, MountTag: tag}, nil
+	}
 	turn, err := s.base.Enter(ctx, k.instance)
 	if err != nil {
 		return none, fmt.Errorf("waiting for other operations on instance %s: %w", k.instance, err)
 	}
 	defer turn.Leave()
-	if tag, ok := s.book.lately(k, repeatWithin); ok {
-		return vultr.FileSystemAttachment{FileSystemID: k.id, InstanceID: k.instance, MountTag: tag}, nil
-	}
 	if err := s.base.Apart(k.id, k.instance); err != nil {
 		return none, err
 	}

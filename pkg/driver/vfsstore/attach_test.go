@@ -67,6 +67,29 @@ func TestLife(t *testing.T) {
 	})
 }
 
+// TestAttachRepeatedInALongQueue: a repeat costs nothing however long other orders to the instance take.
+func TestAttachRepeatedInALongQueue(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		id, other, a := r.create("pvc-1"), r.create("pvc-2"), r.instance("a")
+		tag := r.attach(id, a)
+		hold := r.cloud.Hold("attach_vfs", simulator.FaultHoldBefore)
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.Attach(t.Context(), other, a)
+			done <- err
+		}()
+		hold.Wait()
+		began, before := time.Now(), len(r.cloud.Requests())
+		if again := r.attach(id, a); again != tag || len(r.cloud.Requests()) != before || time.Since(began) > 0 {
+			t.Errorf("it is tag %s after %s was answered, and took %s", again, tag, time.Since(began))
+		}
+		hold.Release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAttachAfterDetach: a read that still shows the attachment from before the detach is not believed: its mount tag
 // does not exist any more.
 func TestAttachAfterDetach(t *testing.T) {
