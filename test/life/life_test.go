@@ -171,7 +171,7 @@ func (r *rig) live(b *testing.B, name string, k kind) life {
 	b.Helper()
 	var l life
 	capability := writer(k.fsType)
-	created := rpc(b, r, &l, r.controller.CreateVolume, &csi.CreateVolumeRequest{
+	created := rpc(b, r.cloud, &l, r.controller.CreateVolume, &csi.CreateVolumeRequest{
 		Name: name, VolumeCapabilities: []*csi.VolumeCapability{capability}, CapacityRange: &csi.CapacityRange{RequiredBytes: 10 * gib},
 		// With WaitForFirstConsumer the provisioner names the region of the node that was chosen.
 		AccessibilityRequirements: &csi.TopologyRequirement{
@@ -180,30 +180,30 @@ func (r *rig) live(b *testing.B, name string, k kind) life {
 	})
 	id := created.GetVolume().GetVolumeId()
 	publish := &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: r.instance, VolumeCapability: capability}
-	published := rpc(b, r, &l, r.controller.ControllerPublishVolume, publish)
+	published := rpc(b, r.cloud, &l, r.controller.ControllerPublishVolume, publish)
 	// The attacher acts once more before it sees its own record of the first time.
-	rpc(b, r, &l, r.controller.ControllerPublishVolume, publish)
+	rpc(b, r.cloud, &l, r.controller.ControllerPublishVolume, publish)
 	staging, target := filepath.Join(r.dir, "staging", name), filepath.Join(r.dir, "target", name)
-	rpc(b, r, &l, r.node.NodeStageVolume, &csi.NodeStageVolumeRequest{
+	rpc(b, r.cloud, &l, r.node.NodeStageVolume, &csi.NodeStageVolumeRequest{
 		VolumeId: id, PublishContext: published.GetPublishContext(), StagingTargetPath: staging, VolumeCapability: capability,
 	})
-	rpc(b, r, &l, r.node.NodePublishVolume, &csi.NodePublishVolumeRequest{
+	rpc(b, r.cloud, &l, r.node.NodePublishVolume, &csi.NodePublishVolumeRequest{
 		VolumeId: id, PublishContext: published.GetPublishContext(), StagingTargetPath: staging, TargetPath: target, VolumeCapability: capability,
 	})
 	r.write(b, target)
 	if k.grow {
 		wish := &csi.CapacityRange{RequiredBytes: 20 * gib}
-		rpc(b, r, &l, r.controller.ControllerExpandVolume, &csi.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: wish, VolumeCapability: capability})
-		rpc(b, r, &l, r.node.NodeExpandVolume, &csi.NodeExpandVolumeRequest{
+		rpc(b, r.cloud, &l, r.controller.ControllerExpandVolume, &csi.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: wish, VolumeCapability: capability})
+		rpc(b, r.cloud, &l, r.node.NodeExpandVolume, &csi.NodeExpandVolumeRequest{
 			VolumeId: id, VolumePath: target, StagingTargetPath: staging, CapacityRange: wish, VolumeCapability: capability,
 		})
 	}
-	rpc(b, r, &l, r.node.NodeUnpublishVolume, &csi.NodeUnpublishVolumeRequest{VolumeId: id, TargetPath: target})
-	rpc(b, r, &l, r.node.NodeUnstageVolume, &csi.NodeUnstageVolumeRequest{VolumeId: id, StagingTargetPath: staging})
-	rpc(b, r, &l, r.controller.ControllerUnpublishVolume, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: r.instance})
-	rpc(b, r, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
+	rpc(b, r.cloud, &l, r.node.NodeUnpublishVolume, &csi.NodeUnpublishVolumeRequest{VolumeId: id, TargetPath: target})
+	rpc(b, r.cloud, &l, r.node.NodeUnstageVolume, &csi.NodeUnstageVolumeRequest{VolumeId: id, StagingTargetPath: staging})
+	rpc(b, r.cloud, &l, r.controller.ControllerUnpublishVolume, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: r.instance})
+	rpc(b, r.cloud, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
 	// The provisioner may ask again before it sees its own change to the PersistentVolume.
-	rpc(b, r, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
+	rpc(b, r.cloud, &l, r.controller.DeleteVolume, &csi.DeleteVolumeRequest{VolumeId: id})
 	if left := r.cloud.Sim.View().Blocks; len(left) > 0 {
 		b.Fatalf("%d volumes are left in the account", len(left))
 	}
@@ -211,16 +211,18 @@ func (r *rig) live(b *testing.B, name string, k kind) life {
 }
 
 // rpc does one RPC and notes it with the API calls that it caused.
-func rpc[Q, A any](b *testing.B, r *rig, l *life, call func(context.Context, Q, ...grpc.CallOption) (A, error), req Q) A {
-	b.Helper()
-	before := len(r.cloud.Requests())
+func rpc[Q, A any](t testing.TB, cloud *simtest.Cloud, l *life, call func(context.Context, Q, ...grpc.CallOption) (A, error), req Q) A {
+	t.Helper()
+	before := callsOf(cloud)
 	s := step{rpc: strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", req), "*csi."), "Request"), began: time.Now()}
-	answer, err := call(b.Context(), req)
+	answer, err := call(t.Context(), req)
 	if err != nil {
-		b.Fatalf("%s: %v", s.rpc, err)
+		t.Fatalf("%s: %v", s.rpc, err)
 	}
 	s.took = time.Since(s.began)
-	s.calls = r.cloud.Requests()[before:]
+	if n := callsOf(cloud) - before; n > 0 {
+		s.calls = cloud.Sim.Requests(n)
+	}
 	*l = append(*l, s)
 	return answer
 }
