@@ -113,8 +113,10 @@ func atOnce(t *testing.T, k lifeKind, n int) (did budget) {
 	return did
 }
 
-// asleep is a pause of the fake clock.
-func asleep(_ testing.TB, d time.Duration) { time.Sleep(d) }
+// asleep is a pause of a sidecar.
+func asleep(_ testing.TB, d time.Duration) {
+	time.Sleep(d) // of the fake clock
+}
 
 // budget is what lives cost.
 type budget struct {
