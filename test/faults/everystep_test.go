@@ -236,9 +236,12 @@ func (s *session) make(p *point) {
 	p.climb(s.volume.ladder, created)
 	s.snapshot = p.newSnapshot(s.volume)
 	p.climb(s.snapshot.ladder, s.snapshot.top())
-	p.await("the end of the snapshot", func(v simulator.View) bool {
-		return slices.ContainsFunc(v.Snapshots, func(snap simulator.SnapshotView) bool { return snap.ID == s.snapshot.id && snap.State == "COMPLETE" })
+	p.await("the snapshot's completion", func(v simulator.View) bool {
+		return slices.ContainsFunc(v.Snapshots, func(snap simulator.SnapshotView) bool {
+			return snap.ID == s.snapshot.id && snap.State == "COMPLETE"
+		})
 	})
+	p.cloud.AwaitReads()
 	s.kept = 2
 }
 

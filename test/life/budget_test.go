@@ -92,7 +92,7 @@ func TestBudgetsOfMany(t *testing.T) {
 func atOnce(t *testing.T, k lifeKind, n int) (did budget) {
 	t.Helper()
 	cloud := simtest.Start(t, simtest.Options{Bubble: true})
-	o := newOrigin(t, cloud, inProcess(t, cloud), asleep)
+	o := newOrigin(t, cloud, func() csi.ControllerClient { return inProcess(t, cloud) }, asleep)
 	nodes := make([]string, n/10)
 	for i := range nodes {
 		nodes[i] = cloud.AddInstance(simulator.NewServer{Label: fmt.Sprintf("node-%d", i), Region: region})
@@ -113,8 +113,10 @@ func atOnce(t *testing.T, k lifeKind, n int) (did budget) {
 	return did
 }
 
-// asleep is a pause of the fake clock.
-func asleep(_ testing.TB, d time.Duration) { time.Sleep(d) }
+// asleep is a pause of a sidecar.
+func asleep(_ testing.TB, d time.Duration) {
+	time.Sleep(d) // of the fake clock
+}
 
 // budget is what lives cost.
 type budget struct {
@@ -128,7 +130,7 @@ func lives(t *testing.T, k lifeKind, n int) (did budget) {
 	t.Helper()
 	cloud := simtest.Start(t, simtest.Options{Bubble: true})
 	random := rand.New(rand.NewPCG(8, 10))
-	o := newOrigin(t, cloud, inProcess(t, cloud), asleep)
+	o := newOrigin(t, cloud, func() csi.ControllerClient { return inProcess(t, cloud) }, asleep)
 	o.between = func(least, most time.Duration) {
 		time.Sleep(least + time.Duration(random.Int64N(int64(most-least)))) // of the fake clock
 	}

@@ -23,7 +23,7 @@ func BenchmarkCopies(b *testing.B) {
 
 func benchmarkCopy(b *testing.B, k lifeKind) {
 	cloud := simtest.Start(b, simtest.Options{Config: simulator.Config{TimeScale: 1, RateLimit: 30}})
-	o := newOrigin(b, cloud, startController(b, cloud), pause)
+	o := newOrigin(b, cloud, func() csi.ControllerClient { return startController(b, cloud) }, pause)
 	first := k.live(o, b, "first")
 	b.Logf("the first life of a fresh controller:\n%s", first)
 	var took time.Duration
@@ -106,12 +106,14 @@ type origin struct {
 	volume, snapshot string
 }
 
-func newOrigin(t testing.TB, cloud *simtest.Cloud, controller csi.ControllerClient, pause func(testing.TB, time.Duration)) *origin {
+// newOrigin starts the controller when the account shows the cluster's instances.
+func newOrigin(t testing.TB, cloud *simtest.Cloud, start func() csi.ControllerClient, pause func(testing.TB, time.Duration)) *origin {
 	t.Helper()
-	o := &origin{cloud: cloud, controller: controller, pause: pause, between: func(_, _ time.Duration) {}}
+	o := &origin{cloud: cloud, pause: pause, between: func(_, _ time.Duration) {}}
 	for _, label := range []string{"worker-1", "worker-2"} {
 		o.nodes = append(o.nodes, cloud.AddInstance(simulator.NewServer{Label: label, Region: region}))
 	}
+	o.controller = start()
 	var l life
 	o.volume = o.create(t, &l, &csi.CreateVolumeRequest{Name: "pvc-origin", VolumeCapabilities: []*csi.VolumeCapability{writer("ext4")}})
 	o.snapshot = o.snap(t, &l, "snapshot-of-origin")
