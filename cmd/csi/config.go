@@ -50,6 +50,8 @@ type Config struct {
 	OrphanAge time.Duration
 	// TimeScale is how long the platform's second is.
 	TimeScale float64
+	// Tracing is set to send traces.
+	Tracing bool
 	// StartRate and MaxRate are how many API calls a second the process allows itself.
 	StartRate, MaxRate float64
 
@@ -79,6 +81,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
 	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
+	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER say where and how many")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
 	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the metadata service")
 	f.StringVar(&c.MetadataURL, "metadata-url", "", "the metadata service; \"\" is http://169.254.169.254")

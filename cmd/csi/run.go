@@ -67,6 +67,7 @@ const longWorkFor = 25 * time.Second
 type process struct {
 	cfg       Config
 	verbosity *verbosity
+	tracing   tracing
 	registry  *prometheus.Registry
 	self      selfSource
 	// kube is the cluster, nil outside of one; noKube says why.
@@ -97,6 +98,10 @@ func Run(ctx context.Context, cfg Config) error {
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	klog.FromContext(ctx).Info("Starting", "version", version.Get().String(), "mode", cfg.Mode, "endpoint", cfg.Endpoint, "fips140", fips140.Enabled())
 
+	if p.tracing, err = newTracing(ctx, cfg); err != nil {
+		return err
+	}
+	defer p.tracing.end(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { p.self.Run(ctx); return nil })
 	if cfg.controller() {
@@ -144,7 +149,7 @@ func (p *process) check(ctx context.Context) error {
 func (p *process) addController() error {
 	api, err := vultr.New(vultr.Config{
 		BaseURL: p.cfg.APIURL, KeyFile: p.keyFile(), Key: p.cfg.APIKey, UserAgent: version.Get().UserAgent("csi"),
-		StartRate: p.cfg.StartRate, MaxRate: p.cfg.MaxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale,
+		StartRate: p.cfg.StartRate, MaxRate: p.cfg.MaxRate, Registerer: p.registry, TimeScale: p.cfg.TimeScale, Around: p.tracing.around(),
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the API client: %w", err)
@@ -251,7 +256,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: p.watchPending().Intercept})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: p.watchPending().Intercept, Stats: p.tracing.calls()})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if p.shutdown != nil {
 		group.Go(func() error {

@@ -45,6 +45,8 @@ type Config struct {
 	TimeScale float64
 	// DialContext opens the connections, as for tests without a network; nil means the usual way.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Around returns what sends each attempt, by way of what would send it otherwise, as for traces; nil changes nothing.
+	Around func(http.RoundTripper) http.RoundTripper
 }
 
 // String keeps the key out of logs.
@@ -105,6 +107,9 @@ func New(cfg Config) (*Client, error) {
 	// With HTTP/2 all calls share one connection. Without pings a dead one, after a change in the network between,
 	// would take every call with it until the kernel gives up, a quarter of an hour later.
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}
+	if cfg.Around != nil {
+		return newClient(cfg, cfg.Around(base))
+	}
 	return newClient(cfg, base)
 }
 

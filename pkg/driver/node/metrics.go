@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	stagedVolumes = prometheus.NewDesc("csi_staged_volumes", "Volumes that are staged on this node, by kind of storage and encryption (none or luks2).",
+	stagedVolumes = prometheus.NewDesc("csi_staged_volumes", "Volumes that are staged on this node or just being staged, by kind of storage and encryption (none or luks2).",
 		[]string{"storage_type", "encryption"}, nil)
 	maxVolumes = prometheus.NewDesc("csi_max_volumes", "How many block volumes the node can have, as the kubelet was told last. Absent until it asked.", nil, nil)
 	conditions = prometheus.NewDesc("csi_volume_conditions", "Volumes of this node with which something is wrong, by kind of storage and reason, at the last look, within a minute. "+

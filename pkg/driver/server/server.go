@@ -13,6 +13,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 	"k8s.io/klog/v2"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Metrics *Metrics
 	// Inner comes after logging and metrics, which see what it makes of an answer; nil is none.
 	Inner grpc.UnaryServerInterceptor
+	// Stats is told of each call; nil is nobody.
+	Stats stats.Handler
 }
 
 // New returns a gRPC server with everything that surrounds a call: a logger, metrics, a deadline a little before the
@@ -40,7 +43,11 @@ func New(services Services, o Options) *grpc.Server {
 	if o.Inner != nil {
 		chain = append(chain, o.Inner)
 	}
-	s := grpc.NewServer(grpc.ChainUnaryInterceptor(append(chain, earlier, recovered)...))
+	options := []grpc.ServerOption{grpc.ChainUnaryInterceptor(append(chain, earlier, recovered)...)}
+	if o.Stats != nil {
+		options = append(options, grpc.StatsHandler(o.Stats))
+	}
+	s := grpc.NewServer(options...)
 	if services.Identity != nil {
 		csi.RegisterIdentityServer(s, services.Identity)
 	}
