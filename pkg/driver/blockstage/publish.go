@@ -89,6 +89,7 @@ func (s *Stager) publishMount(ctx context.Context, d device.Device, v staging.Vo
 	return bindDir(ctx, stagingPath, target, u)
 }
 
+// bindDir binds what is mounted at the staging path to the target.
 func bindDir(ctx context.Context, stagingPath, target string, u staging.Use) error {
 	if err := step.At(ctx, step.Bind); err != nil {
 		return err
