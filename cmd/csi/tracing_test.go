@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,7 +53,7 @@ func TestTracing(t *testing.T) {
 		cloud := simtest.Start(t, simtest.Options{})
 		socket := filepath.Join(t.TempDir(), "csi.sock")
 		cmd, out := program(t, []string{"VULTR_API_KEY=" + cloud.Key, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + l.Addr().String()},
-			"--mode=controller", "--region=ewr", "--http-endpoint=", "--endpoint="+socket, "--api-key-file=/none", "--api-url="+cloud.URL, flag)
+			"--mode=controller", "--region=ewr", "--http-endpoint=", "--endpoint="+socket, "--api-key-file=/none", "--api-url="+cloud.URL, "--v=4", flag)
 		const traceID, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 		ctx := metadata.AppendToOutgoingContext(starting(t), "traceparent", "00-"+traceID+"-"+caller+"-01")
 		if _, err := csi.NewControllerClient(dial(t, socket)).ListVolumes(ctx, &csi.ListVolumesRequest{}, grpc.WaitForReady(true)); err != nil {
@@ -60,12 +61,27 @@ func TestTracing(t *testing.T) {
 		}
 		end(t, cmd, out)
 		server.Stop()
+		for _, line := range []string{`"Answered"`, `"Vultr API call"`} {
+			if lines := linesWith(out.String(), line, `method="ListVolumes"`); len(lines) == 0 || strings.Contains(lines[0], traceID) != traced {
+				t.Errorf("%s: the log has %q", flag, lines)
+			}
+		}
 		if traced {
 			all.check(t, traceID, caller, cloud.Key)
 		} else if len(all.spans) > 0 {
 			t.Errorf("%s: spans are sent: %v", flag, all.spans)
 		}
 	}
+}
+
+// linesWith are the lines of a log that have all the texts.
+func linesWith(log string, texts ...string) (lines []string) {
+	for line := range strings.Lines(log) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // check looks for the call of ListVolumes, and for what it asked the API.

@@ -31,6 +31,28 @@ func (g *stage) takeTurns() (give func()) {
 	return sync.OnceFunc(func() { close(end) })
 }
 
+// stageUntil stages until that is done or the work says the words, and gives up then, whatever the machine is busy with.
+func (g *stage) stageUntil(words string) error {
+	g.t.Helper()
+	ctx, cancel := context.WithCancel(g.t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Stage(ctx, g.volume, g.path) }()
+	poll := time.NewTicker(10 * time.Millisecond) // work tells nothing by itself
+	defer poll.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-poll.C:
+			if now := g.cfg.Work.Running(id); now != nil && strings.Contains(now.Error(), words) {
+				cancel()
+				return <-ended
+			}
+		}
+	}
+}
+
 // TestChecksTakeTurns: while two checks run a third one waits, and says so; a file system that needs none is mounted. When
 // its turn has come the disk is proven once more.
 func TestChecksTakeTurns(t *testing.T) {
@@ -45,9 +67,7 @@ func TestChecksTakeTurns(t *testing.T) {
 	g.must(g.Unstage(t.Context(), id, g.path))
 
 	run(t, "debugfs", "-w", "-R", "ssv state 2", g.device.Path)
-	briefly, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err := g.Stage(briefly, g.volume, g.path)
+	err := g.stageUntil("waiting for a turn")
 	if _, running := errors.AsType[*longwork.RunningError](err); !running || !strings.Contains(err.Error(), "waiting for a turn to check the file system on "+g.device.Path) {
 		t.Fatalf("got %v", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 )
 
 // metrics returns the series of the node's own metrics, with their values.
@@ -68,6 +70,10 @@ func TestMetricsOfTheNode(t *testing.T) {
 	r.must(r.unstage())
 	r.look()
 	r.mustShow("csi_max_volumes 11")
+	r.must(r.state.WriteStaged(state.Staged{VolumeID: otherID, Serial: "1234-tag", Kind: "vfs", BootID: bootID}))
+	r.look() // nothing of it is mounted, so nothing of it can be wrong
+	r.mustShow("csi_max_volumes 11", "csi_staged_volumes none vfs 1")
+	r.must(r.state.ClearStaged(otherID))
 	r.must(r.stage(capability))
 	r.Service = r.restarted("the-boot-after") // whose records are no staged volumes any more
 	r.mustShow()

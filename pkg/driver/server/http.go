@@ -48,7 +48,7 @@ func Handler(live, ready func(context.Context) error, gatherer prometheus.Gather
 // isLocal reports whether an address is of the host itself.
 func isLocal(address string) bool {
 	at, err := netip.ParseAddrPort(address)
-	return err == nil && at.Addr().Unmap().IsLoopback()
+	return err == nil && at.Addr().IsLoopback()
 }
 
 // answer runs the check for each request.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/protosanitizer"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,9 +19,12 @@ import (
 // calls numbers the calls of this process, so that the lines of one can be found together.
 var calls atomic.Uint64
 
-// withLogger gives the call a logger that knows its method and number.
+// withLogger gives the call a logger that knows its method and number and, if it is traced, its trace, which is the sidecar's.
 func withLogger(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	logger := klog.Background().WithValues("method", path.Base(info.FullMethod), "call", calls.Add(1))
+	if id := trace.SpanContextFromContext(ctx).TraceID(); id.IsValid() {
+		logger = logger.WithValues("traceID", id.String())
+	}
 	return next(klog.NewContext(ctx, logger), req)
 }
 
