@@ -42,6 +42,9 @@ type rig struct {
 	readOnly bool
 	// lost is set when the guest is no longer asked to take anything away.
 	lost bool
+	// size is that of the disk, and filled is set when a file was written, where a test needs to know.
+	size   int64
+	filled bool
 }
 
 // newRig makes a volume with a blank disk that is not plugged in. What the test leaves is taken away after it.
