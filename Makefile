@@ -101,14 +101,14 @@ lint: tool-golangci-lint ## Run the linters and check the formatting, tests incl
 vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their database can't be read (GOVULNDB=file://... names another).
 	@hack/vuln $(MODULES)
 
-# The scenarios that derive keys many times: half a minute each where the guest's processor is emulated.
-VM_LONG := TestEncrypted$$/(xfs|btrfs)|TestEncrypted(GrowsWhileMounted|RawBlock|Replugged|OpenTwice|CopyBesideItsSource|ReadOnly|StageCost)|TestPassphraseIsChanged
+# The scenarios that derive keys many times: half a minute each where the guest's processor is emulated. And one that waits.
+VM_LONG := TestEncrypted$$/(xfs|btrfs)|TestEncrypted(GrowsWhileMounted|RawBlock|Replugged|OpenTwice|CopyBesideItsSource|ReadOnly|StageCost|KilledAtEveryStep)|TestPassphraseIsChanged|TestSharedFileSystemHangs
 
 .PHONY: vm test-vm
-vm: packages-vm ## Run the node plugin on real virtio disks, in a virtual machine with a kernel of its own.
+vm: packages-vm ## Run the node plugin on real virtio disks and virtiofs, in virtual machines with a kernel of their own.
 	$(GO) test -race -count=1 -v -timeout 15m -skip '$(VM_LONG)' $(TEST_FLAGS) ./test/vm/...
-test-vm: packages-vm ## Run all scenarios of the virtual machine, also those that take long.
-	$(GO) test -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./test/vm/...
+test-vm: packages-vm ## Run all scenarios of the virtual machines, also those that take long.
+	$(GO) test -race -count=1 -v -timeout 90m $(TEST_FLAGS) ./test/vm/...
 
 .PHONY: e2e
 e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.

@@ -167,3 +167,24 @@ func TestChoose(t *testing.T) {
 		t.Errorf("a long operation is tried with %v", got)
 	}
 }
+
+// TestMissing: a run without one of the operations or one of the kinds of fault is not complete.
+func TestMissing(t *testing.T) {
+	m := matrix{cells: map[string]map[string]*cell{}}
+	for i, w := range rows {
+		names := faultNames()
+		m.note(w.name, names[i%len(names)], true, true)
+	}
+	if missing := m.missing(); len(missing) > 0 {
+		t.Errorf("missing are %q", missing)
+	}
+	m.cells[rows[3].name] = nil
+	for _, w := range rows {
+		delete(m.cells[w.name], failedCall)
+		m.note(w.name, failedCall, true, false) // not reached
+	}
+	missing := m.missing()
+	if !slices.Contains(missing, rows[3].name) || !slices.Contains(missing, failedCall) || slices.Contains(missing, killedAtCall) {
+		t.Errorf("missing are %q", missing)
+	}
+}

@@ -1,12 +1,13 @@
-// Package vm proves the node plugin right on real virtio disks, in a virtual machine with a kernel of its own.
+// Package vm proves the node plugin right on real virtio disks and virtiofs, in a virtual machine with a kernel of its own.
 //
 // Loop devices cannot be unplugged under a file system, have no serial, and this machine's kernel may refuse what a
-// node's allows. A guest has all of that: its disks are plugged in, unplugged and resized as the platform does it.
+// node's allows, or lack it: encryption, virtiofs. A guest has all of that: its disks and shared file systems are plugged in,
+// unplugged and resized as the platform does it.
 //
 //   - guest makes the image: Debian's kernel, the modules it needs, the tools of the node image, the node plugin, and an
 //     agent as its init.
-//   - qemu runs it, and plugs disks; qmp is how it talks to QEMU.
+//   - qemu runs it, and plugs disks and file systems; qmp is how it talks to QEMU.
 //   - agent is how the tests talk to the guest.
 //
-// The tests of this package are the scenarios. They share one guest.
+// The tests of this package are the scenarios. They share one guest; some start another one beside it.
 package vm

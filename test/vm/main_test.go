@@ -27,12 +27,21 @@ const (
 	kvmPatience = 10 * time.Second
 )
 
-// shared is the guest of all tests. The first one starts it.
-var shared struct {
-	once    sync.Once
-	err     error
+// box is a guest that runs, and the way to talk to it.
+type box struct {
 	machine *qemu.Machine
 	agent   *agent.Client
+}
+
+// shared is the guest of all tests. The first one starts it.
+var shared struct {
+	box
+
+	once sync.Once
+	err  error
+	// image is what it booted, accelerator what runs it.
+	image       *guest.Image
+	accelerator string
 }
 
 func TestMain(m *testing.M) {
@@ -58,6 +67,24 @@ func needGuest(t *testing.T) {
 	}
 }
 
+// another starts a guest of the test's own, beside the one of all tests.
+func another(t *testing.T) *box {
+	t.Helper()
+	needGuest(t)
+	began := time.Now()
+	b, _, err := bootWith(t.Context(), shared.image, shared.accelerator, bootPatience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.machine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("another guest was up after %.1f s", time.Since(began).Seconds())
+	return b
+}
+
 // start makes the image and boots it.
 func start(out io.Writer) error {
 	// While the image is made, an interrupt has to remove what is half made. Later there is nothing to do: QEMU ends with
@@ -78,12 +105,12 @@ func start(out io.Writer) error {
 		return err
 	}
 	made := time.Now()
-	accelerator, release, err := boot(ctx, image, out)
+	release, err := boot(ctx, image, out)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "the guest has Linux %s and runs by %s; its image was made in %.1f s, it was up %.1f s later\n",
-		release, accelerator, made.Sub(began).Seconds(), time.Since(made).Seconds())
+		release, shared.accelerator, made.Sub(began).Seconds(), time.Since(made).Seconds())
 	return err
 }
 
@@ -96,37 +123,43 @@ func cacheDir() (string, error) {
 	return filepath.Join(base, "cloud-provider-vultr"), err
 }
 
-// boot starts the guest, by emulation unless KVM runs it.
-func boot(ctx context.Context, image *guest.Image, out io.Writer) (accelerator, release string, err error) {
+// boot starts the guest of all tests, by emulation unless KVM runs it.
+func boot(ctx context.Context, image *guest.Image, out io.Writer) (release string, err error) {
+	with := func(accelerator string, patience time.Duration) error {
+		b, r, err := bootWith(ctx, image, accelerator, patience)
+		if err == nil {
+			shared.box, shared.image, shared.accelerator, release = *b, image, accelerator, r
+		}
+		return err
+	}
 	if file, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		_ = file.Close() // only tried
 		began := time.Now()
-		release, err := bootWith(ctx, image, "kvm", kvmPatience)
+		err := with("kvm", kvmPatience)
 		if err == nil {
-			return "kvm", release, nil
+			return release, nil
 		}
 		reason, _, _ := strings.Cut(err.Error(), "\n")
 		_, _ = fmt.Fprintf(out, "KVM runs no guest here (%.1f s): %s\n", time.Since(began).Seconds(), reason) // told for whoever wonders
 	}
-	release, err = bootWith(ctx, image, "tcg", bootPatience)
-	return "tcg", release, err
+	err = with("tcg", bootPatience)
+	return release, err
 }
 
-func bootWith(ctx context.Context, image *guest.Image, accelerator string, patience time.Duration) (string, error) {
+func bootWith(ctx context.Context, image *guest.Image, accelerator string, patience time.Duration) (*box, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	machine, err := qemu.Start(ctx, qemu.Config{Kernel: image.Kernel, Initramfs: image.Initramfs, Accelerator: accelerator, Port: agent.Port})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	client := agent.NewClient(machine.Port())
-	release, err := client.Hello(ctx)
+	b := &box{machine, agent.NewClient(machine.Port())}
+	release, err := b.agent.Hello(ctx)
 	if err == nil {
-		err = client.StartPlugin(ctx)
+		err = b.agent.StartPlugin(ctx)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("the guest is not up: %w; its console: %s", err, machine.Console()), machine.Close())
+		return nil, "", errors.Join(fmt.Errorf("the guest is not up: %w; its console: %s", err, machine.Console()), machine.Close())
 	}
-	shared.machine, shared.agent = machine, client
-	return release, nil
+	return b, release, nil
 }

@@ -25,19 +25,26 @@ const (
 	callPatience = 10 * time.Minute
 )
 
-// rig is one volume in the guest: its disk, and the paths at which the kubelet has it.
+// rig is one volume in a guest: its disk, or what is shared, and the paths at which the kubelet has it.
 type rig struct {
 	csi.NodeClient
+	*box
 
 	t               *testing.T
 	id, serial      string
 	disk            *qemu.Disk
+	share           *qemu.Share // nil unless it is attached
 	capability      *csi.VolumeCapability
 	staging, target string
 	// context is the volume context, and secrets are the secrets of calls.
 	context, secrets map[string]string
 	// readOnly is set for a volume that the controller published read-only.
 	readOnly bool
+	// lost is set when the guest is no longer asked to take anything away.
+	lost bool
+	// size is that of the disk, and filled is set when a file was written, where a test needs to know.
+	size   int64
+	filled bool
 }
 
 // newRig makes a volume with a blank disk that is not plugged in. What the test leaves is taken away after it.
@@ -54,9 +61,17 @@ func newRigOf(t *testing.T, capability *csi.VolumeCapability, id, serial string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := newRigIn(t, &shared.box, capability, id, serial)
+	r.disk = disk
+	return r
+}
+
+// newRigIn is a volume without a disk in a guest.
+func newRigIn(t *testing.T, b *box, capability *csi.VolumeCapability, id, serial string) *rig {
+	t.Helper()
 	const kubelet = "/var/lib/kubelet"
 	r := &rig{
-		NodeClient: csi.NewNodeClient(shared.agent.CSI()), t: t, id: id, serial: serial, disk: disk, capability: capability,
+		NodeClient: csi.NewNodeClient(b.agent.CSI()), box: b, t: t, id: id, serial: serial, capability: capability,
 		staging: kubelet + "/plugins/kubernetes.io/csi/block.csi.vultr.com/" + id + "/globalmount", target: kubelet + "/pods/first/volumes/" + id + "/mount",
 	}
 	t.Cleanup(r.end)
@@ -70,19 +85,28 @@ func serialOf(region, id string) string {
 
 // end takes away what the test left, and shows what the guest has to say when it failed.
 func (r *rig) end() {
+	if r.lost {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callPatience)
 	defer cancel()
 	if r.t.Failed() {
-		log, _ := shared.agent.Read(ctx, guest.PluginLog) // as far as the guest still answers
-		kernel, err := shared.agent.Run(ctx, "dmesg")
+		log, _ := r.agent.Read(ctx, guest.PluginLog) // as far as the guest still answers
+		kernel, err := r.agent.Run(ctx, "dmesg")
 		r.t.Logf("the plugin's log:\n%s\nthe kernel's (%v):\n%s", tail(string(log)), err, tail(kernel.Output))
 	}
 	_, err := r.NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: r.id, TargetPath: r.target})
 	r.check(err)
 	_, err = r.NodeUnstageVolume(ctx, &csi.NodeUnstageVolumeRequest{VolumeId: r.id, StagingTargetPath: r.staging})
 	r.check(err)
+	if r.share != nil {
+		r.check(r.share.Detach(ctx))
+	}
+	if r.disk == nil {
+		return
+	}
 	if r.disk.Plugged() {
-		r.check(shared.machine.Unplug(ctx, r.disk))
+		r.check(r.machine.Unplug(ctx, r.disk))
 	}
 	r.check(r.disk.Close())
 }
@@ -116,13 +140,13 @@ func (r *rig) soon() context.Context {
 
 func (r *rig) plug() {
 	r.t.Helper()
-	r.must(shared.machine.Plug(r.soon(), r.disk))
+	r.must(r.machine.Plug(r.soon(), r.disk))
 }
 
 // unplug returns when the disk is gone from the guest.
 func (r *rig) unplug() {
 	r.t.Helper()
-	r.must(shared.machine.Unplug(r.soon(), r.disk))
+	r.must(r.machine.Unplug(r.soon(), r.disk))
 }
 
 func (r *rig) stage() error { return r.stageWithin(callPatience) }
@@ -145,6 +169,9 @@ func (r *rig) stageAs(ctx context.Context, serial string) error {
 // published is the publish context.
 func (r *rig) published(serial string) map[string]string {
 	about := map[string]string{volume.ContextSerial: serial}
+	if r.disk == nil {
+		about[volume.ContextStorageType] = string(volume.VFS)
+	}
 	if r.readOnly {
 		about[volume.ContextReadOnly] = "true"
 	}
@@ -188,13 +215,13 @@ func (r *rig) expand(path string, size int64) (int64, error) {
 // write has a pod write a file and flush it.
 func (r *rig) write(target, name, text string) {
 	r.t.Helper()
-	r.must(shared.agent.Write(r.soon(), filepath.Join(target, name), []byte(text)))
+	r.must(r.agent.Write(r.soon(), filepath.Join(target, name), []byte(text)))
 }
 
 // wantFile checks that a pod reads in a file what another one wrote.
 func (r *rig) wantFile(target, name, text string) {
 	r.t.Helper()
-	got, err := shared.agent.Read(r.soon(), filepath.Join(target, name))
+	got, err := r.agent.Read(r.soon(), filepath.Join(target, name))
 	r.must(err)
 	if string(got) != text {
 		r.t.Errorf("%s has %q, want %q", name, got, text)
@@ -204,7 +231,7 @@ func (r *rig) wantFile(target, name, text string) {
 // run runs a program in the guest, which has to succeed.
 func (r *rig) run(args ...string) string {
 	r.t.Helper()
-	result, err := shared.agent.Run(r.soon(), args...)
+	result, err := r.agent.Run(r.soon(), args...)
 	r.must(err)
 	if result.Code != 0 {
 		r.t.Fatalf("%q ended with %d: %s", args, result.Code, result.Output)
@@ -221,7 +248,7 @@ func (r *rig) device() string {
 // devices is device for several disks with one serial.
 func (r *rig) devices(count int) []string {
 	r.t.Helper()
-	nodes, err := shared.agent.Disks(r.soon(), r.serial, count)
+	nodes, err := r.agent.Disks(r.soon(), r.serial, count)
 	r.must(err)
 	return nodes
 }
@@ -229,7 +256,7 @@ func (r *rig) devices(count int) []string {
 // mounts counts the mounts of the volume in the guest.
 func (r *rig) mounts() int {
 	r.t.Helper()
-	table, err := shared.agent.Read(r.soon(), "/proc/self/mountinfo")
+	table, err := r.agent.Read(r.soon(), "/proc/self/mountinfo")
 	r.must(err)
 	return strings.Count(string(table), r.id)
 }
@@ -272,7 +299,7 @@ type pod struct {
 
 func (r *rig) open(target, name string) *pod {
 	r.t.Helper()
-	handle, err := shared.agent.Open(r.soon(), filepath.Join(target, name))
+	handle, err := r.agent.Open(r.soon(), filepath.Join(target, name))
 	r.must(err)
 	return &pod{r, handle}
 }
@@ -280,12 +307,12 @@ func (r *rig) open(target, name string) *pod {
 // write appends to the file and flushes it, and returns what the kernel says.
 func (p *pod) write(text string) syscall.Errno {
 	p.r.t.Helper()
-	errno, err := shared.agent.WriteOpen(p.r.soon(), p.handle, []byte(text), true)
+	errno, err := p.r.agent.WriteOpen(p.r.soon(), p.handle, []byte(text), true)
 	p.r.must(err)
 	return errno
 }
 
 func (p *pod) end() {
 	p.r.t.Helper()
-	p.r.must(shared.agent.CloseOpen(p.r.soon(), p.handle))
+	p.r.must(p.r.agent.CloseOpen(p.r.soon(), p.handle))
 }

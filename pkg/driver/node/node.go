@@ -168,8 +168,8 @@ func asStatus(err error) error {
 	if _, running := errors.AsType[*longwork.RunningError](err); running || errors.Is(err, longwork.ErrEnding) {
 		return status.Error(codes.Aborted, err.Error())
 	}
-	if hanging, ok := errors.AsType[*looks.HangingError](err); ok {
-		return status.Error(codes.Unavailable, hanging.Error())
+	if _, hangs := errors.AsType[*looks.HangingError](err); hangs {
+		return status.Error(codes.Unavailable, err.Error())
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

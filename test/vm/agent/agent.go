@@ -66,6 +66,12 @@ type Reply struct {
 	Message  string
 }
 
+// Steps are the system calls by which the plugin changed the machine.
+type Steps struct {
+	Calls  []string
+	Killed bool
+}
+
 // None is the argument or the result of what has none; gob refuses structures without a field.
 type None bool
 
@@ -98,6 +104,24 @@ func (c *Client) Hello(ctx context.Context) (string, error) {
 // StartPlugin starts the node plugin and returns when it is ready.
 func (c *Client) StartPlugin(ctx context.Context) error {
 	return c.call(ctx, "StartPlugin", None(false), new(None))
+}
+
+// StartTraced is StartPlugin with a plugin that can be killed at its system calls. It is slower.
+func (c *Client) StartTraced(ctx context.Context) error {
+	return c.call(ctx, "StartTraced", None(false), new(None))
+}
+
+// KillAt begins to count the system calls by which a traced plugin, with the tools that it runs, changes the machine, and
+// kills all of them right before the nth; 0 is none.
+func (c *Client) KillAt(ctx context.Context, n int) error {
+	return c.call(ctx, "KillAt", n, new(None))
+}
+
+// Steps ends the counting, and returns what was counted and whether the plugin was killed.
+func (c *Client) Steps(ctx context.Context) (Steps, error) {
+	var steps Steps
+	err := c.call(ctx, "Steps", None(false), &steps)
+	return steps, err
 }
 
 // KillPlugin ends the node plugin at once.

@@ -70,17 +70,12 @@ func (d *Disk) Copy(serial string, size int64) (*Disk, error) {
 
 // Plug plugs a disk into the running machine.
 func (m *Machine) Plug(ctx context.Context, d *Disk) error {
-	m.mu.Lock()
-	slot := slices.Index(m.slots[:], false)
-	if slot < 0 {
-		m.mu.Unlock()
-		return fmt.Errorf("all %d slots have a disk", ports)
+	name, slot, err := m.slot()
+	if err != nil {
+		return err
 	}
-	m.slots[slot] = true
-	m.disks++
-	d.name, d.slot = fmt.Sprintf("disk%d", m.disks), slot
-	m.mu.Unlock()
-	err := m.qmp.Do(ctx, "blockdev-add", map[string]any{
+	d.name, d.slot = name, slot
+	err = m.qmp.Do(ctx, "blockdev-add", map[string]any{
 		"node-name": d.name, "driver": "raw",
 		"file": map[string]any{
 			"driver": "file", "filename": fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.file.Fd()),
@@ -97,24 +92,44 @@ func (m *Machine) Plug(ctx context.Context, d *Disk) error {
 
 // Unplug asks the guest to give the disk back, as the platform does, and returns when it has.
 func (m *Machine) Unplug(ctx context.Context, d *Disk) error {
-	if err := m.qmp.Do(ctx, "device_del", map[string]any{"id": d.name}, nil); err != nil {
+	if err := m.remove(ctx, d.name, d.slot); err != nil {
+		return fmt.Errorf("disk %s: %w", d.Serial, err)
+	}
+	name := d.name
+	d.name = ""
+	return m.qmp.Do(ctx, "blockdev-del", map[string]any{"node-name": name}, nil)
+}
+
+// slot takes a free slot, and gives a name to what is to be in it.
+func (m *Machine) slot() (name string, slot int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slot = slices.Index(m.slots[:], false)
+	if slot < 0 {
+		return "", 0, fmt.Errorf("all %d slots are taken", ports)
+	}
+	m.slots[slot] = true
+	m.devices++
+	return fmt.Sprintf("device%d", m.devices), slot, nil
+}
+
+// remove asks the guest to give back what is in a slot.
+func (m *Machine) remove(ctx context.Context, name string, slot int) error {
+	if err := m.qmp.Do(ctx, "device_del", map[string]any{"id": name}, nil); err != nil {
 		return err
 	}
 	err := m.qmp.Await(ctx, func(e qmp.Event) bool {
 		var data struct {
 			Device string `json:"device"`
 		}
-		return e.Name == "DEVICE_DELETED" && json.Unmarshal(e.Data, &data) == nil && data.Device == d.name
+		return e.Name == "DEVICE_DELETED" && json.Unmarshal(e.Data, &data) == nil && data.Device == name
 	})
 	if err != nil {
-		return fmt.Errorf("the guest does not give disk %s back: %w", d.Serial, err)
-	}
-	if err := m.qmp.Do(ctx, "blockdev-del", map[string]any{"node-name": d.name}, nil); err != nil {
-		return err
+		return fmt.Errorf("the guest does not give it back: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.slots[d.slot], d.name = false, ""
+	m.slots[slot] = false
 	return nil
 }
 

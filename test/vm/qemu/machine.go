@@ -1,4 +1,4 @@
-// Package qemu runs virtual machines in QEMU and plugs disks into them.
+// Package qemu runs virtual machines in QEMU and plugs disks and shared file systems into them.
 package qemu
 
 import (
@@ -21,8 +21,12 @@ import (
 // program is QEMU for the guest's architecture.
 const program = "qemu-system-x86_64"
 
-// ports is how many disks can be plugged in at a time.
-const ports = 8
+const (
+	// ports is how many disks and file systems can be plugged in at a time.
+	ports = 8
+	// memory is that of a machine.
+	memory = "1024M"
+)
 
 // Config describes a machine.
 type Config struct {
@@ -41,11 +45,11 @@ type Machine struct {
 	console *os.File
 	port    net.Conn
 	cmd     *exec.Cmd
-	gone    chan struct{} // closed when QEMU has ended
+	gone    <-chan struct{} // closed when QEMU has ended
 
-	mu    sync.Mutex
-	disks int
-	slots [ports]bool
+	mu      sync.Mutex
+	devices int // that were plugged in
+	slots   [ports]bool
 }
 
 // Start starts a machine.
@@ -54,7 +58,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{console: console, gone: make(chan struct{})}
+	m := &Machine{console: console}
 	if err := os.Remove(console.Name()); err != nil { // it ends with us
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	m.cmd = exec.Command(program, arguments(c)...) //nolint:gosec,noctx // it is killed by Close, or with us
 	m.cmd.Stdout, m.cmd.Stderr = console, console
 	m.cmd.ExtraFiles = []*os.File{controlEnd, portEnd, c.Initramfs} // descriptors 3, 4 and 5
-	err = m.run()
+	m.gone, err = launch(m.cmd)
 	err = errors.Join(err, controlEnd.Close(), portEnd.Close())
 	if err == nil {
 		m.qmp, err = qmp.New(ctx, control)
@@ -85,7 +89,9 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 func arguments(c Config) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
-		"-machine", "q35,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", "1024",
+		"-machine", "q35,memory-backend=memory,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", memory,
+		// Shared with who serves file systems, see Share.
+		"-object", "memory-backend-memfd,id=memory,share=on,size=" + memory,
 		"-kernel", c.Kernel, "-initrd", "/proc/self/fd/5", "-append", "console=ttyS0 quiet panic=-1",
 		"-serial", "stdio",
 		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",
@@ -97,20 +103,21 @@ func arguments(c Config) []string {
 	return args
 }
 
-// run starts QEMU on a thread that lives as long: the kernel ends it when the thread that started it ends.
-func (m *Machine) run() error {
-	started := make(chan error, 1)
+// launch starts a program on a thread that lives as long: the kernel ends it when the thread that started it ends. What it
+// returns is closed when the program has ended.
+func launch(cmd *exec.Cmd) (<-chan struct{}, error) {
+	started, gone := make(chan error, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
-		defer close(m.gone)
-		m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-		err := m.cmd.Start()
+		defer close(gone)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = m.cmd.Wait() // it was killed, or the guest powered off
+			_ = cmd.Wait() // it was killed, or ended with what it served
 		}
 	}()
-	return <-started
+	return gone, <-started
 }
 
 // Close ends the machine at once.

@@ -11,11 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/syscut"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/guest"
 )
 
 func main() {
+	syscut.Main()
 	err := run()
 	fmt.Fprintln(os.Stderr, "agent:", err)
 	// The end of init is a panic of the kernel; this is quieter, and QEMU ends.

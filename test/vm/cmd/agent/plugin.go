@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/syscut"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/guest"
 )
@@ -33,14 +34,23 @@ const (
 
 // plugin is the node plugin. The zero value is ready to be started.
 type plugin struct {
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	conn *grpc.ClientConn
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	conn   *grpc.ClientConn
+	tracer *syscut.Tracer // nil for one that is not traced
 }
 
 // StartPlugin starts the node plugin as its manifest does, and waits until it answers.
 func (s *service) StartPlugin(agent.None, *agent.None) error {
-	p := &s.plugin
+	return s.plugin.start(func(cmd *exec.Cmd) (*syscut.Tracer, error) { return nil, cmd.Start() })
+}
+
+// StartTraced does the same with one that can be killed at its system calls.
+func (s *service) StartTraced(agent.None, *agent.None) error {
+	return s.plugin.start(func(cmd *exec.Cmd) (*syscut.Tracer, error) { return syscut.Start(cmd, guest.PluginLog) })
+}
+
+func (p *plugin) start(launch func(*exec.Cmd) (*syscut.Tracer, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil {
@@ -55,7 +65,7 @@ func (s *service) StartPlugin(agent.None, *agent.None) error {
 	cmd := exec.Command(guest.Plugin, "--mode=node", "--region=ewr", "--node-id=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
 		"--endpoint=unix://"+socket, "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "--state-dir="+stateDir, "-v=4")
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if p.tracer, err = launch(cmd); err != nil {
 		return err
 	}
 	p.cmd = cmd
@@ -81,12 +91,53 @@ func (s *service) KillPlugin(agent.None, *agent.None) error {
 	if p.cmd == nil {
 		return errors.New("the plugin is not running")
 	}
+	if p.tracer != nil {
+		if err := p.tracer.KillAll(); err != nil { // its tools as well
+			return err
+		}
+	}
 	if err := p.cmd.Process.Kill(); err != nil {
 		return err
 	}
 	_ = p.cmd.Wait() // it says that it was killed
 	p.cmd = nil
 	return nil
+}
+
+// KillAt kills the traced plugin, and the tools that it runs, right before their nth call from now on; 0 only counts.
+func (s *service) KillAt(n int, _ *agent.None) error {
+	tracer, err := s.plugin.traced()
+	if err != nil {
+		return err
+	}
+	tracer.KillAt(n)
+	return nil
+}
+
+// Steps ends the counting.
+func (s *service) Steps(_ agent.None, steps *agent.Steps) error {
+	tracer, err := s.plugin.traced()
+	if err != nil {
+		return err
+	}
+	for _, step := range tracer.Stop() {
+		steps.Calls = append(steps.Calls, step.String())
+	}
+	select {
+	case <-tracer.Struck():
+		steps.Killed = true
+	default:
+	}
+	return tracer.Err()
+}
+
+func (p *plugin) traced() (*syscut.Tracer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tracer == nil {
+		return nil, errors.New("the plugin is not traced")
+	}
+	return p.tracer, nil
 }
 
 // Forget takes away what the plugin has mounted and recorded.
