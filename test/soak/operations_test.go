@@ -53,7 +53,7 @@ func (w *world) choices(v *vol, which int) []func() *op {
 	if !v.grown && v.capacity < 60*gib && (!used || v.shared || w.machines.growsInUse(v.fsType)) {
 		all = append(all, func() *op { return w.expand(v, v.capacity/gib+int64(1+which%5)) })
 	}
-	if len(v.uses) == 0 && v.copying == 0 {
+	if len(v.uses) == 0 && v.needed == 0 {
 		all = append(all, func() *op { return w.deleteVolume(v) })
 	}
 	if !v.shared {
@@ -239,7 +239,7 @@ func (w *world) newSnapshot(v *vol) *op {
 	w.names++
 	s := &snap{name: fmt.Sprintf("snapshot-%08d-0000-4000-8000-000000000000", w.names), of: v, began: time.Now(), fsType: v.fsType, formatted: v.formatted}
 	w.snapshots = append(w.snapshots, s)
-	v.copying++
+	v.needed++
 	s.op = w.createSnapshot(s)
 	return s.op
 }
@@ -262,7 +262,7 @@ func (w *world) createSnapshot(s *snap) *op {
 		return func() {
 			s.ready, s.sizeGiB = true, told.GetSizeBytes()/gib
 			s.texts = s.of.data.between(s.began, time.Now())
-			s.of.copying--
+			s.of.needed--
 		}, err
 	}}
 }

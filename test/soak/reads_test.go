@@ -190,11 +190,13 @@ func (w *world) misuseIdle(v *vol, s step) {
 	}
 	switch s.b / 3 % 5 {
 	case 0:
+		v.needed++ // to create it is right once it is deleted
 		begins("create of another size", codes.AlreadyExists, func(ctx context.Context, on asked) error {
 			req := v.createRequest()
 			req.CapacityRange = &csi.CapacityRange{RequiredBytes: 100 * gib}
 			_, err := on.controller.CreateVolume(ctx, req)
-			return v.unlessDeleted(w, err)
+			w.locked(func() { v.needed-- })
+			return err
 		})
 	case 1:
 		begins("shrink", codes.OutOfRange, func(ctx context.Context, on asked) error {

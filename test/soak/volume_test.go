@@ -47,8 +47,8 @@ type vol struct {
 	been []string
 	op   *op
 	data history
-	// snaps counts the snapshots and clones that are being made of it.
-	copying int
+	// needed counts what it is not deleted during: snapshots and clones that are being made of it, creates that must be refused.
+	needed int
 }
 
 // use is a volume at a node.
@@ -231,7 +231,7 @@ func (w *world) choose(v *vol, choice int) {
 				v.source = &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{
 					Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: o.id},
 				}}
-				o.copying++
+				o.needed++
 			})
 		}
 	}
@@ -249,7 +249,7 @@ func (w *world) released(v *vol) {
 	}
 	for _, o := range w.volumes {
 		if o.id != "" && o.id == v.source.GetVolume().GetVolumeId() {
-			o.copying--
+			o.needed--
 		}
 	}
 }
