@@ -127,17 +127,18 @@ func TestDamagedHeader(t *testing.T) {
 	}
 	want := header(t, disk)
 	write := func(at int, bytes ...byte) func([]byte) { return func(raw []byte) { copy(raw[at:], bytes) } }
+	flip := func(at int) func([]byte) { return func(raw []byte) { raw[at] ^= 0xff } } // what it was is chance
 	for name, damage := range map[string]struct {
 		first, second func([]byte)
 		words         string // "" when the other copy stands in
 	}{
 		"the first magic":       {first: write(0, 0)},
-		"the first checksum":    {first: write(checksumAt, 1, 2, 3)},
+		"the first checksum":    {first: flip(checksumAt)},
 		"the first text":        {first: write(binaryBytes+20, 'x')},
 		"the mark":              {first: write(subsystemAt+len(used), []byte(" fresh")...)},
 		"an older first copy":   {first: func(raw []byte) { raw[sequenceAt+7]-- }},
 		"the second":            {second: write(smallest, 0)},
-		"both":                  {first: write(checksumAt, 1), second: write(smallest+checksumAt, 1), words: "checksum"},
+		"both":                  {first: flip(checksumAt), second: flip(smallest + checksumAt), words: "checksum"},
 		"both magics":           {first: write(0, 0), second: write(smallest, 0), words: ErrNoHeader.Error()},
 		"LUKS1":                 {first: write(versionAt, 0, 1), words: "version 1"},
 		"a size beyond measure": {first: write(sizeAt, 0xff), second: write(smallest, 0), words: "damaged"},

@@ -3,11 +3,15 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/box"
@@ -89,16 +93,24 @@ func (m *machine) program(ctx context.Context, name string, argv ...string) erro
 	return err
 }
 
+// waitContainerd waits until containerd serves the kubelet: one that asks earlier ends, and nothing starts it again. It listens
+// before, while it looks for what ran when it was stopped.
 func (m *machine) waitContainerd(ctx context.Context) error {
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return m.client.Dial(ctx, "unix", containerdSocket) }))
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is under way
 	for {
-		conn, err := m.client.Dial(ctx, "unix", containerdSocket)
+		_, err := cri.NewRuntimeServiceClient(conn).Version(ctx, &cri.VersionRequest{}, grpc.WaitForReady(true))
 		if err == nil {
-			return conn.Close()
+			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("containerd does not answer: %w: %w", ctx.Err(), err)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond): // a poll of what another process does
 		}
 	}
 }
