@@ -97,7 +97,9 @@ func (m *machine) program(ctx context.Context, name string, argv ...string) erro
 // before, while it looks for what ran when it was stopped.
 func (m *machine) waitContainerd(ctx context.Context) error {
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return m.client.Dial(ctx, "unix", containerdSocket) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return m.client.Dial(ctx, "unix", containerdSocket)
+		}))
 	if err != nil {
 		return err
 	}
