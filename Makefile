@@ -31,7 +31,7 @@ export KEEP
 .PHONY: help
 help:
 	@echo "Usage: make <target>"
-	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Programs
 
@@ -114,6 +114,12 @@ test-vm: packages-vm ## Run all scenarios of the virtual machines, also those th
 e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.
 	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
 	cd test/e2e && $(GO) test -p 1 -parallel 8 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
+
+# DEFINITIONS="block vfs" are files of test/e2e/conformance, FOCUS a regular expression of the tests' names, PROCS how many
+# run side by side.
+.PHONY: e2e-conformance
+e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own storage tests against the CSI driver on that Kubernetes: about two hours.
+	@FOCUS='$(FOCUS)' PROCS='$(PROCS)' bin/cluster conformance $(DEFINITIONS)
 
 ##@ Cluster
 

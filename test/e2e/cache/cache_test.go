@@ -62,10 +62,13 @@ func TestLockWaits(t *testing.T) {
 
 func TestRequired(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "go.mod")
-	if err := os.WriteFile(file, []byte("module x\n\nrequire (\n\texample.com/a v1.2.3\n)\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("module x\n\nrequire example.com/c v1.2.4\n\nrequire (\n\texample.com/a v1.2.3\n)\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if version, err := required(file, "example.com/a"); version != "v1.2.3" || err != nil {
+		t.Errorf("%q, %v", version, err)
+	}
+	if version, err := required(file, "example.com/c"); version != "v1.2.4" || err != nil {
 		t.Errorf("%q, %v", version, err)
 	}
 	if _, err := required(file, "example.com/b"); err == nil {

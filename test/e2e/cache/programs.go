@@ -100,7 +100,7 @@ func required(file, module string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	match := regexp.MustCompile(`(?m)^\s+` + regexp.QuoteMeta(module) + ` (v\S+)`).FindSubmatch(content)
+	match := regexp.MustCompile(`(?m)^(?:require)?\s+` + regexp.QuoteMeta(module) + ` (v\S+)`).FindSubmatch(content)
 	if match == nil {
 		return "", fmt.Errorf("%s does not require %s", file, module)
 	}
@@ -111,12 +111,8 @@ func (c *Cache) buildPrograms(ctx context.Context, modules, version, dir string)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	major, minor, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
-	minor, _, _ = strings.Cut(minor, ".")
-	stamp := "k8s.io/component-base/version."
-	flags := fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", stamp, version, stamp, major, stamp, minor)
 	builds := []build{
-		{module: filepath.Join(modules, "kubernetes"), ldflags: flags, packages: []string{".", "tool"}},
+		{module: filepath.Join(modules, "kubernetes"), ldflags: "-s -w " + stamp(version), packages: []string{".", "tool"}},
 		{module: filepath.Join(modules, "sidecars"), ldflags: "-s -w", packages: []string{"tool"}},
 	}
 	if err := c.goBuild(ctx, dir, builds); err != nil {
@@ -130,6 +126,14 @@ func (c *Cache) buildPrograms(ctx context.Context, modules, version, dir string)
 		}
 	}
 	return nil
+}
+
+// stamp is the linker's flags by which Kubernetes' programs know their version.
+func stamp(version string) string {
+	major, minor, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	name := "k8s.io/component-base/version."
+	return fmt.Sprintf("-X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", name, version, name, major, name, minor)
 }
 
 // build is one call of go build.

@@ -20,7 +20,7 @@ var rootPackages = []string{
 
 // root gives a root file system of Debian packages.
 func (c *Cache) root(ctx context.Context) (string, error) {
-	tar, err := c.rootTar(ctx)
+	tar, err := c.debianRoot(ctx, rootPackages...)
 	if err != nil {
 		return "", err
 	}
@@ -36,8 +36,8 @@ func (c *Cache) root(ctx context.Context) (string, error) {
 	})
 }
 
-// rootTar makes the tar, or finds it, by the project's own tool.
-func (c *Cache) rootTar(ctx context.Context) (string, error) {
+// debianRoot makes a tar of a root file system of Debian packages, or finds it, by the project's own tool.
+func (c *Cache) debianRoot(ctx context.Context, packages ...string) (string, error) {
 	if err := c.needMmdebstrap(ctx); err != nil {
 		return "", err
 	}
@@ -45,11 +45,11 @@ func (c *Cache) rootTar(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, tool, append([]string{"--cache", c.Dir}, rootPackages...)...) //nolint:gosec // G204: a program built here
+	cmd := exec.CommandContext(ctx, tool, append([]string{"--cache", c.Dir}, packages...)...) //nolint:gosec // G204: a program built here
 	cmd.Stderr = c.Out
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("make the workers' root file system: %w", err)
+		return "", fmt.Errorf("make a root file system of %s: %w", strings.Join(packages, ", "), err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

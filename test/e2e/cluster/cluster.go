@@ -32,6 +32,10 @@ type Options struct {
 	Workers int
 	// FaultPoints installs the product's programs with the places where a test can stop them.
 	FaultPoints bool
+	// Images are archives of images that the workers have besides those of the product and of the cluster itself.
+	Images []string
+	// Shared are directories of this machine that programs see which Inside runs.
+	Shared []string
 	// Out takes what is being done.
 	Out io.Writer
 }
@@ -77,6 +81,7 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	artifacts.Images = append(artifacts.Images, options.Images...)
 	run, err := newRun(store.Dir, options.What)
 	if err != nil {
 		return nil, err
@@ -171,6 +176,12 @@ func (c *Cluster) Rest() *rest.Config {
 func (c *Cluster) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
 	argv := append([]string{c.config.program("kubectl"), "--kubeconfig=" + c.run.path("pki", "admin.kubeconfig")}, args...)
 	return c.outer.RunProgram(ctx, box.Program{Argv: argv, Stdin: stdin})
+}
+
+// Inside runs a program in the cluster's network, as the administrator (KUBECONFIG), and gives what it wrote. It sees the cache
+// and the directories that are shared. When it is cut off, it is killed with all that it has started.
+func (c *Cluster) Inside(ctx context.Context, argv ...string) (string, error) {
+	return c.outer.RunProgram(ctx, box.Program{Argv: argv, Env: []string{"KUBECONFIG=" + c.run.path("pki", "admin.kubeconfig")}})
 }
 
 // WorkerHTTP is a client from inside an instance's machine.

@@ -29,6 +29,9 @@ func (c *Cluster) startOuter(ctx context.Context) error {
 			{Source: c.run.Dir, Target: c.run.Dir},
 		},
 	}
+	for _, dir := range c.options.Shared {
+		spec.Binds = append(spec.Binds, box.Bind{Source: dir, Target: dir})
+	}
 	argv, err := spec.Write(c.run.path("bin", "cluster"))
 	if err != nil {
 		return err

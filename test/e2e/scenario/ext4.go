@@ -26,8 +26,8 @@ const (
 	firstUserNamespace = "user:[4026531837]"
 )
 
-// ext4Refused says why the kernel will not let anybody here grow a mounted ext4, "" if it will.
-func ext4Refused() (string, error) {
+// Ext4Refused says why the kernel will not let anybody here grow a mounted ext4, "" if it will.
+func Ext4Refused() (string, error) {
 	namespace, err := os.Readlink("/proc/self/ns/user")
 	if err != nil {
 		return "", err
@@ -56,7 +56,7 @@ func ext4Refused() (string, error) {
 
 // ext4GrowsIfItCan grows an ext4 in use where the kernel allows that.
 func ext4GrowsIfItCan(ctx context.Context, w *World) (string, error) {
-	why, err := ext4Refused()
+	why, err := Ext4Refused()
 	if err != nil {
 		return "", err
 	}
@@ -88,7 +88,7 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Patch(ctx, database, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return "", err
 	}
-	why, err := ext4Refused()
+	why, err := Ext4Refused()
 	if err != nil {
 		return "", err
 	}

@@ -189,13 +189,21 @@ func TestBaseLayerIsCleaned(t *testing.T) {
 	}
 }
 
+func TestCommandAlone(t *testing.T) {
+	s := spec(t)
+	s.Entrypoint, s.Command = nil, []string{"sh"}
+	if err := s.Validate(); err != nil {
+		t.Errorf("Validate() = %v for an image that has a command and no entrypoint", err)
+	}
+}
+
 func TestWriteRefusesBadSpecs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*Spec)
 		want   string
 	}{
 		"a bad name":           {func(s *Spec) { s.Name = "Bad Name" }, "image name"},
-		"no entrypoint":        {func(s *Spec) { s.Entrypoint = nil }, "entrypoint is empty"},
+		"no entrypoint":        {func(s *Spec) { s.Entrypoint = nil }, "entrypoint and command are empty"},
 		"no architecture":      {func(s *Spec) { s.Architecture = "" }, "architecture is empty"},
 		"nothing in it":        {func(s *Spec) { s.Files = nil }, "needs a file or a base"},
 		"a relative target":    {func(s *Spec) { s.Files[0].Target = "app" }, "absolute path"},

@@ -50,8 +50,8 @@ func (s Spec) Validate() error {
 	if s.Architecture == "" {
 		errs = append(errs, errors.New("architecture is empty"))
 	}
-	if len(s.Entrypoint) == 0 {
-		errs = append(errs, errors.New("entrypoint is empty"))
+	if len(s.Entrypoint) == 0 && len(s.Command) == 0 {
+		errs = append(errs, errors.New("entrypoint and command are empty"))
 	}
 	if len(s.Files) == 0 && s.BaseTar == "" {
 		errs = append(errs, errors.New("an image needs a file or a base"))

@@ -121,7 +121,7 @@ func keep(ctx context.Context, c *cluster.Cluster) error {
 }
 
 // status says what is running.
-func status() error {
+func status(context.Context) error {
 	dir, err := cache.Dir()
 	if err != nil {
 		return err

@@ -19,6 +19,9 @@ const usage = `usage: cluster COMMAND
   demo    show the product's main job on a cluster of its own; KEEP=1 leaves it running
   prepare build what clusters are made of into the cache, unless it is there
   status  say what is running and how to reach it
+  conformance [DEFINITION...]
+          run Kubernetes' own tests of storage on a cluster of its own, by these definitions of
+          test/e2e/conformance or by all; FOCUS and PROCS say which tests, and how many at once
   down    remove what is running, also what was killed, with everything it made`
 
 func main() {
@@ -35,7 +38,8 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errors.New(usage)
 	}
-	switch command, rest := args[0], args[1:]; {
+	command, rest := args[0], args[1:]
+	switch {
 	// Three commands that a cluster's own programs call.
 	case command == box.Command && len(rest) == 1:
 		return box.Init(ctx, rest[0])
@@ -43,19 +47,17 @@ func run(ctx context.Context, args []string) error {
 		return cluster.Hook(ctx, rest[0], rest[1:])
 	case command == cluster.ForwardCommand && len(rest) == 1:
 		return cluster.Forward(ctx, rest[0])
-	case len(rest) > 0:
-		return fmt.Errorf("%s takes no argument\n%s", command, usage)
-	case command == "up":
-		return up(ctx)
-	case command == "prepare":
-		return prepare(ctx)
-	case command == "down":
-		return down(ctx)
-	case command == "status":
-		return status()
-	case command == "demo":
-		return demo(ctx)
-	default:
+	case command == "conformance":
+		return conformance(ctx, rest)
+	}
+	do, known := map[string]func(context.Context) error{
+		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo,
+	}[command]
+	if !known {
 		return fmt.Errorf("unknown command %q\n%s", command, usage)
 	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%s takes no argument\n%s", command, usage)
+	}
+	return do(ctx)
 }

@@ -1,0 +1,177 @@
+package suite
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// external is how the names of tests of a driver's definition begin.
+const external = "External Storage "
+
+// test is the outcome of one test.
+type test struct {
+	name  string
+	state string
+	took  time.Duration
+	why   string // it failed or was skipped
+}
+
+// Result is what became of the tests of one definition.
+type Result struct {
+	Definition string
+	Took       time.Duration
+
+	tests []test
+	skips []Skip
+	whole bool // and not a part that was chosen
+}
+
+// ginkgoReport is what is used of a report in JSON.
+type ginkgoReport struct {
+	RunTime                    time.Duration
+	SpecialSuiteFailureReasons []string
+	SpecReports                []struct {
+		ContainerHierarchyTexts []string
+		LeafNodeType            string
+		LeafNodeText            string
+		State                   string
+		RunTime                 time.Duration
+		Failure                 struct{ Message string }
+	}
+}
+
+// readResult reads a run's report. What failed outside of any test is an error.
+func readResult(file, definition string, skips []Skip, whole bool) (*Result, error) {
+	content, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return nil, err
+	}
+	var reports []ginkgoReport
+	if err := json.Unmarshal(content, &reports); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	r := &Result{Definition: definition, skips: skips, whole: whole}
+	var faults []error
+	for _, report := range reports {
+		r.Took += report.RunTime
+		for _, reason := range report.SpecialSuiteFailureReasons {
+			faults = append(faults, errors.New(reason))
+		}
+		for _, spec := range report.SpecReports {
+			name := strings.Join(append(spec.ContainerHierarchyTexts, spec.LeafNodeText), " ")
+			t := test{name: name, state: spec.State, took: spec.RunTime, why: strings.TrimSpace(spec.Failure.Message)}
+			switch {
+			case spec.LeafNodeType == "It" && strings.HasPrefix(name, external):
+				t.name = strings.TrimPrefix(name, external)
+				r.tests = append(r.tests, t)
+			case spec.LeafNodeType != "It" && t.failed():
+				faults = append(faults, fmt.Errorf("%s %s: %s", spec.LeafNodeType, t.state, t.why))
+			}
+		}
+	}
+	r.explain()
+	return r, errors.Join(faults...)
+}
+
+func (t test) failed() bool { return t.state != "passed" && t.state != "skipped" }
+
+// explain gives the reason to tests that were not chosen.
+func (r *Result) explain() {
+	for i := range r.tests {
+		t := &r.tests[i]
+		if t.state != "skipped" || t.why != "" {
+			continue
+		}
+		t.why = "not chosen"
+		for _, s := range r.skips {
+			if s.pattern.MatchString(external + t.name) {
+				t.why = s.Reason
+				if s.Instead != "" {
+					t.why += "; instead: " + s.Instead
+				}
+				break
+			}
+		}
+	}
+	slices.SortFunc(r.tests, func(a, b test) int { return strings.Compare(a.name, b.name) })
+}
+
+// Err reports what does not hold: tests that failed, entries of the list of skips that match no test, no test that passed.
+func (r *Result) Err() error {
+	var faults []error
+	for _, t := range r.tests {
+		if t.failed() {
+			faults = append(faults, fmt.Errorf("%s: %s: %s", r.Definition, t.state, t.name))
+		}
+	}
+	if r.count("passed") == 0 {
+		faults = append(faults, fmt.Errorf("%s: no test passed", r.Definition))
+	}
+	if !r.whole {
+		return errors.Join(faults...)
+	}
+	for _, s := range r.skips {
+		matches := func(t test) bool { return s.pattern.MatchString(external + t.name) }
+		if !slices.ContainsFunc(r.tests, matches) {
+			faults = append(faults, fmt.Errorf("%s: the suite has no test that %q of %s skips", r.Definition, s.Tests, skipsFile))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (r *Result) count(state string) int {
+	n := 0
+	for _, t := range r.tests {
+		if t.state == state {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary writes how many tests came to what, which failed, and for which reasons how many were skipped.
+func (r *Result) Summary(w io.Writer) error {
+	passed, skipped := r.count("passed"), r.count("skipped")
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s: %d passed, %d failed, %d skipped, in %s\n",
+		r.Definition, passed, len(r.tests)-passed-skipped, skipped, r.Took.Round(time.Second))
+	reasons := map[string]int{}
+	for _, t := range r.tests {
+		if t.failed() {
+			fmt.Fprintf(&text, "  %s: %s\n    %s\n", t.state, t.name, strings.ReplaceAll(t.why, "\n", "\n    "))
+		}
+		if t.state == "skipped" {
+			reasons[t.why]++
+		}
+	}
+	var order []string
+	for reason := range reasons {
+		order = append(order, reason)
+	}
+	slices.Sort(order)
+	for _, reason := range order {
+		fmt.Fprintf(&text, "  %d skipped: %s\n", reasons[reason], reason)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+// List writes a line for each test.
+func (r *Result) List(w io.Writer) error {
+	var text strings.Builder
+	for _, t := range r.tests {
+		fmt.Fprintf(&text, "%-8s %6.1f s  %s\n", t.state, t.took.Seconds(), t.name)
+		if t.why != "" {
+			fmt.Fprintf(&text, "    %s\n", strings.ReplaceAll(t.why, "\n", "\n    "))
+		}
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
