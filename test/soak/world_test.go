@@ -252,7 +252,7 @@ func (w *world) isBroken() bool {
 	return w.broken.rule != ""
 }
 
-// unlocked lets go of the lock while f runs: the fake clock stands while somebody waits for it.
+// unlocked releases the lock while f runs: the fake clock stands while somebody waits for it.
 func (w *world) unlocked(f func()) {
 	w.mu.Unlock()
 	defer w.mu.Lock()

@@ -48,7 +48,7 @@ func TestCleanExt4(t *testing.T) {
 		}
 	}
 	if extIsClean(blank{}) || extIsClean(unreadable{}) {
-		t.Error("what is no ext4 is clean")
+		t.Error("a disk without an ext4 counts as clean")
 	}
 	if check := (ext4{}).GrowUnmounted(d.Path)[0]; !check.Checks || check.Quick != nil {
 		t.Errorf("a whole check is %+v", check)

@@ -77,7 +77,7 @@ func (m *machine) startNode(ctx context.Context) error {
 const hideShared = "mount --make-rprivate " + cloudDisks + " && umount -l " + cloudDisks + ` && exec "$0" "$@"`
 
 // startKubelet starts the kubelet where it sees shared file systems only where the driver mounts them, as on a real machine: it
-// does not let go of a volume while it sees the same thing mounted in another place. What else is mounted, and will be, it
+// keeps a volume while it sees the same thing mounted in another place. What else is mounted, and will be, it
 // shares with all of the machine.
 func (m *machine) startKubelet(ctx context.Context, argv ...string) error {
 	_, err := m.client.Start(ctx, box.Program{

@@ -45,7 +45,7 @@ func sharedFileSystem(ctx context.Context, w *World) (string, error) {
 	if err := w.sharedGrows(ctx); err != nil {
 		return "", err
 	}
-	// The node that one pod leaves has to let go of the volume while the other one has it.
+	// The node that one pod leaves has to release the volume while the other one has it.
 	if err := w.endPod(ctx, pods[0].Name); err != nil {
 		return "", err
 	}
