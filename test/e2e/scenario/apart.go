@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -17,16 +16,11 @@ import (
 // apart runs a scenario in a namespace of its own, beside others, and removes that afterwards, until the cloud has nothing
 // of it left. It touches nothing that is not its own.
 func (w *World) apart(ctx context.Context, name string, do func(context.Context, *World) (string, error)) (string, error) {
-	inner := *w
-	inner.Namespace = name
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	inner, err := w.inNamespace(ctx, name)
+	if err != nil {
 		return "", err
 	}
-	if err := w.createXFSClass(ctx); err != nil {
-		return "", err
-	}
-	detail, err := do(ctx, &inner)
+	detail, err := do(ctx, inner)
 	if ctx.Err() != nil {
 		return "", errors.Join(err, ctx.Err())
 	}
@@ -97,7 +91,7 @@ func (w *World) volumesOf(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// labelled tells whether a label in the cloud is a volume's: its name, perhaps with a note in brackets.
+// labelled reports whether a label in the cloud is a volume's: its name, perhaps with a note in brackets.
 func labelled(label, volume string) bool {
 	return label == volume || strings.HasPrefix(label, volume+" (")
 }

@@ -67,7 +67,7 @@ func initialised(node *corev1.Node, instances []cluster.CloudInstance) error {
 	return fmt.Errorf("addresses %v without %s", node.Status.Addresses, instance.MainIP)
 }
 
-// tainted tells whether a node has a taint with that key.
+// tainted reports whether a node has a taint with that key.
 func tainted(node *corev1.Node, key string) bool {
 	return slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == key })
 }

@@ -37,27 +37,33 @@ func (w *World) Ready(ctx context.Context, workers int) error {
 	})
 }
 
-// within runs a scenario in a namespace of its own and removes that afterwards,
-// until the cloud is as empty as before. One that fails takes back its faults and
-// what it made too, so that the next one does not fail for its sake.
-func (w *World) within(ctx context.Context, name string, do func(context.Context, *World) (string, error)) (string, error) {
+// inNamespace makes a namespace, with the class that scenarios use, and returns the world in it.
+func (w *World) inNamespace(ctx context.Context, name string) (*World, error) {
 	inner := *w
 	inner.Namespace = name
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	return &inner, w.createXFSClass(ctx)
+}
+
+// within runs a scenario in a namespace of its own and removes that afterwards,
+// until the cloud is as empty as before. One that fails takes back its faults and
+// what it made too, so that the next one does not fail for its sake.
+func (w *World) within(ctx context.Context, name string, do func(context.Context, *World) (string, error)) (string, error) {
+	inner, err := w.inNamespace(ctx, name)
+	if err != nil {
 		return "", err
 	}
-	if err := w.createXFSClass(ctx); err != nil {
-		return "", err
-	}
-	detail, err := do(ctx, &inner)
+	detail, err := do(ctx, inner)
 	if err != nil && ctx.Err() == nil {
 		err = errors.Join(err, inner.giveUp(ctx))
 	}
 	if err != nil {
 		return "", err
 	}
-	_, err = everythingDeleted(ctx, &inner)
+	_, err = everythingDeleted(ctx, inner)
 	return detail, err
 }
 

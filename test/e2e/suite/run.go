@@ -88,7 +88,7 @@ func (r *Run) arguments(name, report string, skips []Skip) []string {
 		"-storage.testdriver="+filepath.Join(r.Dir, name+".yaml"))
 }
 
-// ginkgo runs the tests. That some failed is no error: the report has them.
+// ginkgo runs the tests. It returns nil although some failed: the report has them.
 func (r *Run) ginkgo(ctx context.Context, name, report string, skips []Skip) error {
 	log := filepath.Join(r.Output, name+".log")
 	into := []string{"sh", "-c", `exec "$@" >"$0" 2>&1`, log, r.Suite.Runner}
