@@ -95,9 +95,9 @@ const soon = 8 * time.Second
 // soonComplete returns the snapshot as it is when it is complete, if that is soon.
 func (s *Store) soonComplete(ctx context.Context, snap vultr.Snapshot) vultr.Snapshot {
 	made, _ := s.made.Get(snap.ID)
-	at, ours := made.(time.Time)
+	at, _ := made.(time.Time) // zero if another process made it
 	left := soon - time.Since(at)
-	if !ours || left <= 0 || isFinal(snap) {
+	if left <= 0 || isFinal(snap) {
 		return snap
 	}
 	waiting, cancel := context.WithTimeout(ctx, left)
