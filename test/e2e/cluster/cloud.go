@@ -30,7 +30,7 @@ func (c *Cluster) startCloud(ctx context.Context) error {
 	if err := c.run.writeHook(); err != nil {
 		return err
 	}
-	c.Cloud = &Web{Base: CloudURL, key: key, client: c.HTTP()}
+	c.Cloud = cloudWeb(key, c.HTTP())
 	c.Admin = &Web{Base: "http://" + hostAddress + ":" + adminPort, client: c.HTTP()}
 	return c.startSimulator(ctx)
 }

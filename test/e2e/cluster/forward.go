@@ -131,7 +131,7 @@ func Forward(ctx context.Context, runDir string) error {
 	}
 	f := &forwarder{run: r, kubectl: config.program("kubectl"), outer: box.NewClient(r.path(outerName))}
 	c := &Cluster{run: r, outer: f.outer}
-	f.cloud = &Web{Base: CloudURL, key: strings.TrimSpace(string(key)), client: c.HTTP()}
+	f.cloud = cloudWeb(strings.TrimSpace(string(key)), c.HTTP())
 	return f.serve(ctx)
 }
 

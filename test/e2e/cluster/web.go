@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"golang.org/x/time/rate"
 )
 
 // Web speaks JSON over HTTP, plainly: checks must not go through the code under test.
@@ -16,6 +18,20 @@ type Web struct {
 	Base   string
 	key    string
 	client *http.Client
+	// limit holds requests back; nil for none.
+	limit *rate.Limiter
+}
+
+// Scenarios that wait side by side, each for lists of its own, would otherwise use up what the cloud serves a source
+// address (30 requests a second) and starve one another.
+const (
+	cloudRate  = 20 // requests a second
+	cloudBurst = 5
+)
+
+// cloudWeb speaks to the cloud with a key, no faster than the cloud serves one address.
+func cloudWeb(key string, client *http.Client) *Web {
+	return &Web{Base: CloudURL, key: key, client: client, limit: rate.NewLimiter(cloudRate, cloudBurst)}
 }
 
 // StatusError is an answer that is none of 2xx.
@@ -51,6 +67,11 @@ func (w *Web) Do(ctx context.Context, method, path string, in, out any) error {
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if w.limit != nil {
+		if err := w.limit.Wait(ctx); err != nil {
+			return err
+		}
 	}
 	response, err := w.client.Do(request)
 	if err != nil {

@@ -44,17 +44,7 @@ func (w *World) endApart(ctx context.Context) error {
 		return err
 	}
 	return w.wait(ctx, "the cloud has nothing left of "+w.Namespace, func(ctx context.Context) error {
-		for _, volume := range volumes {
-			if err := w.volumeGone(ctx, volume); err != nil {
-				return err
-			}
-		}
-		for _, handle := range snapshots {
-			if err := w.snapshotGone(ctx, handle); err != nil {
-				return err
-			}
-		}
-		return nil
+		return errors.Join(w.volumesGone(ctx, volumes...), w.snapshotsGone(ctx, snapshots...))
 	})
 }
 
@@ -96,36 +86,44 @@ func labelled(label, volume string) bool {
 	return label == volume || strings.HasPrefix(label, volume+" (")
 }
 
-// volumeGone says where the cloud has a volume of that name.
-func (w *World) volumeGone(ctx context.Context, name string) error {
+// volumesGone says where the cloud has a volume of one of the names.
+func (w *World) volumesGone(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
 	disks, err := w.Disks(ctx)
 	if err != nil {
 		return err
-	}
-	for _, d := range disks {
-		if labelled(d.Label, name) {
-			return fmt.Errorf("the volume %s is there: %+v", name, d)
-		}
 	}
 	systems, err := w.FileSystems(ctx)
 	if err != nil {
 		return err
 	}
-	for _, f := range systems {
-		if labelled(f.Label, name) {
-			return fmt.Errorf("the shared file system %s is there: %+v", name, f)
+	for _, name := range names {
+		for _, d := range disks {
+			if labelled(d.Label, name) {
+				return fmt.Errorf("the volume %s is there: %+v", name, d)
+			}
+		}
+		for _, f := range systems {
+			if labelled(f.Label, name) {
+				return fmt.Errorf("the shared file system %s is there: %+v", name, f)
+			}
 		}
 	}
 	return nil
 }
 
-// snapshotGone says that the cloud still has a snapshot.
-func (w *World) snapshotGone(ctx context.Context, id string) error {
+// snapshotsGone says that the cloud still has one of the snapshots.
+func (w *World) snapshotsGone(ctx context.Context, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
 	all, err := w.Snapshots(ctx)
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(all, func(s cluster.CloudSnapshot) bool { return s.ID == id }); i >= 0 {
+	if i := slices.IndexFunc(all, func(s cluster.CloudSnapshot) bool { return slices.Contains(ids, s.ID) }); i >= 0 {
 		return fmt.Errorf("the snapshot is there: %+v", all[i])
 	}
 	return nil

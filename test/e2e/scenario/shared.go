@@ -158,6 +158,6 @@ func scratchVolume(ctx context.Context, w *World) (string, error) {
 		if slices.Contains(left, volumes[0]) {
 			return errors.New("its PersistentVolume is there")
 		}
-		return w.volumeGone(ctx, volumes[0])
+		return w.volumesGone(ctx, volumes...)
 	})
 }

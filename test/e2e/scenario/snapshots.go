@@ -287,7 +287,7 @@ func (w *World) endSnapshot(ctx context.Context, name, handle string) error {
 		if handle == "" {
 			return nil
 		}
-		return w.snapshotGone(ctx, handle)
+		return w.snapshotsGone(ctx, handle)
 	})
 }
 
