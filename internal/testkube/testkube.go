@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -46,13 +47,44 @@ type Server struct {
 	requests []string
 	fault    func(method, path string) int
 	oldest   int
+	// Connections that were made, and those that are open.
+	made, open int
+	ended      *sync.Cond // a connection has
+}
+
+// Connections waits until its clients have closed all connections, and returns how many there were.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.open > 0 {
+		s.ended.Wait()
+	}
+	return s.made
+}
+
+// connection notes that one has begun or ended.
+func (s *Server) connection(_ net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		s.made++
+		s.open++
+	case http.StateClosed, http.StateHijacked:
+		s.open--
+		s.ended.Broadcast()
+	default:
+	}
 }
 
 // New starts a server without objects.
 func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{t: t, AccountDir: t.TempDir(), objects: map[string]object{}, news: make(chan struct{})}
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.ended = sync.NewCond(&s.mu)
+	s.Config.ConnState = s.connection
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	for name, content := range map[string][]byte{"ca.crt": certificate, "token": []byte(Token + "\n")} {

@@ -2,60 +2,42 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 )
 
-// pageOf is how many PersistentVolumes are read at a time, and maxPages bounds what a server that does not end can do.
-const pageOf, maxPages = 500, 200
+// pageOf is how many PersistentVolumes are read at a time.
+const pageOf = 500
 
-// persistentVolumes are the fields of core/v1's PersistentVolumeList that are used.
-type persistentVolumes struct {
-	Metadata struct {
-		Continue string `json:"continue"`
-	} `json:"metadata"`
-	Items []struct {
-		Spec struct {
-			CSI *struct {
-				Driver       string `json:"driver"`
-				VolumeHandle string `json:"volumeHandle"`
-			} `json:"csi"`
-			ClaimRef struct {
-				Namespace string `json:"namespace"`
-				Name      string `json:"name"`
-				UID       string `json:"uid"`
-			} `json:"claimRef"`
-		} `json:"spec"`
-	} `json:"items"`
+// persistentVolume is the fields of core/v1's PersistentVolume that are used.
+type persistentVolume struct {
+	Spec struct {
+		CSI *struct {
+			Driver       string `json:"driver"`
+			VolumeHandle string `json:"volumeHandle"`
+		} `json:"csi"`
+		ClaimRef struct {
+			Namespace string `json:"namespace"`
+			Name      string `json:"name"`
+			UID       string `json:"uid"`
+		} `json:"claimRef"`
+	} `json:"spec"`
 }
 
 // eachVolume calls a function for each PersistentVolume of the driver, with the handle of its volume and its claim, which is
 // not Known if it has none. If any part of the list can't be had there is an error, and what was called for is a part.
 func eachVolume(ctx context.Context, kube *kubeapi.Client, driver string, do func(handle string, claim Claim)) error {
-	next := ""
-	for range maxPages {
-		query := url.Values{"limit": {strconv.Itoa(pageOf)}}
-		if next != "" {
-			query.Set("continue", next)
+	_, err := kubeapi.List(ctx, kube, "/api/v1/persistentvolumes", pageOf, func(v persistentVolume) error {
+		if v.Spec.CSI != nil && v.Spec.CSI.Driver == driver {
+			do(v.Spec.CSI.VolumeHandle, Claim{Namespace: v.Spec.ClaimRef.Namespace, Name: v.Spec.ClaimRef.Name, UID: v.Spec.ClaimRef.UID})
 		}
-		var page persistentVolumes
-		if err := kube.Get(ctx, "/api/v1/persistentvolumes?"+query.Encode(), &page); err != nil {
-			return fmt.Errorf("listing PersistentVolumes: %w", err)
-		}
-		for _, v := range page.Items {
-			if v.Spec.CSI != nil && v.Spec.CSI.Driver == driver {
-				do(v.Spec.CSI.VolumeHandle, Claim{Namespace: v.Spec.ClaimRef.Namespace, Name: v.Spec.ClaimRef.Name, UID: v.Spec.ClaimRef.UID})
-			}
-		}
-		if next = page.Metadata.Continue; next == "" {
-			return nil
-		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("listing PersistentVolumes: %w", err)
 	}
-	return errors.New("listing PersistentVolumes: the list does not end")
+	return nil
 }
 
 // VolumeHandles returns the handles of all the driver's volumes that PersistentVolumes name. It needs the right to list

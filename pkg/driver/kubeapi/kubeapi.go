@@ -42,8 +42,8 @@ const (
 
 // Client calls the apiserver. It is safe for concurrent use.
 //
-// Calls are rare, so nothing is kept between them, no connection either, and the account is read again for each: its
-// token and certificate are replaced while the process runs.
+// Calls are rare, so nothing is kept between them, no connection either (the pages of a list share one), and the account is
+// read again for each: its token and certificate are replaced while the process runs.
 type Client struct {
 	host string
 	dir  string
@@ -69,9 +69,28 @@ func (c *Client) Get(ctx context.Context, path string, into any) error {
 // Do sends a request with a body of the content type, if it is not nil, and decodes the answer, if into is not nil.
 // An answer other than success is a *StatusError.
 func (c *Client) Do(ctx context.Context, method, path, contentType string, body, into any) error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.do(ctx, method, path, contentType, body, into)
+}
+
+// session is calls with one reading of the account. They share a connection, one after the other.
+type session struct {
+	host   string
+	client *http.Client
+	token  string
+}
+
+func (s *session) close() { s.client.CloseIdleConnections() }
+
+// do is Do.
+func (s *session) do(ctx context.Context, method, path, contentType string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	resp, err := c.send(ctx, method, path, contentType, body)
+	resp, err := s.send(ctx, method, path, contentType, body)
 	if err != nil {
 		return err
 	}
@@ -79,14 +98,16 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body,
 	if into == nil {
 		return nil
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+	answer := io.LimitReader(resp.Body, maxAnswer)
+	if err := json.NewDecoder(answer).Decode(into); err != nil {
 		return fmt.Errorf("%s %s: the apiserver's answer cannot be decoded: %w", method, path, err)
 	}
+	_, _ = io.Copy(io.Discard, answer) // a connection is used again once its answer was read to the end
 	return nil
 }
 
 // send sends a request and returns an answer of success.
-func (c *Client) send(ctx context.Context, method, path, contentType string, body any) (*http.Response, error) {
+func (s *session) send(ctx context.Context, method, path, contentType string, body any) (*http.Response, error) {
 	var content io.Reader = http.NoBody
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -95,20 +116,16 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 		}
 		content = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.host+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+s.host+path, content)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	client, token, err := c.account()
-	if err != nil {
-		return nil, err
-	}
 	req.Header.Set("Accept", JSON)
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+s.token)
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := client.Do(req)
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking the apiserver: %w", err)
 	}
@@ -119,24 +136,24 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 	return nil, statusError(method+" "+strings.SplitN(path, "?", 2)[0], resp)
 }
 
-// account reads the account.
-func (c *Client) account() (*http.Client, string, error) {
+// open reads the account and begins a session, which must be closed.
+func (c *Client) open() (*session, error) {
 	token, err := os.ReadFile(filepath.Join(c.dir, "token"))
 	if err != nil {
-		return nil, "", fmt.Errorf("reading the account's token: %w", err)
+		return nil, fmt.Errorf("reading the account's token: %w", err)
 	}
 	pem, err := os.ReadFile(filepath.Join(c.dir, "ca.crt"))
 	if err != nil {
-		return nil, "", fmt.Errorf("reading the apiserver's certificate: %w", err)
+		return nil, fmt.Errorf("reading the apiserver's certificate: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, "", fmt.Errorf("%s holds no certificate", filepath.Join(c.dir, "ca.crt"))
+		return nil, fmt.Errorf("%s holds no certificate", filepath.Join(c.dir, "ca.crt"))
 	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true,
-	}
-	return &http.Client{Transport: transport, CheckRedirect: noRedirect}, strings.TrimSpace(string(token)), nil
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	return &session{
+		host: c.host, client: &http.Client{Transport: transport, CheckRedirect: noRedirect}, token: strings.TrimSpace(string(token)),
+	}, nil
 }
 
 // noRedirect keeps the token from being sent elsewhere.

@@ -104,12 +104,16 @@ func TestListAndWatch(t *testing.T) {
 	s := testkube.New(t)
 	c := client(t, s)
 	for i := range 5 {
-		s.Put(fmt.Sprintf("%s/n%d", nodes, i), `{}`)
+		// A page is too long for one packet, so its end comes after what is decoded.
+		s.Put(fmt.Sprintf("%s/n%d", nodes, i), `{"spec":{"podCIDR":"`+strings.Repeat("x", 5000)+`"}}`)
 	}
 	var got []string
 	version, err := List(t.Context(), c, nodes, 2, func(n named) error { got = append(got, n.Metadata.Name); return nil })
 	if err != nil || !slices.Equal(got, []string{"n0", "n1", "n2", "n3", "n4"}) {
 		t.Fatalf("got %s, %v", got, err)
+	}
+	if n := s.Connections(); n != 1 {
+		t.Errorf("3 pages took %d connections", n)
 	}
 	s.Put(nodes+"/later", `{}`)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -31,7 +31,12 @@ func Watch[T any](ctx context.Context, c *Client, path, version string, each fun
 	ctx, cancel := context.WithTimeout(ctx, watchFor+watchGrace)
 	defer cancel()
 	query := "?watch=1&allowWatchBookmarks=true&resourceVersion=" + url.QueryEscape(version) + "&timeoutSeconds=" + strconv.Itoa(int(watchFor/time.Second))
-	resp, err := c.send(ctx, http.MethodGet, path+query, "", nil)
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	resp, err := s.send(ctx, http.MethodGet, path+query, "", nil)
 	if err != nil {
 		return err
 	}
@@ -40,7 +45,7 @@ func Watch[T any](ctx context.Context, c *Client, path, version string, each fun
 	for {
 		var event Event[json.RawMessage]
 		if err := decoder.Decode(&event); errors.Is(err, io.EOF) {
-			return nil
+			return ctx.Err() // the server also ends a watch when it sees the client go
 		} else if err != nil {
 			return fmt.Errorf("watching %s: %w", path, err)
 		}
@@ -69,11 +74,19 @@ func watchError(path string, object json.RawMessage) error {
 	return &StatusError{Request: "watching " + path, Code: status.Code, Text: strconv.Itoa(status.Code) + ": " + status.Message}
 }
 
+// maxPages bounds what an API server whose lists do not end can do.
+const maxPages = 1000
+
 // List reads all pages of a list, each with at most limit objects, and returns the resource version from which a watch
-// sees everything that is newer.
+// sees everything that is newer. If any part of the list can't be had there is an error, and each was called for a part.
 func List[T any](ctx context.Context, c *Client, path string, limit int, each func(T) error) (version string, err error) {
+	s, err := c.open()
+	if err != nil {
+		return "", err
+	}
+	defer s.close()
 	next := ""
-	for {
+	for range maxPages {
 		var page struct {
 			Metadata struct {
 				ResourceVersion string `json:"resourceVersion"`
@@ -81,11 +94,11 @@ func List[T any](ctx context.Context, c *Client, path string, limit int, each fu
 			} `json:"metadata"`
 			Items []T `json:"items"`
 		}
-		query := "?limit=" + strconv.Itoa(limit)
+		query := url.Values{"limit": {strconv.Itoa(limit)}}
 		if next != "" {
-			query += "&continue=" + url.QueryEscape(next)
+			query.Set("continue", next)
 		}
-		if err := c.Get(ctx, path+query, &page); err != nil {
+		if err := s.do(ctx, http.MethodGet, path+"?"+query.Encode(), "", nil, &page); err != nil {
 			return "", err
 		}
 		for _, item := range page.Items {
@@ -99,4 +112,5 @@ func List[T any](ctx context.Context, c *Client, path string, limit int, each fu
 		}
 		next = page.Metadata.Continue
 	}
+	return "", fmt.Errorf("listing %s: the list does not end", path)
 }
