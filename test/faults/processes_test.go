@@ -13,7 +13,9 @@ type processes struct {
 
 	mu         sync.Mutex
 	controller *controller
-	nodes      [2]*nodePlugin
+	// reserve makes a controller that begins more patient.
+	reserve float64
+	nodes   [2]*nodePlugin
 }
 
 // control is the controller, a new process if need be.
@@ -22,7 +24,7 @@ func (p *processes) control() *controller {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.controller == nil {
-		p.controller = p.rig.startController(p.t)
+		p.controller = p.rig.startController(p.t, scale*max(1, p.reserve))
 	}
 	return p.controller
 }

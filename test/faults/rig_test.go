@@ -26,6 +26,9 @@ const (
 	// scale is how long the platform's second is: an attach takes 400 ms. With a smaller one the driver's patience would be
 	// less than what a busy machine can take from a process.
 	scale = 0.1
+	// reserve is how many times longer than the platform's contract a driver waits for what is done late: a busy machine
+	// has taken seconds for what the platform does in 400 ms.
+	reserve = 4
 	// patience bounds every wait.
 	patience = time.Minute
 )
@@ -119,7 +122,8 @@ func (r *rig) socket(name string) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%s%d.sock", name, r.made))
 }
 
-func (r *rig) startController(t *testing.T) *controller {
+// startController starts one that takes the platform's second for as long as scale says.
+func (r *rig) startController(t *testing.T, scale float64) *controller {
 	t.Helper()
 	d := csiprocess.Driver{Binary: driverBinary, Socket: r.socket("c"), Env: []string{"VULTR_API_KEY=" + r.cloud.Key, gogc}, Args: []string{
 		"--mode=controller", "--api-key-file=/nonexistent", "--api-url=" + r.cloud.URL, "--region=" + region, fmt.Sprintf("--platform-time-scale=%g", scale),

@@ -132,6 +132,7 @@ func (p *point) strikeController(o, next op, k kind, n int) (hit bool) {
 		p.Fatalf("%s of a killed controller: %v", o.name, err)
 	}
 	if k.late {
+		p.reserve = reserve
 		p.onceAlso(next, func() { p.cloud.Sim.RemoveFault(id) })
 	}
 	return true
