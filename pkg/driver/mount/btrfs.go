@@ -1,10 +1,12 @@
 package mount
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -120,4 +122,14 @@ func diskOf(sysfs string, id uint64) (disk, bool) {
 // mix makes the ID of a file system of its UUID, as btrfs does (Linux: fs/btrfs/super.c, btrfs_statfs).
 func mix(uuid []byte) uint64 {
 	return binary.BigEndian.Uint64(uuid[:8]) ^ binary.BigEndian.Uint64(uuid[8:])
+}
+
+// forgetBtrfs makes the kernel forget what it knows of a btrfs on a device that is not mounted, and reports whether there was
+// anything.
+//
+// It keeps such a note, by the number of the device, of one that could not be opened for a mount because something else had it,
+// and of the disks of a btrfs on several. Where another disk gets the number later, and on that is a copy of a btrfs that is
+// mounted, the kernel (6.18 does) takes the note for the copy's: the mount is refused as invalid, or as the second one of a UUID.
+func forgetBtrfs(ctx context.Context, dev string) bool {
+	return exec.CommandContext(ctx, "btrfs", "device", "scan", "--forget", dev).Run() == nil
 }

@@ -131,6 +131,47 @@ func TestBtrfsOnSeveralDisks(t *testing.T) {
 	}
 }
 
+// TestStaleBtrfs: what the kernel still knows of a device does not keep another disk, which gets its number later, from being
+// mounted beside the disk of which it is a copy.
+func TestStaleBtrfs(t *testing.T) {
+	for name, mounts := range map[string]int{"older than the copy": 0, "newer than the copy": 4} {
+		t.Run(name, func(t *testing.T) {
+			tr := newTree(t)
+			source, copied := tr.image("source"), filepath.Join(tr.dir, "copy.image")
+			run(t, "mkfs.btrfs", "-q", source)
+			one := tr.loop(source)
+			for range 4 - mounts { // each makes it a generation newer
+				tr.write(tr.mounted(one, "source"))
+			}
+			run(t, "cp", "--sparse=always", source, copied)
+			dev, other := tr.loop(tr.image("before")), tr.loop(tr.image("before-too"))
+			run(t, "mkfs.btrfs", "-q", "-d", "single", "-m", "single", dev, other)
+			run(t, "btrfs", "device", "scan", other)
+			for range 1 + mounts {
+				tr.write(tr.mounted(dev, "before"))
+			}
+			// The kernel knows the disk still. Now there is another one in its place.
+			run(t, "dd", "if="+copied, "of="+dev, "bs=1M", "conv=notrunc,fsync", "status=none")
+			first := tr.mounted(one, "first")
+			if err := unix.Mount(dev, tr.path("second"), "btrfs", 0, ""); err == nil {
+				t.Log("this kernel is not misled")
+				tr.must(unix.Unmount(tr.path("second"), 0))
+			}
+			second := tr.mounted(dev, "second")
+			if tr.number(first) != tr.deviceNumber(one) || tr.number(second) != tr.deviceNumber(dev) {
+				t.Errorf("mounted are %s and %s", tr.number(first), tr.number(second))
+			}
+		})
+	}
+}
+
+// write makes a file in a file system and unmounts it.
+func (tr *tree) write(path string) {
+	tr.t.Helper()
+	tr.must(os.WriteFile(filepath.Join(path, "file"), nil, 0o600))
+	tr.must(unix.Unmount(path, 0))
+}
+
 // TestDiskOf: a disk is gone only when the kernel's link to it leads nowhere; whatever else is wrong leaves it unknown.
 func TestDiskOf(t *testing.T) {
 	const uuid, id = "933a4dcf-4c00-4e86-85f1-65b8b1895ddb", 0x16cb2877fd89135d // as a real kernel told them

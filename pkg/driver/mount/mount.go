@@ -23,7 +23,15 @@ import (
 // as in a container, and say nothing of either.
 func FileSystem(ctx context.Context, source, target, fsType string, options []string) error {
 	bits, text := forKernel(options)
-	err := device.UntilFree(ctx, device.Moment, func() error { return unix.Mount(source, target, fsType, bits, text) })
+	try := func() error {
+		return device.UntilFree(ctx, device.Moment, func() error { return unix.Mount(source, target, fsType, bits, text) })
+	}
+	err := try()
+	if err != nil && fsType == "btrfs" && forgetBtrfs(ctx, source) {
+		if err = try(); err != nil {
+			forgetBtrfs(ctx, source)
+		}
+	}
 	if err == nil {
 		return nil
 	}
