@@ -172,7 +172,7 @@ func TestEncryptionAskedForAndNot(t *testing.T) {
 	plain.up()
 	plain.write(plain.target, "file", "data")
 	plain.encrypted(firstKey, "")
-	want(t, plain.stage(), codes.FailedPrecondition, "staged without encryption")
+	want(t, plain.stage(), codes.Unavailable, "staged without encryption")
 	plain.context = nil
 	want(t, plain.stage(), codes.InvalidArgument, "encryption: luks2")
 	plain.secrets = nil

@@ -217,7 +217,7 @@ func TestEncryptionAskedForAndNot(t *testing.T) {
 	r.up()
 	r.write(filepath.Join(r.target, "file"), "data")
 	r.keys(firstKey, "")
-	want(t, r.stage(), codes.FailedPrecondition, "staged without encryption")
+	want(t, r.stage(), codes.Unavailable, "staged without encryption", "still mounted")
 	r.context = nil
 	want(t, r.stage(), codes.InvalidArgument, "encryption: luks2")
 	r.context = map[string]string{volume.ContextEncryption: "luks1"}

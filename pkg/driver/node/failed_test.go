@@ -78,7 +78,7 @@ func TestFailedFileSystem(t *testing.T) {
 
 			second := filepath.Join(r.dir, "second")
 			want(t, r.publish(capability, second, false), codes.FailedPrecondition, "failed", c.fsType, r.machine.Device(serial).Path, r.target)
-			want(t, r.stage(capability), codes.FailedPrecondition, "failed", r.target)
+			want(t, r.stage(capability), codes.Unavailable, "failed", r.target) // it is mounted: see TestFailedStageOfAMount
 			for _, path := range []string{r.target, r.staging} {
 				_, err := r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: volumeID, VolumePath: path})
 				want(t, err, codes.Internal, "failed", c.fsType)

@@ -51,6 +51,33 @@ func TestGrowthIsMeasured(t *testing.T) {
 	}
 }
 
+// TestFailedStageOfAMount: a stage that fails for good after it has mounted the volume has a code after which the kubelet
+// unstages it, and so has the next one, which finds the mount. Of one that mounted nothing the code says what is wrong.
+func TestFailedStageOfAMount(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "xfs")
+	r.must(r.stage(capability))
+	r.must(r.unstage())
+	r.machine.Grow("disk", 3*gib, true)
+	dir := t.TempDir()
+	r.must(os.WriteFile(filepath.Join(dir, "xfs_growfs"), []byte("#!/bin/sh\necho it cannot grow >&2; exit 1\n"), 0o700))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for range 2 {
+		want(t, r.stage(capability), codes.Unavailable, "it cannot grow", "still mounted at "+r.staging)
+		if _, mounted := r.mounted(r.staging); !mounted {
+			t.Fatal("nothing is mounted, so this test shows nothing")
+		}
+	}
+	r.must(r.unstage())
+	if e, mounted := r.mounted(r.staging); mounted {
+		t.Errorf("mounted is %+v", e)
+	}
+	want(t, r.stage(blockCapability(writer)), codes.OK)
+	r.must(r.publish(blockCapability(writer), r.target, false))
+	want(t, r.stage(capability), codes.FailedPrecondition, r.target)
+}
+
 // TestOneCallPerVolume: while a call for a volume is under way, every other one is refused and says by what.
 func TestOneCallPerVolume(t *testing.T) {
 	r := newRig(t)

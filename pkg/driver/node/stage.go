@@ -4,7 +4,10 @@ import (
 	"context"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/staging"
 )
@@ -17,13 +20,34 @@ func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeR
 	}
 	end, err := s.begin(ctx, v.ID, "NodeStageVolume")
 	if err != nil {
-		return nil, err
+		return nil, orMounted(err, req.GetStagingTargetPath())
 	}
 	defer end()
 	if err := stager.Stage(ctx, v, req.GetStagingTargetPath()); err != nil {
-		return nil, asStatus(err)
+		return nil, orMounted(asStatus(err), req.GetStagingTargetPath())
 	}
 	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+// orMounted gives the error of a stage a code that says that it may not be over, if something is mounted at the path.
+//
+// The kubelet takes all but a few codes for the word that nothing was staged (isFinalError in its csi_client.go). Then it
+// does not unstage the volume when the pod is deleted, and the disk is detached under what an earlier attempt mounted, or
+// this one before it failed. AlreadyExists is CSI's word for a mount that is there and of another kind, and stays.
+func orMounted(err error, path string) error {
+	s := status.Convert(err)
+	switch s.Code() { //nolint:exhaustive // all others are final
+	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted, codes.Aborted, codes.AlreadyExists:
+		return err
+	}
+	table, readErr := mount.Read()
+	if readErr != nil {
+		return status.Errorf(codes.Unavailable, "%s; whether it is mounted at %s is not known: %v", s.Message(), path, readErr)
+	}
+	if _, mounted := table.At(path); !mounted {
+		return err
+	}
+	return status.Errorf(codes.Unavailable, "%s; something is still mounted at %s, which is left to be unstaged", s.Message(), path)
 }
 
 func (s *Service) checkStage(req *csi.NodeStageVolumeRequest) (staging.Volume, Stager, error) {
