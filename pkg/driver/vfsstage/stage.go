@@ -112,6 +112,9 @@ func (s *Stager) mount(ctx context.Context, v staging.Volume, tag, path string) 
 	return s.adopt(v, tag, e)
 }
 
+// mounting is what errors call the mount of a tag.
+const mounting = "mounting a shared file system at"
+
 // tryEvery is the pause between tries to mount a tag that has not appeared.
 const tryEvery = 250 * time.Millisecond
 
@@ -122,7 +125,7 @@ func (s *Stager) mountTag(ctx context.Context, tag, path string, options []strin
 	again := time.NewTicker(tryEvery)
 	defer again.Stop()
 	for {
-		err := s.bounded(ctx, "mounting a shared file system at", path, func() error { return s.tags.Mount(ctx, tag, path, options) })
+		err := s.bounded(ctx, mounting, path, func() error { return s.tags.Mount(ctx, tag, path, options) })
 		if err == nil || !errors.Is(err, errNoTag) {
 			return asInUse(err)
 		}
@@ -144,8 +147,12 @@ func asInUse(err error) error {
 	return volume.Errorf(volume.InUse, "%w", err)
 }
 
-// Unstage takes the file system from the staging path. A dead mount is taken away in any case.
+// Unstage takes the file system from the staging path. A dead mount is taken away in any case. A mount that has not
+// answered in time may still come, when nobody would take it away any more, so it is waited for.
 func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
+	if err := s.bounded(ctx, mounting, path, func() error { return nil }); err != nil {
+		return fmt.Errorf("volume %s: %w", volumeID, err)
+	}
 	table, err := mount.Read()
 	if err != nil {
 		return err
