@@ -34,7 +34,8 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	s.volumes.Made(v)
 	if modifier, can := backend.(volume.Modifier); can && len(req.GetMutableParameters()) > 0 {
 		if err := modifier.Modify(ctx, v.ID, req.GetMutableParameters()); err != nil {
-			return nil, asStatus(err)
+			// Most codes mean to the provisioner that nothing was made: it would forget the volume.
+			return nil, asStatus(volume.Errorf(volume.Busy, "volume %s was made for %q, and does not have its mutable parameters yet: %w", v.ID, spec.Name, err))
 		}
 	}
 	made := toCSI(v)
