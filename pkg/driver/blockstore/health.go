@@ -26,19 +26,30 @@ func (s *Store) Examine(ctx context.Context, id string) ([]volume.Condition, err
 	if err != nil {
 		return nil, err
 	}
-	return s.conditions(ctx, d)
+	return s.conditions(ctx, d, s.isGone)
 }
 
 // ExamineAll returns what the platform shows to be wrong with any volume. It costs a list of the volumes and, if any is
-// attached, one of the instances; both are shared with whoever else reads them.
+// attached, one of the instances; both are shared with whoever else reads them. An instance that the list lacks is looked for
+// once, however many volumes it has.
 func (s *Store) ExamineAll(ctx context.Context, maxAge time.Duration) (map[string][]volume.Condition, error) {
 	list, err := s.list(ctx, maxAge)
 	if err != nil {
 		return nil, refusal.OfRead(err, "listing block storage")
 	}
-	all := map[string][]volume.Condition{}
+	all, gone := map[string][]volume.Condition{}, map[string]bool{}
+	isGone := func(ctx context.Context, instance string) (bool, error) {
+		if is, known := gone[instance]; known {
+			return is, nil
+		}
+		is, err := s.isGone(ctx, instance)
+		if err == nil {
+			gone[instance] = is
+		}
+		return is, err
+	}
 	for _, v := range list.Items {
-		conditions, err := s.conditions(ctx, fromAPI(v))
+		conditions, err := s.conditions(ctx, fromAPI(v), isGone)
 		if err != nil {
 			return nil, err
 		}
@@ -49,14 +60,14 @@ func (s *Store) ExamineAll(ctx context.Context, maxAge time.Duration) (map[strin
 	return all, nil
 }
 
-// conditions says what is wrong with a disk as it was read.
-func (s *Store) conditions(ctx context.Context, d disk) ([]volume.Condition, error) {
+// conditions says what is wrong with a disk as it was read. isGone reports whether an instance is proven not to exist.
+func (s *Store) conditions(ctx context.Context, d disk, isGone func(ctx context.Context, instance string) (bool, error)) ([]volume.Condition, error) {
 	var all []volume.Condition
 	if c, wrong := ofStatus(d, time.Now()); wrong {
 		all = append(all, c)
 	}
 	for _, instance := range d.AttachedTo {
-		gone, err := s.isGone(ctx, instance)
+		gone, err := isGone(ctx, instance)
 		if err != nil {
 			return nil, refusal.OfRead(err, "looking for instance %s, to which volume %s is attached", instance, d.ID)
 		}

@@ -172,3 +172,25 @@ func TestHealthIsCheap(t *testing.T) {
 		}
 	})
 }
+
+// TestHealthOfADestroyedNode: that an instance is gone is found out once for all of its volumes.
+func TestHealthOfADestroyedNode(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		const volumes = 16
+		var all []shown
+		for i := range volumes {
+			all = append(all, shown{id: fmt.Sprintf("00000000-0000-4000-8000-0000000000%02d", i), status: "active", at: goneInstance})
+		}
+		r.shows(all...)
+		before := r.calls()
+		resp, err := r.ControllerListVolumeHealth(t.Context(), &csi.ControllerListVolumeHealthRequest{})
+		want(t, err, codes.OK)
+		if n := len(resp.GetEntries()); n != volumes {
+			t.Errorf("%d are unwell", n)
+		}
+		// A list of the volumes, the instance itself, virtual and bare metal, and both lists of servers before and after.
+		if calls := r.calls() - before; calls > 7 {
+			t.Errorf("it took %d calls", calls)
+		}
+	})
+}
