@@ -106,6 +106,10 @@ func (s *Store) free(id string) vultr.Precondition {
 		if d.IsAttachedTo("") {
 			return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and is not deleted before it is detached", id, d.AttachedTo[0])
 		}
+		if left := s.ledger.late(d); left > 0 {
+			return volume.Errorf(volume.Busy, "volume %s was attached a moment ago and a read does not show it, which may be an old one; it is not deleted for another %s",
+				id, left.Round(time.Second))
+		}
 		return nil
 	}
 }

@@ -29,6 +29,37 @@ func TestDetachDespiteLateReads(t *testing.T) {
 	})
 }
 
+// TestDeleteDespiteLateReads: after a list that showed the volume attached comes one that is older and shows it free. A delete
+// that believes it is sent, and only the platform keeps a pod's data.
+func TestDeleteDespiteLateReads(t *testing.T) {
+	keepsThePast := simulator.ReadLags{"load_balancers": 2 * time.Minute}
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		lag := func(lags simulator.ReadLags) {
+			if err := r.cloud.Sim.SetReadLags(lags); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		time.Sleep(time.Minute)
+		r.mustAttach(v.ID, instance)
+		time.Sleep(5 * time.Second)
+		lag(simulator.ReadLags{"blocks": 20 * time.Second})
+		if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.Busy {
+			t.Errorf("got %v", err)
+		}
+		if n := r.cloud.Count("delete_block"); n != 0 {
+			t.Errorf("%d deletes were sent", n)
+		}
+		lag(nil)
+		if err := r.Detach(t.Context(), v.ID, instance); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.repeat(time.Minute, func(ctx context.Context) error { return r.Delete(ctx, v.ID) }); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestDetachAfterAnotherLeader: a controller that has known the volume for long, and moved it before, leads again a
 // moment after another one ordered an attach, which nothing shows yet.
 func TestDetachAfterAnotherLeader(t *testing.T) {
