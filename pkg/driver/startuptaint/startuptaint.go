@@ -8,6 +8,7 @@ package startuptaint
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -37,10 +38,13 @@ const (
 type Remover struct {
 	kube   *kubeapi.Client
 	driver string
+	first  time.Duration // firstPause
 }
 
 // New returns the Remover of a driver. It needs the rights to list and watch CSINodes, and to get, list and patch Nodes.
-func New(kube *kubeapi.Client, driver string) *Remover { return &Remover{kube: kube, driver: driver} }
+func New(kube *kubeapi.Client, driver string) *Remover {
+	return &Remover{kube: kube, driver: driver, first: firstPause}
+}
 
 // csiNode has the fields of storage/v1's CSINode that are used.
 type csiNode struct {
@@ -110,18 +114,24 @@ func (n *node) others() (others []json.RawMessage, tainted bool) {
 	return others, tainted
 }
 
+// errRefused says that some nodes keep the taint, each for a reason of its own, while others lose theirs.
+var errRefused = errors.New("the apiserver refuses to let nodes be changed")
+
 // Run removes taints until the context ends. What fails is tried again.
 func (r *Remover) Run(ctx context.Context) {
-	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+	for pause := r.first; ctx.Err() == nil; pause = min(2*pause, maxPause) {
 		began := time.Now()
-		err := r.follow(ctx)
+		err := r.follow(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > maxPause {
-			pause = firstPause
+		klog.FromContext(ctx).Info("Start-up taints are looked for again", "reason", err.Error())
+		if errors.Is(err, errRefused) && time.Since(began) >= pause {
+			continue // new nodes were let in meanwhile
 		}
-		klog.FromContext(ctx).Info("Start-up taints are looked for again", "in", pause, "reason", err.Error())
+		if time.Since(began) > maxPause {
+			pause = r.first
+		}
 		timer := time.NewTimer(pause/2 + rand.N(pause/2)) //nolint:gosec // spreading load needs no secrecy
 		select {
 		case <-timer.C:
@@ -131,28 +141,62 @@ func (r *Remover) Run(ctx context.Context) {
 	}
 }
 
-// follow looks at all nodes once and then at each whose CSINode changes. It returns when something fails.
-func (r *Remover) follow(ctx context.Context) error {
-	version, err := r.lookAtAll(ctx)
+// follow looks at all nodes once and then at each whose CSINode changes. It returns when something fails. A node that cannot
+// be changed keeps no other one waiting: errRefused comes when it is to be tried again, after the time given.
+func (r *Remover) follow(ctx context.Context, again time.Duration) error {
+	var refused error
+	// one releases a node, and returns what concerns all of them.
+	one := func(c csiNode) error {
+		err := r.release(ctx, c)
+		if kubeapi.IsRefused(err) {
+			refused, err = fmt.Errorf("%w: %w", errRefused, err), nil
+		}
+		return err
+	}
+	version, err := r.lookAtAll(ctx, one)
 	if err != nil {
 		return err
 	}
-	for {
-		err := kubeapi.Watch(ctx, r.kube, csiNodes, version, func(e kubeapi.Event[csiNode]) error {
-			version = e.Object.Metadata.ResourceVersion
-			if e.Type != "ADDED" && e.Type != "MODIFIED" || !e.Object.serves(r.driver) {
-				return nil
-			}
-			return r.release(ctx, e.Object)
-		})
+	for began := time.Now(); ; {
+		watching, cancel := ctx, context.CancelFunc(func() {})
+		if refused != nil {
+			watching, cancel = context.WithDeadline(ctx, began.Add(again))
+		}
+		err := r.watch(watching, &version, one)
+		cancel()
+		if refused != nil && (err == nil || watching.Err() != nil) {
+			return refused
+		}
 		if err != nil {
 			return err
 		}
 	}
 }
 
+// shortWatch is how long a watch goes on at least.
+const shortWatch = time.Second
+
+// errShort is returned for watches that end as soon as they begin: they are not begun again at once.
+var errShort = errors.New("the apiserver ended a watch at once")
+
+// watch looks at each node whose CSINode changes after the version, until the apiserver ends the watch.
+func (r *Remover) watch(ctx context.Context, version *string, one func(csiNode) error) error {
+	began := time.Now()
+	err := kubeapi.Watch(ctx, r.kube, csiNodes, *version, func(e kubeapi.Event[csiNode]) error {
+		*version = e.Object.Metadata.ResourceVersion
+		if e.Type != "ADDED" && e.Type != "MODIFIED" || !e.Object.serves(r.driver) {
+			return nil
+		}
+		return one(e.Object)
+	})
+	if err == nil && time.Since(began) < shortWatch {
+		return errShort
+	}
+	return err
+}
+
 // lookAtAll looks at all nodes and returns the version from which CSINodes are to be watched.
-func (r *Remover) lookAtAll(ctx context.Context) (string, error) {
+func (r *Remover) lookAtAll(ctx context.Context, one func(csiNode) error) (string, error) {
 	serving := map[string]csiNode{}
 	version, err := kubeapi.List(ctx, r.kube, csiNodes, csiNodePage, func(c csiNode) error {
 		if c.serves(r.driver) {
@@ -168,7 +212,7 @@ func (r *Remover) lookAtAll(ctx context.Context) (string, error) {
 		if _, tainted := n.others(); !ok || !tainted {
 			return nil
 		}
-		return r.release(ctx, c)
+		return one(c)
 	})
 	return version, err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
@@ -62,7 +63,9 @@ func (r *rig) start(fault func(step string) int) {
 	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); New(kube, "block.csi.vultr.com").Run(ctx) }()
+	remover := New(kube, "block.csi.vultr.com")
+	remover.first = 10 * time.Millisecond
+	go func() { defer close(done); remover.Run(ctx) }()
 	r.t.Cleanup(func() { cancel(); <-done })
 }
 
@@ -166,6 +169,9 @@ func TestFailures(t *testing.T) {
 		}
 		return 0
 	})
+	for range 2 {
+		r.until("PATCH " + nodes + "/a")
+	}
 	r.until("WATCH " + csiNodes)
 	if r.tainted("a") || patches.Load() != 2 {
 		t.Errorf("after %d patches it has the taint", patches.Load())
@@ -179,4 +185,52 @@ func TestFailures(t *testing.T) {
 	r.node("c", "3", ours)
 	r.csiNode("c", "3", serving)
 	r.until("PATCH " + nodes + "/c")
+}
+
+// TestOneNodeKeepsNoOtherWaiting: a node that may not be changed, by some webhook's word, is tried again, and meanwhile those
+// that are looked at after it lose their taints, and so do new ones.
+func TestOneNodeKeepsNoOtherWaiting(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"a", "b"} {
+		r.node(name, "uid-"+name, ours)
+		r.csiNode(name, "uid-"+name, serving)
+	}
+	var lets atomic.Bool
+	r.start(func(step string) int {
+		if step == "PATCH "+nodes+"/a" && !lets.Load() {
+			return http.StatusForbidden
+		}
+		return 0
+	})
+	r.until("WATCH " + csiNodes)
+	if r.tainted("b") {
+		t.Error("b has the taint")
+	}
+	r.settle("c") // by the watch or, should it just have ended, by the next look at all
+	for range 2 {
+		r.until("PATCH " + nodes + "/a")
+	}
+	lets.Store(true)
+	r.until("PATCH " + nodes + "/a")
+	r.until("WATCH " + csiNodes)
+	if !strings.Contains(r.Object(nodes+"/a"), `"taints":[]`) {
+		t.Errorf("a is %s", r.Object(nodes+"/a"))
+	}
+}
+
+// TestWatchesThatEndAtOnce are begun again after a pause, like anything that fails.
+func TestWatchesThatEndAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.start(func(step string) int {
+		if step == "WATCH "+csiNodes {
+			return http.StatusNoContent // a success without an event
+		}
+		return 0
+	})
+	for range 3 {
+		r.until("WATCH " + csiNodes)
+		if next := <-r.steps; next != "GET "+csiNodes {
+			t.Fatalf("a watch that ended at once is followed by %s", next)
+		}
+	}
 }
