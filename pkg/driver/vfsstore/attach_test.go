@@ -217,6 +217,29 @@ func TestAlone(t *testing.T) {
 	})
 }
 
+// TestAloneDespiteLateReads: a read that is older than an attach for which this process has answered shows no instance. One
+// that a detach of this process has freed, and one of long ago, are in nobody's way.
+func TestAloneDespiteLateReads(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"load_balancers": 5 * time.Minute}, func(t *testing.T, r *rig) { // so that the past is kept
+		ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
+		lag := func(lags simulator.ReadLags) { r.must(r.cloud.Sim.SetReadLags(lags)) }
+		id := r.create("pvc-1")
+		time.Sleep(time.Minute)
+		r.attach(id, a)
+		time.Sleep(5 * time.Second)
+		lag(simulator.ReadLags{"vfs": 20 * time.Second})
+		r.want(r.CheckAlone(ctx, id, b), volume.Busy, a)
+		r.must(r.CheckAlone(ctx, id, a))
+		lag(nil)
+		r.must(r.Detach(ctx, id, a))
+		r.must(r.CheckAlone(ctx, id, b))
+		r.attach(id, b)
+		r.must(r.api.DetachFileSystem(ctx, id, b)) // by somebody else
+		time.Sleep(2 * time.Minute)
+		r.must(r.CheckAlone(ctx, id, a))
+	})
+}
+
 // TestOfTheOfficialDriver: what the official driver made and attached is detached, grown and deleted.
 func TestOfTheOfficialDriver(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

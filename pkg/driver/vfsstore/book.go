@@ -36,8 +36,11 @@ type entry struct {
 	// staysSince to staysLast.
 	stays                 string
 	staysSince, staysLast time.Time
-	// size is the largest size in GiB that this process gave the file system.
-	size int64
+	// size is the largest size in GiB that this process gave the file system, and last the instance for which a caller was told
+	// of an attachment last, at lastAt; "" once it is proven not to have it.
+	size   int64
+	last   string
+	lastAt time.Time
 }
 
 // gap is how long a process may not have looked for it to be certain that no other one has led meanwhile.
@@ -61,6 +64,18 @@ func (b *book) expects(k key) (tag string) {
 // answered notes that a caller is told of the attachment.
 func (b *book) answered(k key, tag string) {
 	b.With(k, func(e *entry, now time.Time) { e.here, e.seen, e.asked = tag, now, time.Time{} })
+	b.With(keyOf(k.id, ""), func(e *entry, now time.Time) { e.last, e.lastAt = k.instance, now })
+}
+
+// elsewhere returns another instance for which this process answered so lately that a read may not show it, "" if there is
+// none.
+func (b *book) elsewhere(k key) (instance string) {
+	b.With(keyOf(k.id, ""), func(e *entry, now time.Time) {
+		if e.last != k.instance && now.Sub(e.lastAt) < 2*b.window {
+			instance = e.last
+		}
+	})
+	return instance
 }
 
 // leaves returns for how long an attachment that was there before the order may still turn out to be on its way out: it has
@@ -96,6 +111,11 @@ func (b *book) leaving(k key) {
 // left notes that it is proven that the instance does not have the file system.
 func (b *book) left(k key) {
 	b.With(k, func(e *entry, now time.Time) { *e = entry{freed: now} })
+	b.With(keyOf(k.id, ""), func(e *entry, _ time.Time) {
+		if e.last == k.instance {
+			e.last = ""
+		}
+	})
 }
 
 // doubtful is asked by a detach that found nothing, and returns for how long an attach may still show up that another

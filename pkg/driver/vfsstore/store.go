@@ -221,7 +221,8 @@ func (s *Store) ExamineAll(ctx context.Context, maxAge time.Duration) (map[strin
 	return s.base.ExamineAll(ctx, maxAge)
 }
 
-// CheckAlone judges whether the instance may have the file system for itself.
+// CheckAlone judges whether the instance may have the file system for itself. That reads show no other instance is not enough:
+// they may be older than what a caller was told of.
 func (s *Store) CheckAlone(ctx context.Context, id, instance string) error {
 	all, err := s.attachments(ctx, id, looksFor)
 	if err != nil {
@@ -236,6 +237,10 @@ func (s *Store) CheckAlone(ctx context.Context, id, instance string) error {
 			return volume.Errorf(volume.InUse, "volume %s is attached to instance %s and cannot be attached to %s as well: its access mode allows one node at a time (ReadWriteMany allows several)",
 				id, a.InstanceID, instance)
 		}
+	}
+	if other := s.book.elsewhere(keyOf(id, instance)); other != "" {
+		return volume.Errorf(volume.Busy, "volume %s was attached to instance %s a moment ago and a read does not show it, which may be an old one; its access mode allows one node at a time",
+			id, other)
 	}
 	return nil
 }
