@@ -26,6 +26,9 @@ func TestEncryptionsAreCounted(t *testing.T) {
 	g.volume.Encryption, g.volume.Keys = luks.Name, luks.Keys{Current: "right"}
 	g.must(g.Stage(t.Context(), g.volume, g.path))
 	g.must(g.Unstage(t.Context(), id, g.path))
+	if len(g.opens.known) != 0 {
+		t.Error("how the disk was opened is remembered, although it is closed")
+	}
 	g.volume.Keys.Current = "wrong"
 	if err := g.Stage(t.Context(), g.volume, g.path); volume.ReasonOf(err) != volume.Denied {
 		t.Errorf("got %v", err)

@@ -52,6 +52,7 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		if err := s.layer.Release(ctx, *d, s.cfg.Patience); err != nil {
 			return volume.Errorf(volume.InUse, "%w", err)
 		}
+		s.opens.forget(mapperName(volumeID, *d)) // of a disk that is not encrypted there is none
 	}
 	return errors.Join(s.endIntent(volumeID, d), s.cfg.State.ClearStaged(volumeID))
 }
