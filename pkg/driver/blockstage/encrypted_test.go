@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -106,5 +107,14 @@ func TestUnreadableIsNotPlain(t *testing.T) {
 	d.Path += "-away"
 	if err := refuseOurs(d); volume.ReasonOf(err) != volume.Busy {
 		t.Errorf("a disk that cannot be opened: %v", err)
+	}
+}
+
+// TestDiscardsThroughEncryption: what the mount options ask for has to get through to the disk, however it is spelled.
+func TestDiscardsThroughEncryption(t *testing.T) {
+	for options, want := range map[string]bool{"": false, "noatime,nodiscard": false, "noatime,discard": true, "discard=async": true, "discard=sync,ssd": true} {
+		if got := wantsDiscards(strings.Split(options, ",")); got != want {
+			t.Errorf("%q: %t", options, got)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -21,7 +22,7 @@ import (
 func (s *Stager) openBy(ctx context.Context, v staging.Volume, disk device.Device) error {
 	keys, name := v.Keys, mapperName(v.ID, disk)
 	changed := keys.Previous != "" && keys.Previous != keys.Current
-	discards := slices.Contains(v.Use.Options, "discard")
+	discards := wantsDiscards(v.Use.Options)
 	err := s.layer.crypt.Open(ctx, disk.Path, name, keys.Current, discards)
 	switch {
 	case err == nil && changed && !v.Use.ReadOnly:
@@ -45,6 +46,11 @@ func (s *Stager) openBy(ctx context.Context, v staging.Volume, disk device.Devic
 	}
 	klog.FromContext(ctx).Info("The passphrase of the encrypted disk was changed", "device", disk.Path)
 	return s.dropPrevious(ctx, disk, keys)
+}
+
+// wantsDiscards reports whether the mount options ask for discards, which btrfs has in two ways.
+func wantsDiscards(options []string) bool {
+	return slices.ContainsFunc(options, func(o string) bool { return o == "discard" || strings.HasPrefix(o, "discard=") })
 }
 
 // dropPrevious takes its key slot from the previous passphrase, if it has one. The present one has just opened the disk.
