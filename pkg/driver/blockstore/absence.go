@@ -112,6 +112,23 @@ func (s *Store) mayCreate(ctx context.Context, name string, keySince time.Time) 
 	return nil
 }
 
+// Proven returns nil if the account that is read is proven to be the cluster's, at the time given or later.
+func (s *Store) Proven(ctx context.Context, since time.Time) error {
+	return s.account.Check(ctx, since)
+}
+
+// orDoubt makes a NotFound, which reads answered that began when asked or later, a Busy if they may have read another account
+// than the cluster's: callers conclude from it that nothing can come of what they asked for.
+func (s *Store) orDoubt(ctx context.Context, id string, asked time.Time, err error) error {
+	if volume.ReasonOf(err) != volume.NotFound || s.ledger.isGone(id) {
+		return err
+	}
+	if doubt := s.Proven(ctx, asked); doubt != nil {
+		return volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
+	}
+	return err
+}
+
 // instanceGone reports whether neither a single read nor a list shows an instance, in an account that shows another one.
 func (s *Store) instanceGone(ctx context.Context, id string) (bool, error) {
 	asked := time.Now()

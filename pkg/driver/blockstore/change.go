@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -44,9 +45,10 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 	sent := s.changes.expand(id)
 	defer sent()
 	// By a list, as the wait for the new size is: an older read would show less, and the platform refuses to shrink.
+	asked := time.Now()
 	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
-		return volume.Volume{}, false, err
+		return volume.Volume{}, false, s.orDoubt(ctx, id, asked, err)
 	}
 	size, err := grow(d.Type, d.SizeGiB, c)
 	if err != nil {

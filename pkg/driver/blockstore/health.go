@@ -22,9 +22,10 @@ const (
 
 // Examine returns what the platform shows to be wrong with the volume.
 func (s *Store) Examine(ctx context.Context, id string) ([]volume.Condition, error) {
+	asked := time.Now()
 	d, err := s.look(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, s.orDoubt(ctx, id, asked, err)
 	}
 	return s.conditions(ctx, d, s.isGone)
 }

@@ -72,16 +72,17 @@ func (s *Store) Modify(ctx context.Context, id string, parameters map[string]str
 	}
 	note, wished := parameters[labelKey]
 	if !wished {
-		_, err := s.look(ctx, id) // what does not exist has nothing to keep as it is
+		_, err := s.Read(ctx, id) // what does not exist has nothing to keep as it is
 		return err
 	}
 	// Before it is looked at: an expansion that came with it looks as well, and knows the label.
 	if merged, err := s.changes.offer(ctx, id, note, mergeFor); merged || err != nil {
 		return err
 	}
+	asked := time.Now()
 	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
-		return err
+		return s.orDoubt(ctx, id, asked, err)
 	}
 	label, err := noted(d.Name, note)
 	if err != nil {

@@ -164,8 +164,9 @@ type disk struct {
 
 // Read returns one volume as it is now.
 func (s *Store) Read(ctx context.Context, id string) (volume.Volume, error) {
+	asked := time.Now()
 	d, err := s.look(ctx, id)
-	return d.Volume, err
+	return d.Volume, s.orDoubt(ctx, id, asked, err)
 }
 
 // look reads the disk as it is now. It is NotFound only if a list lacks it as well, and even that is Busy shortly after

@@ -74,6 +74,17 @@ func concludesNothing(t *testing.T, other *rig, cloud *simtest.Cloud, removed, a
 	if n := cloud.Count("create_block"); n != 0 {
 		t.Errorf("%d volumes were made in another account", n)
 	}
+	// Of these NotFound means to the sidecars that nothing will come of it, and nothing was made.
+	_, err = other.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: attached, CapacityRange: &csi.CapacityRange{RequiredBytes: 20 * gib}})
+	want(t, err, codes.Unavailable, "API key", "Secret", attached)
+	_, err = other.ControllerModifyVolume(t.Context(), &csi.ControllerModifyVolumeRequest{VolumeId: attached, MutableParameters: map[string]string{"label": "x"}})
+	want(t, err, codes.Unavailable, "API key", "Secret", attached)
+	_, err = other.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: "snapshot-1", SourceVolumeId: attached})
+	want(t, err, codes.Unavailable, "API key", "Secret", attached)
+	_, err = other.ControllerGetVolume(t.Context(), &csi.ControllerGetVolumeRequest{VolumeId: attached})
+	want(t, err, codes.Unavailable, "API key", "Secret", attached)
+	_, err = other.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: attached})
+	want(t, err, codes.Unavailable, "API key", "Secret", attached)
 }
 
 // TestKeyOfAnotherAccount: a controller starts with the key of another account, which knows none of the cluster's volumes and

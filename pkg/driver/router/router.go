@@ -49,9 +49,35 @@ func (r *Router) For(kind volume.Kind) (volume.Backend, error) {
 	return nil, volume.Errorf(volume.Invalid, "storage type %q is not supported by this version, only %s is", kind, strings.Join(supported, ", "))
 }
 
+// prover is a backend that can tell whether what it lacks proves anything.
+type prover interface {
+	// Proven returns nil if the account that is read is proven to be the cluster's, at the time given or later.
+	Proven(ctx context.Context, since time.Time) error
+}
+
 // Of returns the backend that has the volume. The error is NotFound only when it is proven that no kind has it, and
 // InUse when a kind has it that this version does not handle.
 func (r *Router) Of(ctx context.Context, id string) (volume.Backend, error) {
+	asked := time.Now()
+	b, err := r.of(ctx, id)
+	if volume.ReasonOf(err) != volume.NotFound {
+		return b, err
+	}
+	for _, b := range r.backends {
+		p, can := b.(prover)
+		if !can {
+			continue
+		}
+		if doubt := p.Proven(ctx, asked); doubt != nil {
+			return nil, volume.Errorf(volume.Busy, "volume %s is not found, which proves nothing: %w", id, doubt)
+		}
+		break // all are of one account
+	}
+	return nil, err
+}
+
+// of is Of for those who prove by themselves that there is no volume.
+func (r *Router) of(ctx context.Context, id string) (volume.Backend, error) {
 	f, err := r.find(ctx, id)
 	if err != nil {
 		return nil, err
@@ -100,7 +126,7 @@ func (r *Router) Attach(ctx context.Context, id, instance string, accesses []vol
 		}
 		tried[b] = err
 	}
-	b, err := r.Of(ctx, id)
+	b, err := r.of(ctx, id)
 	if err == nil && tried[b] != nil {
 		err = tried[b] // it has the volume, so it is the instance that does not exist
 	}
@@ -128,7 +154,7 @@ func attach(ctx context.Context, b volume.Backend, id, instance string, accesses
 // Detach takes the volume from the instance, "" for every one that has it. A volume that no kind shows is still detached
 // by every kind: reads alone are no proof that there is nothing to detach.
 func (r *Router) Detach(ctx context.Context, id, instance string) error {
-	b, err := r.Of(ctx, id)
+	b, err := r.of(ctx, id)
 	if err == nil {
 		return b.Detach(ctx, id, instance)
 	}
@@ -159,7 +185,7 @@ func (r *Router) Delete(ctx context.Context, id string) error {
 
 func (r *Router) remove(ctx context.Context, id string) error {
 	if _, known := r.kinds.Get(id); known {
-		b, err := r.Of(ctx, id)
+		b, err := r.of(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -181,7 +207,7 @@ func (r *Router) remove(ctx context.Context, id string) error {
 		}
 		if has {
 			r.kinds.Add(id, f)
-			_, err = r.Of(ctx, id)
+			_, err = r.of(ctx, id)
 			return err
 		}
 	}
