@@ -67,6 +67,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		s.ledger.unsure(id)
 	}
 	if err != nil {
+		turn.Pass() // to find out why takes several calls, and others have orders for the instance
 		d, why := s.explainAttach(ctx, id, instance, err)
 		if !errors.Is(why, errUnderWay) {
 			return d, why

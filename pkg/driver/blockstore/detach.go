@@ -44,6 +44,7 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	err = s.send(ctx, turn, func() error { return s.api.DetachVolume(ctx, id, s.at(id, from)) })
 	switch {
 	case volume.ReasonOf(err) == volume.NotFound: // the precondition's
+		turn.Pass()
 		return s.detachUnseen(ctx, id, from, asked)
 	case errors.Is(err, errMoved):
 		// It was taken from there by somebody else, or by an attempt of this call whose answer was lost.

@@ -139,3 +139,32 @@ func TestAwaitOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestPass: who gives no more orders keeps nobody from theirs, and is waited for only when an effect is awaited.
+func TestPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q Queue
+		first, err := q.Enter(t.Context(), "vm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Pass()
+		first.Pass() // twice is once
+		second, err := q.Enter(t.Context(), "vm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second.AwaitOthers(t.Context()) {
+			t.Error("one that awaits nothing was waited for")
+		}
+		first.Settle()
+		time.AfterFunc(time.Second, first.Leave)
+		if !second.AwaitOthers(t.Context()) {
+			t.Error("one that awaits the effect of its order was not waited for")
+		}
+		second.Leave()
+		if len(q.Lengths()) != 0 {
+			t.Errorf("left are %v", q.Lengths())
+		}
+	})
+}

@@ -68,13 +68,22 @@ func (q *Queue) Lengths() map[string]int {
 
 // Settle says that the order is given and its effect is awaited: the next may give its order.
 func (t *Turn) Settle() {
-	if !t.ordering {
+	if t.line == nil || t.settling {
 		return
 	}
 	t.queue.mu.Lock()
 	t.line.settling++
 	t.queue.mu.Unlock()
-	t.settling, t.ordering = true, false
+	t.settling = true
+	t.Pass()
+}
+
+// Pass says that no order is given any more: the next may give its own. It may be called more than once, and before Settle.
+func (t *Turn) Pass() {
+	if !t.ordering {
+		return
+	}
+	t.ordering = false
 	t.line.token <- struct{}{}
 }
 
@@ -100,9 +109,7 @@ func (t *Turn) Leave() {
 	if t.line == nil {
 		return
 	}
-	if t.ordering {
-		t.line.token <- struct{}{}
-	}
+	t.Pass()
 	q := t.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
