@@ -58,8 +58,8 @@ func (c *Client) FileSystemAttachment(ctx context.Context, id, instanceID string
 // IsNotFound can mean either of the two. IsConflict is also the answer when the instance has the file system already,
 // perhaps by an attempt of this call whose answer was lost, and while it is being taken from there: look at the
 // attachments.
-func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string) (FileSystemAttachment, error) {
-	return c.attachment(ctx, opAttachFileSystem, id, instanceID)
+func (c *Client) AttachFileSystem(ctx context.Context, id, instanceID string, preconditions ...Precondition) (FileSystemAttachment, error) {
+	return c.attachment(ctx, opAttachFileSystem, id, instanceID, preconditions...)
 }
 
 // DetachFileSystem asks for a file system to be unplugged from an instance; WaitFileSystemAttachment tells when it is.
@@ -99,11 +99,11 @@ func (c *Client) WaitFileSystemAttachment(ctx context.Context, id, instanceID st
 	})
 }
 
-func (c *Client) attachment(ctx context.Context, op operation, id, instanceID string) (FileSystemAttachment, error) {
+func (c *Client) attachment(ctx context.Context, op operation, id, instanceID string, preconditions ...Precondition) (FileSystemAttachment, error) {
 	if err := checkID(op, id); err != nil {
 		return FileSystemAttachment{}, err
 	}
-	return attachmentsOf(id).call(ctx, c, op, instanceID, nil)
+	return attachmentsOf(id).call(ctx, c, op, instanceID, nil, preconditions...)
 }
 
 func attachmentsOf(id string) resource[govultr.VirtualFileSystemStorageAttachment, FileSystemAttachment] {

@@ -52,12 +52,12 @@ func (r resource[W, D]) read(ctx context.Context, c *Client, id string) (D, erro
 }
 
 // call asks about, or changes, the object with the ID, and decodes the object that the API answers with.
-func (r resource[W, D]) call(ctx context.Context, c *Client, op operation, id string, body any) (D, error) {
+func (r resource[W, D]) call(ctx context.Context, c *Client, op operation, id string, body any, preconditions ...Precondition) (D, error) {
 	if err := checkID(op, id); err != nil {
 		var none D
 		return none, err
 	}
-	return r.ask(ctx, c, op, id, r.path+"/"+id, body)
+	return r.ask(ctx, c, op, id, r.path+"/"+id, body, preconditions...)
 }
 
 // make creates an object. The request is sent once, and again only after the API refused it for its rate.
@@ -65,10 +65,10 @@ func (r resource[W, D]) make(ctx context.Context, c *Client, name string, body a
 	return r.ask(ctx, c, r.ops.create, name, r.path, body)
 }
 
-func (r resource[W, D]) ask(ctx context.Context, c *Client, op operation, name, path string, body any) (D, error) {
+func (r resource[W, D]) ask(ctx context.Context, c *Client, op operation, name, path string, body any, preconditions ...Precondition) (D, error) {
 	var none D
 	answer := single[W]{keys: r.one}
-	if err := c.do(ctx, op, name, path, body, &answer); err != nil {
+	if err := c.doIf(ctx, all(preconditions), op, name, path, body, &answer); err != nil {
 		return none, err
 	}
 	object := r.domain(answer.object)

@@ -99,12 +99,12 @@ type sharing struct {
 	has   string // the instance that has them all
 }
 
-func (s *sharing) CheckAlone(_ context.Context, id, instance string) error {
+func (s *sharing) AttachAlone(ctx context.Context, id, instance string) (volume.Attachment, error) {
 	s.alone = append(s.alone, id+" at "+instance)
 	if s.has != "" && s.has != instance {
-		return volume.Errorf(volume.InUse, "instance %s has it", s.has)
+		return volume.Attachment{}, volume.Errorf(volume.InUse, "instance %s has it", s.has)
 	}
-	return nil
+	return s.Attach(ctx, id, instance)
 }
 
 // TestAttachForOneNode: where several instances can have a volume, an access mode of one node is kept by the driver, and one

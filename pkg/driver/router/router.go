@@ -144,9 +144,7 @@ func (r *Router) Attach(ctx context.Context, id, instance string, accesses []vol
 func attach(ctx context.Context, b volume.Backend, id, instance string, accesses []volume.Access) (volume.Attachment, error) {
 	sharer, can := b.(volume.Sharer)
 	if can && slices.ContainsFunc(accesses, func(a volume.Access) bool { return a.Mode.SingleNode() }) {
-		if err := sharer.CheckAlone(ctx, id, instance); err != nil {
-			return volume.Attachment{}, err
-		}
+		return sharer.AttachAlone(ctx, id, instance)
 	}
 	return b.Attach(ctx, id, instance)
 }

@@ -26,9 +26,22 @@ var errOrderAgain = errors.New("the attachment that was there is gone")
 // Attach gives the file system to the instance and waits until the platform shows it there, by the tag under which the
 // guest mounts it. Attaching what the instance has already is success.
 func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachment, error) {
+	return s.attach(ctx, id, instance)
+}
+
+// AttachAlone is Attach for an instance that is to have the file system for itself. The platform would attach it to any number,
+// so whether that holds is looked at before the order waits for its turn, and again right before each attempt.
+func (s *Store) AttachAlone(ctx context.Context, id, instance string) (volume.Attachment, error) {
+	if err := s.checkAlone(ctx, id, instance); err != nil {
+		return volume.Attachment{}, err
+	}
+	return s.attach(ctx, id, instance, func(ctx context.Context) error { return s.checkAlone(ctx, id, instance) })
+}
+
+func (s *Store) attach(ctx context.Context, id, instance string, preconditions ...vultr.Precondition) (volume.Attachment, error) {
 	k := keyOf(id, instance)
 	for {
-		a, err := s.attachOnce(ctx, k)
+		a, err := s.attachOnce(ctx, k, preconditions...)
 		if err == nil {
 			s.book.answered(k, a.MountTag)
 			s.account.HasInstance(instance)
@@ -42,7 +55,7 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachm
 
 // attachOnce orders the attachment and waits for it. An answer to the order names the tag, by which the attachment is told
 // from an earlier one that a read may still show. What was there before the order proves itself by staying.
-func (s *Store) attachOnce(ctx context.Context, k key) (vultr.FileSystemAttachment, error) {
+func (s *Store) attachOnce(ctx context.Context, k key, preconditions ...vultr.Precondition) (vultr.FileSystemAttachment, error) {
 	none := vultr.FileSystemAttachment{}
 	// Before the queue: when it is long, the answer is too old by the time of the turn.
 	if tag, ok := s.book.lately(k, repeatWithin); ok {
@@ -58,10 +71,13 @@ func (s *Store) attachOnce(ctx context.Context, k key) (vultr.FileSystemAttachme
 	}
 	var a vultr.FileSystemAttachment
 	err = send(ctx, turn, func() (err error) {
-		a, err = s.api.AttachFileSystem(ctx, k.id, k.instance)
+		a, err = s.api.AttachFileSystem(ctx, k.id, k.instance, preconditions...)
 		return err
 	})
 	turn.Settle()
+	if e, ok := errors.AsType[*volume.Error](err); ok { // a precondition's
+		return none, e
+	}
 	switch {
 	case err == nil && a.Attached():
 		return a, nil

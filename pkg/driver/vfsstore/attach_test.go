@@ -202,18 +202,18 @@ func TestAlone(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
 		id := r.create("pvc-1")
-		r.must(r.CheckAlone(ctx, id, a))
+		r.must(r.checkAlone(ctx, id, a))
 		r.attach(id, a)
 		r.cloud.AwaitReads()
-		r.must(r.CheckAlone(ctx, id, strings.ToUpper(a)))
-		r.want(r.CheckAlone(ctx, id, b), volume.InUse, a, "ReadWriteMany")
+		r.must(r.checkAlone(ctx, id, strings.ToUpper(a)))
+		r.want(r.checkAlone(ctx, id, b), volume.InUse, a, "ReadWriteMany")
 		r.must(r.api.DetachFileSystem(ctx, id, a))
 		r.cloud.Await("a detach that shows", func() bool {
 			list, err := r.api.FileSystemAttachments(ctx, id, 0)
 			return err == nil && len(list.Items) == 1 && isLeaving(list.Items[0])
 		})
-		r.want(r.CheckAlone(ctx, id, b), volume.Busy, a)
-		r.want(r.CheckAlone(ctx, "0c6a5f2e-7a3e-4f0e-9a43-0c4c5d0b8a01", b), volume.NotFound)
+		r.want(r.checkAlone(ctx, id, b), volume.Busy, a)
+		r.want(r.checkAlone(ctx, "0c6a5f2e-7a3e-4f0e-9a43-0c4c5d0b8a01", b), volume.NotFound)
 	})
 }
 
@@ -228,15 +228,42 @@ func TestAloneDespiteLateReads(t *testing.T) {
 		r.attach(id, a)
 		time.Sleep(5 * time.Second)
 		lag(simulator.ReadLags{"vfs": 20 * time.Second})
-		r.want(r.CheckAlone(ctx, id, b), volume.Busy, a)
-		r.must(r.CheckAlone(ctx, id, a))
+		r.want(r.checkAlone(ctx, id, b), volume.Busy, a)
+		r.must(r.checkAlone(ctx, id, a))
 		lag(nil)
 		r.must(r.Detach(ctx, id, a))
-		r.must(r.CheckAlone(ctx, id, b))
+		r.must(r.checkAlone(ctx, id, b))
 		r.attach(id, b)
 		r.must(r.api.DetachFileSystem(ctx, id, b)) // by somebody else
 		time.Sleep(2 * time.Minute)
-		r.must(r.CheckAlone(ctx, id, a))
+		r.must(r.checkAlone(ctx, id, a))
+	})
+}
+
+// TestAloneAfterAWait: another controller, which leads by now, attaches the file system elsewhere while an order of this one
+// waits for its turn.
+func TestAloneAfterAWait(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
+		id := r.create("pvc-1")
+		turn, err := r.base.Enter(ctx, a)
+		r.must(err)
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := r.AttachAlone(ctx, id, a)
+			waiting <- err
+		}()
+		time.Sleep(5 * time.Second) // it has looked, and waits
+		_, err = r.another().AttachAlone(ctx, id, b)
+		r.must(err)
+		r.cloud.AwaitReads()
+		turn.Leave()
+		r.want(<-waiting, volume.InUse, b)
+		if f, _ := r.view(id); len(f.Attachments) != 1 {
+			t.Errorf("attached are %+v", f.Attachments)
+		}
+		_, err = r.another().AttachAlone(ctx, id, b)
+		r.must(err)
 	})
 }
 

@@ -50,7 +50,7 @@ type FileSystems interface {
 // Attachments are the file systems that instances have.
 type Attachments interface {
 	FileSystemAttachments(ctx context.Context, id string, maxAge time.Duration) (vultr.List[vultr.FileSystemAttachment], error)
-	AttachFileSystem(ctx context.Context, id, instanceID string) (vultr.FileSystemAttachment, error)
+	AttachFileSystem(ctx context.Context, id, instanceID string, preconditions ...vultr.Precondition) (vultr.FileSystemAttachment, error)
 	DetachFileSystem(ctx context.Context, id, instanceID string) error
 	WaitFileSystemAttachment(ctx context.Context, id, instanceID string, done func(vultr.FileSystemAttachment) (bool, error)) (vultr.FileSystemAttachment, error)
 }
@@ -221,9 +221,9 @@ func (s *Store) ExamineAll(ctx context.Context, maxAge time.Duration) (map[strin
 	return s.base.ExamineAll(ctx, maxAge)
 }
 
-// CheckAlone judges whether the instance may have the file system for itself. That reads show no other instance is not enough:
+// checkAlone judges whether the instance may have the file system for itself. That reads show no other instance is not enough:
 // they may be older than what a caller was told of.
-func (s *Store) CheckAlone(ctx context.Context, id, instance string) error {
+func (s *Store) checkAlone(ctx context.Context, id, instance string) error {
 	all, err := s.attachments(ctx, id, looksFor)
 	if err != nil {
 		return err

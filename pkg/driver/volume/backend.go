@@ -123,8 +123,9 @@ type Backend interface {
 
 // Sharer is a Backend whose volumes several instances can have at once.
 type Sharer interface {
-	// CheckAlone judges whether the instance may have the volume for itself. The error is InUse when another one has it.
-	CheckAlone(ctx context.Context, id, instance string) error
+	// AttachAlone is Attach for an instance that is to have the volume for itself. The error is InUse when another one has it,
+	// also one that gets it while the order waits for its turn.
+	AttachAlone(ctx context.Context, id, instance string) (Attachment, error)
 }
 
 // Snapshot is the content of a volume at one moment.
