@@ -212,11 +212,12 @@ func (s *Store) read(kind, volumeID string, record any) (bool, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(data, record)
-	}
 	if err != nil {
 		return false, fmt.Errorf("reading the %s record of volume %s: %w", kind, volumeID, err)
+	}
+	if err := json.Unmarshal(data, record); err != nil {
+		return false, fmt.Errorf("the %s record of volume %s is damaged, and nothing is done with the volume on this node: %w. "+
+			"When no pod on the node uses the volume, remove the file %s in the node plugin's container: what is on the disk is looked at then", kind, volumeID, err, path)
 	}
 	return true, nil
 }

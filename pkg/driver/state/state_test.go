@@ -94,11 +94,12 @@ func TestBrokenRecordIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, id+".intent.json"), nil, 0o600); err != nil {
+	file := filepath.Join(dir, id+".intent.json")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Intent(id); err == nil {
-		t.Errorf("got %+v", got)
+	if got, err := s.Intent(id); err == nil || !strings.Contains(err.Error(), "remove the file "+file) {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
