@@ -177,7 +177,7 @@ func (p *process) addController() error {
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
 	if cluster != nil && p.cfg.OrphanAge > 0 {
 		p.orphans = orphans.New(orphans.Config{
-			Volumes: volumes, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
+			Volumes: bare{volumes}, Handles: cluster.VolumeHandles, Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge,
 			Warner: p.warner, Registerer: p.registry,
 		})
 	}
@@ -186,6 +186,13 @@ func (p *process) addController() error {
 	p.registry.MustRegister(key)
 	p.checks = append(p.checks, key.Check)
 	return nil
+}
+
+// bare lists volumes for those to whom it does not matter which instances have them.
+type bare struct{ *router.Router }
+
+func (b bare) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	return b.ListBare(ctx, maxAge)
 }
 
 // checkAccount proves the key's account before the first volume needs it, and says at once when it is the wrong one.

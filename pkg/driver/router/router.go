@@ -224,9 +224,24 @@ func (r *Router) Made(v volume.Volume) {
 // List returns the volumes of all supported kinds, ordered by ID. If one kind cannot be listed there is no answer: a
 // volume that a list lacks counts as detached.
 func (r *Router) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	return r.list(func(b volume.Backend) ([]volume.Volume, error) { return b.List(ctx, maxAge) })
+}
+
+// ListBare is List for those to whom it does not matter which instances have the volumes: of kinds for which that costs calls
+// it is left out.
+func (r *Router) ListBare(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	return r.list(func(b volume.Backend) ([]volume.Volume, error) {
+		if bare, can := b.(volume.BareLister); can {
+			return bare.ListBare(ctx, maxAge)
+		}
+		return b.List(ctx, maxAge)
+	})
+}
+
+func (r *Router) list(of func(volume.Backend) ([]volume.Volume, error)) ([]volume.Volume, error) {
 	var all []volume.Volume
 	for _, b := range r.backends {
-		some, err := b.List(ctx, maxAge)
+		some, err := of(b)
 		if err != nil {
 			return nil, err
 		}

@@ -163,6 +163,11 @@ type failing struct {
 
 func (f *failing) Delete(context.Context, string) error { return f.err }
 
+// bareKind has another list, an empty one, for those who do not ask for instances.
+type bareKind struct{ *kind }
+
+func (bareKind) ListBare(context.Context, time.Duration) ([]volume.Volume, error) { return nil, nil }
+
 func TestList(t *testing.T) {
 	blocks, more := &kind{name: volume.Block, ids: []string{"c", "a"}}, &kind{name: volume.VFS, ids: []string{"b"}}
 	r := New([]volume.Backend{blocks, more})
@@ -176,6 +181,10 @@ func TestList(t *testing.T) {
 	}
 	if err != nil || !slices.Equal(ids, []string{"a", "b", "c"}) {
 		t.Errorf("got %s, %v", ids, err)
+	}
+	r.backends[1] = bareKind{more}
+	if all, err := r.ListBare(t.Context(), 7*time.Second); err != nil || len(all) != 2 || all[0].ID != "a" || all[1].ID != "c" {
+		t.Errorf("bare: %v, %v", all, err)
 	}
 	blocks.err = errors.New("no answer")
 	if all, err := r.List(t.Context(), 0); !errors.Is(err, blocks.err) {

@@ -68,11 +68,12 @@ type Store struct {
 }
 
 var (
-	_ volume.Backend  = (*Store)(nil)
-	_ volume.Sharer   = (*Store)(nil)
-	_ volume.Seller   = (*Store)(nil)
-	_ volume.Examiner = (*Store)(nil)
-	_ volume.Modifier = (*Store)(nil)
+	_ volume.Backend    = (*Store)(nil)
+	_ volume.BareLister = (*Store)(nil)
+	_ volume.Sharer     = (*Store)(nil)
+	_ volume.Seller     = (*Store)(nil)
+	_ volume.Examiner   = (*Store)(nil)
+	_ volume.Modifier   = (*Store)(nil)
 )
 
 // Options are those of block storage; the medium is this package's.
@@ -198,6 +199,15 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 	}
 	err = group.Wait()
 	return slices.DeleteFunc(all, func(v volume.Volume) bool { return v.ID == "" }), err
+}
+
+// ListBare returns all file systems without the instances that have them, which is one list.
+func (s *Store) ListBare(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
+	list, err := s.base.List(ctx, maxAge)
+	for i := range list {
+		list[i] = shared(list[i], nil)
+	}
+	return list, err
 }
 
 // CheckModify judges mutable parameters: as of block storage, the label alone can be changed, by a note.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -210,4 +211,24 @@ func TestPlan(t *testing.T) {
 			wantWords(t, err, c.words)
 		}
 	}
+}
+
+// TestBareList: who does not ask which instances have the file systems does not pay a call for each.
+func TestBareList(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.instance("a")
+		for i := range 3 {
+			r.attach(r.create("pvc-"+strconv.Itoa(i)), a)
+		}
+		r.cloud.AwaitReads()
+		time.Sleep(time.Minute)
+		before := r.cloud.Count("list_vfs_attachments")
+		list, err := r.ListBare(t.Context(), 0)
+		if err != nil || len(list) != 3 || list[0].Kind != volume.VFS || len(list[0].AttachedTo) != 0 {
+			t.Errorf("got %+v, %v", list, err)
+		}
+		if calls := r.cloud.Count("list_vfs_attachments") - before; calls != 0 {
+			t.Errorf("it took %d looks at attachments", calls)
+		}
+	})
 }

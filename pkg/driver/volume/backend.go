@@ -121,6 +121,12 @@ type Backend interface {
 	List(ctx context.Context, maxAge time.Duration) ([]Volume, error)
 }
 
+// BareLister is a Backend for which it costs a call for each volume to tell which instances have it.
+type BareLister interface {
+	// ListBare is List without the instances.
+	ListBare(ctx context.Context, maxAge time.Duration) ([]Volume, error)
+}
+
 // Sharer is a Backend whose volumes several instances can have at once.
 type Sharer interface {
 	// AttachAlone is Attach for an instance that is to have the volume for itself. The error is InUse when another one has it,
