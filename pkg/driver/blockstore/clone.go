@@ -203,7 +203,8 @@ const (
 	// copyIdle is for how long nobody has asked for a clone whose snapshot is deleted. The provisioner asks every half a
 	// minute, until the clone is there or its claim and the process that remembers it are gone.
 	copyIdle = 2 * time.Hour
-	// copyLate is the same of a snapshot that is not complete: those of large volumes take their time.
+	// copyLate is the same of a snapshot that is not complete, those of large volumes take their time, of one from which a
+	// volume is being made, and of another cluster's, whose provisioner asks another process.
 	copyLate = 24 * time.Hour
 )
 
@@ -279,7 +280,7 @@ func (s *Store) unneeded(snap vultr.Snapshot) vultr.Precondition {
 		if snap.Updated.After(since) {
 			since = snap.Updated
 		}
-		if !snap.Complete() && !snap.Failed() {
+		if !snap.Complete() && !snap.Failed() || s.usedByOthers(list.Items, snap) {
 			patience = copyLate
 		}
 		if idle < patience || time.Since(since) < patience {
@@ -287,4 +288,12 @@ func (s *Store) unneeded(snap vultr.Snapshot) vultr.Precondition {
 		}
 		return nil
 	}
+}
+
+// usedByOthers reports whether somebody may be using a temporary snapshot whom this process knows nothing of: a volume is being
+// made from it, or its source is another cluster's.
+func (s *Store) usedByOthers(volumes []vultr.Volume, snap vultr.Snapshot) bool {
+	return slices.ContainsFunc(volumes, func(v vultr.Volume) bool {
+		return v.SnapshotID == snap.ID && !v.Active() || v.ID == snap.VolumeID && s.opts.Cluster.Others(v.Label)
+	})
 }

@@ -150,3 +150,63 @@ func TestSweepOfACluster(t *testing.T) {
 		}
 	})
 }
+
+// TestSweepBesideAnotherCluster: a cluster does not know that another one still waits for a clone, so it leaves the snapshot of
+// that for a day.
+func TestSweepBesideAnotherCluster(t *testing.T) {
+	for _, sweeps := range []ownership.Cluster{"two", ""} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			source := r.byHand(requestOf("one/pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8 (team a)"))
+			time.Sleep(2 * time.Minute) // of the fake clock
+			r.snapshotOf(source, copyName(source, "pvc-clone"))
+			for _, c := range []struct {
+				by   ownership.Cluster
+				wait time.Duration
+				left int
+			}{{sweeps, 3 * time.Hour, 1}, {sweeps, 22 * time.Hour, 0}} {
+				time.Sleep(c.wait) // of the fake clock
+				if err := r.of(c.by).Sweep(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if left := r.snapshotsLeft(); len(left) != c.left {
+					t.Errorf("%v later, after the sweep of cluster %q, left are %s", c.wait, c.by, left)
+				}
+			}
+			r.snapshotOf(source, copyName(source, "pvc-clone"))
+			time.Sleep(3 * time.Hour) // of the fake clock
+			if err := r.of("one").Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if left := r.snapshotsLeft(); len(left) != 0 {
+				t.Errorf("after the sweep of its own cluster left are %s", left)
+			}
+		})
+	}
+}
+
+// TestUsedByOthers: the snapshot from which a volume is being made, whoever makes it, and that of another cluster's source.
+func TestUsedByOthers(t *testing.T) {
+	const uid = "pvc-0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+	snap := vultr.Snapshot{ID: "snap", VolumeID: "source"}
+	for _, c := range []struct {
+		what    string
+		cluster ownership.Cluster
+		volume  vultr.Volume
+		want    bool
+	}{
+		{"a volume is made from it", "one", vultr.Volume{ID: "x", SnapshotID: "snap", Status: "pending"}, true},
+		{"it was made", "one", vultr.Volume{ID: "x", SnapshotID: "snap", Status: "active"}, false},
+		{"made from another one", "one", vultr.Volume{ID: "x", SnapshotID: "other", Status: "pending"}, false},
+		{"another's source", "one", vultr.Volume{ID: "source", Label: "two/" + uid, Status: "active"}, true},
+		{"another's, without an ID", "", vultr.Volume{ID: "source", Label: "two/" + uid + " (note)", Status: "active"}, true},
+		{"our own", "two", vultr.Volume{ID: "source", Label: "two/" + uid + " (note)", Status: "active"}, false},
+		{"anybody's", "two", vultr.Volume{ID: "source", Label: uid, Status: "active"}, false},
+		{"by hand", "two", vultr.Volume{ID: "source", Label: "the/disk", Status: "active"}, false},
+		{"another's other volume", "one", vultr.Volume{ID: "x", Label: "two/" + uid, Status: "active"}, false},
+	} {
+		s := &Store{opts: Options{Cluster: c.cluster}}
+		if got := s.usedByOthers([]vultr.Volume{c.volume}, snap); got != c.want {
+			t.Errorf("%s: %t", c.what, got)
+		}
+	}
+}

@@ -62,6 +62,12 @@ func (c Cluster) Owns(label string) bool {
 	return c != "" && strings.HasPrefix(label, string(c)+separator)
 }
 
+// Others reports whether the label proves that the object is of another cluster, which has an ID. Without one nothing does.
+func (c Cluster) Others(label string) bool {
+	bare := Bare(label)
+	return IsClaims(bare) && strings.Contains(bare, separator) && !c.Owns(bare)
+}
+
 // A note is what people add to the label of a volume, in brackets: "<cluster>/pvc-<UID> (<note>)". Only labels that are
 // certainly a claim's have one, so that no name can be taken for another one with a note.
 
