@@ -62,9 +62,9 @@ type listing[D any] struct {
 
 // short reports whether objects are missing. Over several pages an object can fall between two of them if others go away
 // meanwhile, and nothing says that a cursor of the API prevents that. (If another comes meanwhile too, the numbers agree and
-// nothing shows it: proof of an absence that costs something needs a look at the object itself.) A single page is one answer, which nothing can
-// shift, and its count may know of what the page does not show yet; but one that counts objects and shows none comes from
-// a part of the platform that knows nothing.
+// nothing shows it: proof of an absence that costs something needs a look at the object itself.) A single page is one answer,
+// which nothing can shift, and its count may know of what the page does not show yet; but one that counts objects and shows
+// none comes from a part of the platform that knows nothing.
 func (l listing[D]) short() bool {
 	blank := !l.filtered && len(l.items) == 0
 	return (l.pages > 1 || blank) && len(l.items) < l.counted

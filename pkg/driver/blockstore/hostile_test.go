@@ -40,9 +40,9 @@ func TestDeleteDespiteLateReads(t *testing.T) {
 			}
 		}
 		v, instance := r.create("pvc-1"), r.instance("node-1")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.mustAttach(v.ID, instance)
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		lag(simulator.ReadLags{"blocks": 20 * time.Second})
 		if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %v", err)

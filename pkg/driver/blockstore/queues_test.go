@@ -60,7 +60,7 @@ func TestRefusedAttachHoldsNobodyUp(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		instance, first, refused := r.instance("node-1"), r.create("pvc-1"), r.create("pvc-2")
 		r.mustAttach(first.ID, instance)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		asked, goOn := make(chan struct{}), make(chan struct{})
 		r.opts.LimitReached = func(context.Context, string, int) { close(asked); <-goOn }
 		r.cloud.Fault(simulator.Fault{

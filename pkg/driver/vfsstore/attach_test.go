@@ -224,9 +224,9 @@ func TestAloneDespiteLateReads(t *testing.T) {
 		ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
 		lag := func(lags simulator.ReadLags) { r.must(r.cloud.Sim.SetReadLags(lags)) }
 		id := r.create("pvc-1")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		r.attach(id, a)
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		lag(simulator.ReadLags{"vfs": 20 * time.Second})
 		r.want(r.checkAlone(ctx, id, b), volume.Busy, a)
 		r.must(r.checkAlone(ctx, id, a))
@@ -235,7 +235,7 @@ func TestAloneDespiteLateReads(t *testing.T) {
 		r.must(r.checkAlone(ctx, id, b))
 		r.attach(id, b)
 		r.must(r.api.DetachFileSystem(ctx, id, b)) // by somebody else
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute)                // of the fake clock
 		r.must(r.checkAlone(ctx, id, a))
 	})
 }
@@ -253,7 +253,7 @@ func TestAloneAfterAWait(t *testing.T) {
 			_, err := r.AttachAlone(ctx, id, a)
 			waiting <- err
 		}()
-		time.Sleep(5 * time.Second) // it has looked, and waits
+		time.Sleep(5 * time.Second) // of the fake clock: it has looked, and waits
 		_, err = r.another().AttachAlone(ctx, id, b)
 		r.must(err)
 		r.cloud.AwaitReads()

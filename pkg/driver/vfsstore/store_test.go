@@ -221,7 +221,7 @@ func TestBareList(t *testing.T) {
 			r.attach(r.create("pvc-"+strconv.Itoa(i)), a)
 		}
 		r.cloud.AwaitReads()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		before := r.cloud.Count("list_vfs_attachments")
 		list, err := r.ListBare(t.Context(), 0)
 		if err != nil || len(list) != 3 || list[0].Kind != volume.VFS || len(list[0].AttachedTo) != 0 {
