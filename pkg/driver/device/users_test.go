@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testloop"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 )
 
@@ -46,12 +47,17 @@ func TestUsersAreNamed(t *testing.T) {
 	if users := device.Users(d); len(users) > 0 {
 		t.Errorf("an idle device is used by %q", users)
 	}
-	loop := output(t, "losetup", "--find", "--show", d.Path)
+	loop, err := testloop.Attach(d.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	detached := false
 	detach := func() {
 		if !detached {
-			output(t, "losetup", "-d", loop)
 			detached = true
+			if err := testloop.Detach(loop); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	t.Cleanup(detach)

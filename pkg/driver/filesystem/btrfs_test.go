@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testloop"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
@@ -38,8 +39,7 @@ func TestBtrfsThatGaveUp(t *testing.T) {
 	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 300<<20)); err != nil {
 		t.Fatal(err)
 	}
-	loop := command(t, "losetup", "--find", "--show", image)
-	t.Cleanup(func() { command(t, "losetup", "-d", loop) })
+	loop := testloop.Device(t, image)
 	command(t, "mkfs.btrfs", "-q", loop)
 	if err := mount.FileSystem(t.Context(), loop, path, "btrfs", []string{"nodatacow"}); err != nil {
 		t.Fatal(err)
@@ -87,8 +87,7 @@ func TestBtrfsWithABadBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, "mkfs.btrfs", "-q", image)
-	loop := command(t, "losetup", "--find", "--show", image)
-	t.Cleanup(func() { command(t, "losetup", "-d", loop) })
+	loop := testloop.Device(t, image)
 	number, _, err := device.At(loop)
 	if err != nil {
 		t.Fatal(err)

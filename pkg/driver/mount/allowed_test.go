@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testloop"
 )
 
 var update = flag.Bool("update", false, "write the table of mount options in docs/block-volumes.md again")
@@ -194,8 +196,7 @@ func TestAllowedOptionsAreKnown(t *testing.T) {
 		tr.must(os.WriteFile(image, nil, 0o600))
 		tr.must(os.Truncate(image, 400<<20))
 		run(t, mkfs[0], append(mkfs[1:], image)...)
-		device := run(t, "losetup", "--find", "--show", image)
-		t.Cleanup(func() { run(t, "losetup", "-d", device) })
+		device := testloop.Device(t, image)
 		for _, table := range []string{Generic, fsType} {
 			for name, values := range Allowed[table] {
 				if passed[name] {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testloop"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 )
 
@@ -23,9 +24,7 @@ func (tr *tree) image(name string) string {
 // loop makes a loop device of a file.
 func (tr *tree) loop(image string) string {
 	tr.t.Helper()
-	dev := run(tr.t, "losetup", "--find", "--show", image)
-	tr.t.Cleanup(func() { run(tr.t, "losetup", "-d", dev) })
-	return dev
+	return testloop.Device(tr.t, image)
 }
 
 // mounted mounts a btrfs and ends it with the test.

@@ -21,25 +21,19 @@ func TestReadOnlyFlag(t *testing.T) {
 	must(t, err)
 	defer func() { _ = backing.Close() }() // carries no data
 	for {
-		number := freeLoop(t)
-		setReadOnly(t, number)
-		err := configureNumber(number, backing)
-		wantWritable(t, number)
-		if !errors.Is(err, unix.EBUSY) { // somebody else was quicker
-			must(t, err)
-			return
+		// The flag is set while the number is our own: a free one may be somebody else's a moment later.
+		left, err := configure(backing, func(string) {})
+		must(t, err)
+		setReadOnly(t, left.number)
+		must(t, left.with(os.O_RDONLY, func(fd int) error { return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0) }))
+		err = configureNumber(left.number, backing)
+		if errors.Is(err, unix.EBUSY) { // somebody else was quicker
+			continue
 		}
+		must(t, err)
+		wantWritable(t, left.number)
+		return
 	}
-}
-
-func freeLoop(t *testing.T) int {
-	t.Helper()
-	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
-	must(t, err)
-	defer func() { _ = control.Close() }() // carries no data
-	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-	must(t, err)
-	return number
 }
 
 func setReadOnly(t *testing.T, number int) {

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testloop"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/luks"
@@ -243,11 +244,10 @@ func (p program) show(disk, name string) int {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return result(err)
 	}
-	out, err := exec.Command("losetup", "--find", "--show", "--offset", fmt.Sprint(header.Offset), disk).Output() //nolint:gosec,noctx // a test's
+	loop, err := testloop.Attach(disk, "--offset", fmt.Sprint(header.Offset))
 	if err != nil {
 		return result(err)
 	}
-	loop := strings.TrimSpace(string(out))
 	number, _, err := device.At(loop)
 	if err != nil {
 		return result(err)
@@ -290,7 +290,7 @@ func (p program) close(name string) int {
 	loop, err := loopOf(m.Number)
 	err = errors.Join(err, unix.Close(fd), os.RemoveAll(filepath.Join(p.SysfsDir, filepath.Base(m.Path))), os.Remove(m.Path))
 	if err == nil {
-		err = exec.Command("losetup", "-d", loop).Run() //nolint:gosec,noctx // a test's
+		err = testloop.Detach(loop)
 	}
 	return result(err)
 }
