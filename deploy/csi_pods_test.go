@@ -105,6 +105,7 @@ func TestCSIControllerContainer(t *testing.T) {
 		Args: []string{
 			"--mode=controller", "--endpoint=unix:///csi/csi.sock", "--api-key-file=/etc/vultr/api-key", "--http-endpoint=:9808", "--v=2",
 		},
+		Env:             []corev1.EnvVar{fieldOf("NODE_NAME", "spec.nodeName")},
 		Ports:           []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808}},
 		LivenessProbe:   liveness(""),
 		ReadinessProbe:  readiness(""),
@@ -223,7 +224,7 @@ func TestCSINodeContainer(t *testing.T) {
 			"--device-dir=$(DEVICE_DIR)", "--sysfs-block-dir=$(SYSFS_BLOCK_DIR)", "--http-endpoint=127.0.0.1:9808", "--v=2",
 		},
 		Env: []corev1.EnvVar{
-			{Name: "NODE_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
+			fieldOf("NODE_NAME", "spec.nodeName"),
 			{Name: "KUBELET_ROOT", Value: "/var/lib/kubelet"},
 			{Name: "DEVICE_DIR", Value: "/dev"},
 			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},

@@ -83,7 +83,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
 	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER say where and how many")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
-	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the metadata service")
+	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the Node (a controller: the one it runs on) and the metadata service")
 	f.StringVar(&c.MetadataURL, "metadata-url", "", "the metadata service; \"\" is http://169.254.169.254")
 
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
@@ -105,7 +105,7 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
 	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
 	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
-	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "(node, pre-stop) the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing")
+	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing about the node")
 	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long volumes are waited for: a minute less than the pod's terminationGracePeriodSeconds")
 	f.StringVar(&c.AccountDir, "account-dir", kubeapi.AccountDir, "directory of the service account's token and certificate")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
@@ -130,9 +130,10 @@ func (c Config) controller() bool { return c.Mode == modeController || c.Mode ==
 
 func (c Config) node() bool { return c.Mode == modeNode || c.Mode == modeAll }
 
-// nodeName is the node's name in the cluster, "" for a controller, which is of no node in particular.
+// nodeName is the name of the Node to ask about this process, "" if none is asked: a controller asks its Node only for a
+// default region, which --region sets as well.
 func (c Config) nodeName() string {
-	if !c.node() {
+	if !c.node() && c.Region != "" {
 		return ""
 	}
 	return c.NodeName

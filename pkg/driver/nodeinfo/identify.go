@@ -45,6 +45,9 @@ type claim struct{ source, value string }
 // is the same for all nodes of a DaemonSet, and a provider ID may be that of a machine which had the name before, so
 // neither is believed against the machine's own word. The official driver's region is in the metadata alone.
 func identify(c claims, needID, official bool) (Identity, error) {
+	if !needID {
+		return c.ofController()
+	}
 	if c.metadata == nil && !c.silent {
 		return Identity{}, fmt.Errorf("%w: the metadata service has not answered", ErrUnknown)
 	}
@@ -53,15 +56,15 @@ func identify(c claims, needID, official bool) (Identity, error) {
 	if err := errors.Join(idFault, regionFault); err != nil {
 		return Identity{}, err
 	}
-	if region == "" && c.node != nil {
+	if region == "" {
 		// The last resort, and no contradiction of others: administrators have regions of their own.
-		region = strings.ToLower(c.node.Metadata.Labels[wellKnownRegion])
+		region = c.label(wellKnownRegion)
 	}
 	switch {
-	case needID && id == "":
+	case id == "":
 		return Identity{}, fmt.Errorf("%w: which instance this is; the metadata service does not answer, %s, and --node-id is not set", ErrUnknown, c.node.about())
 	case region == "":
-		return Identity{}, fmt.Errorf("%w: which region this is; the metadata service does not answer, the Node has no label %s, and --region is not set", ErrUnknown, topology.Key)
+		return Identity{}, c.noRegion()
 	case official && c.metadata == nil:
 		return Identity{}, fmt.Errorf("%w: how the metadata service spells the region, which --report-official-region needs; it does not answer", ErrUnknown)
 	}
@@ -70,6 +73,51 @@ func identify(c claims, needID, official bool) (Identity, error) {
 		i.OfficialRegion = c.metadata.RegionCode
 	}
 	return i, nil
+}
+
+// ofController decides for a controller, which needs a region only: that of volumes for which nobody names one. Sources need
+// not agree for that, so the first one that says something is believed: the flag, by which an administrator chooses; the
+// label that the node plugin's registration left on the Node; the metadata service, which a pod may not reach; and the
+// label of administrators' own regions. The instance is that of the metadata service, never that of a provider ID: it is
+// to prove whose account the key is of.
+func (c claims) ofController() (Identity, error) {
+	i := Identity{ID: strings.ToLower(c.flagID), Region: c.flagRegion}
+	if c.metadata != nil {
+		i.ID = strings.ToLower(c.metadata.InstanceID)
+	}
+	if i.Region == "" {
+		i.Region = c.label(topology.Key)
+	}
+	switch {
+	case i.Region != "":
+	case c.metadata == nil && !c.silent:
+		return Identity{}, fmt.Errorf("%w: the metadata service has not answered", ErrUnknown)
+	case c.metadata != nil && c.metadata.Region != "":
+		i.Region = strings.ToLower(c.metadata.Region)
+	default:
+		i.Region = c.label(wellKnownRegion)
+	}
+	if i.Region == "" {
+		return Identity{}, c.noRegion()
+	}
+	return i, nil
+}
+
+// label returns the value of the Node's label in lower case, "" if there is none or the Node could not be read.
+func (c claims) label(key string) string {
+	if c.node == nil {
+		return ""
+	}
+	return strings.ToLower(c.node.Metadata.Labels[key])
+}
+
+// noRegion says what was tried to learn the region.
+func (c claims) noRegion() error {
+	node := "the Node cannot be read"
+	if c.node != nil {
+		node = "the Node has no label " + topology.Key + " or " + wellKnownRegion
+	}
+	return fmt.Errorf("%w: which region this is; the metadata service does not answer, %s, and --region is not set", ErrUnknown, node)
 }
 
 func (c claims) ids() []claim {
@@ -88,7 +136,7 @@ func (c claims) regions() []claim {
 	all := []claim{{"--region", c.flagRegion}}
 	if c.node != nil {
 		// The kubelet put it there when the driver was registered, and will refuse any other value.
-		all = append(all, claim{"the label " + topology.Key + " of the Node", c.node.Metadata.Labels[topology.Key]})
+		all = append(all, claim{"the label " + topology.Key + " of the Node", c.label(topology.Key)})
 	}
 	if c.metadata != nil {
 		all = append(all, claim{"the metadata service", c.metadata.Region})
