@@ -60,6 +60,7 @@ func TestCSIControllerPod(t *testing.T) {
 		AutomountServiceAccountToken:  new(false),
 		PriorityClassName:             "system-cluster-critical",
 		TerminationGracePeriodSeconds: new(int64(40)),
+		NodeSelector:                  map[string]string{"kubernetes.io/os": "linux"},
 		Tolerations: []corev1.Toleration{
 			{Key: "node-role.kubernetes.io/control-plane", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
 			{Key: "CriticalAddonsOnly", Operator: corev1.TolerationOpExists},
