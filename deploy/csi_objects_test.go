@@ -144,7 +144,7 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 10, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 2,
+		"CSIDriver": 1, "StorageClass": 12, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 2,
 		"RoleBinding": 2, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {

@@ -105,6 +105,8 @@ func TestStorageClasses(t *testing.T) {
 		"vultr-nvme-retain":              {"block", "nvme", "WaitForFirstConsumer", "Retain"},
 		"vultr-hdd":                      {"block", "hdd", "WaitForFirstConsumer", "Delete"},
 		"vultr-hdd-retain":               {"block", "hdd", "WaitForFirstConsumer", "Retain"},
+		"vultr-vfs":                      {"vfs", "nvme", "WaitForFirstConsumer", "Delete"},
+		"vultr-vfs-retain":               {"vfs", "nvme", "WaitForFirstConsumer", "Retain"},
 	}
 	got := map[string]fields{}
 	for _, o := range load(t, csiDir) {
