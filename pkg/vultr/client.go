@@ -85,6 +85,7 @@ type Client struct {
 	// born is the zero of the grid on which waiters poll.
 	born    time.Time
 	waiting atomic.Int64
+	overdue overdue
 	// volumeReaders are the reads of single volumes under way.
 	volumeReaders atomic.Int64
 	// accepted is when the API last accepted the key.

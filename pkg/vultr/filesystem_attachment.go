@@ -83,7 +83,7 @@ func (c *Client) WaitFileSystemAttachment(ctx context.Context, id, instanceID st
 	}
 	lists := c.attachments.of(c, id)
 	return await(ctx, c, wait[FileSystemAttachment]{
-		op: opWaitAttachment, resource: id, lesson: "file system attachment", done: done,
+		op: opWaitAttachment, resource: id, part: instanceID, lesson: "file system attachment", done: done,
 		look: func(ctx context.Context, notBefore time.Time) (FileSystemAttachment, time.Time, error) {
 			list, err := lists.since(ctx, notBefore)
 			if err != nil {

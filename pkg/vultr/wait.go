@@ -21,6 +21,8 @@ const (
 type wait[T any] struct {
 	op       operation
 	resource string
+	// part is what of the resource it is about, "" for all of it.
+	part string
 	// lesson names what is learned about how long such waits take.
 	lesson string
 	// look gives the object as it was at the time it also gives, which is not before notBefore.
@@ -122,7 +124,11 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 	c.waiting.Add(1)
 	defer c.waiting.Add(-1)
 	start := time.Now()
-	due := start.Add(c.learned.firstLook(w.lesson))
+	usual := c.learned.firstLook(w.lesson)
+	key, givenUp := w.lesson+" "+w.resource+" "+w.part, false
+	expected := c.overdue.begin(key, c.scaled(sameWait)).Add(usual)
+	defer func() { c.overdue.end(key, givenUp && time.Since(expected) >= c.scaled(slowAfter)) }()
+	due := start.Add(usual)
 	if end, ok := ctx.Deadline(); ok && due.After(end) {
 		// What is waited for may have begun in calls before, each too short for its first look.
 		due = start.Add(end.Sub(start) / 2)
@@ -132,6 +138,7 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 	for n := 0; ; n++ {
 		due = c.onGrid(due)
 		if !sleepUntil(ctx, due) {
+			givenUp = true
 			return none, w.ended(ctx, failure)
 		}
 		v, began, err := w.look(ctx, due)
@@ -148,6 +155,7 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 			}
 			missed = began.Sub(start)
 		case ctx.Err() != nil:
+			givenUp = true
 			return none, w.ended(ctx, failure)
 		case IsNotFound(err), IsUnauthorized(err):
 			return none, err
@@ -155,7 +163,7 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 			failure = err
 			klog.FromContext(ctx).V(2).Info("A look failed, waiting on", "operation", w.op.name, "resource", w.resource, "err", err)
 		}
-		due = later(due, time.Now()).Add(c.interval(n))
+		due = c.next(n, later(due, time.Now()), expected)
 	}
 }
 
@@ -179,10 +187,17 @@ func lookFor[W, T any](c *Client, r resource[W, T], lists *shared[T], id string)
 	}
 }
 
-// interval is the time between look n and the next one.
-func (c *Client) interval(n int) time.Duration {
-	d := firstInterval + time.Duration(n)*firstInterval/8
-	return time.Duration(float64(min(d, lastInterval)) * c.scale)
+// next is when to look again after look n, which was at last, for what is usually over by expected.
+func (c *Client) next(n int, last, expected time.Time) time.Time {
+	interval := slowestInterval
+	switch late := last.Sub(expected); {
+	case late < c.scaled(slowAfter):
+		return last.Add(c.scaled(min(firstInterval+time.Duration(n)*firstInterval/8, lastInterval)))
+	case late < c.scaled(slowestAfter):
+		interval = slowInterval
+	}
+	// All that hangs is looked at at the same times, so that one list serves it.
+	return c.upTo(last.Add(c.scaled(fineGrid)), c.scaled(interval))
 }
 
 // onGrid moves t to the next time at which all waiters look.
@@ -194,13 +209,21 @@ func (c *Client) onGrid(t time.Time) time.Time {
 	case n <= fewWaiters:
 		grid = fineGrid
 	}
-	grid = max(time.Duration(float64(grid)*c.scale), time.Millisecond)
+	return c.upTo(t, c.scaled(grid))
+}
+
+// upTo moves t to the next time of a grid.
+func (c *Client) upTo(t time.Time, grid time.Duration) time.Time {
+	grid = max(grid, time.Millisecond)
 	rest := t.Sub(c.born) % grid
 	if rest == 0 {
 		return t
 	}
 	return t.Add(grid - rest)
 }
+
+// scaled is a time of the platform's clock on ours.
+func (c *Client) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * c.scale) }
 
 // ended is the error of a wait whose context ended, with what kept it from its end.
 func (w wait[T]) ended(ctx context.Context, failure error) error {
