@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -151,15 +152,51 @@ func mismatch(backend volume.Backend, v volume.Volume, req *csi.ValidateVolumeCa
 		if p.Kind != v.Kind || p.Type != v.Type {
 			return volume.Errorf(volume.Invalid, "the volume is %s storage of type %s, the parameters ask for %s of type %s", v.Kind, v.Type, p.Kind, p.Type)
 		}
-		if got := req.GetVolumeContext()[volume.ContextEncryption]; got != p.Encryption {
-			return volume.Errorf(volume.Invalid, "the volume context has %s %q, the parameters ask for %q", volume.ContextEncryption, got, p.Encryption)
+		if err := differs(params.ForNode(req.GetParameters()), params.ForNode(req.GetVolumeContext())); err != nil {
+			return err
 		}
 	}
-	if region, err := topology.Region(req.GetVolumeContext()); err != nil || (region != "" && region != v.Region) {
+	for _, a := range accesses {
+		if err := params.CheckContext(v.Kind, a, req.GetVolumeContext()); err != nil {
+			return err
+		}
+	}
+	return contradicts(v, req.GetVolumeContext())
+}
+
+// contradicts says what a volume context has that is not so by what the platform shows of the volume.
+func contradicts(v volume.Volume, volumeContext map[string]string) error {
+	if said := volumeContext[volume.ContextContentSource]; !canBeFrom(v.Source, said) {
+		from := "empty"
+		if !v.Source.IsZero() {
+			from = "from " + v.Source.String()
+		}
+		return volume.Errorf(volume.Invalid, "the volume was made %s, the volume context says %s %q", from, volume.ContextContentSource, said)
+	}
+	if region, err := topology.Region(volumeContext); err != nil || (region != "" && region != v.Region) {
 		return volume.Errorf(volume.Invalid, "the volume is in region %s, the volume context says %s", v.Region, region)
 	}
-	if kind := req.GetVolumeContext()[volume.ContextStorageType]; kind != "" && kind != string(v.Kind) {
+	if kind := volumeContext[volume.ContextStorageType]; kind != "" && kind != string(v.Kind) {
 		return volume.Errorf(volume.Invalid, "the volume is of storage type %s, the volume context says %s", v.Kind, kind)
 	}
 	return nil
+}
+
+// differs says what a volume context does not have as the parameters of the class would have put it there for the node.
+func differs(asked, has map[string]string) error {
+	keys := slices.Concat(slices.Collect(maps.Keys(asked)), slices.Collect(maps.Keys(has)))
+	slices.Sort(keys)
+	for _, key := range keys {
+		if asked[key] != has[key] {
+			return volume.Errorf(volume.Invalid, "the volume context has %s %q, the parameters ask for %q", key, has[key], asked[key])
+		}
+	}
+	return nil
+}
+
+// canBeFrom reports whether a volume can be made from what its context says. Of a clone the platform shows only the temporary
+// snapshot by which its content came. A context that says nothing may be of a PersistentVolume that was written by hand.
+func canBeFrom(source volume.Source, said string) bool {
+	id, isClone := strings.CutPrefix(said, "volume/")
+	return said == "" || strings.EqualFold(said, source.String()) || (isClone && volume.ValidID(id) && source.Snapshot != "")
 }

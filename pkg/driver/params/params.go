@@ -80,6 +80,31 @@ func Parse(parameters map[string]string, fsType string) (Params, error) {
 	}, nil
 }
 
+// CheckContext judges what a volume context says to the node, as the node does when it stages a volume of the kind for the
+// access. The error is Invalid.
+func CheckContext(kind volume.Kind, access volume.Access, volumeContext map[string]string) error {
+	p, _ := find(Encryption)
+	encryption, fault := judge(p, Encryption, volumeContext[Encryption])
+	switch {
+	case fault != "":
+		return volume.Errorf(volume.Invalid, "volume context: %s", fault)
+	case kind != volume.Block && encryption.meaning != "":
+		return volume.Errorf(volume.Invalid, "volume context: %s %q is possible with storage of type %q only, the volume is of type %q",
+			Encryption, encryption.text, volume.Block, kind)
+	case kind != volume.Block:
+		return nil // its node is told nothing more
+	}
+	fsType := "" // of a raw device
+	if !access.Block {
+		fsType = or(access.FSType, FileSystems[0])
+		if _, err := FormatOf(fsType, volumeContext); err != nil {
+			return err
+		}
+	}
+	_, _, err := ReadAheadOf(fsType, volumeContext)
+	return err
+}
+
 // nodeFaults says what is wrong with what is for the node: what is not possible together, or not with the kind of storage or
 // the file system.
 func nodeFaults(wishes map[string]wish, fsType string) (faults []string) {
