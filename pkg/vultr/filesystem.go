@@ -19,6 +19,7 @@ const (
 
 var (
 	opResizeFileSystem  = operation{name: "resize_vfs", words: "resize file system", method: http.MethodPut}
+	opChangeFileSystem  = operation{name: "change_vfs", words: "resize and relabel file system", method: http.MethodPut}
 	opRelabelFileSystem = operation{name: "relabel_vfs", words: "relabel file system", method: http.MethodPut}
 	opWaitFileSystem    = operation{name: "wait_vfs", words: "wait for file system", method: http.MethodGet}
 )
@@ -98,6 +99,26 @@ var errLargeEnough = errors.New("the file system is large enough")
 // would also make it smaller, so the size is read before each attempt: an earlier one may have been overtaken by
 // somebody else's growth.
 func (c *Client) ResizeFileSystem(ctx context.Context, id string, sizeGB int) error {
+	err := c.growFileSystem(ctx, opResizeFileSystem, id, sizeGB, map[string]any{})
+	if errors.Is(err, errLargeEnough) {
+		return nil
+	}
+	return err
+}
+
+// ChangeFileSystem grows a file system and gives it another label, in one call. One that has at least that size already
+// gets the label alone, and is as large as before.
+func (c *Client) ChangeFileSystem(ctx context.Context, id string, sizeGB int, label string) error {
+	err := c.growFileSystem(ctx, opChangeFileSystem, id, sizeGB, map[string]any{"label": label})
+	if errors.Is(err, errLargeEnough) {
+		return c.RelabelFileSystem(ctx, id, label)
+	}
+	return err
+}
+
+// growFileSystem sends a size with other changes, or returns errLargeEnough and has sent nothing.
+func (c *Client) growFileSystem(ctx context.Context, op operation, id string, sizeGB int, body map[string]any) error {
+	body["storage_size"] = map[string]int{"gb": sizeGB}
 	smaller := func(ctx context.Context) error {
 		f, err := c.FileSystem(ctx, id)
 		if err == nil && f.SizeGB >= sizeGB {
@@ -105,9 +126,9 @@ func (c *Client) ResizeFileSystem(ctx context.Context, id string, sizeGB int) er
 		}
 		return err
 	}
-	err := fileSystems.change(ctx, c, opResizeFileSystem, id, "", map[string]any{"storage_size": map[string]int{"gb": sizeGB}}, smaller)
+	err := fileSystems.change(ctx, c, op, id, "", body, smaller)
 	if errors.Is(err, errLargeEnough) {
-		return nil
+		return errLargeEnough
 	}
 	return preconditionsOwn(err)
 }

@@ -92,6 +92,8 @@ func TestFileSystemRequestsAsTheyAreSent(t *testing.T) {
 		}, "POST", fileSystemsPath, `{"region":"ewr","label":"pvc-1","storage_size":{"gb":10},"disk_type":"nvme","tags":["a"]}`},
 		{func(ctx context.Context) error { return c.ResizeFileSystem(ctx, idA, 20) }, "PUT", one, `{"storage_size":{"gb":20}}`},
 		{func(ctx context.Context) error { return c.RelabelFileSystem(ctx, idA, "x") }, "PUT", one, `{"label":"x"}`},
+		{func(ctx context.Context) error { return c.ChangeFileSystem(ctx, idA, 20, "x") }, "PUT", one, `{"storage_size":{"gb":20},"label":"x"}`},
+		{func(ctx context.Context) error { return c.ChangeFileSystem(ctx, idA, 10, "x") }, "PUT", one, `{"label":"x"}`},
 		{func(ctx context.Context) error { _, err := c.AttachFileSystem(ctx, idA, idB); return err }, "PUT", one + "/attachments/" + idB, ``},
 		{func(ctx context.Context) error { return c.DetachFileSystem(ctx, idA, idB) }, "DELETE", one + "/attachments/" + idB, ``},
 		{func(ctx context.Context) error { return c.DeleteFileSystem(ctx, idA) }, "DELETE", one, ``},

@@ -57,7 +57,7 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 	if size <= d.SizeGiB {
 		return d.Volume, true, nil
 	}
-	err = s.resize(ctx, d, int(size))
+	err = s.resize(ctx, id, d.Name, int(size))
 	sent()
 	if err != nil && !vultr.IsNothingToChange(err) {
 		if now, larger := s.isLarger(ctx, id, size, err); larger {

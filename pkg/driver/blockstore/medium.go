@@ -69,3 +69,12 @@ func (s *Store) LearnPlace(id, region string) { s.places.learn(id, region) }
 
 // Apart returns the error of an attach across regions when it is known in which both are.
 func (s *Store) Apart(id, instance string) error { return s.places.apart(id, instance) }
+
+// Expanding notes that an expansion of the volume is about to be sent by Resize; end is called when it was, or will not be.
+// Who wants to change its label waits for that, to be sent with it.
+func (s *Store) Expanding(id string) (end func()) { return s.changes.expand(id) }
+
+// Resize sends an expansion of a volume that has the label, together with the change of the label that waits for it.
+func (s *Store) Resize(ctx context.Context, id, label string, sizeGB int) error {
+	return s.resize(ctx, id, label, sizeGB)
+}

@@ -221,26 +221,26 @@ func (c *changes) take(id string) *offer {
 	return o
 }
 
-// resize sends an expansion, with the note that waits for one. Should the platform refuse both together, the expansion is
-// sent alone, and so is the note by who wants it: neither fails for the other.
-func (s *Store) resize(ctx context.Context, d disk, sizeGB int) error {
-	o := s.changes.take(d.ID)
+// resize sends an expansion of a volume that has a label, with the note that waits for one. Should the platform refuse both
+// together, the expansion is sent alone, and so is the note by who wants it: neither fails for the other.
+func (s *Store) resize(ctx context.Context, id, labelled string, sizeGB int) error {
+	o := s.changes.take(id)
 	if o == nil {
-		return s.api.ResizeVolume(ctx, d.ID, sizeGB)
+		return s.api.ResizeVolume(ctx, id, sizeGB)
 	}
-	label, err := noted(d.Name, o.note)
+	label, err := noted(labelled, o.note)
 	relabeler, can := s.api.(Relabeler)
-	if !can || err != nil || label == d.Name {
+	if !can || err != nil || label == labelled {
 		o.done <- errAlone
-		return s.api.ResizeVolume(ctx, d.ID, sizeGB)
+		return s.api.ResizeVolume(ctx, id, sizeGB)
 	}
-	err = relabeler.ChangeVolume(ctx, d.ID, sizeGB, label)
+	err = relabeler.ChangeVolume(ctx, id, sizeGB, label)
 	o.done <- err
 	if vultr.IsInvalid(err) {
-		return s.api.ResizeVolume(ctx, d.ID, sizeGB)
+		return s.api.ResizeVolume(ctx, id, sizeGB)
 	}
 	if err == nil {
-		klog.FromContext(ctx).Info("Labelled volume", "volumeID", d.ID, "label", label)
+		klog.FromContext(ctx).Info("Labelled volume", "volumeID", id, "label", label)
 	}
 	return err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// asDisks shows file systems to package blockstore as disks that are attached nowhere. What concerns attachments and
-// sizes is asked here, never there.
+// asDisks shows file systems to package blockstore as disks that are attached nowhere. What concerns attachments, and which
+// size one is to have, is decided here, never there.
 type asDisks struct {
 	API
 	noSnapshots
@@ -76,6 +76,16 @@ func (d asDisks) RelabelVolume(ctx context.Context, id, label string) error {
 	return d.RelabelFileSystem(ctx, id, label)
 }
 
+// ResizeVolume grows a file system.
+func (d asDisks) ResizeVolume(ctx context.Context, id string, sizeGB int) error {
+	return d.ResizeFileSystem(ctx, id, sizeGB)
+}
+
+// ChangeVolume grows a file system and gives it another label.
+func (d asDisks) ChangeVolume(ctx context.Context, id string, sizeGB int, label string) error {
+	return d.ChangeFileSystem(ctx, id, sizeGB, label)
+}
+
 // DeleteVolume deletes a file system.
 func (d asDisks) DeleteVolume(ctx context.Context, id string, preconditions ...vultr.Precondition) error {
 	return d.DeleteFileSystem(ctx, id, preconditions...)
@@ -85,12 +95,6 @@ func (d asDisks) DeleteVolume(ctx context.Context, id string, preconditions ...v
 
 // Regions is not asked: the medium says what is sold.
 func (asDisks) Regions(context.Context) ([]vultr.Region, error) { return nil, errors.ErrUnsupported }
-
-// ChangeVolume is not ordered.
-func (asDisks) ChangeVolume(context.Context, string, int, string) error { return errors.ErrUnsupported }
-
-// ResizeVolume is not ordered.
-func (asDisks) ResizeVolume(context.Context, string, int) error { return errors.ErrUnsupported }
 
 // VolumeExists is not asked.
 func (asDisks) VolumeExists(context.Context, string) (bool, error) {

@@ -44,6 +44,7 @@ type FileSystems interface {
 	CreateFileSystem(ctx context.Context, r vultr.FileSystemRequest) (vultr.FileSystem, error)
 	RelabelFileSystem(ctx context.Context, id, label string) error
 	ResizeFileSystem(ctx context.Context, id string, sizeGB int) error
+	ChangeFileSystem(ctx context.Context, id string, sizeGB int, label string) error
 	DeleteFileSystem(ctx context.Context, id string, preconditions ...vultr.Precondition) error
 }
 
@@ -261,6 +262,8 @@ var bounds = volume.Bounds{Min: 10, Default: 10}
 // Expand grows the file system into the range and waits until the platform shows the new size. When it is large enough
 // nothing is changed. The node has nothing to do.
 func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown volume.Volume, nodeStep bool, err error) {
+	sent := s.base.Expanding(id)
+	defer sent()
 	f, _, err := s.api.FileSystemListed(ctx, id, 0)
 	if vultr.IsNotFound(err) {
 		return volume.Volume{}, false, s.lacking(ctx, id, err)
@@ -275,7 +278,7 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		return volume.Volume{}, false, err
 	}
 	if size > present {
-		err := s.api.ResizeFileSystem(ctx, id, int(size))
+		err := s.base.Resize(ctx, id, f.Label, int(size))
 		if vultr.IsNotFound(err) { // it looks by a single read first, which may be older than the list
 			return volume.Volume{}, false, s.lacking(ctx, id, err)
 		}
@@ -284,6 +287,7 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		}
 		s.book.grew(id, size)
 	}
+	sent()
 	if int64(f.SizeGB) < size {
 		f, err = s.api.WaitFileSystem(ctx, id, func(f vultr.FileSystem) (bool, error) { return int64(f.SizeGB) >= size, nil })
 		if err != nil {
