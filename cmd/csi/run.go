@@ -25,6 +25,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/identity"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/kubeapi"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/noderegion"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/orphans"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/pending"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/registration"
@@ -158,6 +159,7 @@ func (p *process) addController() error {
 	var nodes func(context.Context) ([]string, error)
 	var cluster *events.API
 	var limitReached func(context.Context, string, int)
+	var regionOf func(context.Context, string) (string, string)
 	if p.kube != nil {
 		cluster = events.New(p.kube, identity.DriverName)
 		nodes = cluster.NodeIDs
@@ -165,11 +167,12 @@ func (p *process) addController() error {
 	p.warner = newWarner(cluster, p.noKube)
 	if p.kube != nil {
 		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName, p.warner).Refused
+		regionOf = noderegion.New(p.kube, identity.DriverName).Of
 	}
 	p.account = account.New(api, p.self.members(nodes))
 	options := blockstore.Options{
 		AttachWindow: scaled(attachWindow), Unseen: scaled(unseen), TwinCheck: scaled(twinCheck), LookAgain: scaled(lookAgain),
-		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry, LimitReached: limitReached,
+		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry, LimitReached: limitReached, RegionOf: regionOf,
 	}
 	p.disks = blockstore.New(api, options)
 	// The limit of a node is that of its disks, which shared file systems are none of.

@@ -94,6 +94,9 @@ type Options struct {
 	Cluster ownership.Cluster
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
+	// RegionOf returns the region of an instance by what the cluster says of its node, and in words how that is known; "" if
+	// it says nothing. Without it, an attach across regions is refused by the platform, once for each instance.
+	RegionOf func(ctx context.Context, instance string) (region, by string)
 	// LimitReached is told that the platform refused to attach one more volume to an instance that was seen with so many,
 	// before the refusal is returned; nil tells nobody.
 	LimitReached func(ctx context.Context, instance string, volumes int)
@@ -237,7 +240,9 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 	}
 	volumes := make([]volume.Volume, 0, len(list.Items))
 	for _, v := range list.Items {
-		volumes = append(volumes, fromAPI(v).Volume)
+		d := fromAPI(v)
+		s.places.learn(d.ID, d.Region)
+		volumes = append(volumes, d.Volume)
 	}
 	return volumes, nil
 }
