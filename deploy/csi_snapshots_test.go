@@ -112,7 +112,7 @@ func TestSnapshotter(t *testing.T) {
 		Name: "csi-snapshotter", Image: "registry.k8s.io/sig-storage/csi-snapshotter:v8.4.0",
 		Args: []string{
 			"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=20", "--retry-interval-start=1s", "--retry-interval-max=30s",
-			"--snapshot-name-prefix=snapshot", "--kube-api-qps=20", "--kube-api-burst=40", "--leader-election=true",
+			"--snapshot-name-prefix=snapshot", "--extra-create-metadata=true", "--kube-api-qps=20", "--kube-api-burst=40", "--leader-election=true",
 			"--leader-election-lease-duration=20s", "--leader-election-renew-deadline=12s", "--leader-election-retry-period=3s",
 			"--http-endpoint=:9812", "--v=2",
 		},

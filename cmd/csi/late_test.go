@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,5 +67,52 @@ func TestLate(t *testing.T) {
 				t.Errorf("%s: told was %q", name, warner.all)
 			}
 		})
+	}
+}
+
+// TestLateCopy: a clone and a restore that take long are told to the owner of the claim, seldom, and with the time. A volume
+// that is made empty is not.
+func TestLateCopy(t *testing.T) {
+	const uid = "0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+	fromSnapshot := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: "s"}}}
+	fromVolume := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: "v"}}}
+	for from, source := range map[string]*csi.VolumeContentSource{"snapshot s": fromSnapshot, "volume v": fromVolume, "": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			written := &copies{about: events.Claim{Namespace: "team", Name: "data", UID: uid}}
+			watch := pending.New(late(written))
+			req := &csi.CreateVolumeRequest{Name: "pvc-" + uid, VolumeContentSource: source, Parameters: map[string]string{
+				"csi.storage.k8s.io/pvc/namespace": "team", "csi.storage.k8s.io/pvc/name": "data",
+			}}
+			for range 40 { // for 20 minutes
+				_, _ = watch.Intercept(t.Context(), req, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) {
+					time.Sleep(30 * time.Second) // of the fake clock
+					return nil, status.Error(codes.Unavailable, "waiting for the snapshot")
+				})
+			}
+			var want []string
+			if source != nil {
+				want = []string{"made from " + from + " yet, 5m0s after", "made from " + from + " yet, 15m0s after"}
+			}
+			if len(written.messages) != len(want) {
+				t.Fatalf("from %q: told was %q", from, written.messages)
+			}
+			for i, words := range want {
+				if !strings.Contains(written.messages[i], words) {
+					t.Errorf("from %q: told was %q, want %q", from, written.messages[i], words)
+				}
+			}
+		})
+	}
+}
+
+// copies collects the different messages about one claim.
+type copies struct {
+	about    events.Claim
+	messages []string
+}
+
+func (w *copies) Warn(_ context.Context, claim events.Claim, reason, message string) {
+	if claim == w.about && reason == events.CopyPending && !slices.Contains(w.messages, message) {
+		w.messages = append(w.messages, message)
 	}
 }

@@ -3,6 +3,7 @@ package blocksnap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -242,8 +243,21 @@ func (s *Store) explain(ctx context.Context, asked time.Time, volumeID string, c
 
 // AwaitComplete waits until volumes can be made from the snapshot, or until the platform says that it has failed.
 func (s *Store) AwaitComplete(ctx context.Context, id string) (vultr.Snapshot, error) {
+	var last vultr.Snapshot
 	snap, _, err := s.api.WaitSnapshotListed(ctx, "snapshot", id, s.opts.Unseen, func(snap vultr.Snapshot) (bool, error) {
+		last = snap
 		return isFinal(snap), nil
 	})
+	if err != nil && last.ID != "" {
+		return snap, refusal.OfRead(err, "waiting for snapshot %s to be complete, its state is %q%s", id, last.State, Age(last))
+	}
 	return snap, refusal.OfRead(err, "waiting for snapshot %s to be complete", id)
+}
+
+// Age says in an error how long ago a snapshot was made, in minutes: nothing else tells how far it is.
+func Age(snap vultr.Snapshot) string {
+	if snap.Created.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (made %d minutes ago)", int(time.Since(snap.Created).Minutes()))
 }

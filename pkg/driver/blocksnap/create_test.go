@@ -2,7 +2,9 @@ package blocksnap
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -388,4 +390,20 @@ type changing struct {
 func (c *changing) KeySince() time.Time {
 	c.times++
 	return c.API.KeySince().Add(time.Duration(c.times) * time.Second)
+}
+
+// TestHowFarASlowSnapshotIs: who waits for one in vain hears what the platform says of it.
+func TestHowFarASlowSnapshotIs(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Snapshot = 20 * time.Minute
+	inCloud(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
+		snap := r.create("snapshot-1", r.volume())
+		time.Sleep(5 * time.Minute) // of the fake clock
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		_, err := r.AwaitComplete(ctx, snap.ID)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), snap.ID) || !strings.Contains(err.Error(), `its state is "`+snap.State+`" (made 7 minutes ago)`) {
+			t.Errorf("got %v", err)
+		}
+	})
 }

@@ -52,7 +52,7 @@ func (p places) apart(id, instance string) error {
 	if said := p.at(instance).by; said != "" {
 		by = " " + said
 	}
-	return volume.Errorf(volume.Invalid, "volume %s is in region %s, instance %s is in %s%s: a volume can be attached only in its own region", id, of, instance, at, by)
+	return volume.Errorf(volume.Invalid, "volume %s is in region %s, instance %s is in %s%s: %w", id, of, instance, at, by, volume.ErrOtherRegion)
 }
 
 // Locate asks the cluster in which region an instance is, if that is not known.

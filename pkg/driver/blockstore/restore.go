@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blocksnap"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -38,7 +39,7 @@ func (s *Store) withContent(ctx context.Context, spec volume.Spec) (volume.Spec,
 }
 
 func notReady(snap vultr.Snapshot) error {
-	return volume.Errorf(volume.Busy, "no volume can be made from snapshot %s yet, its state is %q", snap.ID, snap.State)
+	return volume.Errorf(volume.Busy, "no volume can be made from snapshot %s yet, its state is %q%s", snap.ID, snap.State, blocksnap.Age(snap))
 }
 
 // regionOf returns the region in which a disk is, or "" when that is not known, as when it is gone. The platform tells

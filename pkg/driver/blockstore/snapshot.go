@@ -67,6 +67,7 @@ func (s *Store) unused(ctx context.Context, id string) error {
 // fromSnapshot translates a snapshot into the driver's terms.
 func fromSnapshot(snap vultr.Snapshot) volume.Snapshot {
 	return volume.Snapshot{
-		ID: snap.ID, Name: snap.Description, Volume: snap.VolumeID, SizeGiB: volume.WholeGiB(snap.SizeBytes), Created: snap.Created, Ready: snap.Complete(),
+		ID: snap.ID, Name: snap.Description, Volume: snap.VolumeID, SizeGiB: volume.WholeGiB(snap.SizeBytes), Created: snap.Created,
+		Ready: snap.Complete(), State: snap.State,
 	}
 }

@@ -2,12 +2,14 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
@@ -32,6 +34,11 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 		return nil, asStatus(err)
 	}
 	a, err := s.volumes.Attach(ctx, id, node, accesses)
+	if errors.Is(err, volume.ErrOtherRegion) {
+		// The error shows with the pod. Of the two it is the claim that has to change, or where its pods may run.
+		s.warner.Warn(ctx, events.Claim{Volume: id}, events.OtherRegion, err.Error()+". Its pods can run in that region only: "+
+			"a PersistentVolume without node affinity does not tell the scheduler so")
+	}
 	if err != nil {
 		return nil, asStatus(err)
 	}

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/router"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/vfsstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -60,6 +62,12 @@ func TestPublishAcrossLabelledRegions(t *testing.T) {
 		}
 		if n := r.calls() - before; n != 0 {
 			t.Errorf("refusals cost %d calls", n)
+		}
+		for _, request := range []*csi.ControllerPublishVolumeRequest{disk, shared} {
+			about := events.Claim{Volume: request.GetVolumeId()}
+			if told := r.warnings.about[about]; len(told) != 2 || told[0] != told[1] || !strings.HasPrefix(told[0], "OtherRegion: volume ") || !strings.Contains(told[0], "lax by a label") {
+				t.Errorf("the owner of the claim is told %q", told)
+			}
 		}
 		if l.asked != 2 { // by each kind of storage
 			t.Errorf("the cluster was asked %d times", l.asked)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/pending"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -43,6 +46,7 @@ func (s *Service) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReq
 	if err != nil {
 		return nil, asStatus(err)
 	}
+	s.warnOfSlow(ctx, snap, req)
 	return &csi.CreateSnapshotResponse{Snapshot: snapshotToCSI(snap)}, nil
 }
 
@@ -56,6 +60,25 @@ func (s *Service) snapshot(ctx context.Context, name, source string) (volume.Sna
 		return volume.Snapshot{}, volume.Errorf(volume.Invalid, "volume %s is of storage type %q, of which there are no snapshots", source, backend.Kind())
 	}
 	return snapshotter.CreateSnapshot(ctx, name, source)
+}
+
+// slowSnapshot is when a snapshot that is not complete is told about. How long one takes depends on how much it copies.
+const slowSnapshot = 5 * time.Minute
+
+// warnOfSlow tells the owner of a snapshot how far it is, if it takes long: each call that asks for it succeeds.
+func (s *Service) warnOfSlow(ctx context.Context, snap volume.Snapshot, req *csi.CreateSnapshotRequest) {
+	age := time.Since(snap.Created)
+	if snap.Ready || age < slowSnapshot {
+		return
+	}
+	parameters := req.GetParameters()
+	uid := strings.TrimPrefix(req.GetName(), "snapshot-")
+	if !volume.ValidID(uid) {
+		uid = ""
+	}
+	about := events.Snapshot(parameters[sidecarPrefix+"volumesnapshot/namespace"], parameters[sidecarPrefix+"volumesnapshot/name"], uid)
+	s.warner.Warn(ctx, about, events.SnapshotPending, fmt.Sprintf("Snapshot %s of volume %s is not ready, %s after it was made: its state is %q, and the platform "+
+		"says no more of how far it is. It goes on by itself; should it stay so, see the snapshot in the Vultr console", snap.ID, snap.Volume, pending.Step(age), snap.State))
 }
 
 func unknownParameters(all map[string]string) []string {

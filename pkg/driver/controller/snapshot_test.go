@@ -2,12 +2,14 @@ package controller_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -226,5 +228,35 @@ func TestOneCallPerSnapshot(t *testing.T) {
 		_, err := r.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: "snapshot-1", SourceVolumeId: source})
 		want(t, err, codes.Aborted, "CreateSnapshot")
 		<-done
+	})
+}
+
+// TestSlowSnapshotIsTold: every call for a snapshot that takes long succeeds, so its owner is told of it: seldom, and with the
+// state and the time.
+func TestSlowSnapshotIsTold(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Snapshot = 20 * time.Minute
+	inBubble(t, simulator.Config{Delays: delays}, func(t *testing.T, r *rig) {
+		const uid = "0b6c4452-b93b-4f4d-b8c1-2cea28d99fb8"
+		req := &csi.CreateSnapshotRequest{Name: "snapshot-" + uid, SourceVolumeId: r.create("pvc-source").GetVolumeId(), Parameters: map[string]string{
+			"csi.storage.k8s.io/volumesnapshot/namespace": "team", "csi.storage.k8s.io/volumesnapshot/name": "daily",
+			"csi.storage.k8s.io/volumesnapshotcontent/name": "snapcontent-" + uid,
+		}}
+		id := ""
+		for range 45 {
+			resp, err := r.CreateSnapshot(t.Context(), req)
+			want(t, err, codes.OK)
+			id = resp.GetSnapshot().GetSnapshotId()
+			time.Sleep(30 * time.Second) // of the fake clock
+		}
+		told := r.warnings.about[events.Snapshot("team", "daily", uid)]
+		if told = slices.Compact(told); len(told) != 2 {
+			t.Fatalf("told was %q", told)
+		}
+		for i, words := range []string{"5m0s", "15m0s"} {
+			if !strings.HasPrefix(told[i], "SnapshotPending: Snapshot "+id) || !strings.Contains(told[i], words) || !strings.Contains(strings.ToLower(told[i]), `"pending"`) {
+				t.Errorf("told was %q", told[i])
+			}
+		}
 	})
 }

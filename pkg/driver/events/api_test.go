@@ -139,6 +139,23 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestWhatEventsAreAbout: each is where `kubectl describe` of its object looks for it.
+func TestWhatEventsAreAbout(t *testing.T) {
+	for _, c := range []struct {
+		claim Claim
+		want  reference
+	}{
+		{Claim{Namespace: "shop", Name: "data", UID: "u"}, reference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "shop", Name: "data", UID: "u"}},
+		{Snapshot("shop", "daily", "u"), reference{APIVersion: "snapshot.storage.k8s.io/v1", Kind: "VolumeSnapshot", Namespace: "shop", Name: "daily", UID: "u"}},
+		{Node("worker-1"), reference{APIVersion: "v1", Kind: "Node", Name: "worker-1", UID: "worker-1"}},
+		{Driver, reference{APIVersion: "storage.k8s.io/v1", Kind: "CSIDriver", Name: "block.csi.vultr.com"}},
+	} {
+		if got := about(c.claim); got != c.want || !c.claim.Known() {
+			t.Errorf("%+v is %+v", c.claim, got)
+		}
+	}
+}
+
 // TestEventsOfOneClaim: another text or another claim of the same name is another Event, and every name is valid.
 func TestEventsOfOneClaim(t *testing.T) {
 	text, reason, claim, long := aWarning(), aWarning(), aWarning(), aWarning()

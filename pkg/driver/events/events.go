@@ -18,23 +18,41 @@ const (
 	DetachPending = "DetachPending"
 )
 
+// CopyPending and SnapshotPending are the reasons of a warning about a volume that is a copy, and about a snapshot, for which the
+// platform takes long.
+const (
+	CopyPending     = "CopyPending"
+	SnapshotPending = "SnapshotPending"
+)
+
+// OtherRegion is the reason of a warning about a volume whose pod was placed in another region.
+const OtherRegion = "OtherRegion"
+
 // VolumeLimitLowered is the reason of a warning about a node to which the platform attaches no more volumes.
 const VolumeLimitLowered = "VolumeLimitLowered"
 
 // Driver stands for the CSIDriver, for what concerns no claim. Events about objects without a namespace are in "default".
 var Driver = Claim{Kind: "CSIDriver", Namespace: "default", Name: "block.csi.vultr.com"}
 
-// kindNode is the Kind of nodes.
-const kindNode = "Node"
+// kindNode and kindSnapshot are the Kinds of nodes and of snapshots.
+const (
+	kindNode     = "Node"
+	kindSnapshot = "VolumeSnapshot"
+)
 
 // Node stands for a node. It is known to `kubectl describe` by its name, as the kubelet's own Events about it are.
 func Node(name string) Claim {
 	return Claim{Kind: kindNode, Namespace: Driver.Namespace, Name: name, UID: name}
 }
 
+// Snapshot stands for a VolumeSnapshot; uid may be "", as that of a claim.
+func Snapshot(namespace, name, uid string) Claim {
+	return Claim{Kind: kindSnapshot, Namespace: namespace, Name: name, UID: uid}
+}
+
 // Claim names a PersistentVolumeClaim. The zero value is that of a request that names none.
 type Claim struct {
-	// Kind is "" for a claim, and set for Driver and for nodes.
+	// Kind is "" for a claim, and set for Driver, for nodes and for snapshots.
 	Kind            string
 	Namespace, Name string
 	// UID may be unset; `kubectl describe` finds only Events that have it.

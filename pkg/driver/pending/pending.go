@@ -64,9 +64,35 @@ func of(req any) (op Operation, ok bool) {
 	return op, op.Subject != ""
 }
 
+// Late is a failure of an operation that is late.
+type Late struct {
+	Operation
+
+	Code codes.Code
+	// Request is that of the call that failed.
+	Request any
+	// For is how long the operation has been going on.
+	For time.Duration
+}
+
+// Step returns the last of a few times, ever further apart, that d has reached; the first is LateAfter. It is for what people
+// are told again and again: words that change with each call would be an Event for each.
+func Step(d time.Duration) time.Duration {
+	step := LateAfter
+	for _, next := range []time.Duration{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour} {
+		if d >= next {
+			step = next
+		}
+	}
+	for step >= time.Hour && d >= 2*step {
+		step *= 2
+	}
+	return step
+}
+
 // Watch knows the operations of a process. It is safe for concurrent use.
 type Watch struct {
-	late func(ctx context.Context, op Operation, code codes.Code)
+	late func(context.Context, Late)
 
 	mu    sync.Mutex
 	under map[Operation]*entry
@@ -77,8 +103,8 @@ type entry struct {
 	calls       int // that are running
 }
 
-// New returns a Watch. late is told, with its code, of each failure of an operation that is late; nil tells nobody.
-func New(late func(ctx context.Context, op Operation, code codes.Code)) *Watch {
+// New returns a Watch. late is told of each failure of an operation that is late; nil tells nobody.
+func New(late func(context.Context, Late)) *Watch {
 	return &Watch{late: late, under: map[Operation]*entry{}}
 }
 
@@ -96,7 +122,7 @@ func (w *Watch) Intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 		return resp, err
 	}
 	if w.late != nil {
-		w.late(ctx, op, s.Code())
+		w.late(ctx, Late{Operation: op, Code: s.Code(), Request: req, For: since})
 	}
 	return resp, status.Errorf(s.Code(), "%s (this has been tried for %s)", s.Message(), since.Truncate(time.Minute).String())
 }

@@ -27,11 +27,11 @@ func bubble(t *testing.T, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t}
-		r.Watch = New(func(_ context.Context, op Operation, code codes.Code) {
-			if code != codes.Unavailable {
-				t.Errorf("told is %s", code)
+		r.Watch = New(func(_ context.Context, late Late) {
+			if late.Code != codes.Unavailable || late.For < LateAfter || late.Request == nil {
+				t.Errorf("told is %+v", late)
 			}
-			r.told = append(r.told, op)
+			r.told = append(r.told, late.Operation)
 		})
 		test(r)
 	})
@@ -179,6 +179,19 @@ func TestOperations(t *testing.T) {
 	for _, req := range []proto.Message{&csi.ProbeRequest{}, &csi.NodeGetVolumeStatsRequest{VolumeId: "v"}, &csi.ControllerGetVolumeRequest{VolumeId: "v"}, &csi.DeleteVolumeRequest{}} {
 		if got, ok := of(req); ok {
 			t.Errorf("%T is of %+v", req, got)
+		}
+	}
+}
+
+// TestStep: what people are told of a time changes seldom, and never says more than is true.
+func TestStep(t *testing.T) {
+	for d, want := range map[time.Duration]time.Duration{
+		LateAfter: LateAfter, 299 * time.Second: LateAfter, 5 * time.Minute: 5 * time.Minute, 16 * time.Minute: 15 * time.Minute,
+		59 * time.Minute: 30 * time.Minute, time.Hour: time.Hour, 119 * time.Minute: time.Hour, 2 * time.Hour: 2 * time.Hour,
+		7 * time.Hour: 4 * time.Hour, 100 * time.Hour: 64 * time.Hour,
+	} {
+		if got := Step(d); got != want {
+			t.Errorf("%s is told as %s, not %s", d, got, want)
 		}
 	}
 }

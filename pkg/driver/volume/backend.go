@@ -141,7 +141,8 @@ type Snapshot struct {
 	Volume  string // the ID of the volume, which may be gone
 	SizeGiB int64  // of the volume
 	Created time.Time
-	Ready   bool // whether volumes can be made from it
+	Ready   bool   // whether volumes can be made from it
+	State   string // in the platform's words
 }
 
 // Snapshotter is a Backend that has snapshots. Its Create accepts a Source with a Snapshot.

@@ -21,6 +21,9 @@ const (
 	Denied            // the secrets of the request do not fit
 )
 
+// ErrOtherRegion is the cause of a refusal to attach a volume to an instance that is elsewhere.
+var ErrOtherRegion = errors.New("a volume can be attached only in its own region")
+
 // Error is a failure with a reason.
 type Error struct {
 	Reason Reason
