@@ -50,7 +50,7 @@ func TestSnapshotClasses(t *testing.T) {
 	same(t, "classes", map[string]string{"vultr-block-storage": "Delete", "vultr-block-storage-retain": "Retain"}, got)
 }
 
-// TestSnapshotRoles holds the exact rights of the sidecar, and those that the provisioner needs more.
+// TestSnapshotRoles holds the exact rights of the sidecar, and those that the driver and the provisioner need more.
 func TestSnapshotRoles(t *testing.T) {
 	const group = "snapshot.storage.k8s.io"
 	rule := func(group string, resources, verbs []string) rbacv1.PolicyRule {
@@ -65,6 +65,7 @@ func TestSnapshotRoles(t *testing.T) {
 			rule(group, []string{"volumesnapshotcontents/status"}, []string{"update", "patch"}),
 			rule("", []string{"events"}, []string{"create", "patch"}),
 		},
+		"csi-vultr-controller-snapshots":        {rule(group, []string{"volumesnapshotcontents"}, []string{"list"})},
 		"csi-vultr-provisioner-snapshots":       {rule(group, []string{"volumesnapshots", "volumesnapshotcontents"}, []string{"get"})},
 		"csi-vultr-snapshotter-leader-election": {lease},
 	}

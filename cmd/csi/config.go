@@ -88,8 +88,8 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
-	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes, \"<id>/<name>\", so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
-	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume when it is reported as orphaned; 0 looks for none")
+	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes and the descriptions of new snapshots, \"<id>/<name>\", and is in a tag of new shared file systems, so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
+	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume, or a snapshot in no VolumeSnapshotContent, when it is reported as orphaned; 0 looks for none")
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 
 	f.Float64Var(&c.StartRate, "api-start-rate", startRate, "(controller) how many API calls a second are made at first; the rate falls when the platform throttles and rises slowly otherwise")

@@ -210,3 +210,41 @@ func TestUsedByOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotsOfClusters: their descriptions have the cluster's ID, a restart finds them, and one that was made before the
+// cluster had an ID is the snapshot of its name. Only a new one costs a call more.
+func TestSnapshotsOfClusters(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		id := r.create("pvc-1").ID
+		before := r.snapshotOf(id, "snapshot-0")
+		made := map[ownership.Cluster]string{}
+		for _, cluster := range []ownership.Cluster{"one", "two"} {
+			store := r.of(cluster)
+			for range 3 {
+				snap, err := store.CreateSnapshot(t.Context(), "snapshot-1", id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if first := made[cluster]; first != "" && first != snap.ID || snap.Name != string(cluster)+"/snapshot-1" {
+					t.Errorf("cluster %q has %s of the name %q, had %s", cluster, snap.ID, snap.Name, first)
+				}
+				made[cluster] = snap.ID
+				time.Sleep(time.Minute) // of the fake clock
+			}
+		}
+		r.snapshotOf(id, "snapshot-1") // by a cluster without an ID
+		for cluster, first := range made {
+			if snap, err := r.of(cluster).CreateSnapshot(t.Context(), "snapshot-1", id); err != nil || snap.ID != first {
+				t.Errorf("cluster %q finds %s, %v, not its own %s", cluster, snap.ID, err, first)
+			}
+		}
+		for range 2 {
+			if snap, err := r.of("one").CreateSnapshot(t.Context(), "snapshot-0", id); err != nil || snap.ID != before.ID {
+				t.Errorf("found is %s, %v, not %s from before", snap.ID, err, before.ID)
+			}
+		}
+		if got := len(r.snapshotsLeft()); got != 4 {
+			t.Errorf("there are %d snapshots: %q", got, r.snapshotsLeft())
+		}
+	})
+}

@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
@@ -12,8 +13,12 @@ import (
 // CreateSnapshot makes the snapshot of that name, or finds it. It is made while the disk is in use and holds what was
 // written to the disk by then, as after a power failure.
 func (s *Store) CreateSnapshot(ctx context.Context, name, volumeID string) (volume.Snapshot, error) {
-	told := s.snapshots.Told(name)
-	snap, err := s.snapshots.Create(ctx, name, volumeID)
+	description, err := s.describes(ctx, name, volumeID)
+	if err != nil {
+		return volume.Snapshot{}, err
+	}
+	told := s.snapshots.Told(description)
+	snap, err := s.snapshots.Create(ctx, description, volumeID)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
@@ -23,6 +28,34 @@ func (s *Store) CreateSnapshot(ctx context.Context, name, volumeID string) (volu
 			"it will not be ready. Delete the VolumeSnapshot and make another one", snap.ID, volumeID, snap.State)
 	}
 	return fromSnapshot(snap), nil
+}
+
+// describes returns the description by which the snapshot of a name is made and found: with the cluster's ID, or without it if
+// there is one that was made before the cluster had an ID. That is asked until the snapshot is known, which costs a call.
+func (s *Store) describes(ctx context.Context, name, volumeID string) (string, error) {
+	description := s.opts.Cluster.Label(name)
+	switch {
+	case description == name || s.snapshots.Told(description):
+		return description, nil
+	case s.snapshots.Told(name):
+		return name, nil
+	}
+	list, err := s.api.SnapshotsDescribed(ctx, name)
+	if err != nil {
+		return "", refusal.OfRead(err, "looking for a snapshot %q from before the cluster had an ID", name)
+	}
+	if !slices.ContainsFunc(list.Items, func(snap vultr.Snapshot) bool { return snap.VolumeID == volumeID }) {
+		return description, nil
+	}
+	// Where several clusters share an account it may be that of another one, which has no ID.
+	own, err := s.api.SnapshotsDescribed(ctx, description)
+	if err != nil {
+		return "", refusal.OfRead(err, "looking for the snapshot %q", description)
+	}
+	if len(own.Items) > 0 {
+		return description, nil
+	}
+	return name, nil
 }
 
 // DeleteSnapshot removes the snapshot, and what was made by mistake beside it.

@@ -11,6 +11,9 @@ const DeprecatedParameter = "DeprecatedParameter"
 // OrphanedVolume is the reason of a warning about a volume that no PersistentVolume names.
 const OrphanedVolume = "OrphanedVolume"
 
+// OrphanedSnapshot is the reason of a warning about a snapshot that no VolumeSnapshotContent names.
+const OrphanedSnapshot = "OrphanedSnapshot"
+
 // AttachPending and DetachPending are the reasons of a warning about a volume that the platform does not attach or detach for
 // long.
 const (

@@ -189,6 +189,9 @@ func statusError(request string, resp *http.Response) error {
 // IsNotFound reports whether the apiserver itself said that there is no such object.
 func IsNotFound(err error) bool { return hasCode(err, http.StatusNotFound) }
 
+// IsForbidden reports whether the account has not the right to do that.
+func IsForbidden(err error) bool { return hasCode(err, http.StatusForbidden) }
+
 // IsConflict reports whether the object was changed meanwhile, or exists already.
 func IsConflict(err error) bool { return hasCode(err, http.StatusConflict) }
 

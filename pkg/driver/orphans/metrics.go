@@ -13,6 +13,11 @@ var (
 	count  = prometheus.NewDesc("csi_orphaned_volumes", "Volumes of this cluster that are in no PersistentVolume. They are reported and never deleted.", labels, nil)
 	cost   = prometheus.NewDesc("csi_orphaned_volumes_monthly_cost_dollars", "What the orphaned volumes cost a month, by the platform's own word.", labels, nil)
 	oldest = prometheus.NewDesc("csi_orphaned_volumes_oldest_age_seconds", "For how long the oldest orphan is in no PersistentVolume, 0 without one.", labels, nil)
+
+	snapshotCount  = prometheus.NewDesc("csi_orphaned_snapshots", "Snapshots of this cluster that are in no VolumeSnapshotContent. They are reported and never deleted.", nil, nil)
+	snapshotBytes  = prometheus.NewDesc("csi_orphaned_snapshots_bytes", "How large the volumes of the orphaned snapshots were: a snapshot is paid for by its size.", nil, nil)
+	snapshotOldest = prometheus.NewDesc("csi_orphaned_snapshots_oldest_age_seconds", "For how long the oldest orphaned snapshot is in no VolumeSnapshotContent, 0 without one.", nil, nil)
+
 	looked = prometheus.NewDesc("csi_orphaned_volumes_last_look_timestamp_seconds", "When orphans were last looked for with success.", nil, nil)
 )
 
@@ -21,7 +26,7 @@ type collector struct{ *Watch }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{count, cost, oldest, looked} {
+	for _, d := range []*prometheus.Desc{count, cost, oldest, snapshotCount, snapshotBytes, snapshotOldest, looked} {
 		ch <- d
 	}
 }
@@ -46,4 +51,21 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(looked, prometheus.GaugeValue, float64(at.Unix()))
+	c.collectSnapshots(ch)
+}
+
+// collectSnapshots shows nothing in a cluster without snapshots.
+func (c collector) collectSnapshots(ch chan<- prometheus.Metric) {
+	all, at := c.OrphanedSnapshots()
+	if at.IsZero() {
+		return
+	}
+	var bytes, age float64
+	for _, o := range all {
+		bytes += float64(o.SizeGiB * volume.GiB)
+		age = max(age, time.Since(o.Since).Seconds())
+	}
+	for desc, value := range map[*prometheus.Desc]float64{snapshotCount: float64(len(all)), snapshotBytes: bytes, snapshotOldest: age} {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
 }

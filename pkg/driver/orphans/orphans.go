@@ -1,6 +1,6 @@
-// Package orphans looks for volumes that are the cluster's and that no PersistentVolume names any more: they cost money, and
-// nobody sees them in Kubernetes. It reports them and never deletes one: that a volume is in no PersistentVolume proves
-// nothing about the worth of its content, which the reclaim policy Retain keeps on purpose.
+// Package orphans looks for volumes that are the cluster's and that no PersistentVolume names any more, and for snapshots that
+// no VolumeSnapshotContent names: they cost money, and nobody sees them in Kubernetes. It reports them and never deletes one:
+// that nothing names it proves nothing about the worth of its content, which the reclaim policy Retain keeps on purpose.
 package orphans
 
 import (
@@ -34,13 +34,22 @@ type Volumes interface {
 	List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error)
 }
 
-// Handles lists the volume handles of the driver's PersistentVolumes, as they are now.
+// Snapshots lists the snapshots that the account has.
+type Snapshots interface {
+	Snapshots(ctx context.Context, maxAge time.Duration) ([]volume.Snapshot, error)
+}
+
+// Handles lists the handles of the driver's PersistentVolumes or VolumeSnapshotContents, as they are now.
 type Handles func(ctx context.Context) ([]string, error)
 
 // Config is what a Watch needs.
 type Config struct {
 	Volumes Volumes
 	Handles Handles
+	// Snapshots and SnapshotHandles are the same for snapshots; without them none are looked for. Nor are they while the
+	// error of SnapshotHandles is events.ErrNoSnapshots.
+	Snapshots       Snapshots
+	SnapshotHandles Handles
 	// Cluster is whose volumes are looked for. Of a cluster without an ID only those are known that this process has seen in
 	// a PersistentVolume.
 	Cluster ownership.Cluster
@@ -59,13 +68,17 @@ type Watch struct {
 	cfg Config
 
 	mu sync.Mutex
-	// named is when each volume was last in a PersistentVolume, as far as this process has seen.
-	named map[string]time.Time
-	// unnamed are the volumes that were in none at the last look.
-	unnamed map[string]bool
+	// ofVolumes and ofSnapshots are what is known from look to look.
+	ofVolumes, ofSnapshots book
 	// orphans are those of the last look, by ID.
 	orphans map[string]Orphan
 	looked  time.Time
+	// snapshots are the orphaned snapshots of the last look; snapshotsLooked is when that was, zero if none are looked for.
+	snapshots       map[string]OrphanedSnapshot
+	snapshotsLooked time.Time
+	// proven are the snapshots that were once proven to be the cluster's: a snapshot outlives its volume, by which that may
+	// have been.
+	proven map[string]bool
 }
 
 // Orphan is a volume that nobody uses.
@@ -81,7 +94,7 @@ func New(cfg Config) *Watch {
 	if cfg.Period == 0 {
 		cfg.Period = DefaultPeriod
 	}
-	w := &Watch{cfg: cfg, named: map[string]time.Time{}}
+	w := &Watch{cfg: cfg}
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(collector{w})
 	}
@@ -99,7 +112,7 @@ func (w *Watch) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		if err := w.Look(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Info("Orphaned volumes could not be looked for, the last result stands", "err", err)
+			klog.FromContext(ctx).Info("Orphans could not be looked for, the last result stands", "err", err)
 		}
 		timer.Reset(w.cfg.Period)
 	}
@@ -122,42 +135,25 @@ func (w *Watch) Look(ctx context.Context) error {
 	for _, o := range found[:min(reported, len(found))] {
 		w.report(ctx, o)
 	}
-	return nil
+	return w.lookAtSnapshots(ctx)
 }
 
-// judge notes what the lists show. A volume is an orphan if it was in no PersistentVolume at the look before as well: one
-// that is just moved from one to another is none.
+// judge notes what the lists of volumes show.
 func (w *Watch) judge(all []volume.Volume, handles []string, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	inUse := make(map[string]bool, len(handles))
-	for _, h := range handles {
-		inUse[strings.ToLower(h)] = true
-	}
-	named, unnamed, orphans := map[string]time.Time{}, map[string]bool{}, map[string]Orphan{}
+	things := make([]thing, 0, len(all))
 	for _, v := range all {
-		id := strings.ToLower(v.ID)
-		last, known := w.named[id]
-		if inUse[id] {
-			named[id] = now
-			continue
-		}
-		if known {
-			named[id] = last
-		}
-		if !known && !w.cfg.Cluster.Owns(v.Name) {
-			continue // it may be anybody's
-		}
-		unnamed[id] = true
-		o := Orphan{v, v.Created}
-		if last.After(o.Since) {
-			o.Since = last
-		}
-		if w.unnamed[id] && !o.Since.IsZero() && now.Sub(o.Since) >= w.cfg.Age {
-			orphans[id] = o
+		things = append(things, thing{id: v.ID, ours: w.cfg.Cluster.Owns(v.Name), made: v.Created})
+	}
+	since := w.ofVolumes.judge(things, handles, w.cfg.Age, now)
+	w.orphans = map[string]Orphan{}
+	for _, v := range all {
+		if at, is := since[strings.ToLower(v.ID)]; is {
+			w.orphans[strings.ToLower(v.ID)] = Orphan{v, at}
 		}
 	}
-	w.named, w.unnamed, w.orphans, w.looked = named, unnamed, orphans, now
+	w.looked = now
 }
 
 // report tells people of an orphan, in words that do not change from look to look: so it is a line in the log and an Event

@@ -131,8 +131,8 @@ func TestOrphansByMemory(t *testing.T) {
 			t.Errorf("a day later: %q", got)
 		}
 		s.volumes = nil // deleted
-		if got := s.look(); got != "" || len(s.named) != 0 {
-			t.Errorf("deleted: %q, remembered are %v", got, s.named)
+		if got := s.look(); got != "" || len(s.ofVolumes.named) != 0 {
+			t.Errorf("deleted: %q, remembered are %v", got, s.ofVolumes.named)
 		}
 	})
 }

@@ -77,6 +77,12 @@ var claims = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?pvc-[0-9
 // IsClaims reports whether a label without a note is that of a volume which was made for a claim.
 func IsClaims(bare string) bool { return claims.MatchString(bare) }
 
+// snapshots is the form of the names of VolumeSnapshots' snapshots (csi-snapshotter's --snapshot-name-prefix).
+var snapshots = regexp.MustCompile(`^snapshot-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// IsSnapshots reports whether a description is that of a snapshot which was made for a VolumeSnapshot by a cluster without ID.
+func IsSnapshots(description string) bool { return snapshots.MatchString(description) }
+
 // WithNote adds a note to a label that has none.
 func WithNote(bare, note string) string { return bare + " (" + note + ")" }
 

@@ -15,6 +15,9 @@ import (
 type asDisks struct {
 	API
 	noSnapshots
+
+	// tags are those of new file systems.
+	tags []string
 }
 
 func diskOf(f vultr.FileSystem) vultr.Volume {
@@ -67,7 +70,7 @@ func (d asDisks) WaitListed(ctx context.Context, _, id string, missing time.Dura
 
 // CreateVolume makes a file system.
 func (d asDisks) CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error) {
-	f, err := d.CreateFileSystem(ctx, vultr.FileSystemRequest{Label: r.Label, Region: r.Region, SizeGB: r.SizeGB})
+	f, err := d.CreateFileSystem(ctx, vultr.FileSystemRequest{Label: r.Label, Region: r.Region, SizeGB: r.SizeGB, Tags: d.tags})
 	return diskOf(f), err
 }
 

@@ -3,6 +3,7 @@ package vfsstore
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -61,6 +62,12 @@ func TestLabelAndCost(t *testing.T) {
 		id := mine.create("pvc-1")
 		if got := r.named("one/pvc-1"); len(got) != 1 || got[0] != id {
 			t.Errorf("%s is not labelled as the cluster's", id)
+		}
+		if f, err := r.api.FileSystem(t.Context(), id); err != nil || !slices.Equal(f.Tags, []string{"csi-cluster-one"}) {
+			t.Errorf("it has the tags %q, %v", f.Tags, err)
+		}
+		if f, err := r.api.FileSystem(t.Context(), r.create("pvc-2")); err != nil || len(f.Tags) != 0 {
+			t.Errorf("that of a cluster without an ID has the tags %q, %v", f.Tags, err)
 		}
 		if again := mine.create("pvc-1"); again != id {
 			t.Errorf("found is %s, not %s", again, id)

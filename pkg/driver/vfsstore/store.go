@@ -80,6 +80,10 @@ var (
 // Options are those of block storage; the medium is this package's.
 type Options = blockstore.Options
 
+// clusterTag begins the tag of a cluster's file systems, for people and their bills: what is whose is read from the labels, as
+// of block storage, which has no tags.
+const clusterTag = "csi-cluster-"
+
 // New makes a store.
 func New(api API, opts Options) *Store {
 	if opts.Account == nil {
@@ -93,7 +97,11 @@ func New(api API, opts Options) *Store {
 	opts.Medium = blockstore.Medium{
 		Kind: volume.VFS, Words: "shared file system", Sold: api.FileSystemRegions, Free: s.free, Unused: s.unused,
 	}
-	s.base = blockstore.New(asDisks{API: api}, opts)
+	disks := asDisks{API: api}
+	if opts.Cluster != "" {
+		disks.tags = []string{clusterTag + string(opts.Cluster)}
+	}
+	s.base = blockstore.New(disks, opts)
 	return s
 }
 
