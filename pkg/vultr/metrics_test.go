@@ -3,7 +3,10 @@ package vultr
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -46,6 +49,42 @@ vultr_api_requests_total{code="503",operation="get_block"} 1
 			t.Errorf("%s: %d, %v", name, count, err)
 		}
 	}
+}
+
+// TestMetricsOfSharedReads: a list that was read, one that was waited for with another reader, and what was there already.
+func TestMetricsOfSharedReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg, p := prometheus.NewRegistry(), newPlatform()
+		p.attached[idA] = time.Now()
+		c := (&cloud{answer: p.answer}).client(t, func(cfg *Config) { cfg.Registerer = reg })
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if _, err := c.Volumes(t.Context(), 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		if _, err := c.Volumes(t.Context(), time.Hour); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := c.VolumeNow(t.Context(), idA, time.Hour); err != nil {
+			t.Error(err)
+		}
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP vultr_api_shared_reads_total Reads of shared lists; result is cached, joined (a list that others asked for) or started.
+# TYPE vultr_api_shared_reads_total counter
+vultr_api_shared_reads_total{list="volumes",result="cached"} 2
+vultr_api_shared_reads_total{list="volumes",result="joined"} 1
+vultr_api_shared_reads_total{list="volumes",result="started"} 1
+`), "vultr_api_shared_reads_total"); err != nil {
+			t.Error(err)
+		}
+		if p.lists != 1 || p.gets != 0 {
+			t.Errorf("%d lists and %d gets were sent", p.lists, p.gets)
+		}
+	})
 }
 
 func TestMetricsThatCannotBeRegistered(t *testing.T) {

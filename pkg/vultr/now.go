@@ -44,6 +44,7 @@ func (s *sent) time() time.Time {
 func (c *Client) VolumeNow(ctx context.Context, id string, maxAge time.Duration) (Volume, time.Time, error) {
 	if list, ok := c.volumes.latest(maxAge); ok {
 		if v, ok := find(list, id); ok {
+			c.volumes.count("cached")
 			return v, list.Began, nil
 		}
 	}

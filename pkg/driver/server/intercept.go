@@ -19,9 +19,28 @@ import (
 // calls numbers the calls of this process, so that the lines of one can be found together.
 var calls atomic.Uint64
 
-// withLogger gives the call a logger that knows its method and number and, if it is traced, its trace, which is the sidecar's.
+// subjectOf is what a request is about, "" for nothing in particular: the ID of a volume or of a snapshot, or the name of what is
+// to be made, which has the UID of the claim. The sidecars, the kubelet and the node plugin name the same in their logs.
+func subjectOf(req any) string {
+	if r, ok := req.(interface{ GetVolumeId() string }); ok && r.GetVolumeId() != "" {
+		return r.GetVolumeId()
+	}
+	if r, ok := req.(interface{ GetSnapshotId() string }); ok && r.GetSnapshotId() != "" {
+		return r.GetSnapshotId()
+	}
+	if r, ok := req.(interface{ GetName() string }); ok {
+		return r.GetName()
+	}
+	return ""
+}
+
+// withLogger gives the call a logger that knows its method, its number, what it is about and, if it is traced, its trace, which
+// is the sidecar's.
 func withLogger(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	logger := klog.Background().WithValues("method", path.Base(info.FullMethod), "call", calls.Add(1))
+	if subject := subjectOf(req); subject != "" {
+		logger = logger.WithValues("subject", subject)
+	}
 	if id := trace.SpanContextFromContext(ctx).TraceID(); id.IsValid() {
 		logger = logger.WithValues("traceID", id.String())
 	}

@@ -160,8 +160,31 @@ func TestSecretsStayOutOfLogs(t *testing.T) {
 		t.Error(err)
 	}
 	klog.Flush()
-	if text := log.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, "the-volume") {
+	if text := log.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, `subject="the-volume"`) {
 		t.Errorf("the log is %s", text)
+	}
+}
+
+// TestSubject: what the lines of a call are about is what others name in their logs.
+func TestSubject(t *testing.T) {
+	for want, reqs := range map[string][]any{
+		"pvc-1":      {&csi.CreateVolumeRequest{Name: "pvc-1"}},
+		"snapshot-1": {&csi.CreateSnapshotRequest{Name: "snapshot-1", SourceVolumeId: "v"}},
+		"v": {
+			&csi.DeleteVolumeRequest{VolumeId: "v"}, &csi.ControllerPublishVolumeRequest{VolumeId: "v", NodeId: "n"},
+			&csi.ControllerUnpublishVolumeRequest{VolumeId: "v"}, &csi.ControllerExpandVolumeRequest{VolumeId: "v"},
+			&csi.ControllerModifyVolumeRequest{VolumeId: "v"}, &csi.ValidateVolumeCapabilitiesRequest{VolumeId: "v"},
+			&csi.NodeStageVolumeRequest{VolumeId: "v"}, &csi.NodePublishVolumeRequest{VolumeId: "v"}, &csi.NodeExpandVolumeRequest{VolumeId: "v"},
+			&csi.NodeUnpublishVolumeRequest{VolumeId: "v"}, &csi.NodeUnstageVolumeRequest{VolumeId: "v"}, &csi.NodeGetVolumeStatsRequest{VolumeId: "v"},
+		},
+		"s": {&csi.DeleteSnapshotRequest{SnapshotId: "s"}, &csi.GetSnapshotRequest{SnapshotId: "s"}, &csi.ListSnapshotsRequest{SnapshotId: "s"}},
+		"":  {&csi.ListVolumesRequest{}, &csi.ProbeRequest{}, &csi.NodeGetInfoRequest{}},
+	} {
+		for _, req := range reqs {
+			if got := subjectOf(req); got != want {
+				t.Errorf("%T is about %q, not %q", req, got, want)
+			}
+		}
 	}
 }
 
