@@ -82,6 +82,7 @@ type process struct {
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
 	orphans  *orphans.Watch   // nil if nobody looks for them
+	serving  serving          // whether this is the replica that leads
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
 	// watch looks at the volumes of a node, nil without one.
@@ -181,7 +182,7 @@ func (p *process) addController() error {
 	if cluster != nil && p.cfg.OrphanAge > 0 {
 		p.orphans = orphans.New(orphans.Config{
 			Volumes: bare{volumes}, Handles: cluster.VolumeHandles, Snapshots: p.disks, SnapshotHandles: cluster.SnapshotHandles,
-			Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge, Warner: p.warner, Registerer: p.registry,
+			Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge, Leads: p.serving.leads, Warner: p.warner, Registerer: p.registry,
 		})
 	}
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)
@@ -266,7 +267,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: p.watchPending().Intercept, Stats: p.tracing.calls()})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: inTurn(p.serving.intercept, p.watchPending().Intercept), Stats: p.tracing.calls()})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if p.shutdown != nil {
 		group.Go(func() error {

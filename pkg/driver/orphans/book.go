@@ -55,3 +55,21 @@ func (b *book) judge(all []thing, handles []string, age time.Duration, now time.
 	b.named, b.unnamed = named, unnamed
 	return orphans
 }
+
+// forgetAfter is for how long it is remembered that something was named, where no list of the platform tells whether it is there.
+const forgetAfter = 30 * 24 * time.Hour
+
+// remember notes what is named.
+func (b *book) remember(handles []string, now time.Time) {
+	if b.named == nil {
+		b.named = map[string]time.Time{}
+	}
+	for _, h := range handles {
+		b.named[strings.ToLower(h)] = now
+	}
+	for id, last := range b.named {
+		if now.Sub(last) > forgetAfter {
+			delete(b.named, id)
+		}
+	}
+}

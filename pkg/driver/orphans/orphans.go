@@ -5,6 +5,7 @@ package orphans
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +26,8 @@ const (
 	DefaultPeriod = 15 * time.Minute
 	// listAge is how old the list of volumes may be: usually it is one that was read anyway.
 	listAge = 5 * time.Minute
+	// leadAgain is how often a replica that does not lead finds out whether it does by now.
+	leadAgain = 20 * time.Second
 	// reported is how many orphans are reported one by one; the metrics count all.
 	reported = 20
 )
@@ -57,6 +60,9 @@ type Config struct {
 	Age time.Duration
 	// Period is how often is looked; 0 is DefaultPeriod.
 	Period time.Duration
+	// Leads reports whether this is the replica that works at present; nil is always. Another one makes no call to the platform:
+	// it remembers what is named, to know it should it lead some day.
+	Leads func() bool
 	// Warner tells people of each orphan.
 	Warner events.Warner
 	// Registerer gets the metrics; nil is none.
@@ -73,6 +79,8 @@ type Watch struct {
 	// orphans are those of the last look, by ID.
 	orphans map[string]Orphan
 	looked  time.Time
+	// stoodBy is when what is named was last remembered without leading.
+	stoodBy time.Time
 	// snapshots are the orphaned snapshots of the last look; snapshotsLooked is when that was, zero if none are looked for.
 	snapshots       map[string]OrphanedSnapshot
 	snapshotsLooked time.Time
@@ -111,11 +119,53 @@ func (w *Watch) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := w.Look(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Info("Orphans could not be looked for, the last result stands", "err", err)
-		}
-		timer.Reset(w.cfg.Period)
+		timer.Reset(w.turn(ctx))
 	}
+}
+
+// turn looks, if this replica leads, and returns when the next turn is.
+func (w *Watch) turn(ctx context.Context) time.Duration {
+	if w.cfg.Leads != nil && !w.cfg.Leads() {
+		if err := w.standBy(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Info("What is named by PersistentVolumes and VolumeSnapshotContents could not be read", "err", err)
+		}
+		return min(leadAgain, w.cfg.Period)
+	}
+	if err := w.Look(ctx); err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Info("Orphans could not be looked for, the last result stands", "err", err)
+	}
+	return w.cfg.Period
+}
+
+// standBy shows no result, which would become old, and remembers what is named, once a period.
+func (w *Watch) standBy(ctx context.Context) error {
+	w.mu.Lock()
+	w.orphans, w.looked = nil, time.Time{}
+	w.snapshots, w.snapshotsLooked = nil, time.Time{}
+	due := time.Since(w.stoodBy) >= w.cfg.Period
+	w.mu.Unlock()
+	if !due {
+		return nil
+	}
+	volumes, err := w.cfg.Handles(ctx)
+	var snapshots []string
+	var errSnapshots error
+	if w.cfg.Snapshots != nil {
+		if snapshots, errSnapshots = w.cfg.SnapshotHandles(ctx); errors.Is(errSnapshots, events.ErrNoSnapshots) {
+			errSnapshots = nil
+		}
+	}
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stoodBy = now
+	if err == nil {
+		w.ofVolumes.remember(volumes, now)
+	}
+	if errSnapshots == nil {
+		w.ofSnapshots.remember(snapshots, now)
+	}
+	return errors.Join(err, errSnapshots)
 }
 
 // Look looks once. When either list can't be had, the result of the last look stands: nothing is an orphan because it could

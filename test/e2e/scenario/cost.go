@@ -116,8 +116,8 @@ const keyProof = "get_account"
 // --reconcile-sync), which costs a list.
 const attacherReads = "ListVolumes"
 
-// orphansLooked is when a controller last looked for orphaned volumes. It does so every quarter of an hour, which costs a list
-// of each kind of storage unless it has read one lately; one that does not lead has not.
+// orphansLooked is when the controller that leads last looked for orphans. It does so every quarter of an hour, which costs a list
+// of each kind of storage and of snapshots unless it has read one lately. One that does not lead looks for none and shows none.
 var orphansLooked = regexp.MustCompile(`(?m)^(csi_orphaned_volumes_last_look_timestamp_seconds)(?:\{[^}]*\})? (\S+)$`)
 
 // lookOwed is how long after a create the driver may look for a duplicate: its settle time, the time that it waits for a list
@@ -126,7 +126,7 @@ const lookOwed = time.Minute
 
 // volumeBudget holds a life to its budget of which each call that is counted is the life's own. The looks that earlier volumes
 // are owed are waited for; if a list was read meanwhile that belongs to no volume the life is lived again, whatever it has
-// cost. The attacher that leads reads such lists, and each of the two controllers for orphans, all in ten minutes at most once.
+// cost. The attacher that leads reads such lists, and the controller that it calls for orphans, both in ten minutes at most once.
 func volumeBudget(ctx context.Context, w *World) (string, error) {
 	const lives = 4
 	for range lives {

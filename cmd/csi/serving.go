@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+)
+
+// servingFor is how long a call tells that its sidecar leads: the attacher lists volumes every 10 minutes, and the provisioner
+// asks for capacity every 5 (controller.yaml).
+const servingFor = 15 * time.Minute
+
+// controllerMethods begins the names of the controller's calls.
+var controllerMethods = strings.TrimSuffix(csi.Controller_CreateVolume_FullMethodName, "CreateVolume")
+
+// serving knows whether this is the replica whose sidecars lead, by the calls that it gets: those of a sidecar that does not lead
+// end with what the driver can do. Where the leases of different sidecars are with different replicas, it is each of these.
+// It is safe for concurrent use.
+type serving struct {
+	last atomic.Int64 // when such a call came last, in nanoseconds of Unix time
+}
+
+// intercept is a grpc.UnaryServerInterceptor.
+func (s *serving) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if strings.HasPrefix(info.FullMethod, controllerMethods) && info.FullMethod != csi.Controller_ControllerGetCapabilities_FullMethodName {
+		s.last.Store(time.Now().UnixNano())
+	}
+	return next(ctx, req)
+}
+
+// leads reports whether a sidecar that leads has called lately.
+func (s *serving) leads() bool { return time.Since(time.Unix(0, s.last.Load())) < servingFor }
+
+// inTurn is interceptors one inside of the other.
+func inTurn(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		return outer(ctx, req, info, func(ctx context.Context, req any) (any, error) { return inner(ctx, req, info, next) })
+	}
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+)
+
+// TestServing: a replica leads while sidecars call it for more than what it can do.
+func TestServing(t *testing.T) {
+	for method, leads := range map[string]bool{
+		csi.Identity_Probe_FullMethodName: false, csi.Identity_GetPluginInfo_FullMethodName: false,
+		csi.Controller_ControllerGetCapabilities_FullMethodName: false, csi.Node_NodeGetInfo_FullMethodName: false,
+		csi.Controller_ListVolumes_FullMethodName: true, csi.Controller_GetCapacity_FullMethodName: true, csi.Controller_CreateVolume_FullMethodName: true,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, counted := &serving{}, 0
+			count := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+				counted++
+				return next(ctx, req)
+			}
+			answer, err := inTurn(s.intercept, count)(t.Context(), "question", &grpc.UnaryServerInfo{FullMethod: method}, func(_ context.Context, req any) (any, error) {
+				return req, nil
+			})
+			if answer != "question" || err != nil || counted != 1 {
+				t.Errorf("%s: got %v, %v after %d", method, answer, err, counted)
+			}
+			time.Sleep(10 * time.Minute) // of the fake clock
+			if s.leads() != leads {
+				t.Errorf("%s: it leads: %t", method, s.leads())
+			}
+			time.Sleep(10 * time.Minute) // of the fake clock
+			if s.leads() {
+				t.Errorf("%s: it leads although nobody calls", method)
+			}
+		})
+	}
+}
