@@ -12,15 +12,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// The classes are those that are shipped: the one to use, and the official driver's.
 const (
-	shared      = "shared"
-	sharedClass = "vultr-vfs-storage" // as it is shipped
+	shared              = "shared"
+	sharedClass         = "vultr-vfs"
+	officialSharedClass = "vultr-vfs-storage"
 )
 
 // sharedFileSystem gives one volume to pods on both nodes: each writes, and reads what the other one has written. It grows
 // meanwhile, one pod of the two ends and comes back, and the volume is gone when they are.
 func sharedFileSystem(ctx context.Context, w *World) (string, error) {
-	if err := w.createSharedClaim(ctx); err != nil {
+	if err := w.createSharedClaim(ctx, sharedClass); err != nil {
 		return "", err
 	}
 	pods, err := w.startPods(ctx, sharingPod(shared+"-a"), sharingPod(shared+"-b"))
@@ -63,8 +65,8 @@ func sharedFileSystem(ctx context.Context, w *World) (string, error) {
 	return fmt.Sprintf("on %s and %s; it grew to 20 GiB in use", pods[0].Spec.NodeName, pods[1].Spec.NodeName), nil
 }
 
-func (w *World) createSharedClaim(ctx context.Context) error {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: shared}, Spec: claimSpec(sharedClass, corev1.PersistentVolumeFilesystem)}
+func (w *World) createSharedClaim(ctx context.Context, class string) error {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: shared}, Spec: claimSpec(class, corev1.PersistentVolumeFilesystem)}
 	claim.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
 	_, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{})
 	return err
