@@ -49,7 +49,7 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	if d, ok := s.stillThere(id, instance); ok {
 		return d, nil
 	}
-	s.Locate(ctx, instance)
+	s.Locate(ctx, id, instance)
 	turn, err := s.orders.Enter(ctx, instance)
 	if err != nil {
 		return disk{}, fmt.Errorf("waiting for other operations on instance %s: %w", instance, err)

@@ -95,7 +95,7 @@ type Options struct {
 	// Account knows whether the key's account is the cluster's; nil is one that knows nothing of the cluster.
 	Account *account.Account
 	// RegionOf returns the region of an instance by what the cluster says of its node, and in words how that is known; "" if
-	// it says nothing. Without it, an attach across regions is refused by the platform, once for each instance.
+	// it says nothing. It is a hint. Without it, the first attach across regions to each instance is left to the platform.
 	RegionOf func(ctx context.Context, instance string) (region, by string)
 	// LimitReached is told that the platform refused to attach one more volume to an instance that was seen with so many,
 	// before the refusal is returned; nil tells nobody.

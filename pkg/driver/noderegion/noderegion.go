@@ -1,5 +1,8 @@
 // Package noderegion knows in which region the cluster's nodes are, by their labels: an order that the platform would refuse
 // need not be sent to find that out.
+//
+// It is a hint and proves nothing. People can change a label, and a kubelet writes the label of its own Node and the instance
+// in its own CSINode as it likes: the latter may be another node's. So whoever refuses something has to ask the platform.
 package noderegion
 
 import (
@@ -139,5 +142,5 @@ func (s *Source) pause(ctx context.Context, err error) {
 		return // the caller has gone, which says nothing of the apiserver
 	}
 	s.quietUntil = time.Now().Add(pauseAfter)
-	klog.FromContext(ctx).Info("The regions of nodes are not known, attaches across regions are refused by the platform itself", "reason", err.Error(), "for", pauseAfter)
+	klog.FromContext(ctx).Info("The regions of nodes are not known, attaches across regions are left to the platform", "reason", err.Error(), "for", pauseAfter)
 }

@@ -61,7 +61,7 @@ func (s *Store) attachOnce(ctx context.Context, k key, preconditions ...vultr.Pr
 	if tag, ok := s.book.lately(k, repeatWithin); ok {
 		return vultr.FileSystemAttachment{FileSystemID: k.id, InstanceID: k.instance, MountTag: tag}, nil
 	}
-	s.base.Locate(ctx, k.instance)
+	s.base.Locate(ctx, k.id, k.instance)
 	turn, err := s.base.Enter(ctx, k.instance)
 	if err != nil {
 		return none, fmt.Errorf("waiting for other operations on instance %s: %w", k.instance, err)
