@@ -44,7 +44,7 @@ func (s *Store) CheckOptions(all []volume.Access) error { return volume.Faults(a
 func accessFault(a volume.Access) string {
 	if !slices.Contains(singleNode, a.Mode) {
 		return fmt.Sprintf("access mode %s is not possible: block storage is attached to one instance at a time "+
-			"(ReadWriteOnce, ReadWriteOncePod); access from several needs a shared file system: a class with storage_type: vfs, such as vultr-vfs-storage", a.Mode)
+			"(ReadWriteOnce, ReadWriteOncePod); access from several needs a shared file system: a class with storage_type: vfs, such as vultr-vfs", a.Mode)
 	}
 	if !a.Block && a.FSType != "" && !slices.Contains(params.FileSystems, a.FSType) {
 		return fmt.Sprintf("file system %q is not supported, valid are %s", a.FSType, strings.Join(params.FileSystems, ", "))

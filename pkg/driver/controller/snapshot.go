@@ -68,7 +68,7 @@ const slowSnapshot = 5 * time.Minute
 // warnOfSlow tells the owner of a snapshot how far it is, if it takes long: each call that asks for it succeeds.
 func (s *Service) warnOfSlow(ctx context.Context, snap volume.Snapshot, req *csi.CreateSnapshotRequest) {
 	age := time.Since(snap.Created)
-	if snap.Ready || age < slowSnapshot {
+	if snap.Ready || snap.Created.IsZero() || age < slowSnapshot {
 		return
 	}
 	parameters := req.GetParameters()

@@ -142,6 +142,7 @@ func (w *Watch) standBy(ctx context.Context) error {
 	w.mu.Lock()
 	w.orphans, w.looked = nil, time.Time{}
 	w.snapshots, w.snapshotsLooked = nil, time.Time{}
+	w.ofVolumes.unnamed, w.ofSnapshots.unnamed = nil, nil // the next look has none right before it
 	due := time.Since(w.stoodBy) >= w.cfg.Period
 	w.mu.Unlock()
 	if !due {

@@ -62,6 +62,11 @@ func TestStandby(t *testing.T) {
 		if all, at := s.Orphans(); len(all) != 0 || !at.IsZero() || platform.lists != 2 {
 			t.Errorf("after it led it shows %v of %s, after %d lists", all, at, platform.lists)
 		}
+		leads = true
+		turn(DefaultPeriod)
+		if all, at := s.Orphans(); len(all) != 0 || at.IsZero() {
+			t.Errorf("at the first look since it leads again it shows %v of %s", all, at)
+		}
 	})
 }
 

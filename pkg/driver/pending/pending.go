@@ -84,7 +84,7 @@ func Step(d time.Duration) time.Duration {
 			step = next
 		}
 	}
-	for step >= time.Hour && d >= 2*step {
+	for step >= time.Hour && d/2 >= step {
 		step *= 2
 	}
 	return step

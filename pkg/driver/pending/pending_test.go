@@ -3,6 +3,7 @@ package pending
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -188,7 +189,7 @@ func TestStep(t *testing.T) {
 	for d, want := range map[time.Duration]time.Duration{
 		LateAfter: LateAfter, 299 * time.Second: LateAfter, 5 * time.Minute: 5 * time.Minute, 16 * time.Minute: 15 * time.Minute,
 		59 * time.Minute: 30 * time.Minute, time.Hour: time.Hour, 119 * time.Minute: time.Hour, 2 * time.Hour: 2 * time.Hour,
-		7 * time.Hour: 4 * time.Hour, 100 * time.Hour: 64 * time.Hour,
+		7 * time.Hour: 4 * time.Hour, 100 * time.Hour: 64 * time.Hour, math.MaxInt64: (1 << 21) * time.Hour,
 	} {
 		if got := Step(d); got != want {
 			t.Errorf("%s is told as %s, not %s", d, got, want)
