@@ -76,7 +76,7 @@ func (w *World) writingMeanwhile(ctx context.Context, pods []*corev1.Pod, do fun
 // createBusyClaims makes a claim of each kind of volume.
 func (w *World) createBusyClaims(ctx context.Context) error {
 	return errors.Join(w.createClaim(ctx, database, xfsClass, corev1.PersistentVolumeFilesystem),
-		w.createClaim(ctx, raw, ext4Class, corev1.PersistentVolumeBlock), w.createSharedClaim(ctx, officialSharedClass))
+		w.createClaim(ctx, raw, ext4Class, corev1.PersistentVolumeBlock), w.createSharedClaimOf(ctx, officialSharedClass))
 }
 
 // busyPods use these claims.

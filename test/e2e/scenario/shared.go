@@ -22,7 +22,7 @@ const (
 // sharedFileSystem gives one volume to pods on both nodes: each writes, and reads what the other one has written. It grows
 // meanwhile, one pod of the two ends and comes back, and the volume is gone when they are.
 func sharedFileSystem(ctx context.Context, w *World) (string, error) {
-	if err := w.createSharedClaim(ctx, sharedClass); err != nil {
+	if err := w.createSharedClaim(ctx); err != nil {
 		return "", err
 	}
 	pods, err := w.startPods(ctx, sharingPod(shared+"-a"), sharingPod(shared+"-b"))
@@ -65,7 +65,11 @@ func sharedFileSystem(ctx context.Context, w *World) (string, error) {
 	return fmt.Sprintf("on %s and %s; it grew to 20 GiB in use", pods[0].Spec.NodeName, pods[1].Spec.NodeName), nil
 }
 
-func (w *World) createSharedClaim(ctx context.Context, class string) error {
+func (w *World) createSharedClaim(ctx context.Context) error {
+	return w.createSharedClaimOf(ctx, sharedClass)
+}
+
+func (w *World) createSharedClaimOf(ctx context.Context, class string) error {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: shared}, Spec: claimSpec(class, corev1.PersistentVolumeFilesystem)}
 	claim.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
 	_, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{})
