@@ -1,6 +1,7 @@
 package vultr
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -18,8 +19,11 @@ const (
 // overdue knows since when something is waited for, over all waits for it. It is safe for concurrent use.
 type overdue struct {
 	mu    sync.Mutex
-	waits map[string]*waited
+	waits map[waitFor]*waited
 }
+
+// waitFor is what is waited for: waits with the same lesson for the same part of a resource are one.
+type waitFor struct{ lesson, resource, part string }
 
 // waited is what is known of the waits for one thing.
 type waited struct {
@@ -30,7 +34,7 @@ type waited struct {
 
 // begin notes that a wait begins, and returns since when that is waited for. The wait ends with end. What was given up
 // longer ago than the given time is another wait.
-func (o *overdue) begin(key string, within time.Duration) time.Time {
+func (o *overdue) begin(key waitFor, within time.Duration) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -43,7 +47,7 @@ func (o *overdue) begin(key string, within time.Duration) time.Time {
 	if w == nil {
 		w = &waited{since: now}
 		if o.waits == nil {
-			o.waits = map[string]*waited{}
+			o.waits = map[waitFor]*waited{}
 		}
 		o.waits[key] = w
 	}
@@ -52,7 +56,7 @@ func (o *overdue) begin(key string, within time.Duration) time.Time {
 }
 
 // end notes that a wait is over. It is remembered if it may go on, which is when it hangs and was given up.
-func (o *overdue) end(key string, hangs bool) {
+func (o *overdue) end(key waitFor, hangs bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w := o.waits[key]
@@ -64,4 +68,12 @@ func (o *overdue) end(key string, hangs bool) {
 	if !hangs {
 		delete(o.waits, key)
 	}
+}
+
+// forget is for a resource for which an order was just accepted: what is waited for from now on is the order's, and nothing that
+// hung before.
+func (o *overdue) forget(resource string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.waits, func(key waitFor, _ *waited) bool { return key.resource == resource })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -132,6 +133,44 @@ func TestAnotherWaitIsNotOverdue(t *testing.T) {
 				}
 				if n := len(client.overdue.waits); n != 0 {
 					t.Errorf("%d waits are remembered", n)
+				}
+			})
+		})
+	}
+}
+
+// TestAnotherOrderIsNotOverdue: an order that is accepted is looked at as any other, whatever hung before it.
+func TestAnotherOrderIsNotOverdue(t *testing.T) {
+	for name, order := range map[string]func(ctx context.Context, c *Client) error{
+		"attach": func(ctx context.Context, c *Client) error { return c.AttachVolume(ctx, idA, idB) },
+		"detach": func(ctx context.Context, c *Client) error { return c.DetachVolume(ctx, idA) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlatform()
+				c := (&cloud{answer: p.answer}).client(t)
+				p.attached[idA] = time.Now().Add(time.Hour)
+				p.fail = func(r *http.Request) *http.Response {
+					if r.Method == http.MethodPost { // it takes every order
+						return reply(http.StatusNoContent, nil)
+					}
+					return nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+				defer cancel()
+				if _, err := c.WaitVolume(ctx, name, idA, attachedTo(idB)); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal(err)
+				}
+				if err := order(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				p.attached[idA] = began.Add(10 * time.Second)
+				if _, err := c.WaitVolume(t.Context(), name, idA, attachedTo(idB)); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 10500*time.Millisecond {
+					t.Errorf("it took %v", took)
 				}
 			})
 		})

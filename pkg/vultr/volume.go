@@ -96,14 +96,22 @@ func (c *Client) changeVolume(ctx context.Context, op operation, id string, body
 func (c *Client) AttachVolume(ctx context.Context, id, instanceID string) error {
 	// Without live the platform restarts the instance.
 	body := map[string]any{"instance_id": instanceID, "live": true}
-	return volumes.change(ctx, c, opAttachBlock, id, "/attach", body)
+	return c.ordered(id, volumes.change(ctx, c, opAttachBlock, id, "/attach", body))
 }
 
 // DetachVolume asks for a volume to be unplugged from its running instance; WaitVolume tells when it is. The request
 // names no instance: it takes the volume from whichever has it by then, which is what a precondition is for. It is sent
 // once, and again only after a refusal for its rate: with IsOutcomeUnknown look at the volume.
 func (c *Client) DetachVolume(ctx context.Context, id string, preconditions ...Precondition) error {
-	return volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true}, preconditions...)
+	return c.ordered(id, volumes.change(ctx, c, opDetachBlock, id, "/detach", map[string]any{"live": true}, preconditions...))
+}
+
+// ordered passes on the answer to an order for a volume. One that was accepted begins something else to wait for.
+func (c *Client) ordered(id string, err error) error {
+	if err == nil {
+		c.overdue.forget(id)
+	}
+	return err
 }
 
 // DeleteVolume deletes a volume and its data. IsNotFound means that it was gone before, or with IsOutcomeUnknown that an

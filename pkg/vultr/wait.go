@@ -125,7 +125,7 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 	defer c.waiting.Add(-1)
 	start := time.Now()
 	usual := c.learned.firstLook(w.lesson)
-	key, givenUp := w.lesson+" "+w.resource+" "+w.part, false
+	key, givenUp := waitFor{w.lesson, w.resource, w.part}, false
 	expected := c.overdue.begin(key, c.scaled(sameWait)).Add(usual)
 	defer func() { c.overdue.end(key, givenUp && time.Since(expected) >= c.scaled(slowAfter)) }()
 	due := start.Add(usual)
