@@ -2,6 +2,7 @@ package settings_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -66,74 +67,15 @@ type values struct {
 
 // each lists values of every annotation that users set: good ones, spellings that the official controller accepts,
 // malformed ones.
-var each = map[settings.Key][]values{
-	settings.Protocol: {
-		{"", "tcp", "", "", ""}, {"udp", "udp", "", "", ""}, {"HTTPS", "https", "", "", ""}, {"sctp", "tcp", "must be one of", "", ""},
-	},
-	settings.BackendProtocol: {
-		{"", "", "", "", ""},
-		{"http", "http", "", "", ""},
-		{"grpc", "", "", "has no effect", ""},
-		{"TLS", "", "", "has no effect", "which is not one of"},
-		{"htps", "", "", `write "https"`, "which is not one of"},
-		{"htttp", "", "", `write "http"`, ""},
-		{"httpss", "", "", `write "https"`, "which is not one of"},
-	},
-	settings.HTTPSPorts: {{"", "", "", "", ""}, {"443, 8443 ,", "443,8443", "", "", ""}, {"0", "", "list of port numbers", "", ""}, {"65536", "", "list of port numbers", "", ""}, {"1,65535", "1,65535", "", "", ""}},
-	settings.SSL:        {{"", "", "", "", ""}, {" tls \n", "tls", "", "", ""}, {"other/tls", "", "in the namespace of the Service", "", ""}},
-	settings.SSLPassThrough: {
-		{"", "false", "", "", ""}, {"1", "true", "", "", ""}, {"F", "false", "", "", ""}, {"yes", "false", "", `write "true"`, `"yes"`}, {"disabled", "false", "", `write "false"`, ""},
-	},
-	settings.SSLRedirect: {
-		{"true", "true", "", "", ""}, {"permanent", "false", "", "is read as false", `"permanent"`}, {"no", "false", "", `write "false"`, ""},
-	},
-	settings.HTTP2:         {{"true", "true", "", "", ""}, {"on", "false", "", `write "true"`, ""}},
-	settings.HTTP3:         {{"true", "true", "", "", ""}, {"enabled", "false", "", `write "true"`, ""}},
-	settings.ProxyProtocol: {{"TRUE", "true", "", "", ""}, {"disabled", "false", "", `write "false"`, ""}, {"v2", "false", "", "is read as false", ""}},
-	settings.Algorithm: {
-		{"", "roundrobin", "", "", ""},
-		{"leastconn", "least_connections", "", "", ""},
-		{"LEAST_CONNECTIONS", "least_connections", "", "", ""},
-		{"round_robin", "roundrobin", "", `write "roundrobin"`, ""},
-		{"least-connections", "roundrobin", "", `write "least_connections"`, ""},
-		{"random", "roundrobin", "", "is read as roundrobin", ""},
-	},
-	settings.StickySessionEnabled: {
-		{"", "off", "", "", ""}, {"on", "on", "", "", ""}, {"true", "off", "", `write "on"`, ""}, {"false", "off", "", `write "off"`, ""}, {"cookie", "off", "", "is read as off", ""},
-	},
-	settings.StickySessionCookieName: {{"", "", "", "", ""}, {"route", "route", "", "", ""}, {"a b", "", "is not a name that a cookie can have", "", ""}},
-	settings.Timeout: {
-		{"", "600", "", "", ""}, {"1", "1", "", "", ""}, {"86400", "86400", "", "", ""}, {"86401", "600", "from 1 to 86400", "", ""}, {"0", "600", "", "is read as the default, 600", ""}, {"30s", "600", "from 1 to 86400", "", ""},
-	},
-	settings.NodeCount: {
-		{"", "1", "", "", ""}, {"99", "99", "", "", ""}, {"101", "1", "from 1 to 99", "", ""}, {"2", "1", "must be an odd number", "", ""}, {"0", "1", "from 1 to 99", "", ""}, {"-1", "1", "from 1 to 99", "", ""},
-	},
-	settings.HealthCheckProtocol: {{"", "", "", "", ""}, {"HTTP", "http", "", "", ""}, {"udp", "", "must be one of tcp, http, https", "", ""}},
-	settings.HealthCheckPort:     {{"", "", "", "", ""}, {"web", "web", "", "", ""}},
-	settings.HealthCheckPath:     {{"", "", "", "", ""}, {"/ok?full", "/ok?full", "", "", ""}, {"ok", "", "must begin with /", "", ""}},
-	settings.HealthCheckInterval: {{"", "15", "", "", ""}, {"300", "300", "", "", ""}, {"301", "15", "from 1 to 300", "", ""}, {"0", "15", "", "the default, 15", ""}},
-	settings.HealthCheckTimeout:  {{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""}},
-	settings.HealthCheckUnhealthy: {
-		{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""},
-	},
-	settings.HealthCheckHealthy: {{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""}},
-	settings.FirewallRules: {
-		{"", "", "", "", ""},
-		{" Cloudflare , 443 ; 10.1.2.3/8,80;", "cloudflare,443;10.0.0.0/8,80", "", "", ""},
-		{"2001:DB8::1/32,1", "2001:db8::/32,1", "", "", ""},
-		{"10.0.0.1,80", "", `"10.0.0.1,80" is not`, "", ""},
-		{"10.0.0.0/8,0", "", "is not", "", ""},
-		{"10.0.0.0/33,80", "", "is not", "", ""},
-		{"everybody,80", "", "is not", "", ""},
-		{"::ffff:10.0.0.0/104,80", "", "is not", "", ""},
-		{"10.0.0.0/8,80,81", "", "is not", "", ""},
-	},
-	settings.Hostname: {{"", "", "", "", ""}, {"web.example.com", "web.example.com", "", "", ""}, {"Web.example.com", "", "must be a host name", "", ""}},
-	settings.Create: {
-		{"", "true", "", "", ""}, {"False", "false", "", "", ""}, {"no", "true", "", `write "false"`, `"no"`}, {"0", "true", "", `write "false"`, `"0"`}, {"yes", "true", "", `write "true"`, ""}, {"nonsense", "true", "", "is read as true", ""},
-	},
-	settings.Label: {{"shop", "shop", "", "", ""}, {" ", "", "must not be empty", "", ""}},
-	settings.ID:    {{"", "", "", "", ""}, {"aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60\n", "aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60", "", "", ""}, {"web", "", "must be the UUID", "", ""}},
+// Each theme has a file of its own.
+var each = joined(eachPort, eachTLS, eachTraffic, eachHealth, eachAccess, eachLife)
+
+func joined(themes ...map[settings.Key][]values) map[settings.Key][]values {
+	all := map[settings.Key][]values{}
+	for _, theme := range themes {
+		maps.Copy(all, theme)
+	}
+	return all
 }
 
 func TestEachAnnotation(t *testing.T) {

@@ -1,0 +1,12 @@
+package settings_test
+
+import "github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+
+var eachLife = map[settings.Key][]values{
+	settings.Hostname: {{"", "", "", "", ""}, {"web.example.com", "web.example.com", "", "", ""}, {"Web.example.com", "", "must be a host name", "", ""}},
+	settings.Create: {
+		{"", "true", "", "", ""}, {"False", "false", "", "", ""}, {"no", "true", "", `write "false"`, `"no"`}, {"0", "true", "", `write "false"`, `"0"`}, {"yes", "true", "", `write "true"`, ""}, {"nonsense", "true", "", "is read as true", ""},
+	},
+	settings.Label: {{"shop", "shop", "", "", ""}, {" ", "", "must not be empty", "", ""}},
+	settings.ID:    {{"", "", "", "", ""}, {"aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60\n", "aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60", "", "", ""}, {"web", "", "must be the UUID", "", ""}},
+}
