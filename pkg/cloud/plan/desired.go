@@ -54,8 +54,18 @@ type Desired struct {
 	// KeepInstances leaves the backends as they are.
 	KeepInstances bool
 
+	// VPC is the network through which the backends are reached, "" for the public one; nil leaves it as it is.
+	VPC *string
+	// AutoSSL is the certificate that the platform issues; nil leaves it as it is. One that has to go is no change: the
+	// platform has a request of its own for that.
+	AutoSSL *vultr.AutoSSL
+	// GlobalRegions are the further regions of the load balancer; nil leaves them as they are.
+	GlobalRegions *[]vultr.GlobalRegion
+
 	// Hostname replaces the addresses in the Service's status.
 	Hostname string
+	// IPMode is how nodes treat the addresses in the status; nil means that it follows from what the load balancer does.
+	IPMode *v1.LoadBalancerIPMode
 }
 
 // Reading is what came of reading a Service.
@@ -104,13 +114,8 @@ func Read(service *v1.Service, options ...Option) Reading {
 	r.tls()
 	r.collisions()
 	r.session()
-	d := &r.out.Desired
-	d.Label = r.Text(settings.Label)
-	d.Hostname = r.Text(settings.Hostname)
-	d.Algorithm = r.algorithm()
-	d.Timeout = r.Int(settings.Timeout)
-	d.Nodes = r.Int(settings.NodeCount)
-	d.ProxyProtocol = r.Bool(settings.ProxyProtocol)
+	r.life()
+	r.traffic()
 	r.fields()
 	return r.reading()
 }
@@ -176,51 +181,6 @@ func (r *reader) keepWhatIsMeant(finding settings.Finding) {
 	default:
 		// What a Service states elsewhere about its sources counts nonetheless.
 		r.keepUnstatedFirewall = r.keepUnstatedFirewall || finding.Cloud == ""
-	}
-}
-
-func (r *reader) algorithm() string {
-	if algorithm := r.Text(settings.Algorithm); algorithm != "least_connections" {
-		return algorithm
-	}
-	return "leastconn" // the platform's word
-}
-
-// session reads cookie stickiness, the only kind that the platform has.
-func (r *reader) session() {
-	if !r.Bool(settings.StickySessionEnabled) {
-		return
-	}
-	cookie := r.Text(settings.StickySessionCookieName)
-	applies := r.hasRule("http", "https")
-	stated := r.Says(settings.StickySessionEnabled)
-	switch {
-	case !stated && (!applies || cookie == ""):
-		// A default that does not fit.
-	case cookie == "" && r.Says(settings.StickySessionCookieName):
-		// It is malformed, which is a fault of its own.
-	case cookie == "" && strings.TrimSpace(r.service.Annotations[string(settings.StickySessionEnabled)]) != "on":
-		r.Warn("%s is on, but %s is missing: it is read as off, as by the official controller; write \"on\" and name a cookie",
-			settings.StickySessionEnabled, settings.StickySessionCookieName)
-	case cookie == "":
-		r.Fail(fmt.Errorf("annotation %s is on, but %s is missing", settings.StickySessionEnabled, settings.StickySessionCookieName))
-	default:
-		r.out.Desired.StickyCookie = cookie
-		if !applies {
-			r.Warn("%s is on, but no port is http or https: a cookie needs one", settings.StickySessionEnabled)
-		}
-	}
-}
-
-// fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
-func (r *reader) fields() {
-	r.Bool(settings.Create)
-	r.out.ID = r.Text(settings.ID)
-	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
-		r.Warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
-	}
-	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
-		r.Warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
 	}
 }
 

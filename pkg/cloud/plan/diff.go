@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -46,7 +47,22 @@ func Diff(current vultr.LoadBalancer, want Desired) Change {
 	if !want.KeepInstances {
 		s.Instances = differsAsSet(&c, "instances", current.Instances, want.Instances, slices.Sort)
 	}
+	networks(&c, current, want)
 	return c
+}
+
+// networks compares where the load balancer is, and the certificate that the platform issues for it.
+func networks(c *Change, current vultr.LoadBalancer, want Desired) {
+	s := &c.Settings
+	if want.VPC != nil {
+		s.VPC = differs(c, "vpc", current.VPC, *want.VPC)
+	}
+	if want.AutoSSL != nil && *want.AutoSSL != (vultr.AutoSSL{}) {
+		s.AutoSSL = differs(c, "auto_ssl", comparableAutoSSL(current.AutoSSL), comparableAutoSSL(*want.AutoSSL))
+	}
+	if want.GlobalRegions != nil {
+		s.GlobalRegions = differsAsSet(c, "global_regions", current.GlobalRegions, *want.GlobalRegions, sortRegions)
+	}
 }
 
 // DiffBackends compares the backends alone, which follow the nodes even if the Service has faults.
@@ -91,6 +107,18 @@ func comparableCheck(hc vultr.HealthCheck) vultr.HealthCheck {
 		hc.Path = ""
 	}
 	return hc
+}
+
+// comparableAutoSSL leaves out what the platform makes of the rest.
+func comparableAutoSSL(a vultr.AutoSSL) vultr.AutoSSL {
+	a.Domain = ""
+	return a
+}
+
+func sortRegions(regions []vultr.GlobalRegion) {
+	slices.SortFunc(regions, func(a, b vultr.GlobalRegion) int {
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.VPC, b.VPC))
+	})
 }
 
 // comparableFirewall returns the platform's rules in the spelling of ours.

@@ -29,8 +29,14 @@ func applied(lb vultr.LoadBalancer, s vultr.LoadBalancerSettings) vultr.LoadBala
 	set(&lb.Rules, s.Rules)
 	set(&lb.Firewall, s.Firewall)
 	set(&lb.Instances, s.Instances)
+	set(&lb.VPC, s.VPC)
+	set(&lb.GlobalRegions, s.GlobalRegions)
+	if s.AutoSSL != nil {
+		lb.AutoSSL = vultr.AutoSSL{Zone: s.AutoSSL.Zone, Sub: s.AutoSSL.Sub, Domain: s.AutoSSL.Sub + "." + s.AutoSSL.Zone}
+	}
 	slices.Reverse(lb.Rules)
 	slices.Reverse(lb.Firewall)
+	slices.Reverse(lb.GlobalRegions)
 	slices.Sort(lb.Instances)
 	return lb
 }
@@ -99,6 +105,34 @@ func TestDiffKeeps(t *testing.T) {
 	}
 	if change := plan.DiffBackends(lb, plan.Desired{Instances: []string{"b"}}); !slices.Equal(change.Fields, []string{"instances"}) {
 		t.Errorf("%v is changed, want the backends alone", change.Fields)
+	}
+}
+
+// Networks, further regions and an issued certificate are left as they are until somebody asks for them.
+func TestDiffOfNetworks(t *testing.T) {
+	there := vultr.LoadBalancer{VPC: idA, AutoSSL: vultr.AutoSSL{Zone: "example.com"}, GlobalRegions: []vultr.GlobalRegion{{Region: "fra"}}}
+	if change := plan.Diff(there, plan.Desired{}); !change.Empty() {
+		t.Errorf("%v must be left alone", change.Fields)
+	}
+	vpc, public := idB, ""
+	regions, none := []vultr.GlobalRegion{{Region: "fra", VPC: idA}, {Region: "ams"}}, []vultr.GlobalRegion{}
+	lb := vultr.LoadBalancer{}
+	for round, want := range []plan.Desired{
+		{VPC: &vpc, AutoSSL: &vultr.AutoSSL{Zone: "example.com", Sub: "www"}, GlobalRegions: &regions},
+		{VPC: &public, AutoSSL: &vultr.AutoSSL{Zone: "example.org"}, GlobalRegions: &none},
+		{VPC: &vpc, AutoSSL: &vultr.AutoSSL{Zone: "example.com", Sub: "www"}, GlobalRegions: &regions},
+	} {
+		change := plan.Diff(lb, want)
+		if diff := cmp.Diff([]string{"vpc", "auto_ssl", "global_regions"}, change.Fields); diff != "" {
+			t.Errorf("round %d: %s", round, diff)
+		}
+		lb = applied(lb, change.Settings)
+		if rest := plan.Diff(lb, want); !rest.Empty() {
+			t.Errorf("round %d: %v still differs after the change", round, rest.Fields)
+		}
+	}
+	if change := plan.Diff(lb, plan.Desired{AutoSSL: &vultr.AutoSSL{}}); !change.Empty() {
+		t.Errorf("%v is sent to end a certificate, for which there is another request", change.Fields)
 	}
 }
 
@@ -184,6 +218,7 @@ func TestStatus(t *testing.T) {
 		"no address yet":    {func(lb *vultr.LoadBalancer, _ *v1.Service, _ *plan.Desired) { lb.IPv4 = "" }, false, nil},
 		"host name":         {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) { d.Hostname = "web.example.com" }, false, []v1.LoadBalancerIngress{{Hostname: "web.example.com"}}},
 		"PROXY protocol":    {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) { d.ProxyProtocol = true }, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},
+		"IP mode asked for": {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) { d.ProxyProtocol, d.IPMode = true, &vip }, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &vip}}},
 		"HTTP": {func(_ *vultr.LoadBalancer, _ *v1.Service, d *plan.Desired) {
 			d.Rules = []vultr.ForwardingRule{rule("http", 80, "http", 1)}
 		}, true, []v1.LoadBalancerIngress{{IP: "192.0.2.1", IPMode: &proxy}}},

@@ -57,6 +57,9 @@ func addressesOf(lb vultr.LoadBalancer, service *v1.Service) []string {
 // kube-proxy would otherwise pass connections without the PROXY protocol to pods that expect it, or TLS to pods that
 // do not terminate it.
 func ipMode(want Desired) v1.LoadBalancerIPMode {
+	if want.IPMode != nil {
+		return *want.IPMode
+	}
 	changes := func(rule vultr.ForwardingRule) bool {
 		return rule.FrontendProtocol == "http" || rule.FrontendProtocol == "https"
 	}

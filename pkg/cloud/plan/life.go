@@ -1,0 +1,25 @@
+package plan
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+)
+
+// life reads what the load balancer is called, in the account and in the Service's status.
+func (r *reader) life() {
+	r.out.Desired.Label = r.Text(settings.Label)
+	r.out.Desired.Hostname = r.Text(settings.Hostname)
+}
+
+// fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
+func (r *reader) fields() {
+	r.Bool(settings.Create)
+	r.out.ID = r.Text(settings.ID)
+	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
+		r.Warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)
+	}
+	if ip := r.service.Spec.LoadBalancerIP; ip != "" {
+		r.Warn("spec.loadBalancerIP %s has no effect: the platform chooses the address", ip)
+	}
+}
