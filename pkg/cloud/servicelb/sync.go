@@ -79,7 +79,7 @@ func (c *Controller) failing(service *v1.Service, reason, what string, err error
 // ensure makes or changes the load balancer until it is as asked for.
 func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time.Duration, err error) {
 	m := c.memories.of(service.UID)
-	reading := plan.Read(service, plan.WithDefaults(c.Defaults))
+	reading := c.read(service)
 	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
 		c.Recorder.Event(service, v1.EventTypeWarning, "LoadBalancerSettings", message)
 	}
