@@ -90,7 +90,7 @@ type Controller struct {
 	queue    workqueue.TypedRateLimitingInterface[key]
 	account  *witness.Witness
 	ledger   *ledger.Ledger
-	secrets  *secrets
+	refs     *references
 	memories memories
 	missing  missing
 	refusal  refusal
@@ -126,7 +126,7 @@ func New(config Config) (*Controller, error) {
 		atWork:   underWay{all: map[key]bool{}},
 		doubts:   doubts{all: map[key]bool{}},
 	}
-	c.secrets = newSecrets(config.Client, c.queue.Add)
+	c.refs = newReferences(config.Client, c.queue.Add)
 	c.waves = newWaves(c.enqueueAll)
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())
@@ -155,7 +155,7 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 		running.Go(func() { c.work(ctx) })
 	}
 	running.Go(func() { c.waves.run(ctx) })
-	running.Go(func() { c.secrets.run(ctx) })
+	running.Go(func() { c.refs.run(ctx) })
 	running.Go(func() { c.listen(ctx) })
 	running.Go(func() { c.keepHouse(ctx) })
 	running.Go(func() { c.watchDrift(ctx) })

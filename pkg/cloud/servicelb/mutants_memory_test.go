@@ -350,31 +350,3 @@ func TestWritesToAServiceThatIsGone(t *testing.T) {
 		t.Errorf("adding the finalizer: %v", err)
 	}
 }
-
-// A Secret that changes wakes up the Services that name it, and no others; what is in it is not kept.
-func TestSecretWakesItsServices(t *testing.T) {
-	var added []key
-	s := newSecrets(nil, func(k key) { added = append(added, k) })
-	name := func(ns, n string) key { return key{Namespace: ns, Name: n} }
-	s.want(name("shop", "a"), "tls")
-	s.want(name("shop", "b"), "other")
-	s.want(name("bank", "c"), "tls")
-	s.changed(name("shop", "tls"))
-	if !slices.Equal(added, []key{name("shop", "a")}) {
-		t.Errorf("%v", added)
-	}
-	s.want(name("shop", "a"), "")
-	s.want(name("shop", "b"), "tls")
-	added = nil
-	s.changed(name("shop", "tls"))
-	if !slices.Equal(added, []key{name("shop", "b")}) || len(s.watches) != 2 || len(s.wants) != 2 {
-		t.Errorf("%v, %v, %v", added, s.watches, s.wants)
-	}
-	kept, err := withoutContent(&v1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "tls", ResourceVersion: "7", Annotations: map[string]string{"last-applied": "SECRET"}},
-		Data:       map[string][]byte{"tls.key": []byte("SECRET")}, StringData: map[string]string{"x": "SECRET"},
-	})
-	if secret, ok := kept.(*v1.Secret); !ok || err != nil || len(secret.Data) != 0 || len(secret.StringData) != 0 || len(secret.Annotations) != 0 || secret.ResourceVersion != "7" {
-		t.Errorf("%+v, %v", kept, err)
-	}
-}

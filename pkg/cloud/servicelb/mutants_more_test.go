@@ -62,8 +62,8 @@ func TestRefusalStands(t *testing.T) {
 
 // The watch of a Secret keeps nothing that is secret.
 func TestWatchKeepsNoSecret(t *testing.T) {
-	s := newSecrets(fake.NewSimpleClientset(), func(key) {})
-	options := s.options(key{Namespace: "shop", Name: "tls"})
+	r := newReferences(fake.NewSimpleClientset(), func(key) {})
+	options := r.options(reference{secretKind, "shop", "tls"})
 	if options.Transform == nil {
 		t.Fatal("it keeps all")
 	}

@@ -11,3 +11,12 @@ import (
 func (c *Controller) read(service *v1.Service) plan.Reading {
 	return plan.Read(service, plan.WithDefaults(c.Defaults))
 }
+
+// referencesOf returns the objects that a Service names.
+func referencesOf(service *v1.Service, reading plan.Reading) []reference {
+	var named []reference
+	if secret := reading.Desired.TLSSecret; secret != "" {
+		named = append(named, reference{secretKind, service.Namespace, secret})
+	}
+	return named
+}

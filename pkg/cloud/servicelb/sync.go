@@ -22,7 +22,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	service, err := c.services.Services(name.Namespace).Get(name.Name)
 	if apierrors.IsNotFound(err) {
 		// Nothing to do: its load balancer went before the finalizer did.
-		c.secrets.want(name, "")
+		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
 		forgetMetrics(name)
@@ -34,7 +34,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	service = service.DeepCopy()
 	switch {
 	case !wanted(service):
-		c.secrets.want(name, "")
+		c.refs.want(name)
 		c.words.forget(name)
 		if !servicehelper.HasLBFinalizer(service) {
 			c.memories.drop(service.UID)
@@ -45,7 +45,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		}
 		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
 	case !plan.Managed(service):
-		c.secrets.want(name, "")
+		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
 		return 0, nil
@@ -96,7 +96,7 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time
 		return 0, err
 	}
 	defer func() { err = both(err, c.flush(ctx, s)) }()
-	c.secrets.want(nameOf(service), s.reading.Desired.TLSSecret)
+	c.refs.want(nameOf(service), referencesOf(service, reading)...)
 	if current := s.finding.current; current != nil {
 		if err := c.servesThisCluster(ctx, s, *current); err != nil {
 			return 0, err

@@ -1,0 +1,30 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+)
+
+// certificate reads and checks the TLS Secret of a Service; nil without one. It is read from the API server when it is
+// needed: no private key is kept here.
+func (c *Controller) certificate(ctx context.Context, service *v1.Service, name string) (*plan.Certificate, error) {
+	if name == "" {
+		return nil, nil
+	}
+	secret, err := c.Client.CoreV1().Secrets(service.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", settings.SSL, name, service.Namespace)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the TLS Secret %s/%s: %w", service.Namespace, name, err)
+	}
+	return plan.ReadCertificate(secret, time.Now())
+}
