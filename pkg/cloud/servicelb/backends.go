@@ -112,8 +112,6 @@ func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.Loa
 	s.comeBack(left)
 }
 
-func nameOf(service *v1.Service) key { return key{Namespace: service.Namespace, Name: service.Name} }
-
 func failureText(err error) string {
 	if err == nil || isWait(err) {
 		return ""

@@ -77,9 +77,6 @@ type Config struct {
 	DriftPeriod time.Duration
 }
 
-// key names a load balancer: the Service that it serves.
-type key = cache.ObjectName
-
 // Controller is the controller for Services of type LoadBalancer.
 type Controller struct {
 	Config
@@ -126,7 +123,7 @@ func New(config Config) (*Controller, error) {
 		atWork:   underWay{all: map[key]bool{}},
 		doubts:   doubts{all: map[key]bool{}},
 	}
-	c.refs = newReferences(config.Client, c.queue.Add)
+	c.refs = newReferences(config.Client, c.enqueueNamed)
 	c.waves = newWaves(c.enqueueAll)
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())

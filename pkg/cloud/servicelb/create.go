@@ -137,7 +137,7 @@ func latest(ctx context.Context) time.Time {
 func (c *Controller) stillWanted(ctx context.Context, service *v1.Service) error {
 	now, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && (now.UID != service.UID || !wanted(now)):
+	case apierrors.IsNotFound(err) || err == nil && (now.UID != service.UID || !c.wanted(now)):
 		return waitFor(createPause, "the Service does not want a load balancer any more")
 	case err != nil:
 		return fmt.Errorf("reading the Service: %w", err)
@@ -183,7 +183,7 @@ func (c *Controller) labelTaken(s *scene) error {
 		return fmt.Errorf("listing Services: %w", err)
 	}
 	for _, other := range all {
-		if other.UID != s.service.UID && wanted(other) && text(other, settings.Label) == want && older(other, s.service) {
+		if other.UID != s.service.UID && c.wanted(other) && text(other, settings.Label) == want && older(other, s.service) {
 			return fmt.Errorf("annotation %s: another Service has the label %q too; several Services on one load balancer are not supported, so each needs a label of its own",
 				settings.Label, want)
 		}

@@ -72,7 +72,7 @@ func (c *Controller) manyLost(list []vultr.LoadBalancer) (int, error) {
 	recorded, missing := 0, 0
 	for _, service := range all {
 		entry := entries[service.UID]
-		if !wanted(service) || !plan.Managed(service) || entry.ID == "" || !entry.Shown || !entry.Deleted.IsZero() {
+		if !c.wanted(service) || !plan.Managed(service) || entry.ID == "" || !entry.Shown || !entry.Deleted.IsZero() {
 			continue
 		}
 		recorded++

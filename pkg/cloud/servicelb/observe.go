@@ -56,11 +56,6 @@ func (s *scene) comeBack(after time.Duration) {
 // balancer is found again by whichever controller looks for it.
 func label(service *v1.Service) string { return cloudprovider.DefaultLoadBalancerName(service) }
 
-// wanted reports whether a Service is to have a load balancer, and not on its way to lose it.
-func wanted(service *v1.Service) bool {
-	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil
-}
-
 // observe reads what a sync needs. Its list is shared, and began after the last change that was made here.
 func (c *Controller) observe(ctx context.Context, service *v1.Service, reading plan.Reading) (*scene, error) {
 	s := &scene{service: service, memory: c.memories.of(service.UID), reading: reading}

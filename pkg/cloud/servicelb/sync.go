@@ -33,7 +33,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	}
 	service = service.DeepCopy()
 	switch {
-	case !wanted(service):
+	case !c.wanted(service):
 		c.refs.want(name)
 		c.words.forget(name)
 		if !servicehelper.HasLBFinalizer(service) {

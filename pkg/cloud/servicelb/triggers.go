@@ -38,7 +38,7 @@ func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 			case !isService || !alsoService || c.concerns(old, fresh):
 				c.enqueue(after)
 			case c.overwritten(old, fresh):
-				c.queue.AddAfter(nameOf(fresh), statusPause) // whoever wrote it may do so again at once
+				c.queue.AddAfter(c.keyOf(fresh), statusPause) // whoever wrote it may do so again at once
 			}
 		},
 		DeleteFunc: func(object any) { c.enqueue(object) },
@@ -46,9 +46,11 @@ func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 }
 
 func (c *Controller) enqueue(object any) {
-	// Its error says that the object has no name: nothing that an informer gives is so.
-	if name, err := cache.DeletionHandlingObjectToName(object); err == nil {
-		c.queue.Add(name)
+	if last, missed := object.(cache.DeletedFinalStateUnknown); missed {
+		object = last.Obj
+	}
+	if service, ok := object.(*v1.Service); ok {
+		c.queue.Add(c.keyOf(service))
 	}
 }
 
@@ -128,8 +130,8 @@ func (c *Controller) enqueueAll() {
 		return // a lister over an informer has no errors
 	}
 	for _, service := range all {
-		if wanted(service) {
-			c.queue.Add(cache.MetaObjectToName(service))
+		if c.wanted(service) {
+			c.queue.Add(c.keyOf(service))
 		}
 	}
 }

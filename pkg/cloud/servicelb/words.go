@@ -98,7 +98,7 @@ func (c *Controller) listen(ctx context.Context) {
 				continue
 			}
 			for _, service := range c.words.hear(name, wordOf(namespace)) {
-				c.queue.Add(service)
+				c.enqueueNamed(service)
 			}
 		}
 	}, wordPause)
