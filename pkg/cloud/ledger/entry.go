@@ -36,6 +36,8 @@ type Entry struct {
 	Certificate string `json:"certificate,omitempty"`
 	// Firewall is set when its firewall rules come from the Service, so that they go when the Service names none.
 	Firewall bool `json:"firewall,omitempty"`
+	// Guests are further Services that it serves, "" for none.
+	Guests Members `json:"guests,omitempty"`
 }
 
 // Second returns t as entries hold times, so that an entry that was read equals the one that was written.

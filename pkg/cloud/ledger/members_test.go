@@ -1,0 +1,28 @@
+package ledger_test
+
+import (
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+)
+
+// Whoever comes and goes in whatever order, the same Services are the same Members.
+func TestMembers(t *testing.T) {
+	var none ledger.Members
+	if none.Has("a") || none.Has("") || len(none.List()) > 0 || none.Without("a") != none || none.With("") != none {
+		t.Errorf("nobody is %v", none.List())
+	}
+	two := none.With("b").With("a").With("b")
+	if want := ledger.MembersOf("a", "b"); two != want || !two.Has("a") || !two.Has("b") || two.Has("c") || two.Has("a,b") {
+		t.Errorf("%q, want %q", two, want)
+	}
+	if got := two.List(); !slices.Equal(got, []types.UID{"a", "b"}) {
+		t.Errorf("%v", got)
+	}
+	if one := two.Without("a"); one != ledger.MembersOf("b") || one.Without("b") != none || two.Without("c") != two {
+		t.Errorf("without one of them: %q", one)
+	}
+}
