@@ -6,14 +6,13 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/lost"
 )
 
 const (
@@ -82,50 +81,17 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, maxA
 	if missing, err := c.manyLost(list.Items); err == nil && missing > 0 {
 		klog.FromContext(ctx).Info("Most load balancers that were made for this cluster are not shown; none is made in their place", "missing", missing)
 	}
-	lost := c.lost(there, list.Items)
-	orphans.Set(float64(len(lost)))
-	for _, entry := range lost {
+	missing := lost.Find(there, c.ledger.All(), list.Items)
+	orphans.Set(float64(len(missing)))
+	for _, entry := range missing {
 		if told[entry.ID] {
 			continue
 		}
 		told[entry.ID] = true
 		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
-		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(entry.uid)},
+		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(entry.UID)},
 			v1.EventTypeWarning, "LoadBalancerOrphaned", message)
 	}
 	return nil
-}
-
-// orphan is the entry of a Service that does not exist.
-type orphan struct {
-	ledger.Entry
-	uid types.UID
-}
-
-// lost returns what was made for Services that do not exist and is still there: what the ledger names, else, where the
-// answer to an attempt was lost, what has the Service's label.
-func (c *Controller) lost(there map[types.UID]bool, all []vultr.LoadBalancer) []orphan {
-	var lost []orphan
-	entries, others := c.ledger.All(), map[string]bool{}
-	for uid, entry := range entries {
-		if there[uid] {
-			others[entry.ID] = true // whatever its label says
-		}
-	}
-	for uid, entry := range entries {
-		if there[uid] || entry.Adopted {
-			continue
-		}
-		if byID(all, entry.ID) != nil {
-			lost = append(lost, orphan{entry, uid})
-			continue
-		}
-		name := label(&v1.Service{ObjectMeta: metav1.ObjectMeta{UID: uid}})
-		for _, lb := range labelled(all, name, others) {
-			entry.ID = lb.ID
-			lost = append(lost, orphan{entry, uid})
-		}
-	}
-	return lost
 }
