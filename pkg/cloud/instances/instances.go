@@ -24,6 +24,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -45,9 +46,9 @@ const metadataAge = time.Minute
 
 // Reasons of Events.
 const (
-	nodeIPNotFound     = "NodeIPNotFound"
-	instanceNotMatched = "InstanceNotMatched"
-	foreignProviderID  = "ForeignProviderID"
+	nodeIPNotFound     = reason.NodeIPNotFound
+	instanceNotMatched = reason.InstanceNotMatched
+	foreignProviderID  = reason.ForeignProviderID
 )
 
 // Options are the choices that an administrator has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -61,7 +62,7 @@ func names(node *v1.Node) []string {
 
 // StaleProviderID is the reason of the Event about a Node whose provider ID names an instance that is gone while a twin
 // of it is there.
-const StaleProviderID = "StaleProviderID"
+const StaleProviderID = reason.StaleProviderID
 
 // StaleText tells people about it and what to do.
 func StaleText(node *v1.Node, twins []vultr.Instance) string {

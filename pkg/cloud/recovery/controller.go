@@ -23,6 +23,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 )
 
 // Name is the controller's name for the flag --controllers.
@@ -269,7 +270,7 @@ func (c *Controller) mark(ctx context.Context, node *v1.Node) error {
 		return fmt.Errorf("marking node %s out of service: %w", node.Name, err)
 	}
 	if changed {
-		c.recorder.Eventf(node, v1.EventTypeWarning, "InstanceDeleted",
+		c.recorder.Eventf(node, v1.EventTypeWarning, reason.InstanceDeleted,
 			"Instance %s does not exist any more (it was asked for by its ID three times or more, and is in no list). The node is marked out of service, so that its pods and disks move to other nodes now",
 			node.Spec.ProviderID)
 	}
@@ -287,7 +288,7 @@ func (c *Controller) unmark(ctx context.Context, node *v1.Node, why string) erro
 		return fmt.Errorf("taking node %s back into service: %w", node.Name, err)
 	}
 	if changed {
-		c.recorder.Eventf(node, v1.EventTypeNormal, "InstanceFound", "The node is no longer marked out of service: %s", why)
+		c.recorder.Eventf(node, v1.EventTypeNormal, reason.InstanceFound, "The node is no longer marked out of service: %s", why)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -71,8 +72,8 @@ func Confirmed(node *v1.Node) bool {
 
 // Reasons of a DoubtError, beside match.StaleProviderID.
 const (
-	NoWitness   = "InstanceNotSeen"
-	MostMissing = "MostInstancesNotSeen"
+	NoWitness   = reason.InstanceNotSeen
+	MostMissing = reason.MostInstancesNotSeen
 )
 
 // DoubtError is returned when an instance is not found, but that may have another reason than that it is gone.

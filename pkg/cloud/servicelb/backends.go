@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -39,7 +40,7 @@ func (c *Controller) backends(s *scene, nodes []*v1.Node, region string) []strin
 func (c *Controller) tellBackends(s *scene) {
 	slices.Sort(s.leftOut)
 	if message := strings.Join(s.leftOut, ", "); s.memory.news(aboutNodes, message) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, "NodesLeftOut", "These nodes are no backends: "+message)
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.NodesLeftOut, "These nodes are no backends: "+message)
 	}
 }
 
@@ -80,7 +81,7 @@ func (c *Controller) withoutUnknown(ctx context.Context, s *scene, wanted *[]str
 func (c *Controller) tellNode(nodes []*v1.Node, id string) {
 	for _, node := range nodes {
 		if own, err := providerid.Parse(node.Spec.ProviderID); err == nil && own == id {
-			c.Recorder.Eventf(node, v1.EventTypeWarning, "BackendNotFound",
+			c.Recorder.Eventf(node, v1.EventTypeWarning, reason.BackendNotFound,
 				"The platform knows no instance %s, so this node gets no traffic from load balancers", id)
 		}
 	}
@@ -104,7 +105,7 @@ func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.Loa
 	}
 	if m.emptySince.IsZero() {
 		m.emptySince = time.Now()
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "UnAvailableLoadBalancer",
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.UnAvailableLoadBalancer,
 			"There are no available nodes for LoadBalancer; it keeps its last %d backends for %s", len(lb.Instances), emptyGrace)
 	}
 	left := emptyGrace - time.Since(m.emptySince)

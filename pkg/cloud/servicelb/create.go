@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -111,7 +112,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		// The wait begins when the attempt ended, which may be long after it began.
 		tried.Tried = ledger.Second(time.Now().Add(time.Second))
 		if s.memory.news(aboutOutcome, err.Error()) {
-			c.Recorder.Eventf(s.service, v1.EventTypeWarning, "CreateOutcomeUnknown",
+			c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.CreateOutcomeUnknown,
 				"Whether a load balancer was made is not known; for %s it will be looked for before another one is made: %v", visibleAfter, err)
 		}
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
@@ -200,12 +201,12 @@ func older(a, b *v1.Service) bool {
 
 func (c *Controller) announce(s *scene, lb vultr.LoadBalancer) {
 	if s.finding.lost != "" {
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerRecreated",
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerRecreated,
 			"Load balancer %s%s does not exist any more; %s is being made in its place and will have another address",
 			s.finding.lost, inParentheses(s.entry.Address), lb.ID)
 		return
 	}
-	c.Recorder.Eventf(s.service, v1.EventTypeNormal, "CreatingLoadBalancer",
+	c.Recorder.Eventf(s.service, v1.EventTypeNormal, reason.CreatingLoadBalancer,
 		"Load balancer %s is being made in region %s; this may take some minutes", lb.ID, lb.Region)
 }
 

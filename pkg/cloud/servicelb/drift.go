@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/lost"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 )
 
 const (
@@ -91,7 +92,7 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, maxA
 		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
 		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(entry.UID)},
-			v1.EventTypeWarning, "LoadBalancerOrphaned", message)
+			v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -56,7 +57,7 @@ func (c *Controller) unseen(s *scene) error {
 	if left := blankAfter - absent; left > 0 {
 		return waitFor(min(left, lookAgain), "load balancer %s is not found, which proves little: %v", id, err)
 	}
-	c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerNotFound",
+	c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerNotFound,
 		"Load balancer %s, which was made for this Service, is in no list of the account and is taken for deleted; if it is shown again, it is paid for until somebody deletes it", id)
 	return nil
 }

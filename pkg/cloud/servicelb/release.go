@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -155,7 +156,7 @@ func (s *scene) unprovenAbsence(list vultr.List[vultr.LoadBalancer], doubtful ti
 func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	if !s.memory.deleting {
 		s.memory.deleting = true
-		c.Recorder.Event(s.service, v1.EventTypeNormal, "DeletingLoadBalancer", "Deleting load balancer")
+		c.Recorder.Event(s.service, v1.EventTypeNormal, reason.DeletingLoadBalancer, "Deleting load balancer")
 	}
 	err := c.requestDeletion(ctx, s, lb.ID)
 	if err != nil && !vultr.IsNotFound(err) {
@@ -193,7 +194,7 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 		return err
 	}
 	if deleted {
-		c.Recorder.Event(service, v1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
+		c.Recorder.Event(service, v1.EventTypeNormal, reason.DeletedLoadBalancer, "Deleted load balancer")
 	}
 	c.memories.drop(service.UID)
 	c.doubts.remove(nameOf(service))
@@ -230,6 +231,6 @@ func (c *Controller) kept(s *scene, id, why string) {
 		id = s.finding.current.ID
 	}
 	if id != "" {
-		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerKept", "Load balancer %s is left as it is, %s", id, why)
+		c.Recorder.Eventf(s.service, v1.EventTypeNormal, reason.LoadBalancerKept, "Load balancer %s is left as it is, %s", id, why)
 	}
 }

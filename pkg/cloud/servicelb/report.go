@@ -16,6 +16,7 @@ import (
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -42,7 +43,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	entry := s.entry
 	entry.Address = firstAddress(status)
 	if old := s.entry.Address; old != "" && entry.Address != "" && old != entry.Address {
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerAddressChanged",
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerAddressChanged,
 			"The address of the load balancer was %s and is %s now", old, entry.Address)
 	}
 	if err := c.write(ctx, s, entry); err != nil {
@@ -50,7 +51,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	}
 	if m.ensuring {
 		m.ensuring = false
-		c.Recorder.Event(s.service, v1.EventTypeNormal, "EnsuredLoadBalancer", "Ensured load balancer")
+		c.Recorder.Event(s.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -43,7 +44,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		if others, err := c.ofOtherClass(service); others || err != nil {
 			return 0, err
 		}
-		return 0, c.failing(service, "DeleteLoadBalancerFailed", "Error deleting load balancer", c.release(ctx, service))
+		return 0, c.failing(service, reason.DeleteLoadBalancerFailed, "Error deleting load balancer", c.release(ctx, service))
 	case !plan.Managed(service):
 		c.refs.want(name)
 		c.words.forget(name)
@@ -51,7 +52,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		return 0, nil
 	}
 	next, err = c.ensure(ctx, service)
-	return next, c.failing(service, "SyncLoadBalancerFailed", "Error syncing load balancer", err)
+	return next, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
 }
 
 // ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
@@ -81,11 +82,11 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time
 	m := c.memories.of(service.UID)
 	reading := c.read(service)
 	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
-		c.Recorder.Event(service, v1.EventTypeWarning, "LoadBalancerSettings", message)
+		c.Recorder.Event(service, v1.EventTypeWarning, reason.LoadBalancerSettings, message)
 	}
 	if m.asked != request(service) && !m.ensuring {
 		m.ensuring = true
-		c.Recorder.Event(service, v1.EventTypeNormal, "EnsuringLoadBalancer", "Ensuring load balancer")
+		c.Recorder.Event(service, v1.EventTypeNormal, reason.EnsuringLoadBalancer, "Ensuring load balancer")
 	}
 	// The finalizer comes before anything that would be left behind without it.
 	if err := c.addFinalizer(ctx, service); err != nil {
@@ -129,7 +130,7 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 	case err != nil:
 		// What serves goes on serving; the wish for another one is refused.
 		if s.memory.news(aboutHint, err.Error()) {
-			c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerNotAdopted", err.Error())
+			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, err.Error())
 		}
 	case lb != nil:
 		if err := c.leave(ctx, s); err != nil {
@@ -189,7 +190,7 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 		return err
 	}
 	if news {
-		c.Recorder.Eventf(s.service, v1.EventTypeNormal, "LoadBalancerAdopted",
+		c.Recorder.Eventf(s.service, v1.EventTypeNormal, reason.LoadBalancerAdopted,
 			"Load balancer %s (%s) is brought to what this Service asks for; %s", lb.ID, lb.Label, fate)
 	}
 	return nil
@@ -267,7 +268,7 @@ func (c *Controller) tidy(ctx context.Context, s *scene) error {
 		}
 		s.memory.dropped[twin.ID] = true
 		duplicates.Inc()
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "DuplicateLoadBalancerDeleted",
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.DuplicateLoadBalancerDeleted,
 			"Load balancer %s was made by the same request as %s, which serves the Service, and was deleted", twin.ID, s.entry.ID)
 	}
 	ids := make([]string, 0, len(s.finding.strays))
@@ -275,7 +276,7 @@ func (c *Controller) tidy(ctx context.Context, s *scene) error {
 		ids = append(ids, stray.ID)
 	}
 	if message := strings.Join(ids, ", "); s.memory.news(aboutStrays, message) {
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, "DuplicateLoadBalancer",
+		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.DuplicateLoadBalancer,
 			"Load balancers with the label of this Service exist beside %s, which serves it: %s. They are deleted with the Service; delete what is not needed",
 			s.entry.ID, message)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -146,7 +147,7 @@ func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change
 		return
 	}
 	driftRepaired.Inc()
-	c.Recorder.Eventf(s.service, v1.EventTypeWarning, "LoadBalancerDrifted",
+	c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerDrifted,
 		"Load balancer %s was changed on the platform (%s) and is brought back to what the Service asks for", lb.ID, strings.Join(fields, ", "))
 }
 
@@ -162,7 +163,7 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 		s.comeBack(lookAgain)
 	}
 	if s.memory.news(aboutLabel, taken) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, "LabelTaken", taken)
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LabelTaken, taken)
 	}
 	foreign := !want.FirewallStated && !s.entry.Firewall && len(lb.Firewall) > 0
 	message := ""
@@ -172,7 +173,7 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 			lb.ID, len(lb.Firewall), settings.FirewallRules)
 	}
 	if s.memory.news(aboutFirewall, message) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, "FirewallKept", message)
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.FirewallKept, message)
 	}
 	return want
 }
@@ -199,7 +200,7 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		if s.memory.applied && diff.Settings.Instances != nil {
-			c.Recorder.Event(s.service, v1.EventTypeNormal, "UpdatedLoadBalancer", "Updated load balancer with new hosts")
+			c.Recorder.Event(s.service, v1.EventTypeNormal, reason.UpdatedLoadBalancer, "Updated load balancer with new hosts")
 		}
 		return nil
 	case vultr.IsConflict(err):
@@ -227,7 +228,7 @@ func (c *Controller) pending(s *scene, lb vultr.LoadBalancer) error {
 		late = fmt.Sprintf("Load balancer %s %s since %s; if that goes on, ask the platform's support", lb.ID, what, m.pendingSince.UTC().Format(time.RFC3339))
 	}
 	if m.news(aboutLateness, late) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, "LoadBalancerLate", late)
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerLate, late)
 	}
 	return waitExactly(c.pace.wait(age), "load balancer %s %s", lb.ID, what)
 }

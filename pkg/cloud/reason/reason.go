@@ -1,0 +1,234 @@
+// Package reason has the reasons of all Events that the cloud provider makes, and says what each of them means. The page
+// docs/events.md is made from it.
+package reason
+
+import "slices"
+
+// The reasons of Events about load balancers.
+const (
+	EnsuringLoadBalancer         = "EnsuringLoadBalancer"
+	CreatingLoadBalancer         = "CreatingLoadBalancer"
+	EnsuredLoadBalancer          = "EnsuredLoadBalancer"
+	UpdatedLoadBalancer          = "UpdatedLoadBalancer"
+	SyncLoadBalancerFailed       = "SyncLoadBalancerFailed"
+	LoadBalancerSettings         = "LoadBalancerSettings"
+	CreateOutcomeUnknown         = "CreateOutcomeUnknown"
+	DuplicateLoadBalancerDeleted = "DuplicateLoadBalancerDeleted"
+	DuplicateLoadBalancer        = "DuplicateLoadBalancer"
+	LoadBalancerLate             = "LoadBalancerLate"
+	LoadBalancerRecreated        = "LoadBalancerRecreated"
+	LoadBalancerAddressChanged   = "LoadBalancerAddressChanged"
+	LoadBalancerDrifted          = "LoadBalancerDrifted"
+	LoadBalancerAdopted          = "LoadBalancerAdopted"
+	LoadBalancerNotAdopted       = "LoadBalancerNotAdopted"
+	LoadBalancerKept             = "LoadBalancerKept"
+	LoadBalancerNotFound         = "LoadBalancerNotFound"
+	LabelTaken                   = "LabelTaken"
+	FirewallKept                 = "FirewallKept"
+	NodesLeftOut                 = "NodesLeftOut"
+	UnAvailableLoadBalancer      = "UnAvailableLoadBalancer"
+	DeletingLoadBalancer         = "DeletingLoadBalancer"
+	DeletedLoadBalancer          = "DeletedLoadBalancer"
+	DeleteLoadBalancerFailed     = "DeleteLoadBalancerFailed"
+	LoadBalancerOrphaned         = "LoadBalancerOrphaned"
+	BackendNotFound              = "BackendNotFound"
+)
+
+// The reasons of Events about the instances behind Nodes.
+const (
+	InstanceNotMatched   = "InstanceNotMatched"
+	NodeIPNotFound       = "NodeIPNotFound"
+	ForeignProviderID    = "ForeignProviderID"
+	StaleProviderID      = "StaleProviderID"
+	InstanceNotSeen      = "InstanceNotSeen"
+	MostInstancesNotSeen = "MostInstancesNotSeen"
+	InstanceDeleted      = "InstanceDeleted"
+	InstanceFound        = "InstanceFound"
+)
+
+// Event describes the Events of one reason.
+type Event struct {
+	Reason string
+	// Warning is set if something is wrong or lost.
+	Warning bool
+	// Object is what the Events are about, as kubectl shows it.
+	Object string
+	// Meaning is what has happened, and Remedy what people should do about it.
+	Meaning, Remedy string
+}
+
+var table = []Event{
+	{
+		Reason: EnsuringLoadBalancer, Object: "Service",
+		Meaning: "work on the load balancer begins, because the Service is new or was changed",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: CreatingLoadBalancer, Object: "Service",
+		Meaning: "the platform makes the load balancer; its ID and region are named",
+		Remedy:  "wait; minutes are normal",
+	},
+	{
+		Reason: EnsuredLoadBalancer, Object: "Service",
+		Meaning: "the load balancer is as the Service asks for, and the Service has its address",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: UpdatedLoadBalancer, Object: "Service",
+		Meaning: "the load balancer has other backends, because nodes came or went",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: SyncLoadBalancerFailed, Warning: true, Object: "Service",
+		Meaning: "the load balancer could not be brought to what the Service asks for; every fault of the Service is named, or what the API said",
+		Remedy:  "correct what is named; a failure of the API is retried with growing pauses",
+	},
+	{
+		Reason: LoadBalancerSettings, Warning: true, Object: "Service",
+		Meaning: "annotations or fields of the Service have no effect, or not the one that they seem to ask for",
+		Remedy:  "correct or remove what is named",
+	},
+	{
+		Reason: CreateOutcomeUnknown, Warning: true, Object: "Service",
+		Meaning: "the answer to the request that makes a load balancer was lost",
+		Remedy:  "wait: it is looked for before another one is made",
+	},
+	{
+		Reason: DuplicateLoadBalancerDeleted, Warning: true, Object: "Service",
+		Meaning: "one request was delivered twice, and the superfluous load balancer was deleted",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: DuplicateLoadBalancer, Warning: true, Object: "Service",
+		Meaning: "further load balancers have the label of this Service, and nothing proves that they are superfluous",
+		Remedy:  "delete those that are not needed; all go with the Service",
+	},
+	{
+		Reason: LoadBalancerLate, Warning: true, Object: "Service",
+		Meaning: "the platform has not finished the load balancer for ten minutes",
+		Remedy:  "if that goes on, ask the platform's support",
+	},
+	{
+		Reason: LoadBalancerRecreated, Warning: true, Object: "Service",
+		Meaning: "the load balancer was deleted on the platform, and another one is made, with another address",
+		Remedy:  "point DNS records at the new address",
+	},
+	{
+		Reason: LoadBalancerAddressChanged, Warning: true, Object: "Service",
+		Meaning: "the load balancer has another address than before; both are named",
+		Remedy:  "point DNS records at the new address",
+	},
+	{
+		Reason: LoadBalancerDrifted, Warning: true, Object: "Service",
+		Meaning: "somebody changed the load balancer on the platform; what differed is named and is changed back",
+		Remedy:  "make the change in the Service instead",
+	},
+	{
+		Reason: LoadBalancerAdopted, Object: "Service",
+		Meaning: "the Service has taken over a load balancer that was not made for it",
+		Remedy:  "nothing; the Event says whether it is deleted with the Service",
+	},
+	{
+		Reason: LoadBalancerNotAdopted, Warning: true, Object: "Service",
+		Meaning: "the Service names another load balancer than its own, and may not have it",
+		Remedy:  "remove the annotation, or have an administrator allow it on the Namespace",
+	},
+	{
+		Reason: LoadBalancerKept, Object: "Service",
+		Meaning: "the Service goes, and the load balancer is left as it is",
+		Remedy:  "delete it in the account if nobody needs it",
+	},
+	{
+		Reason: LoadBalancerNotFound, Warning: true, Object: "Service",
+		Meaning: "the load balancer of a Service that is being deleted is in no list of the account, and is taken for deleted",
+		Remedy:  "see in the account whether it is there, where it is paid for",
+	},
+	{
+		Reason: LabelTaken, Warning: true, Object: "Service",
+		Meaning: "the load balancer keeps its name, because an older Service has the wanted one, or it has the form of a name that proves an owner",
+		Remedy:  "choose another label",
+	},
+	{
+		Reason: FirewallKept, Warning: true, Object: "Service",
+		Meaning: "the load balancer has firewall rules that do not come from this Service; they are kept",
+		Remedy:  "an empty `firewall-rules` removes them",
+	},
+	{
+		Reason: NodesLeftOut, Warning: true, Object: "Service",
+		Meaning: "some nodes are no backends; each is named with the reason",
+		Remedy:  "see the reasons in the Event",
+	},
+	{
+		Reason: UnAvailableLoadBalancer, Warning: true, Object: "Service",
+		Meaning: "no node can be a backend; the load balancer keeps its last ones for five minutes",
+		Remedy:  "see why the nodes are not ready",
+	},
+	{
+		Reason: DeletingLoadBalancer, Object: "Service",
+		Meaning: "the load balancer is being deleted",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: DeletedLoadBalancer, Object: "Service",
+		Meaning: "the load balancer is gone",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: DeleteLoadBalancerFailed, Warning: true, Object: "Service",
+		Meaning: "the load balancer could not be deleted, or it is not proven that it is gone; the finalizer stays",
+		Remedy:  "the Event says what the API said; it is retried",
+	},
+	{
+		Reason: LoadBalancerOrphaned, Warning: true, Object: "ConfigMap in kube-system",
+		Meaning: "a load balancer was made for a Service that does not exist any more",
+		Remedy:  "delete it in the account; it is paid for",
+	},
+	{
+		Reason: BackendNotFound, Warning: true, Object: "Node",
+		Meaning: "the platform knows no instance with the node's ID, so load balancers leave the node out",
+		Remedy:  "see whether the API key is the one of the cluster's account, and the node's provider ID",
+	},
+	{
+		Reason: InstanceNotMatched, Warning: true, Object: "Node",
+		Meaning: "no instance has the node's name, or several have",
+		Remedy:  "rename the instance, or start the kubelet with `--provider-id=vultr://UUID`",
+	},
+	{
+		Reason: NodeIPNotFound, Warning: true, Object: "Node",
+		Meaning: "the kubelet's `--node-ip` is not an address of its instance",
+		Remedy:  "use one of the addresses in the Event, or attach the instance to that VPC",
+	},
+	{
+		Reason: ForeignProviderID, Warning: true, Object: "Node",
+		Meaning: "the node's provider ID is another cloud's; the node is left alone",
+		Remedy:  "nothing, if that is meant",
+	},
+	{
+		Reason: StaleProviderID, Warning: true, Object: "Node",
+		Meaning: "the machine was made again under the node's name, or its kubelet reports though its instance is gone",
+		Remedy:  "drain and delete the node, restart the kubelet",
+	},
+	{
+		Reason: InstanceNotSeen, Warning: true, Object: "Node",
+		Meaning: "the instance is not found, and neither are the cluster's other instances",
+		Remedy:  "give the key of the account that the cluster is in",
+	},
+	{
+		Reason: MostInstancesNotSeen, Warning: true, Object: "Node",
+		Meaning: "more instances are missing than `--node-deletion-limit` allows, so no node is deleted",
+		Remedy:  "give the right key, or confirm each node by the command in the Event",
+	},
+	{
+		Reason: InstanceDeleted, Warning: true, Object: "Node",
+		Meaning: "the instance is proven deleted; the node is marked out of service, so that pods and disks move",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: InstanceFound, Object: "Node",
+		Meaning: "the node is no longer marked out of service",
+		Remedy:  "nothing",
+	},
+}
+
+// All returns all of them, those about load balancers first, in the order in which a life of one makes them.
+func All() []Event { return slices.Clone(table) }
