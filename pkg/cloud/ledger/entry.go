@@ -36,9 +36,16 @@ type Entry struct {
 	Certificate string `json:"certificate,omitempty"`
 	// Firewall is set when its firewall rules come from the Service, so that they go when the Service names none.
 	Firewall bool `json:"firewall,omitempty"`
+	// Late is when the last request to make one was under way, if the Service had a load balancer before or was released soon
+	// after it: should the request have been delivered twice, reads may be late to show the second one.
+	Late time.Time `json:"late,omitzero"`
 	// Guests are further Services that it serves, "" for none.
 	Guests Members `json:"guests,omitempty"`
 }
+
+// Released reports whether the Service has no load balancer any more, and only what reads may be late to show is left to look
+// for.
+func (e Entry) Released() bool { return e.ID == "" && e.Tried.IsZero() && !e.Late.IsZero() }
 
 // Second returns t as entries hold times, so that an entry that was read equals the one that was written.
 func Second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
@@ -47,6 +54,7 @@ func Second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 // and whoever waited for such a time would wait for years.
 func (e Entry) capped(now time.Time) Entry {
 	e.Tried = earlier(e.Tried, now.Add(MaxAhead))
+	e.Late = earlier(e.Late, now.Add(MaxAhead))
 	e.Made = earlier(e.Made, now)
 	e.Deleted = earlier(e.Deleted, now)
 	return e

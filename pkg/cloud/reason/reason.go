@@ -94,7 +94,7 @@ var table = []Event{
 		Remedy:  "wait: it is looked for before another one is made",
 	},
 	{
-		Reason: DuplicateLoadBalancerDeleted, Warning: true, Object: "Service",
+		Reason: DuplicateLoadBalancerDeleted, Warning: true, Object: "Service, or ConfigMap in kube-system",
 		Meaning: "one request was delivered twice, and the superfluous load balancer was deleted",
 		Remedy:  "nothing",
 	},
@@ -180,7 +180,7 @@ var table = []Event{
 	},
 	{
 		Reason: LoadBalancerOrphaned, Warning: true, Object: "ConfigMap in kube-system",
-		Meaning: "a load balancer was made for a Service that does not exist any more",
+		Meaning: "a load balancer was made for a Service that does not exist any more, or needs none",
 		Remedy:  "delete it in the account; it is paid for",
 	},
 	{

@@ -100,6 +100,7 @@ type Controller struct {
 	words    *words
 	atWork   underWay
 	doubts   doubts
+	searches searches
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
 }
 

@@ -87,7 +87,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
-	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address}
+	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late}
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
 	}
@@ -119,7 +119,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 	}
 	tried.Tried = time.Time{}
 	err = fmt.Errorf("making the load balancer: %w", err)
-	if tried.Address == "" {
+	if tried.Address == "" && tried.Late.IsZero() {
 		tried = ledger.Entry{}
 	}
 	return lb, errors.Join(err, c.write(ctx, s, tried))

@@ -22,7 +22,7 @@ func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.L
 	if s.memory.trusted[lb.ID] {
 		return nil
 	}
-	foreign, err := c.foreignBackends(ctx, s, lb)
+	foreign, err := c.foreignBackends(ctx, s.nodes, lb)
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.L
 }
 
 // foreignBackends reports whether a load balancer serves machines that run, and none that is a Node of this cluster.
-func (c *Controller) foreignBackends(ctx context.Context, s *scene, lb vultr.LoadBalancer) (bool, error) {
-	own := instancesOf(s.nodes)
+func (c *Controller) foreignBackends(ctx context.Context, nodes []*v1.Node, lb vultr.LoadBalancer) (bool, error) {
+	own := instancesOf(nodes)
 	if len(lb.Instances) == 0 || slices.ContainsFunc(lb.Instances, func(id string) bool { return own[id] }) {
 		return false, nil
 	}
@@ -63,7 +63,7 @@ func (c *Controller) foreignBackends(ctx context.Context, s *scene, lb vultr.Loa
 	if len(own) == 0 {
 		return false, nil
 	}
-	return false, witness.Count(s.nodes, list.Items).Doubt() // or their absence says nothing
+	return false, witness.Count(nodes, list.Items).Doubt() // or their absence says nothing
 }
 
 // instancesOf returns the instances behind Nodes.

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/lost"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 )
@@ -44,7 +43,7 @@ func (c *Controller) watchDrift(ctx context.Context) {
 		period = orphanPeriod
 	}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if err := c.findOrphans(ctx, told, period/2); err != nil {
+		if err := c.findOrphans(ctx, told, period); err != nil {
 			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
 		}
 		// Whatever looks at a load balancer gives it the Nodes of the moment: in the middle of a wave that would be one more
@@ -70,29 +69,33 @@ func (c *Controller) existing() (map[types.UID]bool, error) {
 
 // findOrphans counts the load balancers that the ledger gives to Services which do not exist: a finalizer was taken off by
 // hand, and they are paid for. They are told, not deleted.
-func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, maxAge time.Duration) error {
+func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, period time.Duration) error {
 	there, err := c.existing()
 	if err != nil {
 		return err
 	}
-	list, err := c.API.LoadBalancers(ctx, maxAge)
+	list, err := c.API.LoadBalancers(ctx, period/2)
 	if err != nil {
 		return fmt.Errorf("listing load balancers: %w", err)
 	}
 	if missing, err := c.manyLost(list.Items); err == nil && missing > 0 {
 		klog.FromContext(ctx).Info("Most load balancers that were made for this cluster are not shown; none is made in their place", "missing", missing)
 	}
-	missing := lost.Find(there, c.ledger.All(), list.Items)
+	entries := c.ledger.All()
+	c.expect(entries, list)
+	if err := c.withoutReleased(there, entries); err != nil {
+		return err
+	}
+	missing := lost.Find(there, settledEntries(entries, period, time.Now()), list.Items)
 	orphans.Set(float64(len(missing)))
 	for _, entry := range missing {
 		if told[entry.ID] {
 			continue
 		}
 		told[entry.ID] = true
-		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more; it is paid for until somebody deletes it", entry.ID, entry.Service)
+		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more, or needs none; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
-		c.Recorder.Event(&v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(entry.UID)},
-			v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
+		c.Recorder.Event(recordOf(entry.UID), v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func TestWantedAgainAfterDeletion(t *testing.T) {
 		first := w.settled(s)
 		w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
 		w.eventually("its load balancer goes", func() bool { return len(w.all()) == 0 && !servicehelper.HasLBFinalizer(w.fresh(s)) })
-		if entry := w.entry(s); entry != (ledger.Entry{}) {
+		if entry := w.entry(s); entry.ID != "" || !entry.Tried.IsZero() {
 			t.Errorf("ledger %+v", entry)
 		}
 		w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeLoadBalancer })

@@ -74,7 +74,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
 		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
-		others: c.others(service), now: time.Now(),
+		others: c.heldBesides(service.UID), now: time.Now(),
 	}
 	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
@@ -94,11 +94,11 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	return s, nil
 }
 
-// others returns the load balancers that the ledger gives to other Services.
-func (c *Controller) others(service *v1.Service) map[string]bool {
+// heldBesides returns the load balancers that the ledger gives to other Services than this one.
+func (c *Controller) heldBesides(own types.UID) map[string]bool {
 	held := map[string]bool{}
 	for uid, entry := range c.ledger.All() {
-		if uid != service.UID && entry.ID != "" {
+		if uid != own && entry.ID != "" {
 			held[entry.ID] = true
 		}
 	}
@@ -184,7 +184,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to a load balancer besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
-	out := &claims{proof: label(s.service), address: published(s.service), held: c.others(s.service), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
+	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)

@@ -84,7 +84,7 @@ func (c *Controller) deleteOurs(ctx context.Context, s *scene) (list vultr.List[
 
 // ours returns the load balancers that were made for the Service.
 func (c *Controller) ours(s *scene, list []vultr.LoadBalancer) []vultr.LoadBalancer {
-	others := c.others(s.service)
+	others := c.heldBesides(s.service.UID)
 	if s.entry.Adopted {
 		others[s.entry.ID] = true // its label proves nothing then
 	}
@@ -176,18 +176,23 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	return nil
 }
 
-// finish clears what was written about the load balancer, the finalizer last.
+// finish clears what was written about the load balancer, the finalizer last. What reads may be late to show is looked for
+// without the Service.
 func (c *Controller) finish(ctx context.Context, s *scene) error {
 	service := s.service
+	rest := afterRelease(s.entry, time.Now())
+	if !plan.Managed(service) {
+		rest = ledger.Entry{} // it gave up whatever there is, which is left alone
+	}
 	if service.DeletionTimestamp == nil {
 		if vanished, err := c.clear(ctx, s); err != nil {
 			return err
 		} else if vanished {
-			return c.ledger.Put(ctx, service.UID, ledger.Entry{})
+			return c.ledger.Put(ctx, service.UID, rest)
 		}
 	}
 	deleted := s.memory.deleting
-	if err := c.ledger.Put(ctx, service.UID, ledger.Entry{}); err != nil {
+	if err := c.ledger.Put(ctx, service.UID, rest); err != nil {
 		return err
 	}
 	if err := c.removeFinalizer(ctx, service); err != nil {

@@ -20,6 +20,7 @@ import (
 // sync brings the load balancer of a Service one step nearer to what it should be. It returns when it wants to be called
 // again without any cause from outside, 0 for never.
 func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, err error) {
+	c.search(ctx, name)
 	service, err := c.services.Services(name.Namespace).Get(name.Name)
 	if apierrors.IsNotFound(err) {
 		// Nothing to do: its load balancer went before the finalizer did.
@@ -62,7 +63,7 @@ func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
 		return false, nil
 	}
 	entry, err := c.ledger.Get(service.UID)
-	return entry == ledger.Entry{} && !c.memories.of(service.UID).finalized, err
+	return (entry == ledger.Entry{} || entry.Released()) && !c.memories.of(service.UID).finalized, err
 }
 
 // failing makes a Warning Event of a failure, once for each new text. Waiting is none.
@@ -205,6 +206,7 @@ func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 		m.knownID, m.knownSince = lb.ID, time.Now()
 	}
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
+		entry.Late = latestOf(entry.Late, entry.Made) // what was made twice for it may show yet
 		entry.Made, entry.Certificate, entry.Firewall = time.Time{}, "", false
 		s.memory.applied = false
 	}
