@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	apiserver "k8s.io/apiserver/pkg/server"
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
@@ -53,7 +55,7 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.Get())
 			return err
 		}
-		if provider, err = newProvider(cmd.Context(), defaults, own); err != nil {
+		if provider, err = newProvider(cmd.Context(), defaults, own, cmd.Flags()); err != nil {
 			return err
 		}
 		*started = true
@@ -63,11 +65,15 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 }
 
 // newProvider checks everything about the cloud before anything is started.
-func newProvider(ctx context.Context, common *options.CloudControllerManagerOptions, own *cloud.Options) (*cloud.Provider, error) {
+func newProvider(ctx context.Context, common *options.CloudControllerManagerOptions, own *cloud.Options, flags *pflag.FlagSet) (*cloud.Provider, error) {
 	if name := common.KubeCloudShared.CloudProvider.Name; name != cloud.ProviderName {
 		return nil, fmt.Errorf("--cloud-provider=%s: this program is for %s only", name, cloud.ProviderName)
 	}
-	if err := own.Validate(); err != nil {
+	var unread error
+	if file := common.KubeCloudShared.CloudProvider.CloudConfigFile; file != "" {
+		unread = own.Load(file, flags)
+	}
+	if err := errors.Join(unread, own.Validate()); err != nil {
 		return nil, err
 	}
 	client, err := own.NewClient(legacyregistry.Registerer())

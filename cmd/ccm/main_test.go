@@ -77,6 +77,13 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := []string{"VULTR_API_KEY=" + cloud.Key, "API_URL=" + cloud.URL}
+	config := func(text string) string {
+		file := filepath.Join(t.TempDir(), "ccm.yaml")
+		if err := os.WriteFile(file, []byte("apiVersion: vultr.com/v1alpha1\nkind: CloudConfig\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "--cloud-config=" + file
+	}
 	tests := map[string]struct {
 		env  []string
 		args []string
@@ -92,6 +99,9 @@ func TestBadInput(t *testing.T) {
 		"refused key":        {[]string{"VULTR_API_KEY=WRONGKEY0123456789", "API_URL=" + cloud.URL}, nil, "the API key is refused"},
 		"no cluster":         {good, []string{"--kubeconfig=/nonexistent/kubeconfig"}, "/nonexistent/kubeconfig"},
 		"port taken":         {good, []string{"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1", "--secure-port=" + port}, "address already in use"},
+		"no config file":     {good, []string{"--cloud-config=/nonexistent/ccm.yaml"}, "--cloud-config: open /nonexistent/ccm.yaml"},
+		"unknown setting":    {good, []string{config("nodes:\n  zone: true\n")}, "ccm.yaml, line 4: nodes.zone is unknown"},
+		"bad setting":        {good, []string{config("api:\n  url: nowhere\n")}, `ccm.yaml, line 4: api.url: "nowhere" is not an address`},
 		"unknown controller": {good, []string{"--kubeconfig=" + kubeconfig, "--controllers=nonsense"}, "nonsense"},
 	}
 	for name, tt := range tests {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/breaker"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/config"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -55,6 +56,10 @@ type Options struct {
 	DriftPeriod       time.Duration
 	// LoadBalancerDefaults are values of settings that a Service does not state, each as name=value.
 	LoadBalancerDefaults []string
+
+	// file is what Load has read, and read are the values that come from there.
+	file string
+	read map[source]config.Value
 }
 
 // NewOptions returns the defaults, some of them from the environment.
@@ -72,50 +77,59 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
-	fs.StringArrayVar(&o.LoadBalancerDefaults, "vultr-load-balancer-default", o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
+	fs.StringArrayVar(&o.LoadBalancerDefaults, defaultsFlag, o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
 }
 
-// Validate returns everything that is wrong with the options.
+// Validate returns everything that is wrong with the options, and where it stands.
 func (o *Options) Validate() error {
 	_, err := o.Defaults()
-	return errors.Join(err, checkURL("--vultr-api-url", o.APIURL), checkURL("--vultr-metadata-url", o.MetadataURL), checkShare(o.NodeDeletionLimit))
+	return errors.Join(err, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare())
 }
 
-func checkShare(limit float64) error {
-	if limit > 0 && limit <= 1 {
+func (o *Options) checkShare() error {
+	if o.NodeDeletionLimit > 0 && o.NodeDeletionLimit <= 1 {
 		return nil
 	}
-	return fmt.Errorf("--node-deletion-limit: %g is not a share above 0 and up to 1, such as %g", limit, breaker.DefaultLimit)
+	return o.fault(source{flag: "node-deletion-limit"}, fmt.Sprintf("%g is not a share above 0 and up to 1, such as %g", o.NodeDeletionLimit, breaker.DefaultLimit))
 }
+
+func (o *Options) checkURL(flag, text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return o.fault(source{flag: flag}, fmt.Sprintf("%q is not an address such as https://api.vultr.com", text))
+	}
+	return nil
+}
+
+// defaultsFlag is the flag that may be given several times.
+const defaultsFlag = "vultr-load-balancer-default"
 
 // Defaults returns the values for Services that do not state a setting.
 func (o *Options) Defaults() (settings.Defaults, error) {
 	values := make(map[string]string, len(o.LoadBalancerDefaults))
 	var faults []error
 	for _, text := range o.LoadBalancerDefaults {
+		of := source{defaultsFlag, text}
 		name, value, ok := strings.Cut(text, "=")
+		name = strings.TrimPrefix(name, settings.Prefix)
 		if _, twice := values[name]; !ok || twice {
-			faults = append(faults, fmt.Errorf("--vultr-load-balancer-default: %q is not name=value, or its name is given twice", text))
+			faults = append(faults, o.fault(of, fmt.Sprintf("%q is not name=value, or its name is given twice", text)))
+			continue
 		}
 		values[name] = value
+		// One at a time, so that each fault is told with the place where it stands.
+		if _, err := settings.ParseDefaults(map[string]string{name: value}); err != nil {
+			faults = append(faults, o.fault(of, err.Error()))
+		}
 	}
-	defaults, err := settings.ParseDefaults(values)
-	if err != nil {
-		faults = append(faults, fmt.Errorf("--vultr-load-balancer-default: %w", err))
+	if len(faults) > 0 {
+		return settings.Defaults{}, errors.Join(faults...)
 	}
-	return defaults, errors.Join(faults...)
-}
-
-func checkURL(flag, text string) error {
-	if text == "" {
-		return nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("%s: %q is not an address such as https://api.vultr.com", flag, text)
-	}
-	return nil
+	return settings.ParseDefaults(values)
 }
 
 // NewClient makes the API client.

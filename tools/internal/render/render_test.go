@@ -99,3 +99,31 @@ func TestAnotherKubeletRootReachesEveryPath(t *testing.T) {
 		t.Errorf("/var/lib/k0s/kubelet is there %d times, want %d", got, want)
 	}
 }
+
+// TestConfigFileIsMounted: the file is where the argument says, and a change of it is a change of the Deployment.
+func TestConfigFileIsMounted(t *testing.T) {
+	base, with := render(t, "manifests/ccm"), render(t, "examples/ccm-config")
+	if with.Size() != base.Size()+1 {
+		t.Errorf("%d objects became %d", base.Size(), with.Size())
+	}
+	name, deployment := "", ""
+	for _, r := range with.Resources() {
+		switch {
+		case r.GetKind() == "ConfigMap" && strings.HasPrefix(r.GetName(), "vultr-ccm-config-"):
+			name = r.GetName()
+			if r.GetNamespace() != "kube-system" || !strings.Contains(r.MustYaml(), "ccm.yaml: |") {
+				t.Errorf("the ConfigMap is\n%s", r.MustYaml())
+			}
+		case r.GetKind() == "Deployment":
+			deployment = r.MustYaml()
+		}
+	}
+	if name == "" {
+		t.Fatal("there is no ConfigMap with a hash in its name")
+	}
+	for _, want := range []string{"- --cloud-config=/etc/vultr-config/ccm.yaml", "mountPath: /etc/vultr-config\n", "name: " + name + "\n"} {
+		if strings.Count(deployment, want) != 1 {
+			t.Errorf("%q is there %d times in\n%s", want, strings.Count(deployment, want), deployment)
+		}
+	}
+}
