@@ -36,6 +36,8 @@ type Desired struct {
 	Firewall []vultr.FirewallRule
 	// FirewallStated is set if the Service or the cluster's defaults say something about sources, even if it is "everybody".
 	FirewallStated bool
+	// FirewallConfigMap is the name of the ConfigMap that has firewall rules, "" for none.
+	FirewallConfigMap string
 	// KeepFirewall is set if the Service asks for a firewall in a way that is not supported or misspelled: it is left as
 	// it is.
 	KeepFirewall bool
@@ -81,6 +83,8 @@ type Reading struct {
 	ID string
 	// Err joins everything that is wrong with the Service. Desired is not to be used then, but for its backends.
 	Err error
+	// Inputs is what the Service asks for by way of other objects, as text. It changes when they do.
+	Inputs string
 
 	refusals []settings.Refusal
 }
@@ -91,10 +95,23 @@ type reader struct {
 	out     Reading
 
 	keepUnstatedFirewall bool
+	firewallMap          *given
 }
 
 // Option changes how a Service is read.
 type Option func(*reader)
+
+// WithFirewallText gives what the ConfigMap says that the Service names for its firewall rules, or why that is not known. It is
+// not looked at if the Service names none.
+func WithFirewallText(text string, err error) Option {
+	return func(r *reader) { r.firewallMap = &given{text, err} }
+}
+
+// given is what somebody else has read for the reader.
+type given struct {
+	text string
+	err  error
+}
 
 // WithDefaults uses the cluster's defaults for what the Service does not say.
 func WithDefaults(defaults settings.Defaults) Option {

@@ -228,6 +228,54 @@ func TestReadNamesEveryFault(t *testing.T) {
 	}
 }
 
+// The rules of a ConfigMap count as those of the annotation do. One that is missing, malformed or says nothing opens nothing.
+func TestReadFirewallMap(t *testing.T) {
+	fw := func(port int, source string) vultr.FirewallRule {
+		return vultr.FirewallRule{Port: port, Source: source, IPType: "v4"}
+	}
+	missing := errors.New("there is none")
+	tests := map[string]struct {
+		service *v1.Service
+		option  plan.Option
+		want    []vultr.FirewallRule
+		fault   string
+		refused bool
+	}{
+		"rules":                 {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallText("10.0.0.0/8,80;cloudflare,443", nil), []vultr.FirewallRule{fw(80, "10.0.0.0/8"), fw(443, "cloudflare")}, "", false},
+		"one a line":            {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallText("10.0.0.0/8,80\r\ncloudflare,443;\n\n", nil), []vultr.FirewallRule{fw(80, "10.0.0.0/8"), fw(443, "cloudflare")}, "", false},
+		"beside the annotation": {service(with(settings.FirewallRulesCM, "office"), with(settings.FirewallRules, "10.0.0.0/8,80")), plan.WithFirewallText("10.0.0.0/8,80;cloudflare,443", nil), []vultr.FirewallRule{fw(80, "10.0.0.0/8"), fw(443, "cloudflare")}, "", false},
+		"missing":               {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallText("", missing), nil, `ConfigMap "office": there is none`, false},
+		"missing, but ranges":   {service(with(settings.FirewallRulesCM, "office"), with(settings.FirewallRules, "10.0.0.0/8,80")), plan.WithFirewallText("", missing), []vultr.FirewallRule{fw(80, "10.0.0.0/8")}, "there is none", false},
+		"no rule":               {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallText(" ;\n", nil), nil, "key firewallRules has no rule", false},
+		"a malformed rule":      {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallText("10.0.0.0/8,80;10.0.0.1,443", nil), nil, `"10.0.0.1,443" is not`, false},
+		"a malformed name":      {service(with(settings.FirewallRulesCM, "other/office")), plan.WithFirewallText("10.0.0.0/8,80", nil), nil, "must be the name of a ConfigMap", false},
+		"nobody has read it":    {service(with(settings.FirewallRulesCM, "office")), plan.WithDefaults(settings.Defaults{}), nil, "", true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Read(tt.service, tt.option, defaults(t, map[string]string{"firewall-rules": "0.0.0.0/0,80"}))
+			if diff := cmp.Diff(tt.want, got.Desired.Firewall); diff != "" {
+				t.Error(diff)
+			}
+			if (got.Err != nil) != (tt.fault != "") || got.Err != nil && !strings.Contains(got.Err.Error(), tt.fault) {
+				t.Errorf("fault %v, want %q", got.Err, tt.fault)
+			}
+			if refused := got.MayCreate() != nil; refused != tt.refused {
+				t.Errorf("a new load balancer is refused: %v", refused)
+			}
+			if open := !got.Desired.KeepFirewall; open != (tt.fault == "" && !tt.refused) {
+				t.Errorf("the firewall is changed: %v", open)
+			}
+		})
+	}
+	if got := plan.Read(service(), plan.WithFirewallText("", missing)); got.Err != nil || got.Inputs != "" || got.Desired.KeepFirewall {
+		t.Errorf("a Service that names none is read as one with: %+v", got)
+	}
+	if one, other := plan.Read(service(with(settings.FirewallRulesCM, "a")), plan.WithFirewallText("10.0.0.0/8,80", nil)), plan.Read(service(with(settings.FirewallRulesCM, "a")), plan.WithFirewallText("11.0.0.0/8,80", nil)); one.Inputs == other.Inputs {
+		t.Error("another text is no other input")
+	}
+}
+
 func TestReadTLS(t *testing.T) {
 	tests := map[string]struct {
 		service *v1.Service
@@ -253,20 +301,20 @@ func TestReadTLS(t *testing.T) {
 }
 
 func TestUnsupportedKeys(t *testing.T) {
-	got := plan.Read(service(with(settings.VPC, "true"), with(settings.FirewallRulesCM, "cm"), with(settings.AutoSSL, "s"),
+	got := plan.Read(service(with(settings.VPC, "true"), with(settings.AutoSSL, "s"),
 		with(settings.Prefix+"colour", "blue")))
 	if got.Err != nil || len(got.Warnings) != 1 {
 		t.Fatalf("err %v, warnings %q", got.Err, got.Warnings)
 	}
-	for _, key := range []settings.Key{settings.VPC, settings.FirewallRulesCM, settings.AutoSSL, settings.Prefix + "colour"} {
+	for _, key := range []settings.Key{settings.VPC, settings.AutoSSL, settings.Prefix + "colour"} {
 		if !strings.Contains(got.Warnings[0], string(key)) {
 			t.Errorf("%s is not named in %q", key, got.Warnings[0])
 		}
 	}
-	if !got.Desired.KeepFirewall || !got.Desired.KeepTLS {
-		t.Errorf("firewall and certificate must be kept: %+v", got.Desired)
+	if !got.Desired.KeepTLS {
+		t.Errorf("the certificate must be kept: %+v", got.Desired)
 	}
-	if want := []settings.Key{settings.AutoSSL, settings.FirewallRulesCM, settings.VPC}; !slices.Equal(got.Unprotected, want) {
+	if want := []settings.Key{settings.AutoSSL, settings.VPC}; !slices.Equal(got.Unprotected, want) {
 		t.Errorf("unprotected %v", got.Unprotected)
 	}
 	if err := got.MayCreate(); !errors.Is(err, plan.ErrUnprotected) {

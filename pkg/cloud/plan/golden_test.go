@@ -110,6 +110,7 @@ func TestGoldenPatches(t *testing.T) {
 		{"healthcheck-unhealthy-threshold", nil, []func(*v1.Service){with(settings.HealthCheckUnhealthy, "4")}},
 		{"healthcheck-healthy-threshold", nil, []func(*v1.Service){with(settings.HealthCheckHealthy, "6")}},
 		{"firewall-rules", nil, []func(*v1.Service){with(settings.FirewallRules, "10.0.0.0/8,80;cloudflare,443")}},
+		{"firewall-rules-cm", nil, []func(*v1.Service){with(settings.FirewallRulesCM, "office")}},
 		{"loadBalancerSourceRanges", nil, []func(*v1.Service){func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8", "2001:db8::/32"} }}},
 		{"externalTrafficPolicy", nil, []func(*v1.Service){func(s *v1.Service) {
 			s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, 32000
@@ -118,7 +119,7 @@ func TestGoldenPatches(t *testing.T) {
 	api := newWire(t)
 	var golden strings.Builder
 	read := func(change ...func(*v1.Service)) plan.Desired {
-		reading := plan.Read(service(change...))
+		reading := plan.Read(service(change...), plan.WithFirewallText("10.0.0.0/8,80;cloudflare,443", nil))
 		if reading.Err != nil {
 			t.Fatal(reading.Err)
 		}

@@ -31,7 +31,6 @@ func TestLessOpenRefusesCreationOnly(t *testing.T) {
 		"service.beta.kubernetes.io/azure-load-balancer-internal":     "true",
 		"service.beta.kubernetes.io/openstack-internal-load-balancer": "true",
 		settings.VPC:             "true",
-		settings.FirewallRulesCM: "cm",
 		settings.SSLRedirect:     "permanent",
 		settings.SSLPassThrough:  "yes",
 		settings.BackendProtocol: "TLS",

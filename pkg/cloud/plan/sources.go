@@ -31,16 +31,53 @@ func (r *reader) firewall() {
 			rules = append(rules, rangeRule(prefix, rule.FrontendPort))
 		}
 	}
-	if len(ranges) > 0 || r.States(settings.FirewallRules) {
+	if len(ranges) > 0 || r.States(settings.FirewallRules) || r.Says(settings.FirewallRulesCM) {
 		// A default is for Services that say nothing; beside their own ranges it would admit more than they ask for.
 		r.WithoutDefaults(settings.FirewallRules)
 	}
 	for _, source := range r.Sources(settings.FirewallRules) {
 		rules = append(rules, sourceRule(source))
 	}
+	for _, source := range r.mappedSources() {
+		rules = append(rules, sourceRule(source))
+	}
 	SortFirewall(rules)
 	d.Firewall = slices.Compact(rules)
 	d.FirewallStated = len(ranges) > 0 || len(rules) > 0 || r.States(settings.FirewallRules)
+}
+
+// FirewallMapKey is where a ConfigMap has firewall rules.
+const FirewallMapKey = "firewallRules"
+
+// mappedSources reads who is admitted by the ConfigMap that the Service names. A ConfigMap that is missing or says nothing
+// opens nothing: the firewall is left as it is until people have decided.
+func (r *reader) mappedSources() []settings.Source {
+	d := &r.out.Desired
+	d.FirewallConfigMap = r.Text(settings.FirewallRulesCM)
+	if !r.Says(settings.FirewallRulesCM) {
+		return nil
+	}
+	var sources []settings.Source
+	var err error
+	switch {
+	case d.FirewallConfigMap == "":
+		// Its name is malformed, which is a fault of its own.
+	case r.firewallMap == nil:
+		r.Refuse(settings.FirewallRulesCM, "names a ConfigMap that was not read")
+	case r.firewallMap.err != nil:
+		err = r.firewallMap.err
+	default:
+		r.out.Inputs = r.firewallMap.text
+		sources, err = settings.ParseSources(strings.NewReplacer("\r", "", "\n", ";").Replace(r.firewallMap.text))
+		if err == nil && len(sources) == 0 {
+			err = fmt.Errorf("key %s has no rule; to admit everybody remove the annotation", FirewallMapKey)
+		}
+	}
+	if err != nil {
+		r.Fail(fmt.Errorf("annotation %s: ConfigMap %q: %w", settings.FirewallRulesCM, d.FirewallConfigMap, err))
+	}
+	d.KeepFirewall = d.KeepFirewall || len(sources) == 0
+	return sources
 }
 
 // sourceRanges returns the ranges and where they stand. The field wins over the old annotation, as everywhere in Kubernetes.

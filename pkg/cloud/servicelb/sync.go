@@ -81,11 +81,11 @@ func (c *Controller) failing(service *v1.Service, reason, what string, err error
 // ensure makes or changes the load balancer until it is as asked for.
 func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time.Duration, err error) {
 	m := c.memories.of(service.UID)
-	reading := c.read(service)
+	reading := c.read(ctx, service)
 	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
 		c.Recorder.Event(service, v1.EventTypeWarning, reason.LoadBalancerSettings, message)
 	}
-	if m.asked != request(service) && !m.ensuring {
+	if m.asked != request(service, reading) && !m.ensuring {
 		m.ensuring = true
 		c.Recorder.Event(service, v1.EventTypeNormal, reason.EnsuringLoadBalancer, "Ensuring load balancer")
 	}
@@ -286,8 +286,8 @@ func (c *Controller) tidy(ctx context.Context, s *scene) error {
 }
 
 // request is everything by which a Service can ask for something, as text.
-func request(service *v1.Service) string {
-	text, err := json.Marshal([]any{service.Spec, asked(service)})
+func request(service *v1.Service, reading plan.Reading) string {
+	text, err := json.Marshal([]any{service.Spec, asked(service), reading.Inputs})
 	if err != nil {
 		return err.Error() // there is no such Service: it came as JSON
 	}

@@ -93,7 +93,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	} else if err != nil {
 		return err
 	}
-	s.memory.applied, s.memory.asked = true, request(s.service)
+	s.memory.applied, s.memory.asked = true, request(s.service, s.reading)
 	entry := s.entry
 	switch {
 	case want.FirewallStated:
@@ -143,7 +143,7 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 // here: somebody changed it on the platform.
 func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change) {
 	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool { return field == "instances" || field == "ssl" })
-	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service) {
+	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service, s.reading) {
 		return
 	}
 	driftRepaired.Inc()

@@ -14,4 +14,5 @@ var eachAccess = map[settings.Key][]values{
 		{"::ffff:10.0.0.0/104,80", "", "is not", "", ""},
 		{"10.0.0.0/8,80,81", "", "is not", "", ""},
 	},
+	settings.FirewallRulesCM: {{"", "", "", "", ""}, {" office ", "office", "", "", ""}, {"other/office", "", "must be the name of a ConfigMap in the namespace of the Service", "", ""}},
 }

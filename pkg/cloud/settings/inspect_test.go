@@ -118,7 +118,7 @@ func TestInspect(t *testing.T) {
 		{string(settings.PrivateNetwork), "", nil},
 		{string(settings.AutoSSL), "", nil},
 		{string(settings.AutoSSL), "secret", refused("")},
-		{string(settings.FirewallRulesCM), "", refused("")},
+		{string(settings.FirewallRulesCM), "office", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.key+"="+tt.value, func(t *testing.T) {

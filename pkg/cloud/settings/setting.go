@@ -124,9 +124,6 @@ func Lookup(key Key) (Setting, bool) {
 
 // The ways in which a value can ask for protection.
 
-// always is for settings whose presence alone asks.
-func always(string) bool { return true }
-
 func unlessEmpty(value string) bool { return strings.TrimSpace(value) != "" }
 
 func unlessOff(value string) bool { return !isOff(value) }

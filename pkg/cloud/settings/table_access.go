@@ -14,7 +14,7 @@ var accessSettings = []Setting{
 		Doc: "Who may connect, in addition to `loadBalancerSourceRanges`.",
 	},
 	{
-		Key: FirewallRulesCM, Kind: ObjectName, Support: Unsupported, Since: first, Protects: Access, asks: always,
-		Doc: "Firewall rules from a ConfigMap.",
+		Key: FirewallRulesCM, Kind: ObjectName, Format: "name of a ConfigMap", Since: first, Protects: Access, asks: unlessEmpty, NoClusterDefault: true,
+		Doc: "More of `firewall-rules`, from the key `firewallRules` of a ConfigMap in the namespace of the Service.",
 	},
 }
