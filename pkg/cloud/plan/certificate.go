@@ -112,5 +112,5 @@ func DiffTLS(current vultr.LoadBalancer, want Desired, t TLS) (change Change, re
 		change.Settings.Certificate = &t.Certificate.PEM
 		change.Fields = append(change.Fields, "ssl")
 	}
-	return change, current.HasSSL && t.Sent != "" && want.TLSSecret == "" && !want.KeepTLS
+	return change, current.HasSSL && t.Sent != "" && want.TLSSecret == "" && want.AutoSSL == nil && !want.KeepTLS
 }

@@ -136,6 +136,8 @@ func TestDiffTLS(t *testing.T) {
 	named.Instances = []string{idA}
 	unnamed, kept := named, named
 	unnamed.TLSSecret, kept.TLSSecret, kept.KeepTLS = "", "", true
+	issued := unnamed
+	issued.AutoSSL = &vultr.AutoSSL{Zone: "example.com"}
 	bad := errors.New("expired")
 	tests := map[string]struct {
 		hasSSL bool
@@ -154,6 +156,7 @@ func TestDiffTLS(t *testing.T) {
 		"no longer named":             {true, unnamed, plan.TLS{Sent: "older"}, nil, true},
 		"not named, somebody else's":  {true, unnamed, plan.TLS{}, nil, false},
 		"not named, none there":       {false, unnamed, plan.TLS{Sent: "older"}, nil, false},
+		"the platform issues one":     {true, issued, plan.TLS{Sent: "older"}, nil, false},
 		"asked for in other words":    {true, kept, plan.TLS{Sent: "older"}, nil, false},
 	}
 	for name, tt := range tests {

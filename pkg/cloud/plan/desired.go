@@ -61,6 +61,8 @@ type Desired struct {
 	// AutoSSL is the certificate that the platform issues; nil leaves it as it is. One that has to go is no change: the
 	// platform has a request of its own for that.
 	AutoSSL *vultr.AutoSSL
+	// AutoSSLSecret is the name of the Secret with the domain of that certificate, "" for none.
+	AutoSSLSecret string
 	// GlobalRegions are the further regions of the load balancer; nil leaves them as they are.
 	GlobalRegions *[]vultr.GlobalRegion
 
@@ -96,6 +98,7 @@ type reader struct {
 
 	keepUnstatedFirewall bool
 	firewallMap          *given
+	issued               *issued
 }
 
 // Option changes how a Service is read.
@@ -188,7 +191,7 @@ func (r *reader) keepWhatIsMeant(finding settings.Finding) {
 	switch cmp.Or(finding.Meant, finding.Key) {
 	case settings.FirewallRulesCM:
 		d.KeepFirewall = true
-	case settings.AutoSSL, settings.SSL:
+	case settings.AutoSSL, settings.AutoSSLDomain, settings.AutoSSLSubdomain, settings.SSL:
 		d.KeepTLS = true
 	case settings.SSLRedirect:
 		d.KeepSSLRedirect = true
@@ -211,10 +214,14 @@ func (r *reader) hasRule(frontends ...string) bool {
 func (r *reader) tls() {
 	d := &r.out.Desired
 	d.TLSSecret = r.Text(settings.SSL)
+	r.autoSSL()
 	https := r.hasRule("https")
-	if https && !r.Says(settings.SSL) && !d.KeepTLS {
+	if https && !r.Says(settings.SSL) && !d.KeepTLS && d.AutoSSL == nil {
 		r.Fail(fmt.Errorf("a port is https, but there is no certificate: name a TLS Secret by %s, or let the pods terminate TLS by %s: \"true\"",
 			settings.SSL, settings.SSLPassThrough))
+	}
+	if d.AutoSSL != nil && !https {
+		r.Warn("the platform is to issue a certificate for %s, but no port is https: set %s", d.AutoSSL.Zone, settings.HTTPSPorts)
 	}
 	if d.TLSSecret != "" && !https {
 		r.Warn("%s names a certificate, but no port is https: set %s", settings.SSL, settings.HTTPSPorts)

@@ -300,21 +300,72 @@ func TestReadTLS(t *testing.T) {
 	}
 }
 
+// For which domain the platform is to issue a certificate. As long as that is not known, the present one is kept.
+func TestReadAutoSSL(t *testing.T) {
+	port := with(settings.HTTPSPorts, "443")
+	secret := func(zone, sub string) plan.Option { return plan.WithAutoSSL(zone, sub, nil) }
+	want := &vultr.AutoSSL{Zone: "example.com", Sub: "www"}
+	tests := map[string]struct {
+		service *v1.Service
+		option  plan.Option
+		want    *vultr.AutoSSL
+		fault   string
+		refused bool
+	}{
+		"a Secret":                {service(port, with(settings.AutoSSL, "domain")), secret(" example.com\n", "www"), want, "", false},
+		"the domain itself":       {service(port, with(settings.AutoSSL, "domain")), secret("example.com", ""), &vultr.AutoSSL{Zone: "example.com"}, "", false},
+		"annotations":             {service(port, with(settings.AutoSSLDomain, "example.com"), with(settings.AutoSSLSubdomain, "www")), secret("other.example", ""), want, "", false},
+		"the Secret is missing":   {service(port, with(settings.AutoSSL, "domain")), plan.WithAutoSSL("", "", errors.New("there is none")), nil, `Secret "domain": there is none`, false},
+		"the Secret says nothing": {service(port, with(settings.AutoSSL, "domain")), secret("", "www"), nil, "it has no key domainZone", false},
+		"no domain in the Secret": {service(port, with(settings.AutoSSL, "domain")), secret("Example.com", ""), nil, `key domainZone: "Example.com" must be a host name`, false},
+		"no name in the Secret":   {service(port, with(settings.AutoSSL, "domain")), secret("example.com", "a b"), nil, `key subDomain: "a b" must be a host name`, false},
+		"a malformed name":        {service(port, with(settings.AutoSSL, "other/domain")), secret("example.com", ""), nil, "must be the name of a Secret", false},
+		"a malformed domain":      {service(port, with(settings.AutoSSLDomain, "Example.com")), secret("", ""), nil, "must be a host name", false},
+		"a subdomain of nothing":  {service(with(settings.AutoSSLSubdomain, "www")), secret("", ""), nil, "needs " + string(settings.AutoSSLDomain), false},
+		"both ways":               {service(port, with(settings.AutoSSL, "domain"), with(settings.AutoSSLDomain, "example.com")), secret("example.com", ""), nil, "keep one way", false},
+		"beside a certificate":    {service(port, with(settings.AutoSSLDomain, "example.com"), with(settings.AutoSSLSubdomain, "www"), with(settings.SSL, "tls")), secret("", ""), want, "the platform is to issue one as well", false},
+		"nobody has read it":      {service(port, with(settings.AutoSSL, "domain")), plan.WithDefaults(settings.Defaults{}), nil, "", true},
+		"not asked for":           {service(), secret("example.com", ""), nil, "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Read(tt.service, tt.option)
+			if diff := cmp.Diff(tt.want, got.Desired.AutoSSL); diff != "" {
+				t.Error(diff)
+			}
+			if (got.Err != nil) != (tt.fault != "") || got.Err != nil && !strings.Contains(got.Err.Error(), tt.fault) {
+				t.Errorf("fault %v, want %q", got.Err, tt.fault)
+			}
+			if refused := got.MayCreate() != nil; refused != tt.refused {
+				t.Errorf("a new load balancer is refused: %v", refused)
+			}
+			asked := tt.service.Annotations[string(settings.AutoSSL)]+tt.service.Annotations[string(settings.AutoSSLDomain)] != ""
+			if kept := got.Desired.KeepTLS; kept != (asked && tt.want == nil) {
+				t.Errorf("the certificate is kept: %v", kept)
+			}
+		})
+	}
+	if got := plan.Read(service(with(settings.AutoSSLDomain, "example.com"))); got.Err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "no port is https") {
+		t.Errorf("err %v, warnings %q", got.Err, got.Warnings)
+	}
+	one, other := plan.Read(service(port, with(settings.AutoSSL, "domain")), secret("example.com", "a")), plan.Read(service(port, with(settings.AutoSSL, "domain")), secret("example.com", "b"))
+	if one.Inputs == other.Inputs {
+		t.Error("another domain is no other input")
+	}
+}
+
 func TestUnsupportedKeys(t *testing.T) {
-	got := plan.Read(service(with(settings.VPC, "true"), with(settings.AutoSSL, "s"),
+	got := plan.Read(service(with(settings.VPC, "true"), with(settings.PrivateNetwork, "true"),
 		with(settings.Prefix+"colour", "blue")))
 	if got.Err != nil || len(got.Warnings) != 1 {
 		t.Fatalf("err %v, warnings %q", got.Err, got.Warnings)
 	}
-	for _, key := range []settings.Key{settings.VPC, settings.AutoSSL, settings.Prefix + "colour"} {
+	for _, key := range []settings.Key{settings.VPC, settings.PrivateNetwork, settings.Prefix + "colour"} {
 		if !strings.Contains(got.Warnings[0], string(key)) {
 			t.Errorf("%s is not named in %q", key, got.Warnings[0])
 		}
 	}
-	if !got.Desired.KeepTLS {
-		t.Errorf("the certificate must be kept: %+v", got.Desired)
-	}
-	if want := []settings.Key{settings.AutoSSL, settings.VPC}; !slices.Equal(got.Unprotected, want) {
+	if want := []settings.Key{settings.PrivateNetwork, settings.VPC}; !slices.Equal(got.Unprotected, want) {
 		t.Errorf("unprotected %v", got.Unprotected)
 	}
 	if err := got.MayCreate(); !errors.Is(err, plan.ErrUnprotected) {

@@ -69,13 +69,19 @@ func (w wire) bring(t *testing.T, lb vultr.LoadBalancer, want plan.Desired) (vul
 			t.Fatal(err)
 		}
 	}
-	if want.TLSSecret == "" && lb.HasSSL {
+	if want.AutoSSL == nil && lb.AutoSSL != (vultr.AutoSSL{}) {
+		if err := w.DeleteAutoSSL(t.Context(), idA); err != nil {
+			t.Fatal(err)
+		}
+		lb.AutoSSL = vultr.AutoSSL{}
+	}
+	if want.TLSSecret == "" && want.AutoSSL == nil && lb.HasSSL {
 		if err := w.DeleteCertificate(t.Context(), idA); err != nil {
 			t.Fatal(err)
 		}
 	}
 	lb = applied(lb, change.Settings)
-	lb.HasSSL = want.TLSSecret != ""
+	lb.HasSSL = want.TLSSecret != "" || want.AutoSSL != nil
 	return lb, *w.sent
 }
 
@@ -92,6 +98,9 @@ func TestGoldenPatches(t *testing.T) {
 		{"protocol", nil, []func(*v1.Service){with(settings.Protocol, "http")}},
 		{"ports", nil, []func(*v1.Service){ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}, v1.ServicePort{Port: 53, NodePort: 30054})}},
 		{"https-ports and ssl", nil, tls},
+		{"auto-ssl-domain and auto-ssl-subdomain", nil, []func(*v1.Service){
+			with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.AutoSSLDomain, "example.com"), with(settings.AutoSSLSubdomain, "www"),
+		}},
 		{"backend-protocol", tls, []func(*v1.Service){with(settings.BackendProtocol, "http")}},
 		{"ssl-pass-through", []func(*v1.Service){with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls")}, []func(*v1.Service){with(settings.SSLPassThrough, "true")}},
 		{"ssl-redirect", tls, []func(*v1.Service){with(settings.SSLRedirect, "true")}},

@@ -67,7 +67,7 @@ func (r *reader) mappedSources() []settings.Source {
 	case r.firewallMap.err != nil:
 		err = r.firewallMap.err
 	default:
-		r.out.Inputs = r.firewallMap.text
+		r.out.Inputs += "\n" + r.firewallMap.text
 		sources, err = settings.ParseSources(strings.NewReplacer("\r", "", "\n", ";").Replace(r.firewallMap.text))
 		if err == nil && len(sources) == 0 {
 			err = fmt.Errorf("key %s has no rule; to admit everybody remove the annotation", FirewallMapKey)

@@ -54,6 +54,7 @@ type API interface {
 	UpdateLoadBalancer(ctx context.Context, id string, settings vultr.LoadBalancerSettings) error
 	DeleteLoadBalancer(ctx context.Context, id string) error
 	DeleteCertificate(ctx context.Context, loadBalancerID string) error
+	DeleteAutoSSL(ctx context.Context, loadBalancerID string) error
 	Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error)
 	// KeySince returns since when the present key is in use.
 	KeySince() time.Time

@@ -70,8 +70,11 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	}
 	c.announce(s, lb)
 	s.entry.Firewall = want.FirewallStated
-	if certificate != nil {
+	switch {
+	case certificate != nil:
 		s.entry.Certificate = certificate.Fingerprint(lb.ID)
+	case want.AutoSSL != nil:
+		s.entry.Certificate = issuedFor(*want.AutoSSL)
 	}
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err

@@ -17,8 +17,12 @@ import (
 // balancer and whoever changes it read the same.
 func (c *Controller) read(ctx context.Context, service *v1.Service) plan.Reading {
 	options := []plan.Option{plan.WithDefaults(c.Defaults)}
-	if name := settings.NewReader(service.Annotations).Text(settings.FirewallRulesCM); name != "" {
+	asks := settings.NewReader(service.Annotations)
+	if name := asks.Text(settings.FirewallRulesCM); name != "" {
 		options = append(options, plan.WithFirewallText(c.firewallText(ctx, service.Namespace, name)))
+	}
+	if name := asks.Text(settings.AutoSSL); name != "" {
+		options = append(options, plan.WithAutoSSL(c.autoSSL(ctx, service.Namespace, name)))
 	}
 	return plan.Read(service, options...)
 }
@@ -44,6 +48,9 @@ func referencesOf(service *v1.Service, reading plan.Reading) []reference {
 	var named []reference
 	if secret := reading.Desired.TLSSecret; secret != "" {
 		named = append(named, reference{secretKind, service.Namespace, secret})
+	}
+	if domain := reading.Desired.AutoSSLSecret; domain != "" {
+		named = append(named, reference{secretKind, service.Namespace, domain})
 	}
 	if rules := reading.Desired.FirewallConfigMap; rules != "" {
 		named = append(named, reference{configMapKind, service.Namespace, rules})

@@ -41,10 +41,15 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 	if certErr != nil && !lb.HasSSL {
 		return both(c.serve(ctx, s, lb, diff), certErr)
 	}
+	if certErr == nil {
+		if err := c.endAutoSSL(ctx, s, lb, want); err != nil {
+			return err
+		}
+	}
 	if err := c.change(ctx, s, lb, want, diff); err != nil {
 		return both(err, certErr)
 	}
-	if err := c.keepCertificate(ctx, s, lb, certificate, remove); err != nil {
+	if err := c.keepCertificate(ctx, s, lb, want.AutoSSL, certificate, remove); err != nil {
 		return both(err, certErr)
 	}
 	c.tellBackends(s)
@@ -114,15 +119,22 @@ func (c *Controller) mayHaveSent(ctx context.Context, s *scene, settings vultr.L
 	if settings.Certificate != nil && entry.Certificate == "" {
 		entry.Certificate = "unknown"
 	}
+	if settings.AutoSSL != nil && entry.Certificate == "" {
+		entry.Certificate = issuedFor(*settings.AutoSSL)
+	}
 	return c.write(context.WithoutCancel(ctx), s, entry)
 }
 
 // keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
-func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, certificate *plan.Certificate, remove bool) error {
+func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, issued *vultr.AutoSSL, certificate *plan.Certificate, remove bool) error {
 	entry := s.entry
-	if certificate != nil {
+	switch {
+	case certificate != nil:
 		watchExpiry(nameOf(s.service), certificate.NotAfter)
 		entry.Certificate = certificate.Fingerprint(lb.ID)
+	case issued != nil:
+		forgetExpiry(nameOf(s.service)) // the platform renews it, and does not show when it expires
+		entry.Certificate = issuedFor(*issued)
 	}
 	if remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)

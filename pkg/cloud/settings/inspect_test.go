@@ -117,7 +117,7 @@ func TestInspect(t *testing.T) {
 		{string(settings.VPC), " no ", nil},
 		{string(settings.PrivateNetwork), "", nil},
 		{string(settings.AutoSSL), "", nil},
-		{string(settings.AutoSSL), "secret", refused("")},
+		{string(settings.AutoSSL), "secret", nil},
 		{string(settings.FirewallRulesCM), "office", nil},
 	}
 	for _, tt := range tests {

@@ -2,12 +2,14 @@ package settings
 
 // The annotations about certificates and HTTP versions.
 const (
-	SSL            Key = Prefix + "ssl"
-	SSLPassThrough Key = Prefix + "ssl-pass-through"
-	SSLRedirect    Key = Prefix + "ssl-redirect"
-	HTTP2          Key = Prefix + "http2"
-	HTTP3          Key = Prefix + "http3"
-	AutoSSL        Key = Prefix + "auto-ssl"
+	SSL              Key = Prefix + "ssl"
+	SSLPassThrough   Key = Prefix + "ssl-pass-through"
+	SSLRedirect      Key = Prefix + "ssl-redirect"
+	HTTP2            Key = Prefix + "http2"
+	HTTP3            Key = Prefix + "http3"
+	AutoSSL          Key = Prefix + "auto-ssl"
+	AutoSSLDomain    Key = Prefix + "auto-ssl-domain"
+	AutoSSLSubdomain Key = Prefix + "auto-ssl-subdomain"
 )
 
 // tlsSettings are about certificates and HTTP versions.
@@ -33,7 +35,15 @@ var tlsSettings = []Setting{
 		Doc: "Offers HTTP/3, which uses the UDP port of the same number. Needs `http2`.",
 	},
 	{
-		Key: AutoSSL, Kind: ObjectName, Support: Unsupported, Since: first, Protects: Encryption, asks: unlessEmpty,
-		Doc: "A certificate that the platform issues.",
+		Key: AutoSSL, Kind: ObjectName, Format: "name of a Secret", Since: first, Protects: Encryption, asks: unlessEmpty, NoClusterDefault: true,
+		Doc: "The platform issues the certificate of https ports, for the domain in the keys `domainZone` and `subDomain` of the Secret.",
+	},
+	{
+		Key: AutoSSLDomain, Kind: HostName, Format: "domain in lower case", Since: first, Protects: Encryption, asks: unlessEmpty, NoClusterDefault: true,
+		Doc: "The same without a Secret: a domain that is hosted in the account's DNS.",
+	},
+	{
+		Key: AutoSSLSubdomain, Kind: HostName, Format: "name below the domain", DefaultText: "the domain itself", Since: first, Protects: Encryption, asks: unlessEmpty, NoClusterDefault: true,
+		Doc: "The name below `auto-ssl-domain` that the certificate is for.",
 	},
 }
