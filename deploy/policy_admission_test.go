@@ -108,6 +108,7 @@ var corpus = []string{
 	"true", "True", "tRUE", "false", "FALSE", "t", "F", "yes", "no", "NO", "on", "ON", "off", "Off", "enabled", "disabled", "none", "null",
 	"tcp", "TCP", " tcp\n", "udp", "http", "Https", "sctp", "grpc", "roundrobin", "round_robin", "least_connections", "leastconn", "LeastConn", "random",
 	"443", "443,8443", "443, 8443 ,", ",", "443;80", "443,https", "0,1", "443,65536", "443 8443",
+	"443=https", "443=https/http,8443=tcp", "443 = HTTPS/http ,", "443=https / http", "443=udp", "443=tcp/http", "443=", "=http", "web=http", "443=https=http", "0=tcp", "443=http/",
 	"10.0.0.0/8,80", "10.1.2.3/8,80", " Cloudflare , 443 ; 192.0.2.0/24,80;", "10.0.0.1,80", "10.0.0.0/33,80", "10.0.0.0/8", "10.0.0.0/8,0", "10.0.0.0/8,80,81", "2001:DB8::/32,1", "::ffff:10.0.0.0/104,80", "fe80::1%eth0/64,80", "10.0.0.0/08,80", ";", "cloudflare", "everybody,80",
 	"tls", "shop-tls", "other/tls", "Shop", "a.b.c", "a..b", "-a", "a-", strings.Repeat("a", 253), strings.Repeat("a", 254), "web.example.com", "web.example.com.", "web_1",
 	"route", "a b", "a;b", "a=b", "a\"b", "a\\b", "a\tb", "/", "/ok", "ok", "/a b", "//", "ütf", "\u00a0true\u00a0", "httpſ",

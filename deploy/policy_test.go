@@ -133,6 +133,9 @@ func rule(t *testing.T, s settings.Setting) (expression, message string) {
 			fmt.Sprintf("must be %s from %d to %d", word, s.Lowest, s.Highest)
 	case settings.PortList:
 		return `v.split(",").all(p, p.trim() == "" || ` + port("p.trim()") + `)`, "must be a list of port numbers separated by commas"
+	case settings.PortMap:
+		return `v.split(",").all(e, e.trim() == "" || e.split("=").size() == 2 && ` + port(`e.split("=")[0].trim()`) + ` && e.split("=")[1].trim().lowerAscii() in ` + quote(settings.PortSpellings()) + `)`,
+			"must be a list of port=protocol separated by commas, such as 443=https,8080=http; each protocol is tcp, http or https, and https/http or http/https if the pods speak another one"
 	case settings.SourceList:
 		return `v.split(";").all(e, e.trim() == "" || e.split(",").size() == 2 && (e.split(",")[0].trim().lowerAscii() == "cloudflare" || isCIDR(e.split(",")[0].trim())) && ` + port(`e.split(",")[1].trim()`) + `)`,
 			"must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare"

@@ -195,7 +195,7 @@ func (r *reader) keepWhatIsMeant(finding settings.Finding) {
 		d.KeepTLS = true
 	case settings.SSLRedirect:
 		d.KeepSSLRedirect = true
-	case settings.Protocol, settings.HTTPSPorts, settings.BackendProtocol, settings.SSLPassThrough:
+	case settings.Protocol, settings.HTTPSPorts, settings.BackendProtocol, settings.PortProtocols, settings.AppProtocol, settings.SSLPassThrough:
 		d.KeepRules = true
 	case settings.VPC, settings.PrivateNetwork, settings.Create:
 	default:

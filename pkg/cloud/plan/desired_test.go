@@ -95,6 +95,55 @@ func TestReadPorts(t *testing.T) {
 	}
 }
 
+// speaks gives the ports of a Service an appProtocol each.
+func speaks(protocols ...string) func(*v1.Service) {
+	return func(s *v1.Service) {
+		for i := range protocols {
+			s.Spec.Ports[i].AppProtocol = &protocols[i]
+		}
+	}
+}
+
+// What is said about a single port counts most, then its appProtocol if that is to be looked at, then what is said about the Service.
+func TestReadProtocolsOfPorts(t *testing.T) {
+	tls, app := with(settings.SSL, "tls"), with(settings.AppProtocol, "true")
+	tests := map[string]struct {
+		service *v1.Service
+		want    []vultr.ForwardingRule
+		warning string
+		fault   string
+	}{
+		"each for itself":         {service(with(settings.PortProtocols, "80=http,443=https/http"), tls), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "http", 30443)}, "", ""},
+		"tcp beside http":         {service(with(settings.Protocol, "http"), with(settings.PortProtocols, "443=tcp")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("tcp", 443, "tcp", 30443)}, "", ""},
+		"two certificates' worth": {service(with(settings.PortProtocols, "80=https/http,443=https"), tls), []vultr.ForwardingRule{rule("https", 80, "http", 30080), rule("https", 443, "https", 30443)}, "", ""},
+		"over all others":         {service(with(settings.HTTPSPorts, "443"), with(settings.BackendProtocol, "https"), with(settings.PortProtocols, "443=http"), app, speaks("tcp", "https")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("http", 443, "http", 30443)}, "no port can use it", ""},
+		"one port passed through": {service(with(settings.SSLPassThrough, "true"), with(settings.HTTPSPorts, "80,443"), with(settings.PortProtocols, "80=https"), tls), []vultr.ForwardingRule{rule("https", 80, "https", 30080), rule("tcp", 443, "tcp", 30443)}, "", ""},
+		"no such port":            {service(with(settings.PortProtocols, "8443=tcp")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "8443, which is no port of the Service", ""},
+		"a UDP port":              {service(ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}), with(settings.PortProtocols, "53=tcp")), []vultr.ForwardingRule{rule("udp", 53, "udp", 30053)}, "port 53 is UDP", ""},
+		"twice":                   {service(with(settings.PortProtocols, "80=http,80=tcp")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "", "names port 80 twice"},
+		"https without Secret":    {service(with(settings.PortProtocols, "443=https")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("https", 443, "https", 30443)}, "", "there is no certificate"},
+		"app":                     {service(app, speaks("http", "HTTPS"), tls), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("https", 443, "https", 30443)}, "", ""},
+		"app over the Service's":  {service(app, speaks("kubernetes.io/wss", "tcp"), tls, with(settings.Protocol, "http"), with(settings.BackendProtocol, "http")), []vultr.ForwardingRule{rule("https", 80, "http", 30080), rule("tcp", 443, "tcp", 30443)}, "", ""},
+		"app, HTTP/2 to the pods": {service(app, speaks("kubernetes.io/h2c")), []vultr.ForwardingRule{rule("http", 80, "http", 30080), rule("tcp", 443, "tcp", 30443)}, "does not speak HTTP/2 to the pods", ""},
+		"app, a word of others":   {service(app, speaks("mongo")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, `"mongo" is not known`, ""},
+		"app, but not asked for":  {service(speaks("http", "https")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Read(tt.service)
+			if (got.Err != nil) != (tt.fault != "") || got.Err != nil && !strings.Contains(got.Err.Error(), tt.fault) {
+				t.Errorf("fault %v, want %q", got.Err, tt.fault)
+			}
+			if diff := cmp.Diff(tt.want, got.Desired.Rules); diff != "" {
+				t.Error(diff)
+			}
+			if text := strings.Join(got.Warnings, "\n"); (tt.warning == "") != (text == "") || !strings.Contains(text, tt.warning) {
+				t.Errorf("warnings %q, want %q", text, tt.warning)
+			}
+		})
+	}
+}
+
 func TestReadHealth(t *testing.T) {
 	local := func(s *v1.Service) {
 		s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal

@@ -102,6 +102,8 @@ func TestGoldenPatches(t *testing.T) {
 			with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"), with(settings.AutoSSLDomain, "example.com"), with(settings.AutoSSLSubdomain, "www"),
 		}},
 		{"backend-protocol", tls, []func(*v1.Service){with(settings.BackendProtocol, "http")}},
+		{"port-protocols", nil, []func(*v1.Service){with(settings.PortProtocols, "80=http,443=https/http"), with(settings.SSL, "tls")}},
+		{"app-protocol", []func(*v1.Service){speaks("http", "kubernetes.io/ws")}, []func(*v1.Service){with(settings.AppProtocol, "true")}},
 		{"ssl-pass-through", []func(*v1.Service){with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls")}, []func(*v1.Service){with(settings.SSLPassThrough, "true")}},
 		{"ssl-redirect", tls, []func(*v1.Service){with(settings.SSLRedirect, "true")}},
 		{"http2", tls, []func(*v1.Service){with(settings.HTTP2, "true")}},

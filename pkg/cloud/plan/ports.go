@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -27,7 +29,9 @@ func (r *reader) rules() {
 		backend:     r.Text(settings.BackendProtocol),
 		https:       r.Ports(settings.HTTPSPorts),
 		passThrough: r.Bool(settings.SSLPassThrough),
+		app:         r.Bool(settings.AppProtocol),
 	}
+	p.mapped()
 	ports := r.service.Spec.Ports
 	if len(ports) > MaxRules {
 		r.Fail(fmt.Errorf("the Service has %d ports, but a load balancer forwards at most %d", len(ports), MaxRules))
@@ -72,6 +76,19 @@ type portReader struct {
 	backend     string
 	https       []int
 	passThrough bool
+	app         bool
+	each        map[int]settings.PortProtocol
+}
+
+// mapped reads what is said about single ports.
+func (p *portReader) mapped() {
+	p.each = map[int]settings.PortProtocol{}
+	for _, entry := range p.PortProtocols(settings.PortProtocols) {
+		if _, twice := p.each[entry.Port]; twice {
+			p.Reject(settings.PortProtocols, "names port %d twice", entry.Port)
+		}
+		p.each[entry.Port] = entry
+	}
 }
 
 func (p *portReader) add(port *v1.ServicePort) {
@@ -89,8 +106,7 @@ func (p *portReader) add(port *v1.ServicePort) {
 	case v1.ProtocolUDP:
 		rule.FrontendProtocol, rule.BackendProtocol = "udp", "udp"
 	case v1.ProtocolTCP, "":
-		rule.FrontendProtocol = p.frontend(number)
-		rule.BackendProtocol = p.behind(rule.FrontendProtocol)
+		rule.FrontendProtocol, rule.BackendProtocol = p.protocols(port)
 	default:
 		p.Fail(fmt.Errorf("port %d: %s cannot be forwarded, only TCP and UDP can", number, port.Protocol))
 		return
@@ -98,12 +114,43 @@ func (p *portReader) add(port *v1.ServicePort) {
 	p.out.Desired.Rules = append(p.out.Desired.Rules, rule)
 }
 
-// frontend is what clients speak to a TCP port.
-func (p *portReader) frontend(port int) string {
-	protocol := p.protocol
+// protocols are what clients speak to a TCP port, and what the pods do.
+func (p *portReader) protocols(port *v1.ServicePort) (frontend, backend string) {
+	if entry, ok := p.each[int(port.Port)]; ok {
+		return entry.Frontend, entry.Backend
+	}
+	frontend = p.frontend(port)
+	return frontend, p.behind(frontend)
+}
+
+// appProtocols are the values of a port's appProtocol that say what clients speak, in words of the platform. Kubernetes' own
+// are of what goes through HTTP.
+var appProtocols = map[string]string{
+	"tcp": "tcp", "http": "http", "https": "https", "kubernetes.io/h2c": "http", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https",
+}
+
+// byApp is what the port's appProtocol says, "" if it says nothing or is not to be looked at.
+func (p *portReader) byApp(port *v1.ServicePort) string {
+	if !p.app || port.AppProtocol == nil || *port.AppProtocol == "" {
+		return ""
+	}
+	protocol := appProtocols[strings.ToLower(*port.AppProtocol)]
+	switch {
+	case protocol == "":
+		p.Warn("port %d: appProtocol %q is not known, so it has no effect", port.Port, *port.AppProtocol)
+	case strings.EqualFold(*port.AppProtocol, "kubernetes.io/h2c"):
+		p.Warn("port %d: the load balancer does not speak HTTP/2 to the pods, so appProtocol %q is read as http", port.Port, *port.AppProtocol)
+	}
+	return protocol
+}
+
+// frontend is what clients speak to a TCP port about which nothing is said by its number.
+func (p *portReader) frontend(at *v1.ServicePort) string {
+	port, protocol := int(at.Port), p.protocol
 	if slices.Contains(p.https, port) {
 		protocol = "https"
 	}
+	protocol = cmp.Or(p.byApp(at), protocol)
 	switch {
 	case protocol == "https" && p.passThrough:
 		return "tcp"
@@ -128,6 +175,18 @@ func (p *portReader) contradictions() {
 	for _, number := range p.https {
 		if !slices.ContainsFunc(p.service.Spec.Ports, func(port v1.ServicePort) bool { return int(port.Port) == number }) {
 			p.Warn("%s names %d, which is no port of the Service", settings.HTTPSPorts, number)
+		}
+	}
+	for _, entry := range p.PortProtocols(settings.PortProtocols) {
+		at := func(port v1.ServicePort) bool { return int(port.Port) == entry.Port }
+		isTCP := func(port v1.ServicePort) bool {
+			return at(port) && (port.Protocol == v1.ProtocolTCP || port.Protocol == "")
+		}
+		switch {
+		case !slices.ContainsFunc(p.service.Spec.Ports, at):
+			p.Warn("%s names %d, which is no port of the Service", settings.PortProtocols, entry.Port)
+		case !slices.ContainsFunc(p.service.Spec.Ports, isTCP):
+			p.Warn("%s says %s, but port %d is UDP: it is forwarded as udp", settings.PortProtocols, entry, entry.Port)
 		}
 	}
 	applies := func(rule vultr.ForwardingRule) bool { return rule.BackendProtocol == p.backend }

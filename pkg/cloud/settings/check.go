@@ -54,6 +54,9 @@ func (s *Setting) check(text string) (string, error) {
 	case PortList:
 		ports, err := parsePorts(text)
 		return joinPorts(ports), err
+	case PortMap:
+		entries, err := ParsePortProtocols(text)
+		return joinPortProtocols(entries), err
 	case SourceList:
 		sources, err := ParseSources(text)
 		return joinSources(sources), err

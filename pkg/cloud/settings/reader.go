@@ -180,6 +180,12 @@ func (r *Reader) Ports(key Key) []int {
 	return ports
 }
 
+// PortProtocols returns what is spoken on single ports, nothing if it is unset or malformed.
+func (r *Reader) PortProtocols(key Key) []PortProtocol {
+	entries, _ := ParsePortProtocols(r.Text(key)) // Text has checked it
+	return entries
+}
+
 // Sources returns who may connect, none if it is unset or malformed.
 func (r *Reader) Sources(key Key) []Source {
 	sources, _ := ParseSources(r.Text(key)) // Text has checked it

@@ -180,6 +180,7 @@ func FuzzReader(f *testing.F) {
 		r.Int(s.Key)
 		r.Ports(s.Key)
 		r.Sources(s.Key)
+		r.PortProtocols(s.Key)
 		if err := r.Err(); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				if !strings.Contains(line, string(s.Key)) {

@@ -18,6 +18,8 @@ const (
 	Number
 	// PortList is a list of port numbers separated by commas.
 	PortList
+	// PortMap is a list of port=protocol separated by commas.
+	PortMap
 	// SourceList is a list of source,port separated by semicolons.
 	SourceList
 	// ObjectName is the name of an object in the namespace of the Service.
