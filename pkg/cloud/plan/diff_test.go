@@ -202,6 +202,22 @@ func TestBackends(t *testing.T) {
 	}
 }
 
+// The annotation counts more than what the load balancer does.
+func TestReadIPMode(t *testing.T) {
+	for value, want := range map[string]string{"": "Proxy", "VIP": "VIP", "proxy": "Proxy"} {
+		s := service(with(settings.ProxyProtocol, "true"), with(settings.IPMode, value))
+		reading := plan.Read(s)
+		status, ok := plan.Status(vultr.LoadBalancer{Status: "active", IPv4: "192.0.2.1"}, s, reading.Desired, false)
+		if reading.Err != nil || !ok || string(*status.Ingress[0].IPMode) != want {
+			t.Errorf("%q: %v, %+v, want %s", value, reading.Err, status, want)
+		}
+	}
+	plain := service(with(settings.IPMode, "proxy"))
+	if status, ok := plan.Status(vultr.LoadBalancer{Status: "active", IPv4: "192.0.2.1"}, plain, plan.Read(plain).Desired, false); !ok || *status.Ingress[0].IPMode != v1.LoadBalancerIPModeProxy {
+		t.Errorf("%+v", status)
+	}
+}
+
 func TestStatus(t *testing.T) {
 	ready := vultr.LoadBalancer{Status: "active", Label: "a6c8f4d0c43b64d94b8f51c5c0e0a3c1", IPv4: "192.0.2.1", IPv6: "2001:db8::1"}
 	vip, proxy := v1.LoadBalancerIPModeVIP, v1.LoadBalancerIPModeProxy

@@ -6,11 +6,15 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
-// life reads what the load balancer is called, in the account and in the Service's status.
+// life reads what the load balancer is called, and what the Service's status says of it.
 func (r *reader) life() {
 	r.out.Desired.Label = r.Text(settings.Label)
 	r.out.Desired.Hostname = r.Text(settings.Hostname)
+	r.out.Desired.IPMode = ipModes[r.Text(settings.IPMode)]
 }
+
+// ipModes are the values of the annotation in Kubernetes' words. Nothing stands for nothing.
+var ipModes = map[string]*v1.LoadBalancerIPMode{"vip": new(v1.LoadBalancerIPModeVIP), "proxy": new(v1.LoadBalancerIPModeProxy)}
 
 // fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
 func (r *reader) fields() {

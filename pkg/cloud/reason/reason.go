@@ -25,6 +25,7 @@ const (
 	LoadBalancerNotFound         = "LoadBalancerNotFound"
 	LabelTaken                   = "LabelTaken"
 	FirewallKept                 = "FirewallKept"
+	IPFamilyUnmet                = "IPFamilyUnmet"
 	NodesLeftOut                 = "NodesLeftOut"
 	UnAvailableLoadBalancer      = "UnAvailableLoadBalancer"
 	DeletingLoadBalancer         = "DeletingLoadBalancer"
@@ -152,6 +153,11 @@ var table = []Event{
 		Reason: FirewallKept, Warning: true, Object: "Service",
 		Meaning: "the load balancer has firewall rules that do not come from this Service; they are kept",
 		Remedy:  "an empty `firewall-rules` removes them",
+	},
+	{
+		Reason: IPFamilyUnmet, Warning: true, Object: "Service",
+		Meaning: "the Service requires two families of addresses, and the load balancer has an address of one, which is published",
+		Remedy:  "change `ipFamilyPolicy`, or ask the platform's support",
 	},
 	{
 		Reason: NodesLeftOut, Warning: true, Object: "Service",

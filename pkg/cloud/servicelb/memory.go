@@ -32,6 +32,7 @@ type memory struct {
 	absentSince  time.Time     // since when it was not found without a break
 	emptySince   time.Time     // when no node could be a backend for the first time
 	busySince    time.Time     // since when the platform has refused changes for now
+	halfSince    time.Time     // since when it has an address of one family, and the Service has two
 	doubtSince   time.Time     // when an answer about the last change was lost
 	sent         []change      // what was changed and may not be shown yet
 	applied      bool          // whether it was once seen, or made, as its Service asks for
@@ -70,6 +71,7 @@ const (
 	aboutFailure
 	aboutHint
 	aboutOutcome
+	aboutFamilies
 )
 
 func (m *memories) of(uid types.UID) *memory {

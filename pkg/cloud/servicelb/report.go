@@ -34,9 +34,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	}
 	m.busySince = time.Time{}
 	m.news(aboutLateness, "")
-	if want.Hostname == "" && len(status.Ingress) < len(s.service.Spec.IPFamilies) {
-		s.comeBack(lookAgain) // the address of the second family may come later
-	}
+	c.tellFamilies(s, want, status)
 	if err := c.publish(ctx, s.service, m, status); err != nil {
 		return err
 	}
@@ -56,12 +54,43 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	return nil
 }
 
+// familyPatience is how long the address of the second family may come later than the first one.
+const familyPatience = time.Minute
+
+// tellFamilies makes an Event if a Service requires two families and its load balancer has an address of one. That one is
+// published all the same: who can use it shall not wait.
+func (c *Controller) tellFamilies(s *scene, want plan.Desired, status *v1.LoadBalancerStatus) {
+	m, families := s.memory, s.service.Spec.IPFamilies
+	if want.Hostname != "" || len(status.Ingress) >= len(families) {
+		m.halfSince = time.Time{}
+		m.news(aboutFamilies, "")
+		return
+	}
+	s.comeBack(lookAgain) // it may come later, and nothing tells
+	if m.halfSince.IsZero() {
+		m.halfSince = time.Now()
+	}
+	policy := s.service.Spec.IPFamilyPolicy
+	if policy == nil || *policy != v1.IPFamilyPolicyRequireDualStack {
+		return
+	}
+	if left := familyPatience - time.Since(m.halfSince); left > 0 {
+		s.comeBack(left)
+		return
+	}
+	message := fmt.Sprintf("The Service requires dual stack (%s and %s), but its load balancer has no address of the second family. "+
+		"Set ipFamilyPolicy to PreferDualStack or SingleStack, or ask the platform's support", families[0], families[len(families)-1])
+	if m.news(aboutFamilies, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.IPFamilyUnmet, message)
+	}
+}
+
 // showAddress gives a Service with faults the address, if it has none yet: its load balancer works, as it is.
 func (c *Controller) showAddress(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	if len(s.service.Status.LoadBalancer.Ingress) > 0 {
 		return nil
 	}
-	is := plan.Desired{Hostname: s.reading.Desired.Hostname, ProxyProtocol: lb.ProxyProtocol, Rules: lb.Rules}
+	is := plan.Desired{Hostname: s.reading.Desired.Hostname, IPMode: s.reading.Desired.IPMode, ProxyProtocol: lb.ProxyProtocol, Rules: lb.Rules}
 	status, ready := plan.Status(lb, s.service, is, c.LabelInStatus)
 	if !ready {
 		return c.pending(s, lb)

@@ -259,6 +259,45 @@ func TestSecondAddressComesLater(t *testing.T) {
 	})
 }
 
+// A Service that requires two families and gets an address of one is told so, once, unless the second one comes soon.
+func TestRequiredFamilyIsMissing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		comes  time.Duration
+		policy v1.IPFamilyPolicy
+		told   int
+	}{
+		"never":                 {time.Hour * 24, v1.IPFamilyPolicyRequireDualStack, 1},
+		"after twenty minutes":  {20 * time.Minute, v1.IPFamilyPolicyRequireDualStack, 1},
+		"soon":                  {50 * time.Second, v1.IPFamilyPolicyRequireDualStack, 0},
+		"never, only preferred": {time.Hour * 24, v1.IPFamilyPolicyPreferDualStack, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCluster(t, withoutDrift)
+				api := &tapped{API: w.newClient(w.cloud.Key)}
+				began := time.Now()
+				api.shown = func(lb *vultr.LoadBalancer) {
+					if lb.IPv6 = ""; time.Since(began) > tt.comes && lb.IPv4 != "" {
+						lb.IPv6 = "2001:db8::1"
+					}
+				}
+				w.startWith(api)
+				s := w.service("web", func(s *v1.Service) {
+					s.Spec.IPFamilies, s.Spec.IPFamilyPolicy = []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol}, &tt.policy
+				})
+				w.settled(s)
+				w.later(time.Hour)
+				if events := w.events(); count(events, "IPFamilyUnmet") != tt.told || tt.told > 0 && !has(events, "has no address of the second family") {
+					t.Errorf("events %q", events)
+				}
+				if addresses := len(w.fresh(s).Status.LoadBalancer.Ingress); (addresses == 2) != (tt.comes < time.Hour) {
+					t.Errorf("%d addresses", addresses)
+				}
+			})
+		})
+	}
+}
+
 // A twin is counted and told once, and not at all if somebody else deleted it. One that can't be deleted holds up nothing.
 func TestTwinIsCountedOnce(t *testing.T) {
 	refused := func(status int) error {

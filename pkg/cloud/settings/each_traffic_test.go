@@ -22,4 +22,5 @@ var eachTraffic = map[settings.Key][]values{
 	settings.NodeCount: {
 		{"", "1", "", "", ""}, {"99", "99", "", "", ""}, {"101", "1", "from 1 to 99", "", ""}, {"2", "1", "must be an odd number", "", ""}, {"0", "1", "from 1 to 99", "", ""}, {"-1", "1", "from 1 to 99", "", ""},
 	},
+	settings.IPMode: {{"", "", "", "", ""}, {"VIP", "vip", "", "", ""}, {"Proxy", "proxy", "", "", ""}, {"nat", "", "must be one of vip, proxy", "", ""}},
 }

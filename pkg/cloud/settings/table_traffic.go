@@ -8,6 +8,7 @@ const (
 	StickySessionCookieName Key = Prefix + "sticky-session-cookie-name"
 	Timeout                 Key = Prefix + "timeout"
 	NodeCount               Key = Prefix + "node-count"
+	IPMode                  Key = Prefix + "ip-mode"
 )
 
 // The platform's limits, from its documentation.
@@ -43,5 +44,10 @@ var trafficSettings = []Setting{
 	{
 		Key: NodeCount, Kind: Number, Lowest: 1, Highest: maxNodes, Odd: true, Default: "1", Since: first,
 		Doc: "How many machines the load balancer consists of.",
+	},
+	{
+		Key: IPMode, Kind: Choice, Values: []string{"vip", "proxy"}, Since: first,
+		DefaultText: "vip, or proxy where a port is http or https or `proxy-protocol` is on",
+		Doc:         "What nodes do with connections to the address: with vip they go straight to the pods, with proxy through the load balancer.",
 	},
 }
