@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"time"
 
@@ -54,14 +53,8 @@ func checkPair(certPEM, keyPEM []byte, now time.Time) (*Certificate, error) {
 		}
 		chain = append(chain, parsed)
 	}
-	leaf := chain[0]
-	switch {
-	case now.After(leaf.NotAfter):
-		return nil, fmt.Errorf("the certificate expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
-	case now.Before(leaf.NotBefore):
-		return nil, fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
-	case len(chain) > 1 && leaf.CheckSignatureFrom(chain[1]) != nil:
-		return nil, errors.New("the certificates are not in order: the second one did not issue the first one")
+	if err := checkChain(chain, now); err != nil {
+		return nil, err
 	}
 	digest := sha256.New()
 	for _, der := range pair.Certificate {
@@ -69,9 +62,30 @@ func checkPair(certPEM, keyPEM []byte, now time.Time) (*Certificate, error) {
 	}
 	return &Certificate{
 		PEM:      vultr.Certificate{PrivateKey: string(keyPEM), Certificate: encode(chain[:1]), Chain: encode(chain[1:])},
-		NotAfter: leaf.NotAfter,
+		NotAfter: chain[0].NotAfter,
 		digest:   digest.Sum(nil),
 	}, nil
+}
+
+// checkChain checks that each certificate is valid and was issued by the one after it. A root at the end may have expired:
+// clients trust their own copy, or none.
+func checkChain(chain []*x509.Certificate, now time.Time) error {
+	for i, cert := range chain {
+		which := "the certificate"
+		if i > 0 {
+			which = fmt.Sprintf("certificate %d of the chain, %q,", i+1, cert.Subject.CommonName)
+		}
+		isRoot := i > 0 && i == len(chain)-1 && bytes.Equal(cert.RawIssuer, cert.RawSubject)
+		switch {
+		case now.After(cert.NotAfter) && !isRoot:
+			return fmt.Errorf("%s expired at %s", which, cert.NotAfter.UTC().Format(time.RFC3339))
+		case now.Before(cert.NotBefore):
+			return fmt.Errorf("%s is not valid before %s", which, cert.NotBefore.UTC().Format(time.RFC3339))
+		case i+1 < len(chain) && cert.CheckSignatureFrom(chain[i+1]) != nil:
+			return fmt.Errorf("the certificates are not in order: certificate %d did not issue certificate %d", i+2, i+1)
+		}
+	}
+	return nil
 }
 
 func encode(certs []*x509.Certificate) string {

@@ -106,6 +106,66 @@ func TestReadCertificate(t *testing.T) {
 	}
 }
 
+// authority makes a certificate that may issue others, valid until then.
+func authority(t *testing.T, name string, by *issuer, until time.Time) (issuer, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: noon.Add(-48 * time.Hour), NotAfter: until,
+	}
+	parent := issuer{cert: template, key: key}
+	if by != nil {
+		parent = *by
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.cert, &key.PublicKey, parent.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer{cert: cert, key: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// Every link of a chain is checked, and that no certificate in it has expired but for a root, which clients have themselves.
+func TestReadChain(t *testing.T) {
+	later, before := noon.Add(48*time.Hour), noon.Add(-time.Hour)
+	root, rootPEM := authority(t, "root", nil, later)
+	_, staleRootPEM := authority(t, "stale root", nil, before)
+	middle, middlePEM := authority(t, "middle", &root, later)
+	stale, stalePEM := authority(t, "stale", &root, before)
+	_, leafPEM, keyPEM := issue(t, "web.example.com", &middle)
+	_, staleLeafPEM, staleKeyPEM := issue(t, "web.example.com", &stale)
+	expired, expiredPEM := authority(t, "expired root", nil, before)
+	under, underPEM := authority(t, "under", &expired, later)
+	_, underLeafPEM, underKeyPEM := issue(t, "web.example.com", &under)
+	for name, tt := range map[string]struct {
+		chain [][]byte
+		key   []byte
+		fault string
+	}{
+		"without the root":     {[][]byte{leafPEM, middlePEM}, keyPEM, ""},
+		"with the root":        {[][]byte{leafPEM, middlePEM, rootPEM}, keyPEM, ""},
+		"the root is stale":    {[][]byte{underLeafPEM, underPEM, expiredPEM}, underKeyPEM, ""},
+		"another root":         {[][]byte{leafPEM, middlePEM, staleRootPEM}, keyPEM, "certificate 3 did not issue certificate 2"},
+		"in the wrong order":   {[][]byte{leafPEM, rootPEM, middlePEM}, keyPEM, "certificate 2 did not issue certificate 1"},
+		"the middle is stale":  {[][]byte{staleLeafPEM, stalePEM, rootPEM}, staleKeyPEM, `certificate 2 of the chain, "stale", expired at 2026-11-23T11:00:00Z`},
+		"something at its end": {[][]byte{leafPEM, middlePEM, rootPEM, stalePEM}, keyPEM, "certificate 4 did not issue certificate 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := plan.ReadCertificate(secret(slices.Concat(tt.chain...), tt.key), noon)
+			if (tt.fault == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.fault) {
+				t.Errorf("got %v, want %q", err, tt.fault)
+			}
+		})
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	_, a, aKey := issue(t, "web.example.com", nil)
 	_, b, bKey := issue(t, "web.example.com", nil)
