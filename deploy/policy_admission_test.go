@@ -138,7 +138,7 @@ func TestPolicyAgreesWithTheTable(t *testing.T) {
 				want = s.AsksForProtection(value)
 			case settings.OnNamespace, settings.Obsolete:
 			}
-			got := slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "annotation "+string(s.Key)+" ") })
+			got := slices.ContainsFunc(texts, func(text string) bool { return isAbout(text, s.Key) })
 			if got != want {
 				t.Errorf("%s=%q: denied by the policy: %v, by the table: %v", s.Name(), value, got, want)
 			}
@@ -149,6 +149,43 @@ func TestPolicyAgreesWithTheTable(t *testing.T) {
 	}
 	if denied < 500 {
 		t.Errorf("only %d values were denied", denied)
+	}
+}
+
+// isAbout reports whether a message is about the annotation.
+func isAbout(text string, key settings.Key) bool {
+	return strings.Contains(text, "annotation "+string(key)+" ") || strings.Contains(text, "annotation "+string(key)+":")
+}
+
+// TestPolicyWordsAreTheEvents: who is refused by the API server reads what an Event of the controller would say.
+func TestPolicyWordsAreTheEvents(t *testing.T) {
+	a := newAdmitter(t, admissionv1.Warn)
+	compared := 0
+	for _, s := range settings.All() {
+		if s.Support != settings.Supported || s.Kind == settings.PortReference {
+			continue
+		}
+		for _, value := range corpus {
+			_, err := s.Check(value)
+			// Go and CEL write other characters differently in quotes.
+			plain := !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
+			if err == nil || !plain {
+				continue
+			}
+			texts, admitErr := a.admit(t.Context(), nil, policyService(map[string]string{string(s.Key): value}))
+			if admitErr != nil {
+				t.Fatal(admitErr)
+			}
+			// A list's Event goes on with what is wrong in it.
+			words, _, _ := strings.Cut(err.Error(), "; \"")
+			if !slices.ContainsFunc(texts, func(text string) bool { return strings.HasSuffix(text, words) }) {
+				t.Errorf("%s=%q: the policy says %q, the Event %q", s.Name(), value, texts, words)
+			}
+			compared++
+		}
+	}
+	if compared < 300 {
+		t.Errorf("only %d values were compared", compared)
 	}
 }
 
@@ -171,7 +208,7 @@ func TestPolicy(t *testing.T) {
 	}{
 		"nothing":             {nil, of(nil), ""},
 		"good":                {nil, of(map[string]string{prefix + "timeout": "30", "example.com/x": "y"}), ""},
-		"bad":                 {nil, of(map[string]string{prefix + "timeout": "soon"}), prefix + "timeout must be a number from 1 to 86400"},
+		"bad":                 {nil, of(map[string]string{prefix + "timeout": "soon"}), prefix + `timeout: "soon" must be a number from 1 to 86400`},
 		"unknown":             {nil, of(map[string]string{prefix + "colour": "blue"}), "no effect: " + prefix + "colour"},
 		"in capitals":         {nil, of(map[string]string{prefix + "Timeout": "30"}), "no effect: " + prefix + "Timeout"},
 		"internal":            {nil, of(map[string]string{"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}), "aws-load-balancer-internal"},
@@ -181,9 +218,9 @@ func TestPolicy(t *testing.T) {
 		"another type":        {nil, of(old, clusterIP), ""},
 		"as it was":           {of(old), of(old, func(s *corev1.Service) { s.Finalizers = []string{"x"} }), ""},
 		"one thing corrected": {of(old), of(map[string]string{prefix + "colour": "blue"}), ""},
-		"changed to bad":      {of(old), of(map[string]string{prefix + "timeout": "later"}), "timeout must be"},
-		"bad added":           {of(nil), of(old), "timeout must be"},
-		"becomes one":         {of(old, clusterIP), of(old), "timeout must be"},
+		"changed to bad":      {of(old), of(map[string]string{prefix + "timeout": "later"}), `timeout: "later" must be`},
+		"bad added":           {of(nil), of(old), `timeout: "soon" must be`},
+		"becomes one":         {of(old, clusterIP), of(old), `timeout: "soon" must be`},
 		"of a Namespace":      {of(nil), of(map[string]string{string(settings.AllowAdoption): "x", string(settings.HandOver): "y"}), ""},
 	}
 	for name, tt := range tests {

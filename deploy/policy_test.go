@@ -82,16 +82,21 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 			},
 		},
 	}
-	add := func(message, expression string) {
-		p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: expression, Message: message})
-	}
 	for _, s := range settings.All() {
-		allowed, message := rule(t, s)
+		allowed, problem := rule(t, s)
 		if allowed == "" {
 			continue
 		}
 		key := quote(s.Key)
-		add("annotation "+string(s.Key)+" "+message, fmt.Sprintf("!(%s in variables.changed) || [variables.new[%s].trim()].all(v, %s)", key, key, allowed))
+		v := admissionv1.Validation{
+			Expression: fmt.Sprintf("!(%s in variables.changed) || [variables.new[%s].trim()].all(v, %s)", key, key, allowed),
+			Message:    "annotation " + string(s.Key) + " " + problem,
+		}
+		if s.Support == settings.Supported {
+			// As the controller says it. Where the value has a line break, which a message can't have, the other one is used.
+			v.MessageExpression = quote("annotation "+string(s.Key)+": \"") + " + variables.new[" + key + "] + " + quote("\" "+problem)
+		}
+		p.Spec.Validations = append(p.Spec.Validations, v)
 	}
 	p.Spec.Validations = append(p.Spec.Validations,
 		admissionv1.Validation{
@@ -105,8 +110,9 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 	return p
 }
 
-// rule returns an expression about v, the value without white space around it, and what it demands in words.
-func rule(t *testing.T, s settings.Setting) (expression, message string) {
+// rule returns an expression about v, the value without white space around it, and what it demands in words: those of the
+// controller's Event.
+func rule(t *testing.T, s settings.Setting) (expression, problem string) {
 	t.Helper()
 	switch s.Support {
 	case settings.OnNamespace, settings.Obsolete:
@@ -115,47 +121,47 @@ func rule(t *testing.T, s settings.Setting) (expression, message string) {
 		return fmt.Sprintf(`%t && v.lowerAscii() in %s`, !s.AsksForProtection(""), quote(offWords(s))), "is not supported yet"
 	case settings.Supported:
 	}
+	return condition(t, s), s.Problem()
+}
+
+func condition(t *testing.T, s settings.Setting) string {
+	t.Helper()
 	switch s.Kind {
 	case settings.Switch:
-		return `v in ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]`, "must be true or false"
+		return `v in ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]`
 	case settings.Choice:
 		spellings := slices.Clone(s.Values)
 		for alias := range s.Aliases {
 			spellings = append(spellings, alias)
 		}
-		return `v.lowerAscii() in ` + quote(append([]string{""}, spellings...)), "must be one of " + strings.Join(s.Values, ", ")
+		return `v.lowerAscii() in ` + quote(append([]string{""}, spellings...))
 	case settings.Number:
-		odd, word := "", "a number"
+		odd := ""
 		if s.Odd {
-			odd, word = " && int(v) % 2 == 1", "an odd number"
+			odd = " && int(v) % 2 == 1"
 		}
-		return fmt.Sprintf(`v == "" || %s && int(v) >= %d && int(v) <= %d%s`, integer("v"), s.Lowest, s.Highest, odd),
-			fmt.Sprintf("must be %s from %d to %d", word, s.Lowest, s.Highest)
+		return fmt.Sprintf(`v == "" || %s && int(v) >= %d && int(v) <= %d%s`, integer("v"), s.Lowest, s.Highest, odd)
 	case settings.PortList:
-		return `v.split(",").all(p, p.trim() == "" || ` + port("p.trim()") + `)`, "must be a list of port numbers separated by commas"
+		return `v.split(",").all(p, p.trim() == "" || ` + port("p.trim()") + `)`
 	case settings.PortMap:
-		return `v.split(",").all(e, e.trim() == "" || e.split("=").size() == 2 && ` + port(`e.split("=")[0].trim()`) + ` && e.split("=")[1].trim().lowerAscii() in ` + quote(settings.PortSpellings()) + `)`,
-			"must be a list of port=protocol separated by commas, such as 443=https,8080=http; each protocol is tcp, http or https, and https/http or http/https if the pods speak another one"
+		return `v.split(",").all(e, e.trim() == "" || e.split("=").size() == 2 && ` + port(`e.split("=")[0].trim()`) + ` && e.split("=")[1].trim().lowerAscii() in ` + quote(settings.PortSpellings()) + `)`
 	case settings.SourceList:
-		return `v.split(";").all(e, e.trim() == "" || e.split(",").size() == 2 && (e.split(",")[0].trim().lowerAscii() == "cloudflare" || isCIDR(e.split(",")[0].trim())) && ` + port(`e.split(",")[1].trim()`) + `)`,
-			"must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare"
-	case settings.ObjectName:
-		return dnsName, "must be the " + s.Format
-	case settings.HostName:
-		return dnsName, "must be a " + s.Format
+		return `v.split(";").all(e, e.trim() == "" || e.split(",").size() == 2 && (e.split(",")[0].trim().lowerAscii() == "cloudflare" || isCIDR(e.split(",")[0].trim())) && ` + port(`e.split(",")[1].trim()`) + `)`
+	case settings.ObjectName, settings.HostName:
+		return dnsName
 	case settings.CookieName:
-		return `!v.matches("[ \\t\\r\\n,;=\"\\\\]")`, "must be a name that a cookie can have"
+		return `!v.matches("[ \\t\\r\\n,;=\"\\\\]")`
 	case settings.URLPath:
-		return `v == "" || v.startsWith("/")`, "must begin with /"
+		return `v == "" || v.startsWith("/")`
 	case settings.UUID:
-		return `v == "" || v.matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")`, "must be the UUID of a load balancer"
+		return `v == "" || v.matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")`
 	case settings.Text:
-		return `v != ""`, "must not be empty"
+		return `v != ""`
 	case settings.PortReference:
-		return "", "" // depends on the ports of the Service
+		return "" // depends on the ports of the Service
 	}
 	t.Fatalf("%s is of a kind that the policy cannot check", s.Key)
-	return "", ""
+	return ""
 }
 
 // offWords are the values by which an unsupported setting is not asked for.

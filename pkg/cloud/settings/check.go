@@ -39,12 +39,49 @@ func (s *Setting) Check(value string) (string, error) {
 	return canonical, nil
 }
 
+// Problem says in words what a value must be, the same ones for whoever finds out that it is not. It is "" where that depends
+// on the Service.
+func (s *Setting) Problem() string {
+	switch s.Kind {
+	case Switch:
+		return "must be true or false"
+	case Choice:
+		return "must be one of " + strings.Join(s.Values, ", ")
+	case Number:
+		odd := "a"
+		if s.Odd {
+			odd = "an odd"
+		}
+		return fmt.Sprintf("must be %s number from %d to %d", odd, s.Lowest, s.Highest)
+	case PortList:
+		return "must be a list of port numbers separated by commas"
+	case PortMap:
+		return portMapProblem
+	case SourceList:
+		return sourceListProblem
+	case ObjectName:
+		return "must be the " + s.Format + " in the namespace of the Service"
+	case HostName:
+		return "must be a host name in lower case, such as web.example.com"
+	case CookieName:
+		return "is not a name that a cookie can have"
+	case URLPath:
+		return "must begin with /"
+	case UUID:
+		return "must be the UUID of a load balancer"
+	case Text:
+		return "must not be empty"
+	case PortReference:
+	}
+	return ""
+}
+
 func (s *Setting) check(text string) (string, error) {
 	switch s.Kind {
 	case Switch:
 		b, err := strconv.ParseBool(text)
 		if err != nil {
-			return "", errors.New("must be true or false")
+			return "", errors.New(s.Problem())
 		}
 		return strconv.FormatBool(b), nil
 	case Choice:
@@ -52,8 +89,11 @@ func (s *Setting) check(text string) (string, error) {
 	case Number:
 		return s.checkNumber(text)
 	case PortList:
-		ports, err := parsePorts(text)
-		return joinPorts(ports), err
+		ports, ok := parsePorts(text)
+		if !ok {
+			return "", errors.New(s.Problem())
+		}
+		return joinPorts(ports), nil
 	case PortMap:
 		entries, err := ParsePortProtocols(text)
 		return joinPortProtocols(entries), err
@@ -71,56 +111,42 @@ func (s *Setting) checkChoice(text string) (string, error) {
 		return canonical, nil
 	}
 	if !slices.Contains(s.Values, text) {
-		return "", errors.New("must be one of " + strings.Join(s.Values, ", "))
+		return "", errors.New(s.Problem())
 	}
 	return text, nil
 }
 
 func (s *Setting) checkNumber(text string) (string, error) {
 	n, err := strconv.Atoi(text)
-	switch {
-	case err != nil || n < s.Lowest || n > s.Highest:
-		return "", fmt.Errorf("must be a number from %d to %d", s.Lowest, s.Highest)
-	case s.Odd && n%2 == 0:
-		return "", errors.New("must be an odd number")
+	if err != nil || n < s.Lowest || n > s.Highest || s.Odd && n%2 == 0 {
+		return "", errors.New(s.Problem())
 	}
 	return strconv.Itoa(n), nil
 }
 
 // checkText checks what is used as it is written.
 func (s *Setting) checkText(text string) error {
+	good := true
 	switch s.Kind {
-	case ObjectName:
-		if len(validation.IsDNS1123Subdomain(text)) > 0 {
-			return fmt.Errorf("must be the %s in the namespace of the Service", s.Format)
-		}
-	case HostName:
-		if len(validation.IsDNS1123Subdomain(text)) > 0 {
-			return errors.New("must be a host name in lower case, such as web.example.com")
-		}
+	case ObjectName, HostName:
+		good = len(validation.IsDNS1123Subdomain(text)) == 0
 	case CookieName:
-		if strings.ContainsAny(text, " \t\r\n,;=\"\\") {
-			return errors.New("is not a name that a cookie can have")
-		}
+		good = !strings.ContainsAny(text, " \t\r\n,;=\"\\")
 	case URLPath:
-		if !strings.HasPrefix(text, "/") {
-			return errors.New("must begin with /")
-		}
+		good = strings.HasPrefix(text, "/")
 	case UUID:
-		if !vultr.IsID(text) {
-			return errors.New("must be the UUID of a load balancer")
-		}
+		good = vultr.IsID(text)
 	case Text:
-		if text == "" {
-			return errors.New("must not be empty")
-		}
+		good = text != ""
 	default: // PortReference depends on the Service
+	}
+	if !good {
+		return errors.New(s.Problem())
 	}
 	return nil
 }
 
-func parsePorts(text string) ([]int, error) {
-	var ports []int
+func parsePorts(text string) (ports []int, ok bool) {
 	for field := range strings.SplitSeq(text, ",") {
 		field = strings.TrimSpace(field)
 		if field == "" {
@@ -128,11 +154,11 @@ func parsePorts(text string) ([]int, error) {
 		}
 		port, ok := parsePort(field)
 		if !ok {
-			return nil, errors.New("must be a list of port numbers separated by commas")
+			return nil, false
 		}
 		ports = append(ports, port)
 	}
-	return ports, nil
+	return ports, true
 }
 
 func parsePort(text string) (int, bool) {

@@ -29,8 +29,8 @@ var portSpellings = []string{"tcp", "http", "http/http", "http/https", "https", 
 // PortSpellings returns what can stand after a port, in lower case: what clients speak, and what the pods do if that differs.
 func PortSpellings() []string { return slices.Clone(portSpellings) }
 
-var errPortMap = errors.New("must be a list of port=protocol separated by commas, such as 443=https,8080=http; each protocol is tcp, http or https, " +
-	"and https/http or http/https if the pods speak another one")
+const portMapProblem = "must be a list of port=protocol separated by commas, such as 443=https,8080=http; each protocol is tcp, http or https, " +
+	"and https/http or http/https if the pods speak another one"
 
 // ParsePortProtocols reads a list such as "443=https/http,8443=tcp". Empty entries are skipped.
 func ParsePortProtocols(text string) ([]PortProtocol, error) {
@@ -43,7 +43,7 @@ func ParsePortProtocols(text string) ([]PortProtocol, error) {
 		protocols = strings.ToLower(strings.TrimSpace(protocols))
 		port, ok := parsePort(portText)
 		if !ok || !slices.Contains(portSpellings, protocols) {
-			return nil, errPortMap
+			return nil, errors.New(portMapProblem)
 		}
 		frontend, backend, differs := strings.Cut(protocols, "/")
 		if !differs {

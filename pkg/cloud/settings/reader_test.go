@@ -41,7 +41,7 @@ func TestReaderCollectsEveryFault(t *testing.T) {
 	_ = r.Text(settings.Protocol) // reading twice reports once
 	want := []string{
 		`annotation ` + string(settings.Protocol) + `: "gopher" must be one of tcp, udp, http, https`,
-		`annotation ` + string(settings.NodeCount) + `: "many" must be a number from 1 to 99`,
+		`annotation ` + string(settings.NodeCount) + `: "many" must be an odd number from 1 to 99`,
 		`annotation ` + string(settings.Timeout) + `: "-1" must be a number from 1 to 86400`,
 		`annotation ` + string(settings.HTTPSPorts) + `: "443,https" must be a list of port numbers separated by commas`,
 		`annotation ` + string(settings.FirewallRules) + `: "192.0.2.1,80;cloudflare,443;10.0.0.0/8" must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; "192.0.2.1,80" is not, "10.0.0.0/8" is not`,

@@ -16,6 +16,8 @@ type Source struct {
 	Port       int
 }
 
+const sourceListProblem = "must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare"
+
 // cloudflare stands for all addresses of that network.
 const cloudflare = "cloudflare"
 
@@ -43,8 +45,7 @@ func ParseSources(text string) ([]Source, error) {
 		sources = append(sources, source)
 	}
 	if len(faulty) > 0 {
-		return nil, fmt.Errorf("must be a list of source,port separated by semicolons, each source a range such as 203.0.113.0/24, or cloudflare; %s",
-			strings.Join(faulty, ", "))
+		return nil, fmt.Errorf("%s; %s", sourceListProblem, strings.Join(faulty, ", "))
 	}
 	return sources, nil
 }
