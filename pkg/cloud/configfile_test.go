@@ -82,7 +82,7 @@ nodes:
   deletionLimit: 1.5
   zone: true
 loadBalancers:
-  region: ewr
+  kubeProxyPort: 0
   defaults:
     timeout: 0
     colour: blue
@@ -101,6 +101,7 @@ loadBalancers:
 		"FILE, line 7: nodes.zone is unknown",
 		`FILE, line 4: api.url: "nowhere" is not an address`,
 		"FILE, line 6: nodes.deletionLimit: 1.5 is not a share",
+		"FILE, line 9: loadBalancers.kubeProxyPort: 0 is not a port",
 		"FILE, line 11: loadBalancers.defaults: default: annotation " + string(settings.Timeout) + `: "0" must be a number`,
 		"FILE, line 12: loadBalancers.defaults: default: annotation " + settings.Prefix + "colour is unknown",
 		`FILE, line 14: loadBalancers.defaults: "service.beta.kubernetes.io/vultr-loadbalancer-http2=true" is not name=value, or its name is given twice`,
@@ -111,7 +112,7 @@ loadBalancers:
 			t.Errorf("lacks %q in\n%s", want, strings.Join(got, "\n"))
 		}
 	}
-	if len(got) != 8 {
+	if len(got) != 9 {
 		t.Errorf("%d faults:\n%s", len(got), strings.Join(got, "\n"))
 	}
 }
@@ -135,7 +136,7 @@ func TestMissingConfigFile(t *testing.T) {
 func TestFileHasAllFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("ccm", pflag.ContinueOnError)
 	cloud.NewOptions().AddFlags(flags)
-	types := map[string]config.Type{"string": config.Text, "bool": config.Switch, "float64": config.Number, "duration": config.Duration, "stringArray": config.Pairs}
+	types := map[string]config.Type{"string": config.Text, "bool": config.Switch, "float64": config.Number, "int": config.Number, "duration": config.Duration, "stringArray": config.Pairs}
 	places := map[string]config.Setting{}
 	for _, s := range config.Settings() {
 		if _, twice := places[s.Flag]; twice {

@@ -54,6 +54,8 @@ type Options struct {
 	ZoneFromRegion    bool
 	LabelInStatus     bool
 	DriftPeriod       time.Duration
+	// KubeProxyPort is where kube-proxy answers on every node whether it works.
+	KubeProxyPort int
 	// LoadBalancerDefaults are values of settings that a Service does not state, each as name=value.
 	LoadBalancerDefaults []string
 
@@ -64,7 +66,7 @@ type Options struct {
 
 // NewOptions returns the defaults, some of them from the environment.
 func NewOptions() *Options {
-	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, LabelInStatus: true, DriftPeriod: 5 * time.Minute}
+	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, LabelInStatus: true, DriftPeriod: 5 * time.Minute, KubeProxyPort: settings.KubeProxyPort}
 }
 
 // AddFlags adds the flags to a set.
@@ -77,6 +79,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
+	fs.IntVar(&o.KubeProxyPort, kubeProxyFlag, o.KubeProxyPort, "Port on which kube-proxy answers health checks on the nodes: that of its healthzBindAddress.")
 	fs.StringArrayVar(&o.LoadBalancerDefaults, defaultsFlag, o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
 }
@@ -84,7 +87,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 // Validate returns everything that is wrong with the options, and where it stands.
 func (o *Options) Validate() error {
 	_, err := o.Defaults()
-	return errors.Join(err, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare())
+	return errors.Join(err, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort())
 }
 
 func (o *Options) checkShare() error {
@@ -92,6 +95,16 @@ func (o *Options) checkShare() error {
 		return nil
 	}
 	return o.fault(source{flag: "node-deletion-limit"}, fmt.Sprintf("%g is not a share above 0 and up to 1, such as %g", o.NodeDeletionLimit, breaker.DefaultLimit))
+}
+
+// kubeProxyFlag is the flag of kube-proxy's port.
+const kubeProxyFlag = "vultr-kube-proxy-health-port"
+
+func (o *Options) checkPort() error {
+	if o.KubeProxyPort >= 1 && o.KubeProxyPort <= 65535 {
+		return nil
+	}
+	return o.fault(source{flag: kubeProxyFlag}, fmt.Sprintf("%d is not a port from 1 to 65535", o.KubeProxyPort))
 }
 
 func (o *Options) checkURL(flag, text string) error {

@@ -102,6 +102,7 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		Region:        p.region,
 		LabelInStatus: p.options.LabelInStatus,
 		DriftPeriod:   p.options.DriftPeriod,
+		KubeProxyPort: p.options.KubeProxyPort,
 		Defaults:      defaults,
 	})
 }

@@ -48,6 +48,7 @@ var table = []Setting{
 	{"loadBalancers.region", "vultr-region", Text},
 	{"loadBalancers.driftPeriod", "vultr-drift-period", Duration},
 	{"loadBalancers.labelInStatus", "vultr-label-in-status", Switch},
+	{"loadBalancers.kubeProxyPort", "vultr-kube-proxy-health-port", Number},
 	{"loadBalancers.defaults", "vultr-load-balancer-default", Pairs},
 }
 

@@ -23,6 +23,7 @@ loadBalancers:
   region: ewr
   driftPeriod: 1h30m
   labelInStatus: false
+  kubeProxyPort: 10356
   defaults: # what Services do not state
     timeout: 300
     algorithm: "least_connections"
@@ -51,7 +52,7 @@ func TestEverySetting(t *testing.T) {
 	want := []string{
 		"vultr-api-key-file=/etc/vultr/key", "vultr-api-url=https://api.example.com", "vultr-metadata-url=http://192.0.2.1",
 		"fast-node-recovery=false", "node-deletion-limit=0.25", "vultr-zone-from-region=true",
-		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-label-in-status=false",
+		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-label-in-status=false", "vultr-kube-proxy-health-port=10356",
 		"vultr-load-balancer-default=timeout=300", "vultr-load-balancer-default=algorithm=least_connections", "vultr-load-balancer-default=proxy-protocol=true",
 	}
 	if !slices.Equal(got, want) {

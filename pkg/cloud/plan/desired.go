@@ -97,6 +97,7 @@ type reader struct {
 	out     Reading
 
 	keepUnstatedFirewall bool
+	proxyPort            int
 	firewallMap          *given
 	issued               *issued
 }
@@ -116,6 +117,11 @@ type given struct {
 	err  error
 }
 
+// WithKubeProxyPort says where kube-proxy answers on the nodes, if that is not its usual port; 0 is the usual one.
+func WithKubeProxyPort(port int) Option {
+	return func(r *reader) { r.proxyPort = cmp.Or(port, KubeProxyPort) }
+}
+
 // WithDefaults uses the cluster's defaults for what the Service does not say.
 func WithDefaults(defaults settings.Defaults) Option {
 	return func(r *reader) { r.WithDefaults(defaults) }
@@ -123,7 +129,7 @@ func WithDefaults(defaults settings.Defaults) Option {
 
 // Read computes what the Service asks for, without its backends.
 func Read(service *v1.Service, options ...Option) Reading {
-	r := &reader{Reader: settings.NewReader(service.Annotations), service: service}
+	r := &reader{Reader: settings.NewReader(service.Annotations), service: service, proxyPort: KubeProxyPort}
 	for _, option := range options {
 		option(r)
 	}

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,49 @@ func TestReadPorts(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got.Desired.Rules); diff != "" {
 				t.Error(diff)
+			}
+			if text := strings.Join(got.Warnings, "\n"); (tt.warning == "") != (text == "") || !strings.Contains(text, tt.warning) {
+				t.Errorf("warnings %q, want %q", text, tt.warning)
+			}
+		})
+	}
+}
+
+// One switch has kube-proxy checked, as a default for the Services that do not say what is checked.
+func TestReadHealthOfKubeProxy(t *testing.T) {
+	local := func(s *v1.Service) {
+		s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, 32000
+	}
+	on, proxied := with(settings.HealthCheckKubeProxy, "true"), with(settings.ProxyProtocol, "true")
+	standard := defaults(t, map[string]string{"healthcheck-kube-proxy": "true"})
+	tests := map[string]struct {
+		service *v1.Service
+		options []plan.Option
+		want    string
+		warning string
+	}{
+		"by the Service":         {service(on), nil, "http 10256 /healthz", ""},
+		"by default":             {service(), []plan.Option{standard}, "http 10256 /healthz", ""},
+		"on another port":        {service(on), []plan.Option{plan.WithKubeProxyPort(10356)}, "http 10356 /healthz", ""},
+		"the usual port":         {service(on), []plan.Option{plan.WithKubeProxyPort(0)}, "http 10256 /healthz", ""},
+		"its port by number":     {service(with(settings.HealthCheckPort, "10256"), with(settings.HealthCheckPath, "/healthz")), []plan.Option{plan.WithKubeProxyPort(10356)}, "http 10356 /healthz", ""},
+		"the Service says no":    {service(with(settings.HealthCheckKubeProxy, "false")), []plan.Option{standard}, "tcp 30080 ", ""},
+		"the Service says what":  {service(with(settings.HealthCheckPath, "/ok")), []plan.Option{standard}, "http 30080 /ok", ""},
+		"the Service says both":  {service(on, with(settings.HealthCheckPath, "/ok")), nil, "http 10256 /healthz", "healthcheck-path has no effect"},
+		"policy Local":           {service(on, local), nil, "http 32000 /healthz", ""},
+		"PROXY protocol":         {service(on, proxied), nil, "http 10256 /healthz", ""},
+		"PROXY protocol, tcp":    {service(proxied), nil, "tcp 30080 ", ""},
+		"PROXY protocol, by app": {service(proxied, with(settings.HealthCheckPath, "/ok")), nil, "http 30080 /ok", "pods that demand it may not answer"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Read(tt.service, tt.options...)
+			if got.Err != nil {
+				t.Fatal(got.Err)
+			}
+			hc := got.Desired.HealthCheck
+			if text := fmt.Sprintf("%s %d %s", hc.Protocol, hc.Port, hc.Path); text != tt.want {
+				t.Errorf("%q, want %q", text, tt.want)
 			}
 			if text := strings.Join(got.Warnings, "\n"); (tt.warning == "") != (text == "") || !strings.Contains(text, tt.warning) {
 				t.Errorf("warnings %q, want %q", text, tt.warning)

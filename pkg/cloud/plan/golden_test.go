@@ -116,6 +116,7 @@ func TestGoldenPatches(t *testing.T) {
 		{"healthcheck-protocol", nil, []func(*v1.Service){with(settings.HealthCheckProtocol, "https")}},
 		{"healthcheck-port", nil, []func(*v1.Service){with(settings.HealthCheckPort, "443")}},
 		{"healthcheck-path", nil, []func(*v1.Service){with(settings.HealthCheckPath, "/ok")}},
+		{"healthcheck-kube-proxy", nil, []func(*v1.Service){with(settings.HealthCheckKubeProxy, "true")}},
 		{"healthcheck-check-interval", nil, []func(*v1.Service){with(settings.HealthCheckInterval, "3")}},
 		{"healthcheck-response-timeout", nil, []func(*v1.Service){with(settings.HealthCheckTimeout, "2")}},
 		{"healthcheck-unhealthy-threshold", nil, []func(*v1.Service){with(settings.HealthCheckUnhealthy, "4")}},

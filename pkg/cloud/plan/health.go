@@ -34,8 +34,9 @@ func (r *reader) health() {
 				r.Warn("%s has no effect with externalTrafficPolicy Local: port %d answers which nodes have a pod", key, port)
 			}
 		}
-	} else {
+	} else if !r.healthOfKubeProxy(&hc) {
 		r.healthTarget(&hc)
+		r.healthWithProxyProtocol(hc)
 	}
 	r.out.Desired.HealthCheck = hc
 }
@@ -43,6 +44,31 @@ func (r *reader) health() {
 // healthTarget is what is checked. The three belong together, so a Service that states one of them gets none of the
 // cluster's defaults for the others.
 var healthTarget = []settings.Key{settings.HealthCheckProtocol, settings.HealthCheckPort, settings.HealthCheckPath}
+
+// healthOfKubeProxy reads whether kube-proxy is to be checked. Where that is the cluster's default alone, a Service that says
+// what is checked has its way.
+func (r *reader) healthOfKubeProxy(hc *vultr.HealthCheck) bool {
+	stated := slices.ContainsFunc(healthTarget, r.Says)
+	if !r.Bool(settings.HealthCheckKubeProxy) || stated && !r.Says(settings.HealthCheckKubeProxy) {
+		return false
+	}
+	for _, key := range healthTarget {
+		if r.Says(key) {
+			r.Warn("%s has no effect beside %s", key, settings.HealthCheckKubeProxy)
+		}
+	}
+	hc.Protocol, hc.Port, hc.Path = "http", r.proxyPort, healthPath
+	return true
+}
+
+// healthWithProxyProtocol warns of a check that may fail for ever.
+func (r *reader) healthWithProxyProtocol(hc vultr.HealthCheck) {
+	if hc.Protocol == "tcp" || hc.Port == r.proxyPort || !r.Bool(settings.ProxyProtocol) {
+		return
+	}
+	r.Warn("%s is on, and pods that demand it may not answer a health check by %s, which may come without it: check them by tcp, or kube-proxy by %s: \"true\"",
+		settings.ProxyProtocol, hc.Protocol, settings.HealthCheckKubeProxy)
+}
 
 // healthTarget reads what is checked and where.
 func (r *reader) healthTarget(hc *vultr.HealthCheck) {
@@ -56,7 +82,7 @@ func (r *reader) healthTarget(hc *vultr.HealthCheck) {
 	}
 	hc.Port = r.healthPort()
 	if hc.Port == 0 {
-		hc.Port = KubeProxyPort
+		hc.Port = r.proxyPort
 		protocol, path = "http", healthPath
 	}
 	hc.Protocol = cmp.Or(r.Text(settings.HealthCheckProtocol), protocol)
@@ -87,9 +113,9 @@ func (r *reader) healthPort() int {
 	switch {
 	case asked == "":
 		return 0
-	case isNumber && number == KubeProxyPort:
-		return KubeProxyPort
+	case isNumber && (number == KubeProxyPort || number == r.proxyPort):
+		return r.proxyPort
 	}
-	r.Reject(settings.HealthCheckPort, "must be the name or number of a TCP port of the Service, or %d (kube-proxy)", KubeProxyPort)
+	r.Reject(settings.HealthCheckPort, "must be the name or number of a TCP port of the Service, or %d (kube-proxy)", r.proxyPort)
 	return 0
 }

@@ -74,6 +74,8 @@ type Config struct {
 	LabelInStatus bool
 	// Defaults are the administrator's values of settings that a Service does not state.
 	Defaults settings.Defaults
+	// KubeProxyPort is where kube-proxy answers on every node whether it works; 0 is its usual port.
+	KubeProxyPort int
 	// DriftPeriod is how often all load balancers are compared with what they should be; 0 switches that off.
 	DriftPeriod time.Duration
 }

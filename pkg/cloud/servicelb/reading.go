@@ -16,7 +16,7 @@ import (
 // read reads what a Service asks for, with what it names. All that does goes through here, so that whoever makes a load
 // balancer and whoever changes it read the same.
 func (c *Controller) read(ctx context.Context, service *v1.Service) plan.Reading {
-	options := []plan.Option{plan.WithDefaults(c.Defaults)}
+	options := []plan.Option{plan.WithDefaults(c.Defaults), plan.WithKubeProxyPort(c.KubeProxyPort)}
 	asks := settings.NewReader(service.Annotations)
 	if name := asks.Text(settings.FirewallRulesCM); name != "" {
 		options = append(options, plan.WithFirewallText(c.firewallText(ctx, service.Namespace, name)))

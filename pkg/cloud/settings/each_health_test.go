@@ -11,5 +11,6 @@ var eachHealth = map[settings.Key][]values{
 	settings.HealthCheckUnhealthy: {
 		{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""},
 	},
-	settings.HealthCheckHealthy: {{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""}},
+	settings.HealthCheckHealthy:   {{"", "5", "", "", ""}, {"300", "300", "", "", ""}, {"301", "5", "from 1 to 300", "", ""}, {"0", "5", "", "the default, 5", ""}},
+	settings.HealthCheckKubeProxy: {{"", "false", "", "", ""}, {"true", "true", "", "", ""}, {"on", "false", "must be true or false", "", ""}},
 }

@@ -5,6 +5,7 @@ const (
 	HealthCheckProtocol  Key = Prefix + "healthcheck-protocol"
 	HealthCheckPort      Key = Prefix + "healthcheck-port"
 	HealthCheckPath      Key = Prefix + "healthcheck-path"
+	HealthCheckKubeProxy Key = Prefix + "healthcheck-kube-proxy"
 	HealthCheckInterval  Key = Prefix + "healthcheck-check-interval"
 	HealthCheckTimeout   Key = Prefix + "healthcheck-response-timeout"
 	HealthCheckUnhealthy Key = Prefix + "healthcheck-unhealthy-threshold"
@@ -29,6 +30,10 @@ var healthSettings = []Setting{
 	{
 		Key: HealthCheckPath, Kind: URLPath, Format: "path that begins with /", DefaultText: "`/`", Since: first,
 		Doc: "What http and https checks request.",
+	},
+	{
+		Key: HealthCheckKubeProxy, Kind: Switch, Default: "false", Since: first,
+		Doc: "The check asks kube-proxy on the nodes, in place of the three above, so that a node which is drained gets no new connections.",
 	},
 	{
 		Key: HealthCheckInterval, Kind: Number, Lowest: 1, Highest: maxHealthCheck, Zero: true, Default: "15", Since: first,
