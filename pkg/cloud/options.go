@@ -46,6 +46,8 @@ const (
 type Options struct {
 	KeyFile          string
 	APIURL           string
+	APIProxy         string
+	CAFile           string
 	Region           string
 	MetadataURL      string
 	FastNodeRecovery bool
@@ -73,6 +75,8 @@ func NewOptions() *Options {
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.KeyFile, "vultr-api-key-file", o.KeyFile, "File with the API key; it is read again when it changes. Without it the environment variable "+envKey+" is used.")
 	fs.StringVar(&o.APIURL, "vultr-api-url", o.APIURL, "Scheme and host of the API, https://api.vultr.com if empty. The environment variable "+envURL+" gives the default.")
+	fs.StringVar(&o.APIProxy, proxyFlag, o.APIProxy, "Proxy for the API, such as http://proxy.example.com:3128, without a password. If empty, the environment variables HTTPS_PROXY and NO_PROXY say it.")
+	fs.StringVar(&o.CAFile, caFlag, o.CAFile, "File with certificates of authorities, in PEM, that are trusted beside the system's when the API is called.")
 	fs.StringVar(&o.Region, "vultr-region", o.Region, "Region for new load balancers. If empty, the one that the cluster's nodes are in, else the one that the metadata service tells.")
 	fs.StringVar(&o.MetadataURL, "vultr-metadata-url", o.MetadataURL, "URL of the metadata service, http://169.254.169.254 if empty.")
 	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
@@ -87,7 +91,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 // Validate returns everything that is wrong with the options, and where it stands.
 func (o *Options) Validate() error {
 	_, err := o.Defaults()
-	return errors.Join(err, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort())
+	_, proxyErr := o.proxy()
+	_, rootsErr := o.roots()
+	return errors.Join(err, proxyErr, rootsErr, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort())
 }
 
 func (o *Options) checkShare() error {
@@ -151,8 +157,18 @@ func (o *Options) NewClient(registerer prometheus.Registerer) (*vultr.Client, er
 	if userAgent == "" {
 		userAgent = version.Get().UserAgent("ccm")
 	}
+	proxy, err := o.proxy()
+	if err != nil {
+		return nil, err
+	}
+	roots, err := o.roots()
+	if err != nil {
+		return nil, err
+	}
 	client, err := vultr.New(vultr.Config{
 		BaseURL:    o.APIURL,
+		Proxy:      proxy,
+		RootCAs:    roots,
 		KeyFile:    o.KeyFile,
 		Key:        os.Getenv(envKey),
 		UserAgent:  userAgent,

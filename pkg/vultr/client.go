@@ -2,6 +2,8 @@ package vultr
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -43,6 +45,10 @@ type Config struct {
 	SettleTime time.Duration
 	// TimeScale stretches the waits of WaitVolume for a simulator whose time runs slower or faster; 0 means 1.
 	TimeScale float64
+	// Proxy is what the requests go through; nil means what the environment says (HTTPS_PROXY and its like).
+	Proxy *url.URL
+	// RootCAs are the authorities that may have issued the API's certificate; nil means the system's.
+	RootCAs *x509.CertPool
 	// DialContext opens the connections, as for tests without a network; nil means the usual way.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Around returns what sends each attempt, by way of what would send it otherwise, as for traces; nil changes nothing.
@@ -104,6 +110,12 @@ func New(cfg Config) (*Client, error) {
 	base.MaxIdleConnsPerHost = 32
 	if cfg.DialContext != nil {
 		base.DialContext = cfg.DialContext
+	}
+	if cfg.Proxy != nil {
+		base.Proxy = http.ProxyURL(cfg.Proxy)
+	}
+	if cfg.RootCAs != nil {
+		base.TLSClientConfig = &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
 	}
 	// With HTTP/2 all calls share one connection. Without pings a dead one, after a change in the network between,
 	// would take every call with it until the kernel gives up, a quarter of an hour later.

@@ -41,6 +41,8 @@ type Setting struct {
 var table = []Setting{
 	{"api.keyFile", "vultr-api-key-file", Text},
 	{"api.url", "vultr-api-url", Text},
+	{"api.proxy", "vultr-api-proxy", Text},
+	{"api.caFile", "vultr-api-ca-file", Text},
 	{"api.metadataURL", "vultr-metadata-url", Text},
 	{"nodes.fastRecovery", "fast-node-recovery", Switch},
 	{"nodes.deletionLimit", "node-deletion-limit", Number},

@@ -14,6 +14,8 @@ const head = "apiVersion: vultr.com/v1alpha1\nkind: CloudConfig\n"
 const whole = head + `api:
   keyFile: /etc/vultr/key
   url: https://api.example.com
+  proxy: http://proxy.example.com:3128
+  caFile: /etc/vultr-ca/ca.crt
   metadataURL: http://192.0.2.1
 nodes:
   fastRecovery: false
@@ -50,7 +52,7 @@ func TestEverySetting(t *testing.T) {
 		}
 	}
 	want := []string{
-		"vultr-api-key-file=/etc/vultr/key", "vultr-api-url=https://api.example.com", "vultr-metadata-url=http://192.0.2.1",
+		"vultr-api-key-file=/etc/vultr/key", "vultr-api-url=https://api.example.com", "vultr-api-proxy=http://proxy.example.com:3128", "vultr-api-ca-file=/etc/vultr-ca/ca.crt", "vultr-metadata-url=http://192.0.2.1",
 		"fast-node-recovery=false", "node-deletion-limit=0.25", "vultr-zone-from-region=true",
 		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-label-in-status=false", "vultr-kube-proxy-health-port=10356",
 		"vultr-load-balancer-default=timeout=300", "vultr-load-balancer-default=algorithm=least_connections", "vultr-load-balancer-default=proxy-protocol=true",
