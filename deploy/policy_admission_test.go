@@ -200,6 +200,14 @@ func TestPolicy(t *testing.T) {
 		}
 		return s
 	}
+	ports := func(n int) func(*corev1.Service) {
+		return func(s *corev1.Service) {
+			s.Spec.Ports = make([]corev1.ServicePort, n)
+			for i := range s.Spec.Ports {
+				s.Spec.Ports[i].Port, s.Spec.Ports[i].Name = int32(1000+i), fmt.Sprint("p", i)
+			}
+		}
+	}
 	clusterIP := func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP }
 	old := map[string]string{prefix + "timeout": "soon", prefix + "colour": "blue"}
 	tests := map[string]struct {
@@ -221,6 +229,11 @@ func TestPolicy(t *testing.T) {
 		"changed to bad":      {of(old), of(map[string]string{prefix + "timeout": "later"}), `timeout: "later" must be`},
 		"bad added":           {of(nil), of(old), `timeout: "soon" must be`},
 		"becomes one":         {of(old, clusterIP), of(old), `timeout: "soon" must be`},
+		"fifteen ports":       {nil, of(nil, ports(15)), ""},
+		"sixteen ports":       {nil, of(nil, ports(16)), "the Service has 16 ports, but a load balancer forwards at most 15"},
+		"one port more":       {of(nil, ports(15)), of(nil, ports(16)), "the Service has 16 ports"},
+		"sixteen as before":   {of(nil, ports(16)), of(nil, ports(16)), ""},
+		"fewer, but too many": {of(nil, ports(18)), of(nil, ports(17)), ""},
 		"of a Namespace":      {of(nil), of(map[string]string{string(settings.AllowAdoption): "x", string(settings.HandOver): "y"}), ""},
 	}
 	for name, tt := range tests {

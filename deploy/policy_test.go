@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
@@ -99,6 +100,12 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 		p.Spec.Validations = append(p.Spec.Validations, v)
 	}
 	p.Spec.Validations = append(p.Spec.Validations,
+		admissionv1.Validation{
+			Expression: fmt.Sprintf(`!has(object.spec.ports) || object.spec.ports.size() <= %d || oldObject != null && has(oldObject.spec.ports) && oldObject.spec.ports.size() >= object.spec.ports.size()`, plan.MaxRules),
+			Message:    fmt.Sprintf("the Service has more ports than the %d that a load balancer forwards", plan.MaxRules),
+			// As the controller says it.
+			MessageExpression: fmt.Sprintf(`"the Service has " + string(object.spec.ports.size()) + " ports, but a load balancer forwards at most %d"`, plan.MaxRules),
+		},
 		admissionv1.Validation{
 			Expression: `variables.unknown.size() == 0`, Message: "unknown annotation",
 			MessageExpression: `"unknown annotations, which would have no effect: " + variables.unknown.join(", ")`,
