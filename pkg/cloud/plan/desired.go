@@ -85,6 +85,9 @@ type Reading struct {
 	ID string
 	// Err joins everything that is wrong with the Service. Desired is not to be used then, but for its backends.
 	Err error
+	// Retain is set if the load balancer is to be kept when the Service goes, also if that is said in a way that is not
+	// understood: an address that is given up does not come back.
+	Retain bool
 	// Inputs is what the Service asks for by way of other objects, as text. It changes when they do.
 	Inputs string
 

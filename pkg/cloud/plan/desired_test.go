@@ -469,6 +469,18 @@ func TestUnsupportedKeys(t *testing.T) {
 	}
 }
 
+// A slip of the pen costs no address.
+func TestReadRetain(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "false": false, " F ": false, "true": true, "1": true, "yes": true, "no": true, "ture": true} {
+		if got := plan.Read(service(with(settings.Retain, value))); got.Retain != want {
+			t.Errorf("%q: %v", value, got.Retain)
+		}
+	}
+	if plan.Read(service()).Retain {
+		t.Error("nothing is kept without being asked")
+	}
+}
+
 func TestManaged(t *testing.T) {
 	for value, want := range map[string]bool{"true": true, "false": false, "False": false, "nonsense": true, "": true, "0": true, "no": true} {
 		if got := plan.Managed(service(with(settings.Create, value))); got != want {

@@ -11,6 +11,17 @@ func (r *reader) life() {
 	r.out.Desired.Label = r.Text(settings.Label)
 	r.out.Desired.Hostname = r.Text(settings.Hostname)
 	r.out.Desired.IPMode = ipModes[r.Text(settings.IPMode)]
+	r.out.Retain = r.Bool(settings.Retain) || r.malformed(settings.Retain)
+}
+
+// malformed reports whether the Service has a value for an annotation that can't be used.
+func (r *reader) malformed(key settings.Key) bool {
+	setting, known := settings.Lookup(key)
+	if !known {
+		return false
+	}
+	_, err := setting.Check(r.service.Annotations[string(key)])
+	return err != nil
 }
 
 // ipModes are the values of the annotation in Kubernetes' words. Nothing stands for nothing.

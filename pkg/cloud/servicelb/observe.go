@@ -32,6 +32,8 @@ type scene struct {
 	reading plan.Reading
 	finding finding
 	readAt  time.Time // when the list began from which the finding is
+	// givesUp is set when whatever there is is left alone, and nobody looks for more.
+	givesUp bool
 	// unwritten is set while entry has something that the ledger lacks.
 	unwritten bool
 	listed    []vultr.LoadBalancer

@@ -29,11 +29,12 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 	if err != nil {
 		return err
 	}
-	if !plan.Managed(service) {
+	if why := c.keeps(s); why != "" {
 		if s.finding.wait > 0 {
 			return waitFor(s.finding.wait, "%s", s.finding.why) // whatever there is has to be told
 		}
-		c.kept(s, s.entry.ID, fmt.Sprintf("because %s is false", settings.Create))
+		s.givesUp = true
+		c.kept(s, s.entry.ID, why)
 		return c.finish(ctx, s)
 	}
 	list, err := c.deleteOurs(ctx, s)
@@ -51,6 +52,18 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.kept(s, adopted, "because it was not made for this Service")
 	}
 	return c.finish(ctx, s)
+}
+
+// keeps says why the load balancer is left as it is when its Service goes, "" if it is not.
+func (c *Controller) keeps(s *scene) string {
+	switch {
+	case !plan.Managed(s.service):
+		return fmt.Sprintf("because %s is false", settings.Create)
+	case s.reading.Retain:
+		return fmt.Sprintf("because %s says so, and is paid for until somebody deletes it. Another Service gets it, with its address, by the annotation %s, "+
+			"if the annotation %s of its Namespace names it too", settings.Retain, settings.ID, settings.AllowAdoption)
+	}
+	return ""
 }
 
 // deleteOurs deletes what was made for the Service and returns the list in which it was looked for. An error, also one that
@@ -181,8 +194,8 @@ func (c *Controller) delete(ctx context.Context, s *scene, lb vultr.LoadBalancer
 func (c *Controller) finish(ctx context.Context, s *scene) error {
 	service := s.service
 	rest := afterRelease(s.entry, time.Now())
-	if !plan.Managed(service) {
-		rest = ledger.Entry{} // it gave up whatever there is, which is left alone
+	if s.givesUp {
+		rest = ledger.Entry{}
 	}
 	if service.DeletionTimestamp == nil {
 		if vanished, err := c.clear(ctx, s); err != nil {

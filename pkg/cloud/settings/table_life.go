@@ -6,6 +6,7 @@ const (
 	Create   Key = Prefix + "create"
 	Label    Key = Prefix + "label"
 	ID       Key = Prefix + "id"
+	Retain   Key = Prefix + "retain"
 	// SSLLastUpdated was written by the official controller to trigger its own reconciliation; it asks for nothing.
 	SSLLastUpdated Key = Prefix + "ssl-last-updated"
 )
@@ -37,6 +38,10 @@ var lifeSettings = []Setting{
 	{
 		Key: ID, Kind: UUID, Format: "UUID", DefaultText: "set by the controller", Since: first, NoClusterDefault: true,
 		Doc: "The load balancer to use.",
+	},
+	{
+		Key: Retain, Kind: Switch, Default: "false", Since: first, NoClusterDefault: true,
+		Doc: "The load balancer, and so its address, is kept when the Service goes. It is paid for until somebody deletes it.",
 	},
 	{Key: AllowAdoption, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers, separated by commas, that Services of the Namespace may take over. They are kept when the Services go."},
 	{Key: HandOver, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers that belong to the Services of the Namespace that use them, and are deleted with these."},
