@@ -88,6 +88,8 @@ type Reading struct {
 	// Retain is set if the load balancer is to be kept when the Service goes, also if that is said in a way that is not
 	// understood: an address that is given up does not come back.
 	Retain bool
+	// Protected is set if the load balancer must not be deleted, said in the same way.
+	Protected bool
 	// Inputs is what the Service asks for by way of other objects, as text. It changes when they do.
 	Inputs string
 

@@ -470,6 +470,15 @@ func TestUnsupportedKeys(t *testing.T) {
 }
 
 // A slip of the pen costs no address.
+func TestReadProtection(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "false": false, "true": true, "enabled": true} {
+		if got := plan.Read(service(with(settings.DeletionProtection, value))); got.Protected != want || got.Retain {
+			t.Errorf("%q: %v", value, got.Protected)
+		}
+	}
+}
+
+// The same for one that is to be kept.
 func TestReadRetain(t *testing.T) {
 	for value, want := range map[string]bool{"": false, "false": false, " F ": false, "true": true, "1": true, "yes": true, "no": true, "ture": true} {
 		if got := plan.Read(service(with(settings.Retain, value))); got.Retain != want {

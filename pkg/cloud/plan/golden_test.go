@@ -189,7 +189,7 @@ func TestGoldenPatches(t *testing.T) {
 	}
 	// Every setting that is about the load balancer itself is among them.
 	for _, s := range settings.All() {
-		if s.Support != settings.Supported || s.Key == settings.ID || s.Key == settings.Create || s.Key == settings.Hostname || s.Key == settings.IPMode || s.Key == settings.Retain {
+		if s.Support != settings.Supported || s.Key == settings.ID || s.Key == settings.Create || s.Key == settings.Hostname || s.Key == settings.IPMode || s.Key == settings.Retain || s.Key == settings.DeletionProtection {
 			continue
 		}
 		if name := strings.TrimSuffix(strings.TrimSuffix(s.Name(), "-enabled"), "-cookie-name"); !strings.Contains(string(want), name) {

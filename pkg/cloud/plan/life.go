@@ -12,6 +12,7 @@ func (r *reader) life() {
 	r.out.Desired.Hostname = r.Text(settings.Hostname)
 	r.out.Desired.IPMode = ipModes[r.Text(settings.IPMode)]
 	r.out.Retain = r.Bool(settings.Retain) || r.malformed(settings.Retain)
+	r.out.Protected = r.Bool(settings.DeletionProtection) || r.malformed(settings.DeletionProtection)
 }
 
 // malformed reports whether the Service has a value for an annotation that can't be used.

@@ -28,6 +28,7 @@ const (
 	IPFamilyUnmet                = "IPFamilyUnmet"
 	NodesLeftOut                 = "NodesLeftOut"
 	UnAvailableLoadBalancer      = "UnAvailableLoadBalancer"
+	DeletionProtected            = "DeletionProtected"
 	DeletingLoadBalancer         = "DeletingLoadBalancer"
 	DeletedLoadBalancer          = "DeletedLoadBalancer"
 	DeleteLoadBalancerFailed     = "DeleteLoadBalancerFailed"
@@ -168,6 +169,11 @@ var table = []Event{
 		Reason: UnAvailableLoadBalancer, Warning: true, Object: "Service",
 		Meaning: "no node can be a backend; the load balancer keeps its last ones for five minutes",
 		Remedy:  "see why the nodes are not ready",
+	},
+	{
+		Reason: DeletionProtected, Warning: true, Object: "Service",
+		Meaning: "the Service is to go, and its load balancer is protected from being deleted; it is left as it is, and follows no changes",
+		Remedy:  "set `deletion-protection` to false to have it deleted, or `retain` to true to keep it",
 	},
 	{
 		Reason: DeletingLoadBalancer, Object: "Service",

@@ -72,6 +72,7 @@ const (
 	aboutHint
 	aboutOutcome
 	aboutFamilies
+	aboutProtection
 )
 
 func (m *memories) of(uid types.UID) *memory {

@@ -37,6 +37,9 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.kept(s, s.entry.ID, why)
 		return c.finish(ctx, s)
 	}
+	if err := c.protect(s); err != nil {
+		return err
+	}
 	list, err := c.deleteOurs(ctx, s)
 	if err != nil {
 		return err
@@ -52,6 +55,30 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.kept(s, adopted, "because it was not made for this Service")
 	}
 	return c.finish(ctx, s)
+}
+
+// protect holds up the Service while its load balancer must not be deleted. One that was not made for it is not deleted anyway.
+func (c *Controller) protect(s *scene) error {
+	message := ""
+	if there := s.entry.ID != "" || s.finding.current != nil; there && s.reading.Protected && !s.entry.Adopted {
+		message = fmt.Sprintf("Load balancer %s is not deleted, and the Service keeps its finalizer, as long as %s protects it. "+
+			"Set that to false to have it deleted, or set %s to true to keep it without the Service", s.there(), settings.DeletionProtection, settings.Retain)
+	}
+	if s.memory.news(aboutProtection, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.DeletionProtected, message)
+	}
+	if message != "" {
+		return waitFor(lookAgain, "load balancer %s is protected", s.there())
+	}
+	return nil
+}
+
+// there returns the ID of the load balancer that the Service has.
+func (s *scene) there() string {
+	if s.entry.ID == "" && s.finding.current != nil {
+		return s.finding.current.ID
+	}
+	return s.entry.ID
 }
 
 // keeps says why the load balancer is left as it is when its Service goes, "" if it is not.

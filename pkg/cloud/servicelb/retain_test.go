@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -54,6 +55,48 @@ func TestRetain(t *testing.T) {
 				})
 				if w.only().ID != lb.ID {
 					t.Error("another one was made")
+				}
+			})
+		})
+	}
+}
+
+// A load balancer that is protected outlives the wish to delete its Service, until the protection is taken off; then it goes,
+// or stays without the Service.
+func TestDeletionProtection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		value string
+		end   func(*v1.Service)
+		left  int
+	}{
+		"taken off": {"true", with(settings.DeletionProtection, "false"), 0},
+		"removed":   {"true", without(settings.DeletionProtection), 0},
+		"malformed": {"on", without(settings.DeletionProtection), 0},
+		"kept":      {"true", with(settings.Retain, "true"), 1},
+		"given up":  {"true", with(settings.Create, "false"), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				s := w.service("web")
+				lb := w.settled(s)
+				w.edit(s, with(settings.DeletionProtection, tt.value))
+				w.later(time.Minute)
+				w.deleting(s)
+				w.wantEvent("DeletionProtected Load balancer " + lb.ID + " is not deleted")
+				w.later(time.Hour)
+				w.start()
+				w.later(time.Hour)
+				if now := w.only(); now.ID != lb.ID || !servicehelper.HasLBFinalizer(w.fresh(s)) || w.cloud.Count("delete_load_balancer") > 0 {
+					t.Errorf("%+v, finalizers %v", now, w.fresh(s).Finalizers)
+				}
+				if n := count(w.events(), "DeletionProtected"); n != 1 {
+					t.Errorf("told %d times by the second process", n)
+				}
+				w.edit(s, tt.end)
+				w.finalizerGone(s, time.Minute)
+				if n := len(w.all()); n != tt.left {
+					t.Errorf("%d load balancers are left, want %d", n, tt.left)
 				}
 			})
 		})

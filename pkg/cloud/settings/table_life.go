@@ -2,11 +2,12 @@ package settings
 
 // The annotations about which load balancer a Service has, what it is called and what becomes of it.
 const (
-	Hostname Key = Prefix + "hostname"
-	Create   Key = Prefix + "create"
-	Label    Key = Prefix + "label"
-	ID       Key = Prefix + "id"
-	Retain   Key = Prefix + "retain"
+	Hostname           Key = Prefix + "hostname"
+	Create             Key = Prefix + "create"
+	Label              Key = Prefix + "label"
+	ID                 Key = Prefix + "id"
+	Retain             Key = Prefix + "retain"
+	DeletionProtection Key = Prefix + "deletion-protection"
 	// SSLLastUpdated was written by the official controller to trigger its own reconciliation; it asks for nothing.
 	SSLLastUpdated Key = Prefix + "ssl-last-updated"
 )
@@ -42,6 +43,10 @@ var lifeSettings = []Setting{
 	{
 		Key: Retain, Kind: Switch, Default: "false", Since: first, NoClusterDefault: true,
 		Doc: "The load balancer, and so its address, is kept when the Service goes. It is paid for until somebody deletes it.",
+	},
+	{
+		Key: DeletionProtection, Kind: Switch, Default: "false", Since: first, NoClusterDefault: true,
+		Doc: "The load balancer is not deleted while this is true, and the Service waits for that in deletion.",
 	},
 	{Key: AllowAdoption, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers, separated by commas, that Services of the Namespace may take over. They are kept when the Services go."},
 	{Key: HandOver, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers that belong to the Services of the Namespace that use them, and are deleted with these."},
