@@ -1,6 +1,7 @@
 package servicelb_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -144,19 +145,28 @@ func TestReleasedServiceCostsNothing(t *testing.T) {
 		quiet := w.calls()
 		w.later(20 * time.Minute)
 		quiet = w.calls() - quiet
-		s := w.service("web")
-		w.settled(s)
-		w.delete(s)
-		if !w.entry(s).Released() {
-			t.Fatalf("the ledger has %+v", w.entry(s))
+		var all []*v1.Service
+		for i := range 5 {
+			all = append(all, w.service(fmt.Sprintf("s%d", i)))
+		}
+		for _, s := range all {
+			w.settled(s)
+		}
+		for _, s := range all {
+			w.delete(s)
+			if !w.entry(s).Released() {
+				t.Fatalf("the ledger has %+v", w.entry(s))
+			}
 		}
 		before := w.calls()
 		w.later(20 * time.Minute)
 		if n := w.calls() - before; n > quiet+1 { // one look more or less falls into the time
-			t.Errorf("%d calls, without the Service it were %d", n, quiet)
+			t.Errorf("%d calls, without the Services it were %d", n, quiet)
 		}
-		if entry := w.entry(s); entry != (ledger.Entry{}) {
-			t.Errorf("the ledger has %+v", entry)
+		for _, s := range all {
+			if entry := w.entry(s); entry != (ledger.Entry{}) {
+				t.Errorf("the ledger has %+v", entry)
+			}
 		}
 	})
 }
