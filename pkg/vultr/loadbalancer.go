@@ -54,6 +54,11 @@ func (c *Client) DeleteLoadBalancer(ctx context.Context, id string) error {
 	return loadBalancers.remove(ctx, c, id)
 }
 
+// DeleteLoadBalancerIf is DeleteLoadBalancer while the preconditions hold.
+func (c *Client) DeleteLoadBalancerIf(ctx context.Context, id string, preconditions ...Precondition) error {
+	return loadBalancers.remove(ctx, c, id, preconditions...)
+}
+
 // DeleteCertificate takes the certificate off a load balancer.
 func (c *Client) DeleteCertificate(ctx context.Context, loadBalancerID string) error {
 	return loadBalancers.change(ctx, c, opDeleteCertificate, loadBalancerID, "/ssl", nil)

@@ -43,7 +43,16 @@ type wish struct{ key, text, meaning string }
 // FSType the provisioner makes that, and leaves out the parameter. The error names every fault, each with the key and what
 // would be valid.
 func Parse(parameters map[string]string, fsType string) (Params, error) {
-	var faults []string
+	p, faults := Judge(parameters, fsType)
+	if len(faults) > 0 {
+		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
+	}
+	return p, nil
+}
+
+// Judge is Parse with the faults one by one, each of them a sentence, for those who show them. With faults the Params hold
+// what is understood nonetheless.
+func Judge(parameters map[string]string, fsType string) (p Params, faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	wishes := map[string]wish{} // by current key
 	var warnings []Warning
@@ -68,16 +77,13 @@ func Parse(parameters map[string]string, fsType string) (Params, error) {
 		merge(wishes, w, p, fault)
 	}
 	faults = append(faults, nodeFaults(wishes, or(fsType, or(wishes[FSType].meaning, FileSystems[0])))...)
-	if len(faults) > 0 {
-		return Params{}, volume.Errorf(volume.Invalid, "%s", strings.Join(faults, "; "))
-	}
 	return Params{
 		Kind:       volume.Kind(or(wishes[StorageType].meaning, string(volume.Block))),
 		Type:       volume.DiskType(or(wishes[DiskType].meaning, string(volume.NVMe))),
 		FSType:     wishes[FSType].meaning,
 		Encryption: wishes[Encryption].meaning,
 		Warnings:   warnings,
-	}, nil
+	}, faults
 }
 
 // CheckContext judges what a volume context says to the node, as the node does when it stages a volume of the kind for the
