@@ -133,8 +133,8 @@ func TestStorageClasses(t *testing.T) {
 		"the provisioner's":     {class("csi.storage.k8s.io/fstype: xfs\ncsi.storage.k8s.io/provisioner-secret-name: x", ""), "", ""},
 		"not the provisioner's": {class("csi.storage.k8s.io/fs-type: xfs", ""), "error 7 csi.storage.k8s.io/fs-type", "reserved"},
 		"no growth":             {class("disk_type: nvme", "reclaimPolicy: Delete"), "warning 1 allowVolumeExpansion", ""},
-		"no passphrase":         {class("encryption: luks", ""), "error 7 encryption; warning 7 encryption", "no Secret"},
-		"passphrase":            {class("encryption: luks\ncsi.storage.k8s.io/node-stage-secret-name: a\ncsi.storage.k8s.io/node-expand-secret-name: a", ""), "", ""},
+		"no passphrase":         {class("encryption: luks2", ""), "error 7 encryption; warning 7 encryption", "no Secret"},
+		"passphrase":            {class("encryption: luks2\ncsi.storage.k8s.io/node-stage-secret-name: a\ncsi.storage.k8s.io/node-expand-secret-name: a", ""), "", ""},
 		"the official region": {
 			class("disk_type: nvme", "allowVolumeExpansion: true\nvolumeBindingMode: WaitForFirstConsumer\nallowedTopologies:\n- matchLabelExpressions:\n  - key: region\n    values: [EWR]"),
 			"warning 10 allowedTopologies", "--report-official-region",
