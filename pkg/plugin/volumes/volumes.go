@@ -122,7 +122,9 @@ func (v *Volume) fileSystem(f vultr.FileSystem, in Input) {
 	for _, a := range in.Shared[strings.ToLower(f.ID)] {
 		v.Attachments = append(v.Attachments, Attachment{Instance: a.InstanceID, Node: names[strings.ToLower(a.InstanceID)], Device: a.MountTag})
 	}
-	slices.SortFunc(v.Attachments, func(a, b Attachment) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Instance, b.Instance)) })
+	slices.SortFunc(v.Attachments, func(a, b Attachment) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Instance, b.Instance))
+	})
 }
 
 // wanted adds what Kubernetes wants to be attached.
