@@ -23,7 +23,7 @@ const (
 
 // A command makes few calls, and shares the platform's limit with the cluster's controllers.
 const (
-	startRate = 5
+	startRate = 10
 	maxRate   = 10
 )
 
