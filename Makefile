@@ -40,6 +40,11 @@ build: ## Build the programs into bin/.
 	$(GOBUILD) -o $(BIN)/ccm ./cmd/ccm
 	$(GOBUILD) $(CSI_TAGS) -o $(BIN)/csi ./cmd/csi
 	$(GOBUILD) -o $(BIN)/simulator ./cmd/simulator
+	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
+
+.PHONY: plugin
+plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
+	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
 # The tools are built anew each time: Go's own cache makes that a matter of a second.
 .PHONY: tool-image tool-rootfs tool-testreport
