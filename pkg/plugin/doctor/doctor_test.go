@@ -127,8 +127,10 @@ func TestFindings(t *testing.T) {
 		"a kubelet without the flag": {nodes(node("a", "")), "error kubelet it has no provider ID"},
 		"not initialised":            {nodes(node("a", "", "node.cloudprovider.kubernetes.io/uninitialized")), "error provider-id the cloud controller manager has not initialised it"},
 		"of another cloud":           {nodes(node("a", "aws:///x")), "error provider-id provider ID"},
-		"no such instance":           {nodes(node("a", "vultr://"+another)), "error provider-id the account has no instance " + another},
-		"instances are not known":    {func(in *doctor.Input) { in.Instances.Value, in.Instances.Err = nil, errors.New("x") }, "unknown provider-id could not be checked"},
+		"no such instance": {func(in *doctor.Input) {
+			in.Nodes.Value, in.CSINodes.Value = []*v1.Node{node("a", "vultr://"+another)}, []*storagev1.CSINode{csiNode("a", another)}
+		}, "error provider-id the account has no instance " + another},
+		"instances are not known": {func(in *doctor.Input) { in.Instances.Value, in.Instances.Err = nil, errors.New("x") }, "unknown provider-id could not be checked"},
 		"two nodes, one instance": {func(in *doctor.Input) {
 			in.Nodes.Value = append(in.Nodes.Value, node("b", "vultr://"+machine))
 			in.CSINodes.Value = append(in.CSINodes.Value, csiNode("b", machine))
