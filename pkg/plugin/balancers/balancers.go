@@ -81,9 +81,11 @@ type Balancer struct {
 	// Health is what the load balancer's own checks say of its backends. The platform's API does not tell it.
 	Health string `json:"health,omitempty"`
 	// Differs are the settings that are not as asked for, in the platform's words.
-	Differs  []string `json:"differs,omitempty"`
-	Faults   []string `json:"faults,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
+	Differs []string `json:"differs,omitempty"`
+	// Differences has their values.
+	Differences []Difference `json:"differences,omitempty"`
+	Faults      []string     `json:"faults,omitempty"`
+	Warnings    []string     `json:"warnings,omitempty"`
 	// LeftOut are Nodes that are no backends, with the reason.
 	LeftOut []string `json:"leftOut,omitempty"`
 }
@@ -163,8 +165,8 @@ func (in Input) show(service *v1.Service) Balancer {
 		b.State = Pending
 		return b
 	}
-	diff := in.differences(&b, *lb, service, entry, reading)
-	b.Differs = diff.Fields
+	diff := in.compare(&b, *lb, service, entry, reading)
+	b.Differs, b.Differences = diff.Fields, differences(*lb, diff, kube.Instances(in.Nodes))
 	switch {
 	case reading.Err != nil:
 		b.State = Faulty
@@ -218,8 +220,8 @@ func (in Input) fill(b *Balancer, lb vultr.LoadBalancer) {
 	}
 	rules := slices.Clone(lb.Rules)
 	plan.SortRules(rules)
-	for _, rule := range rules {
-		b.Rules = append(b.Rules, fmt.Sprintf("%s %d -> %s %d", rule.FrontendProtocol, rule.FrontendPort, rule.BackendProtocol, rule.BackendPort))
+	for _, r := range rules {
+		b.Rules = append(b.Rules, rule(r))
 	}
 	names, ready := kube.Instances(in.Nodes), map[string]bool{}
 	for _, node := range in.Nodes {
@@ -232,8 +234,8 @@ func (in Input) fill(b *Balancer, lb vultr.LoadBalancer) {
 	b.Health = healthUntold
 }
 
-// differences compares the load balancer with what the controller would make of it now.
-func (in Input) differences(b *Balancer, lb vultr.LoadBalancer, service *v1.Service, entry ledger.Entry, reading plan.Reading) plan.Change {
+// compare compares the load balancer with what the controller would make of it now.
+func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service, entry ledger.Entry, reading plan.Reading) plan.Change {
 	want := reading.Desired
 	if want.Label == "" && !entry.Adopted {
 		want.Label = lost.Label(service.UID)

@@ -59,6 +59,9 @@ func (b Balancer) notes(tab *report.Tab) {
 	if len(b.Differs) > 0 {
 		add("differs from what the Service asks for: %s", strings.Join(b.Differs, ", "))
 	}
+	for _, d := range b.Differences {
+		add("  %s", d)
+	}
 	for _, text := range b.Faults {
 		add("fault: %s", text)
 	}
