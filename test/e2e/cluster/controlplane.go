@@ -89,6 +89,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + pki("service-account.crt"),
 			"--service-account-signing-key-file=" + pki("service-account.key"), "--service-cluster-ip-range=" + serviceRange,
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
+			"--feature-gates=" + volumeHealth + "=true",
 		},
 		{
 			"kube-controller-manager", "--kubeconfig=" + pki("kube-controller-manager.kubeconfig"),

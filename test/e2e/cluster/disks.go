@@ -2,9 +2,13 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -107,5 +111,22 @@ func (c *Cluster) CheckXFS(ctx context.Context, d CloudDisk) error {
 		return err // the program would only say that it cannot open something
 	}
 	_, err := c.outer.Run(ctx, "xfs_repair", "-n", "-f", c.image(d))
+	return err
+}
+
+// FailXFS has the kernel shut down the xfs of a volume that is staged on an instance's machine, after it has written its log:
+// from then on every access is answered with an input/output error, as when the disk is gone.
+func (c *Cluster) FailXFS(ctx context.Context, i CloudInstance, driver, volumeHandle string) error {
+	m, err := recall(c.run, c.config, i.ID)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return fmt.Errorf("the instance %s has no machine", i.ID)
+	}
+	// Where the kubelet has the driver stage it.
+	sum := sha256.Sum256([]byte(volumeHandle))
+	staged := path.Join("/var/lib/kubelet/plugins/kubernetes.io/csi", driver, hex.EncodeToString(sum[:]), "globalmount")
+	_, err = m.client.Run(ctx, "xfs_io", "-x", "-c", "shutdown -f", staged)
 	return err
 }

@@ -195,8 +195,12 @@ func (m *machine) kubeletConfig(ca string) map[string]any {
 		"imageGCHighThresholdPercent": 100, "failSwapOn": false,
 		// As docs/node-plugin.md advises: no pod comes before the driver can say how many volumes the node can have.
 		"registerWithTaints": []map[string]string{{"key": StartUpTaint, "effect": "NoExecute"}},
+		"featureGates":       map[string]bool{volumeHealth: true},
 	}
 }
+
+// volumeHealth is the feature gate by which a kubelet asks drivers for the health of volumes; it is alpha.
+const volumeHealth = "CSIVolumeHealth"
 
 // StartUpTaint is the key of the taint with which workers register.
 const StartUpTaint = "block.csi.vultr.com/agent-not-ready"

@@ -146,7 +146,7 @@ func everythingDeleted(ctx context.Context, w *World) (string, error) {
 	if err := w.deleteNamespace(ctx); err != nil {
 		return "", err
 	}
-	for _, class := range []string{xfsClass, formerClass} {
+	for _, class := range []string{xfsClass, btrfsClass, formerClass} {
 		if err := w.Kubernetes.StorageV1().StorageClasses().Delete(ctx, class, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return "", err
 		}

@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // ext4Class is a class of the manifests; its file system is the default one, ext4.
@@ -84,8 +83,7 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 	if err := w.addRecord(ctx, pod, "before"); err != nil {
 		return "", err
 	}
-	patch := []byte(`{"spec":{"resources":{"requests":{"storage":"20Gi"}}}}`)
-	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Patch(ctx, database, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if err := w.grow(ctx, database); err != nil {
 		return "", err
 	}
 	why, err := Ext4Refused()
@@ -99,14 +97,7 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 			return "", err
 		}
 	}
-	err = w.wait(ctx, "the pod sees the larger disk", func(ctx context.Context) error {
-		size, err := w.databaseSize(ctx, pod)
-		if err == nil && size < 20<<30*9/10 {
-			err = fmt.Errorf("the pod sees %d bytes", size)
-		}
-		return err
-	})
-	if err != nil {
+	if _, err := w.seesGrown(ctx, pod); err != nil {
 		return "", err
 	}
 	return detail, w.hasRecords(ctx, pod, "before")

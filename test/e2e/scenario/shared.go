@@ -7,9 +7,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // The classes are those that are shipped: the one to use, and the official driver's.
@@ -96,21 +94,10 @@ func (w *World) readEachOther(ctx context.Context, pods []*corev1.Pod, sums []st
 
 // sharedGrows asks for more: there is nothing to do on nodes.
 func (w *World) sharedGrows(ctx context.Context) error {
-	claims := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace)
-	patch := []byte(`{"spec":{"resources":{"requests":{"storage":"20Gi"}}}}`)
-	if _, err := claims.Patch(ctx, shared, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if err := w.grow(ctx, shared); err != nil {
 		return err
 	}
-	return w.wait(ctx, "the shared file system has grown", func(ctx context.Context) error {
-		claim, err := claims.Get(ctx, shared, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		if capacity, want := claim.Status.Capacity.Storage(), resource.MustParse("20Gi"); capacity.Cmp(want) != 0 {
-			return fmt.Errorf("the claim's capacity is %s", capacity)
-		}
-		return nil
-	})
+	return w.claimGrown(ctx, shared)
 }
 
 // sharingPod has a database in a directory of its own on the shared volume. No two are on one node.

@@ -16,6 +16,11 @@ func Storage() []Step {
 		{"pods on both nodes write to one shared file system", apartStep("shared", sharedFileSystem)},
 		{"a VolumeAttributesClass changes a volume's label", apartStep("attributes", labelChanged)},
 		{"a generic ephemeral volume lives as long as its pod", apartStep("ephemeral", scratchVolume)},
+		{"a file system that fails is told to its pod by the kubelet, and heals", apartStep("failed", failureTold)},
+		{"a raw device is for one pod", apartStep("one-pod-device", deviceForOnePod)},
+		{"a shared file system is for one pod", apartStep("one-pod-shared", sharedForOnePod)},
+		{"pods may only read a shared file system", apartStep("read-only", sharedReadOnly)},
+		{"a btrfs in use is restored beside its source, and grows", apartStep("btrfs", btrfsLives)},
 	}
 }
 

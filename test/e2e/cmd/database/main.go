@@ -10,6 +10,9 @@
 //
 // In a shared file system each database has a directory of its own, and GET
 // /records and /bulk take ?of=NAME for that of another one.
+//
+// With -read-only it shows what another database has left. It does not know whether its disk can be written to: who asks it
+// to write is answered with what the kernel says.
 package main
 
 import (
@@ -38,11 +41,12 @@ func run() error {
 	flags := flag.NewFlagSet("database", flag.ContinueOnError)
 	dir := flags.String("dir", "", "directory to keep the records in")
 	device := flags.String("device", "", "device to keep the records on, instead of a directory")
+	readOnly := flags.Bool("read-only", false, "only show what is there")
 	listen := flags.String("listen", ":8080", "address to serve on")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
 	}
-	s, err := open(*dir, *device)
+	s, err := open(*dir, *device, *readOnly)
 	if err != nil {
 		return err
 	}
@@ -66,9 +70,12 @@ type store struct {
 	end  int64
 }
 
-func open(dir, device string) (*store, error) {
+func open(dir, device string, readOnly bool) (*store, error) {
 	if (dir == "") == (device == "") {
 		return nil, errors.New("give either -dir or -device")
+	}
+	if readOnly {
+		return openReadOnly(dir)
 	}
 	path, flags := device, os.O_RDWR|syscall.O_EXCL
 	if dir != "" {
@@ -88,6 +95,18 @@ func open(dir, device string) (*store, error) {
 	content, err := s.read()
 	s.end = int64(len(content))
 	return s, err
+}
+
+// openReadOnly opens what another database has, which may be at work: it is not locked.
+func openReadOnly(dir string) (*store, error) {
+	if dir == "" {
+		return nil, errors.New("-read-only is for a directory")
+	}
+	file, err := os.Open(filepath.Join(dir, recordsFile))
+	if err != nil {
+		return nil, err
+	}
+	return &store{file: file, dir: dir}, nil
 }
 
 // read gives all records.

@@ -1,0 +1,64 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// btrfsClass is block storage with btrfs, which is nobody's default.
+const btrfsClass = "demo-btrfs"
+
+// btrfsLives takes a btrfs that is written to through a snapshot, restored beside its source, where the kernel takes two of one
+// UUID for one file system, and on the other node; then it grows the source while its pod uses it.
+func btrfsLives(ctx context.Context, w *World) (string, error) {
+	parameters := map[string]string{"storage_type": "block", "disk_type": "nvme", "csi.storage.k8s.io/fstype": "btrfs"}
+	if err := w.createClass(ctx, btrfsClass, parameters); err != nil {
+		return "", err
+	}
+	restored, err := snapshotRestored(ctx, w, btrfsClass)
+	if err != nil {
+		return "", err
+	}
+	source, err := w.readyPod(ctx, sourceClaim, "")
+	if err != nil {
+		return "", err
+	}
+	if err := w.isFileSystem(ctx, sourceClaim, "btrfs"); err != nil {
+		return "", err
+	}
+	before, err := w.askLong(ctx, http.MethodGet, podURL(source)+"/bulk")
+	if err != nil {
+		return "", err
+	}
+	size, err := w.growsInUse(ctx, source, sourceClaim)
+	if err != nil {
+		return "", err
+	}
+	if err := w.hasBulk(ctx, source, "", before); err != nil {
+		return "", fmt.Errorf("after it has grown: %w", err)
+	}
+	return fmt.Sprintf("%s; the source grew in use to %d MiB", restored, size>>20), nil
+}
+
+// isFileSystem checks which file system the volume of a claim has been given.
+func (w *World) isFileSystem(ctx context.Context, claim, want string) error {
+	c, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, claim, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	volume, err := w.Kubernetes.CoreV1().PersistentVolumes().Get(ctx, c.Spec.VolumeName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if volume.Spec.CSI == nil {
+		return errors.New("the volume " + volume.Name + " is no CSI volume")
+	}
+	if got := volume.Spec.CSI.FSType; got != want {
+		return fmt.Errorf("the volume %s has the file system %q, not %q", volume.Name, got, want)
+	}
+	return nil
+}
