@@ -11,8 +11,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/suite"
 )
 
 // program is the cluster command, built once.
@@ -73,14 +75,27 @@ func world(t *testing.T) *scenario.World {
 	defer shared.mu.Unlock()
 	if !shared.started {
 		shared.started = true
-		shared.c, shared.err = cluster.Up(interrupted, cluster.Options{
-			What: "the end-to-end test", Program: program, FaultPoints: true, Out: os.Stdout,
-		})
+		shared.c, shared.err = up()
 	}
 	if shared.err != nil {
 		t.Fatal("no cluster:", shared.err)
 	}
 	return scenario.NewWorld(shared.c)
+}
+
+// up starts the shared cluster. What runs in it can see what Kubernetes' own tests need.
+func up() (*cluster.Cluster, error) {
+	store, err := cache.Open(interrupted, os.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	definitions, output := suite.Directories(store.Source)
+	if err := os.MkdirAll(output, 0o755); err != nil {
+		return nil, err
+	}
+	return cluster.Up(interrupted, cluster.Options{
+		What: "the end-to-end test", Program: program, FaultPoints: true, Shared: []string{definitions, output}, Out: os.Stdout,
+	})
 }
 
 func needRoot(t *testing.T) {

@@ -17,6 +17,34 @@ import (
 // a cluster has for VolumeSnapshots, and the objects of deploy/manifests, changed
 // only by the overlay beside this package.
 func (c *Cluster) Install(ctx context.Context) error {
+	return c.InstallFrom(ctx, c.Overlay())
+}
+
+// Overlay is the directory by which the objects of deploy/manifests are changed for a local cluster, or that of a part of them.
+func (c *Cluster) Overlay(part ...string) string {
+	return filepath.Join(append([]string{c.Source, "test", "e2e", "overlay"}, part...)...)
+}
+
+// InstallFrom is Install by another overlay: that of another version of the product, or of a part.
+func (c *Cluster) InstallFrom(ctx context.Context, overlay string) error {
+	if err := c.installSecrets(ctx); err != nil {
+		return err
+	}
+	if err := c.installSnapshots(ctx); err != nil {
+		return err
+	}
+	render := exec.CommandContext(ctx, c.config.program("kubectl"), "kustomize", overlay) //nolint:gosec // G204: the cache's own kubectl
+	render.Stderr = os.Stderr
+	objects, err := render.Output()
+	if err != nil {
+		return fmt.Errorf("kubectl kustomize %s: %w", overlay, err)
+	}
+	_, err = c.Kubectl(ctx, string(objects), "apply", "--server-side", "-f", "-")
+	return err
+}
+
+// installSecrets makes the Secrets with the API key.
+func (c *Cluster) installSecrets(ctx context.Context) error {
 	key, err := os.ReadFile(c.run.path("api-key"))
 	if err != nil {
 		return err
@@ -31,18 +59,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.installSnapshots(ctx); err != nil {
-		return err
-	}
-	overlay := filepath.Join(c.Source, "test", "e2e", "overlay")
-	render := exec.CommandContext(ctx, c.config.program("kubectl"), "kustomize", overlay) //nolint:gosec // G204: the cache's own kubectl
-	render.Stderr = os.Stderr
-	objects, err := render.Output()
-	if err != nil {
-		return fmt.Errorf("kubectl kustomize %s: %w", overlay, err)
-	}
-	_, err = c.Kubectl(ctx, string(objects), "apply", "--server-side", "-f", "-")
-	return err
+	return nil
 }
 
 // installSnapshots installs what VolumeSnapshots need of a cluster, before the objects of the driver that depend on it.

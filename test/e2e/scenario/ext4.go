@@ -53,6 +53,12 @@ func Ext4Refused() (string, error) {
 	return "", fmt.Errorf("/proc/self/status does not tell the capabilities: %s", status)
 }
 
+// SuiteConditions are those of the machine on which Kubernetes' own tests can depend, by the names that their list of skips has.
+func SuiteConditions() (map[string]bool, error) {
+	refused, err := Ext4Refused()
+	return map[string]bool{"ext4 does not grow while mounted": refused != ""}, err
+}
+
 // ext4GrowsIfItCan grows an ext4 in use where the kernel allows that.
 func ext4GrowsIfItCan(ctx context.Context, w *World) (string, error) {
 	why, err := Ext4Refused()

@@ -80,13 +80,19 @@ func readResult(file, definition string, skips []Skip, whole bool) (*Result, err
 	return r, errors.Join(faults...)
 }
 
-func (t test) failed() bool { return t.state != "passed" && t.state != "skipped" }
+// The states of tests that did not fail.
+const (
+	passed  = "passed"
+	skipped = "skipped"
+)
+
+func (t test) failed() bool { return t.state != passed && t.state != skipped }
 
 // explain gives the reason to tests that were not chosen.
 func (r *Result) explain() {
 	for i := range r.tests {
 		t := &r.tests[i]
-		if t.state != "skipped" || t.why != "" {
+		if t.state != skipped || t.why != "" {
 			continue
 		}
 		t.why = "not chosen"
@@ -111,7 +117,7 @@ func (r *Result) Err() error {
 			faults = append(faults, fmt.Errorf("%s: %s: %s", r.Definition, t.state, t.name))
 		}
 	}
-	if r.count("passed") == 0 {
+	if r.count(passed) == 0 {
 		faults = append(faults, fmt.Errorf("%s: no test passed", r.Definition))
 	}
 	if !r.whole {
@@ -138,16 +144,16 @@ func (r *Result) count(state string) int {
 
 // Summary writes how many tests came to what, which failed, and for which reasons how many were skipped.
 func (r *Result) Summary(w io.Writer) error {
-	passed, skipped := r.count("passed"), r.count("skipped")
+	well, left := r.count(passed), r.count(skipped)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s: %d passed, %d failed, %d skipped, in %s\n",
-		r.Definition, passed, len(r.tests)-passed-skipped, skipped, r.Took.Round(time.Second))
+		r.Definition, well, len(r.tests)-well-left, left, r.Took.Round(time.Second))
 	reasons := map[string]int{}
 	for _, t := range r.tests {
 		if t.failed() {
 			fmt.Fprintf(&text, "  %s: %s\n    %s\n", t.state, t.name, strings.ReplaceAll(t.why, "\n", "\n    "))
 		}
-		if t.state == "skipped" {
+		if t.state == skipped {
 			reasons[t.why]++
 		}
 	}
@@ -161,6 +167,17 @@ func (r *Result) Summary(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// Ran returns a line for each test that ran.
+func (r *Result) Ran() []string {
+	var lines []string
+	for _, t := range r.tests {
+		if t.state != skipped {
+			lines = append(lines, fmt.Sprintf("%s in %.1f s: %s", t.state, t.took.Seconds(), t.name))
+		}
+	}
+	return lines
 }
 
 // List writes a line for each test.

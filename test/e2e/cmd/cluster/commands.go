@@ -10,15 +10,12 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/suite"
 )
 
 // prepare fills the cache.
 func prepare(ctx context.Context) error {
-	store, err := cache.Open(ctx, os.Stdout)
-	if err != nil {
-		return err
-	}
-	_, err = store.Prepare(ctx)
+	_, err := suite.Prepare(ctx, os.Stdout, nil)
 	return err
 }
 

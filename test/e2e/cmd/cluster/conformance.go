@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/suite"
@@ -44,32 +43,21 @@ func conformance(ctx context.Context, definitions []string) error {
 
 // prepareSuite builds what is missing and reads what the user asks for.
 func prepareSuite(ctx context.Context) (*suite.Run, error) {
-	store, err := cache.Open(ctx, os.Stdout)
+	conditions, err := scenario.SuiteConditions()
 	if err != nil {
 		return nil, err
 	}
-	artifacts, err := store.Prepare(ctx)
+	run, err := suite.Prepare(ctx, os.Stdout, conditions)
 	if err != nil {
 		return nil, err
 	}
-	run := &suite.Run{
-		Dir:     filepath.Join(store.Source, "test", "e2e", "conformance"),
-		Kubectl: filepath.Join(artifacts.Programs, "kubectl"),
-		Output:  filepath.Join(store.Source, "bin", "conformance"),
-		Focus:   os.Getenv("FOCUS"), Parallel: 6, Out: os.Stdout,
-	}
+	run.Focus = os.Getenv("FOCUS")
 	if procs := os.Getenv("PROCS"); procs != "" {
 		if run.Parallel, err = strconv.Atoi(procs); err != nil || run.Parallel < 1 {
 			return nil, fmt.Errorf("PROCS=%s: how many tests are to run side by side", procs)
 		}
 	}
-	refused, err := scenario.Ext4Refused()
-	if err != nil {
-		return nil, err
-	}
-	run.Conditions = suite.Conditions{"ext4 does not grow while mounted": refused != ""}
-	run.Suite, err = store.Suite(ctx, artifacts.Programs)
-	return run, err
+	return run, nil
 }
 
 // runSuite runs it for one definition after the other. After each the cloud has nothing left.

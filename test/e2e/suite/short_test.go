@@ -1,0 +1,78 @@
+package suite
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestShortOfRepository: the list in the repository names tests of definitions that there are.
+func TestShortOfRepository(t *testing.T) {
+	dir := filepath.Join("..", "conformance")
+	short, err := ReadShort(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := Definitions(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, definition := range short.Definitions() {
+		if !slices.Contains(known, definition) {
+			t.Errorf("%s names tests of %s; there are the definitions %v", shortFile, definition, known)
+		}
+	}
+	for _, definition := range []string{"block", "vfs"} {
+		if len(short[definition]) == 0 {
+			t.Errorf("%s names no test of %s", shortFile, definition)
+		}
+	}
+}
+
+func TestReadShort(t *testing.T) {
+	for name, c := range map[string]struct{ content, fault string }{
+		"sound":         {"block: [stores data]\n", ""},
+		"empty":         {"", "no test is named"},
+		"no test":       {"block: []\n", "no test is named for block"},
+		"no expression": {"block: ['(']\n", "error parsing regexp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, shortFile), []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadShort(dir); (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%v, want %q", err, c.fault)
+			}
+		})
+	}
+}
+
+// TestShortCheck: what is named has to have passed, each for itself.
+func TestShortCheck(t *testing.T) {
+	r, err := read(t, "", nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		short Short
+		fault string
+	}{
+		"passed":             {Short{"block": {"stores data$"}}, ""},
+		"skipped":            {Short{"block": {"stores data$", "grows$"}}, `"grows$"`},
+		"unknown":            {Short{"block": {"stores data$", "shrinks$"}}, `"shrinks$"`},
+		"another definition": {Short{"vfs": {"shrinks$"}}, ""},
+	} {
+		if err := c.short.Check(r); (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%s: %v, want %q", name, err, c.fault)
+		}
+	}
+	if focus := (Short{"block": {"a", "b"}}).Focus("block"); focus != "a|b" {
+		t.Errorf("focus %q", focus)
+	}
+	if ran := r.Ran(); len(ran) != 1 || ran[0] != "passed in 1.5 s: [Driver: d] stores data" {
+		t.Errorf("ran: %q", ran)
+	}
+}
