@@ -22,6 +22,9 @@ const usage = `usage: cluster COMMAND
   conformance [DEFINITION...]
           run Kubernetes' own tests of storage on a cluster of its own, by these definitions of
           test/e2e/conformance or by all; FOCUS and PROCS say which tests, and how many at once
+  upgrade REVISION
+          upgrade the product from an earlier revision of this repository, under pods that write
+  migrate change over from the official CSI driver, by the commands of docs/migrate.md
   down    remove what is running, also what was killed, with everything it made`
 
 func main() {
@@ -49,9 +52,11 @@ func run(ctx context.Context, args []string) error {
 		return cluster.Forward(ctx, rest[0])
 	case command == "conformance":
 		return conformance(ctx, rest)
+	case command == "upgrade":
+		return upgrade(ctx, rest)
 	}
 	do, known := map[string]func(context.Context) error{
-		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo,
+		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo, "migrate": migrate,
 	}[command]
 	if !known {
 		return fmt.Errorf("unknown command %q\n%s", command, usage)

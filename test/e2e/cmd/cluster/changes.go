@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
+)
+
+// upgrade upgrades the product from an earlier revision of this repository to what is here, under pods that write.
+func upgrade(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("upgrade takes one revision, from which to upgrade\n%s", usage)
+	}
+	store, err := cache.Open(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+	before, err := store.Before(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return onItsOwn(ctx, cluster.Options{What: "the upgrade", Images: before.Images, Out: os.Stdout}, scenario.Upgrade(before))
+}
+
+// migrate changes over from the official CSI driver, by the commands of the documentation, under pods that write.
+func migrate(ctx context.Context) error {
+	store, err := cache.Open(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+	official, err := store.Official(ctx)
+	if err != nil {
+		return err
+	}
+	// The commands name directories of the checkout.
+	options := cluster.Options{What: "the migration", Images: []string{official}, Shared: []string{store.Source}, Out: os.Stdout}
+	return onItsOwn(ctx, options, scenario.Migration())
+}
+
+// onItsOwn plays steps on a cluster of their own, which is removed afterwards; if one fails, the logs are kept.
+func onItsOwn(ctx context.Context, options cluster.Options, steps []scenario.Step) error {
+	c, err := cluster.Up(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err = play(ctx, scenario.NewWorld(c), steps); err != nil {
+		err = errors.Join(err, c.SaveLogs())
+	}
+	return errors.Join(err, c.Down(ctx))
+}
