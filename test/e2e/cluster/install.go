@@ -76,3 +76,9 @@ func (c *Cluster) installSnapshots(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Shell runs commands as an administrator would in the checkout, which has to be shared: kubectl is in the path.
+func (c *Cluster) Shell(ctx context.Context, commands string) (string, error) {
+	const script = `cd "$0" && PATH="$1:$PATH" && export PATH && eval "$2"`
+	return c.Inside(ctx, "sh", "-euc", script, c.Source, c.config.Artifacts.Programs, commands)
+}

@@ -2,11 +2,8 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // btrfsClass is block storage with btrfs, which is nobody's default.
@@ -46,16 +43,9 @@ func btrfsLives(ctx context.Context, w *World) (string, error) {
 
 // isFileSystem checks which file system the volume of a claim has been given.
 func (w *World) isFileSystem(ctx context.Context, claim, want string) error {
-	c, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, claim, metav1.GetOptions{})
+	volume, err := w.volumeOf(ctx, claim)
 	if err != nil {
 		return err
-	}
-	volume, err := w.Kubernetes.CoreV1().PersistentVolumes().Get(ctx, c.Spec.VolumeName, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	if volume.Spec.CSI == nil {
-		return errors.New("the volume " + volume.Name + " is no CSI volume")
 	}
 	if got := volume.Spec.CSI.FSType; got != want {
 		return fmt.Errorf("the volume %s has the file system %q, not %q", volume.Name, got, want)

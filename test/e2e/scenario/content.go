@@ -48,6 +48,19 @@ func (w *World) createClaim(ctx context.Context, name, class string, mode corev1
 	return err
 }
 
+// volumeOf is the PersistentVolume of a claim.
+func (w *World) volumeOf(ctx context.Context, claim string) (*corev1.PersistentVolume, error) {
+	c, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, claim, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	volume, err := w.Kubernetes.CoreV1().PersistentVolumes().Get(ctx, c.Spec.VolumeName, metav1.GetOptions{})
+	if err == nil && volume.Spec.CSI == nil {
+		err = fmt.Errorf("the volume %s is no CSI volume", volume.Name)
+	}
+	return volume, err
+}
+
 // diskOf finds the disk of a claim in the cloud.
 func (w *World) diskOf(ctx context.Context, claim string) (cluster.CloudDisk, error) {
 	c, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, claim, metav1.GetOptions{})

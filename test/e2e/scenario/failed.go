@@ -92,7 +92,7 @@ func (w *World) toldOf(ctx context.Context, name string, status corev1.VolumeHea
 	var found corev1.VolumeHealthCondition
 	patient := *w
 	patient.Limit = 3*healthInterval + w.Limit
-	return found, patient.wait(ctx, "the pod's status says "+reason+" of its volume", func(ctx context.Context) error {
+	err := patient.wait(ctx, "the pod's status says "+reason+" of its volume", func(ctx context.Context) error {
 		pod, err := w.Kubernetes.CoreV1().Pods(w.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -107,6 +107,7 @@ func (w *World) toldOf(ctx context.Context, name string, status corev1.VolumeHea
 		}
 		return fmt.Errorf("it says %+v", pod.Status.VolumeHealth)
 	})
+	return found, err
 }
 
 // nothingTold checks that a pod's status says nothing bad of its volumes.

@@ -23,7 +23,7 @@ func (w *World) grow(ctx context.Context, claim string) error {
 // seesGrown waits until a pod sees the size that grow asked for. It returns what the pod sees.
 func (w *World) seesGrown(ctx context.Context, pod *corev1.Pod) (int64, error) {
 	var size int64
-	return size, w.wait(ctx, "pod "+pod.Name+" sees the larger disk", func(ctx context.Context) error {
+	err := w.wait(ctx, "pod "+pod.Name+" sees the larger disk", func(ctx context.Context) error {
 		var err error
 		size, err = w.databaseSize(ctx, pod)
 		// A file system takes some of the device for itself.
@@ -32,6 +32,7 @@ func (w *World) seesGrown(ctx context.Context, pod *corev1.Pod) (int64, error) {
 		}
 		return err
 	})
+	return size, err
 }
 
 // claimGrown waits until a claim shows the size that grow asked for.

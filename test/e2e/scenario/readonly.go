@@ -124,11 +124,7 @@ func (w *World) readsOnly(ctx context.Context, pod *corev1.Pod, record, sum stri
 // claimToRead brings the volume of a claim along once more, as a ReadOnlyMany PersistentVolume with a claim, and returns its name.
 // It waits until no node has the volume: what is mounted to be written to would be taken for it.
 func (w *World) claimToRead(ctx context.Context, of string) (string, error) {
-	claim, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Get(ctx, of, metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	original, err := w.Kubernetes.CoreV1().PersistentVolumes().Get(ctx, claim.Spec.VolumeName, metav1.GetOptions{})
+	original, err := w.volumeOf(ctx, of)
 	if err != nil {
 		return "", err
 	}

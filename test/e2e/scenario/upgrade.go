@@ -48,7 +48,7 @@ func (u *upgrade) installBefore(ctx context.Context, w *World) (string, error) {
 	if err := w.wait(ctx, "the version before runs", w.productRuns); err != nil {
 		return "", err
 	}
-	containers, err := w.containersOf(ctx, u.before.Tag)
+	containers, err := w.containersOf(ctx, ":"+u.before.Tag)
 	if err == nil && len(containers) == 0 {
 		err = fmt.Errorf("no pod has an image with the tag %s", u.before.Tag)
 	}
@@ -71,7 +71,7 @@ func (u *upgrade) apply(ctx context.Context, w *World) (string, error) {
 	if err := w.wait(ctx, "today's version runs", w.productRuns); err != nil {
 		return "", err
 	}
-	left, err := w.containersOf(ctx, u.before.Tag)
+	left, err := w.containersOf(ctx, ":"+u.before.Tag)
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("these are still of the version before: %v", left)
 	}
@@ -88,8 +88,8 @@ func (w *World) rolledOut(ctx context.Context, workloads ...string) error {
 	return nil
 }
 
-// containersOf lists the product's containers whose image has a tag.
-func (w *World) containersOf(ctx context.Context, tag string) ([]string, error) {
+// containersOf lists the containers of kube-system whose image's name ends so.
+func (w *World) containersOf(ctx context.Context, image string) ([]string, error) {
 	pods, err := w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (w *World) containersOf(ctx context.Context, tag string) ([]string, error) 
 	var found []string
 	for i := range pods.Items {
 		for _, c := range pods.Items[i].Spec.Containers {
-			if strings.HasSuffix(c.Image, ":"+tag) {
+			if strings.HasSuffix(c.Image, image) {
 				found = append(found, pods.Items[i].Name+"/"+c.Name)
 			}
 		}
