@@ -118,13 +118,21 @@ test-vm: packages-vm ## Run all scenarios of the virtual machines, also those th
 .PHONY: e2e
 e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kubernetes on this machine, after those of vm.
 	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
-	cd test/e2e && $(GO) test -p 1 -parallel 8 -race -count=1 -v -timeout 60m $(TEST_FLAGS) ./...
+	cd test/e2e && $(GO) test -p 1 -parallel 8 -race -count=1 -v -timeout 70m $(TEST_FLAGS) ./...
 
 # DEFINITIONS="block vfs" are files of test/e2e/conformance, FOCUS a regular expression of the tests' names, PROCS how many
 # run side by side.
 .PHONY: e2e-conformance
 e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own storage tests against the CSI driver on that Kubernetes: about two hours.
 	@FOCUS='$(FOCUS)' PROCS='$(PROCS)' bin/cluster conformance $(DEFINITIONS)
+
+# The version before is a revision of this repository; the last release once there is one.
+FROM ?= d9d6bc7
+.PHONY: e2e-upgrade e2e-migrate
+e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version before, or FROM, under pods that write: 10 minutes.
+	@bin/cluster upgrade $(FROM)
+e2e-migrate: packages-test cluster-tool ## Change over from the official CSI driver by the documented commands, under pods that write: 10 minutes.
+	@bin/cluster migrate
 
 ##@ Cluster
 

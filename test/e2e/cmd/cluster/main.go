@@ -17,7 +17,7 @@ import (
 const usage = `usage: cluster COMMAND
   up      start a cluster with the product installed and leave it running
   demo    show the product's main job on a cluster of its own; KEEP=1 leaves it running
-  prepare build what clusters are made of into the cache, unless it is there
+  prepare build what clusters are made of, and Kubernetes' own tests, into the cache, unless it is there
   status  say what is running and how to reach it
   conformance [DEFINITION...]
           run Kubernetes' own tests of storage on a cluster of its own, by these definitions of
