@@ -105,15 +105,15 @@ func (w *World) containersOf(ctx context.Context, image string) ([]string, error
 	return found, nil
 }
 
-// attached is where volumes are, for the cluster and for the cloud. What was detached and attached again is not the same.
-type attached struct {
+// whereabouts is where volumes are, for the cluster and for the cloud. What was detached and attached again is not the same.
+type whereabouts struct {
 	attachments map[string]string // UID by the node's and the volume's name
 	disks       []cluster.CloudDisk
 }
 
 // whereAttached reads that; every attachment has to be done.
-func (w *World) whereAttached(ctx context.Context) (attached, error) {
-	now := attached{attachments: map[string]string{}}
+func (w *World) whereAttached(ctx context.Context) (whereabouts, error) {
+	now := whereabouts{attachments: map[string]string{}}
 	list, err := w.Kubernetes.StorageV1().VolumeAttachments().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return now, err
@@ -134,7 +134,7 @@ func (w *World) whereAttached(ctx context.Context) (attached, error) {
 }
 
 // sameAs says what differs.
-func (a attached) sameAs(b attached) error {
+func (a whereabouts) sameAs(b whereabouts) error {
 	if !maps.Equal(a.attachments, b.attachments) {
 		return fmt.Errorf("attachments were %v and are %v", a.attachments, b.attachments)
 	}
