@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
@@ -63,8 +62,7 @@ func (w *World) wait(ctx context.Context, what string, ask func(context.Context)
 
 // install applies the manifests and waits until all of the product's pods are ready.
 func install(ctx context.Context, w *World) (string, error) {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Namespace}}
-	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	if err := w.createNamespace(ctx); err != nil {
 		return "", err
 	}
 	if err := w.Install(ctx); err != nil {

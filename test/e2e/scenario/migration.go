@@ -57,8 +57,7 @@ const (
 
 // install makes the cluster one that has the official driver.
 func (*migration) install(ctx context.Context, w *World) (string, error) {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Namespace}}
-	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	if err := w.createNamespace(ctx); err != nil {
 		return "", err
 	}
 	if err := w.InstallFrom(ctx, w.Overlay("ccm")); err != nil {

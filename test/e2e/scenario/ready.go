@@ -41,11 +41,17 @@ func (w *World) Ready(ctx context.Context, workers int) error {
 func (w *World) inNamespace(ctx context.Context, name string) (*World, error) {
 	inner := *w
 	inner.Namespace = name
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	if err := inner.createNamespace(ctx); err != nil {
 		return nil, err
 	}
 	return &inner, w.createXFSClass(ctx)
+}
+
+// createNamespace makes the world's namespace.
+func (w *World) createNamespace(ctx context.Context) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Namespace}}
+	_, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	return err
 }
 
 // within runs a scenario in a namespace of its own and removes that afterwards,

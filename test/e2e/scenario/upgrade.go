@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
@@ -38,8 +37,7 @@ type upgrade struct {
 
 // installBefore installs the version before.
 func (u *upgrade) installBefore(ctx context.Context, w *World) (string, error) {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Namespace}}
-	if _, err := w.Kubernetes.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	if err := w.createNamespace(ctx); err != nil {
 		return "", err
 	}
 	if err := w.InstallFrom(ctx, u.before.Overlay); err != nil {
@@ -88,7 +86,7 @@ func (w *World) rolledOut(ctx context.Context, workloads ...string) error {
 	return nil
 }
 
-// containersOf lists the containers of kube-system whose image's name ends so.
+// containersOf lists the containers of kube-system, but of pods that end, whose image's name ends so.
 func (w *World) containersOf(ctx context.Context, image string) ([]string, error) {
 	pods, err := w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -96,6 +94,9 @@ func (w *World) containersOf(ctx context.Context, image string) ([]string, error
 	}
 	var found []string
 	for i := range pods.Items {
+		if pods.Items[i].DeletionTimestamp != nil {
+			continue // it is replaced
+		}
 		for _, c := range pods.Items[i].Spec.Containers {
 			if strings.HasSuffix(c.Image, image) {
 				found = append(found, pods.Items[i].Name+"/"+c.Name)
@@ -105,10 +106,12 @@ func (w *World) containersOf(ctx context.Context, image string) ([]string, error
 	return found, nil
 }
 
-// whereabouts is where volumes are, for the cluster and for the cloud. What was detached and attached again is not the same.
+// whereabouts is where volumes are, for the cluster, for the cloud and for the workers' kernel. What was detached and attached
+// again, or unmounted and mounted again, is not the same.
 type whereabouts struct {
 	attachments map[string]string // UID by the node's and the volume's name
 	disks       []cluster.CloudDisk
+	mounts      map[string]string
 }
 
 // whereAttached reads that; every attachment has to be done.
@@ -128,6 +131,12 @@ func (w *World) whereAttached(ctx context.Context) (whereabouts, error) {
 	if len(now.attachments) == 0 {
 		return now, errors.New("no volume is attached")
 	}
+	if now.mounts, err = w.VolumeMounts(ctx); err != nil {
+		return now, err
+	}
+	if len(now.mounts) == 0 {
+		return now, errors.New("no volume is mounted")
+	}
 	now.disks, err = w.Disks(ctx)
 	slices.SortFunc(now.disks, func(a, b cluster.CloudDisk) int { return strings.Compare(a.ID, b.ID) })
 	return now, err
@@ -137,6 +146,9 @@ func (w *World) whereAttached(ctx context.Context) (whereabouts, error) {
 func (a whereabouts) sameAs(b whereabouts) error {
 	if !maps.Equal(a.attachments, b.attachments) {
 		return fmt.Errorf("attachments were %v and are %v", a.attachments, b.attachments)
+	}
+	if !maps.Equal(a.mounts, b.mounts) {
+		return fmt.Errorf("mounts were %v and are %v", a.mounts, b.mounts)
 	}
 	if !slices.Equal(a.disks, b.disks) {
 		return fmt.Errorf("disks were %v and are %v", a.disks, b.disks)
