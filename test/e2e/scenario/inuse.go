@@ -153,6 +153,25 @@ func (u *inUse) move(ctx context.Context, w *World) (string, error) {
 	return fmt.Sprintf("%d pods have all their data", len(u.pods)), u.unharmed(ctx, w)
 }
 
+// restart starts a pod again, wherever it may go. It finds its data.
+func (u *inUse) restart(ctx context.Context, w *World, name string) error {
+	for i, pod := range u.pods {
+		if pod.Name != name {
+			continue
+		}
+		if err := w.endPod(ctx, name); err != nil {
+			return err
+		}
+		started, err := w.startPods(ctx, u.manifests[i])
+		if err != nil {
+			return err
+		}
+		u.pods[i] = started[0]
+		return u.unharmed(ctx, w)
+	}
+	return errors.New("there is no pod " + name)
+}
+
 // startAgain starts a pod that has ended on a node.
 func (u *inUse) startAgain(ctx context.Context, w *World, i int, was string) (*corev1.Pod, error) {
 	manifest := u.manifests[i]

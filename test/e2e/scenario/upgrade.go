@@ -23,6 +23,8 @@ func Upgrade(before cache.Before) []Step {
 		{"the version before is installed from its own manifests", u.installBefore},
 		{"its pods write to an ext4, an xfs, a raw device and a shared file system", u.used.start},
 		{"today's manifests are applied while they write: nothing is unmounted, detached or restarted", u.apply},
+		{"the version before comes back while they write, and serves a pod that starts again", u.rollBack},
+		{"today's manifests are applied once more", u.apply},
 		{"every volume grows", u.used.grow},
 		{"the pods go to the other node, with their data", u.used.move},
 		{"everything is deleted: the cloud has no disk and no shared file system left", everythingDeleted},
@@ -55,9 +57,32 @@ func (u *upgrade) installBefore(ctx context.Context, w *World) (string, error) {
 
 // apply applies today's manifests while the pods write.
 func (u *upgrade) apply(ctx context.Context, w *World) (string, error) {
+	written, err := u.replace(ctx, w, w.Overlay())
+	if err != nil {
+		return "", err
+	}
+	left, err := w.containersOf(ctx, ":"+u.before.Tag)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("these are still of the version before: %v", left)
+	}
+	return written, err
+}
+
+// rollBack applies the manifests of the version before while the pods write. It finds what today's version has recorded of
+// volumes, and unmounts and mounts one.
+func (u *upgrade) rollBack(ctx context.Context, w *World) (string, error) {
+	written, err := u.replace(ctx, w, u.before.Overlay)
+	if err != nil {
+		return "", err
+	}
+	return written, u.used.restart(ctx, w, plain)
+}
+
+// replace installs a version while the pods write, and waits until it runs.
+func (u *upgrade) replace(ctx context.Context, w *World, overlay string) (string, error) {
 	start := time.Now()
 	written, err := u.used.unnoticed(ctx, w, func(ctx context.Context) error {
-		if err := w.Install(ctx); err != nil {
+		if err := w.InstallFrom(ctx, overlay); err != nil {
 			return err
 		}
 		return w.rolledOut(ctx, "deployment/vultr-ccm", "deployment/csi-vultr-controller", "daemonset/"+nodePlugin)
@@ -66,14 +91,7 @@ func (u *upgrade) apply(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	took := time.Since(start)
-	if err := w.wait(ctx, "today's version runs", w.productRuns); err != nil {
-		return "", err
-	}
-	left, err := w.containersOf(ctx, ":"+u.before.Tag)
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("these are still of the version before: %v", left)
-	}
-	return fmt.Sprintf("%s; it took %.0f s", written, took.Seconds()), err
+	return fmt.Sprintf("%s; it took %.0f s", written, took.Seconds()), w.wait(ctx, "the version that was applied runs", w.productRuns)
 }
 
 // rolledOut waits until workloads of the product are replaced.
