@@ -69,13 +69,18 @@ func (u *upgrade) apply(ctx context.Context, w *World) (string, error) {
 }
 
 // rollBack applies the manifests of the version before while the pods write. It finds what today's version has recorded of
-// volumes, and unmounts and mounts one.
+// volumes, and takes two from their pods and gives them back.
 func (u *upgrade) rollBack(ctx context.Context, w *World) (string, error) {
 	written, err := u.replace(ctx, w, u.before.Overlay)
 	if err != nil {
 		return "", err
 	}
-	return written, u.used.restart(ctx, w, plain)
+	for _, name := range []string{plain, raw} {
+		if err := u.used.restart(ctx, w, name); err != nil {
+			return "", err
+		}
+	}
+	return written, nil
 }
 
 // replace installs a version while the pods write, and waits until it runs.
