@@ -111,17 +111,20 @@ func (c *cloud) get(ctx context.Context, id string) (block, error) {
 	return answer.Block, err
 }
 
-// await reads one every second until it is as wanted.
+// await reads one every second until it is as wanted. One that was just made may not be there at once.
 func (c *cloud) await(ctx context.Context, id string, is func(block) bool) (block, error) {
 	for {
-		b, err := c.get(ctx, id)
-		if err != nil || is(b) {
-			return b, err
-		}
 		select {
 		case <-ctx.Done():
-			return b, ctx.Err()
+			return block{}, ctx.Err()
 		case <-time.After(time.Second): // its pace
+		}
+		b, err := c.get(ctx, id)
+		if errors.Is(err, errNotFound) {
+			continue
+		}
+		if err != nil || is(b) {
+			return b, err
 		}
 	}
 }
