@@ -149,7 +149,7 @@ func (c *Client) Disks(ctx context.Context, serial string, count int) ([]string,
 	return nodes, err
 }
 
-// Read reads a file, or the first MiB of a device.
+// Read reads a file, of one with more than a MiB the last one, or the first MiB of a device.
 func (c *Client) Read(ctx context.Context, path string) ([]byte, error) {
 	var data []byte
 	err := c.call(ctx, "Read", path, &data)

@@ -21,6 +21,7 @@ type Disk struct {
 	file *os.File
 	name string // while it is plugged in
 	slot int
+	ill  []func(context.Context) error // what takes away what is wrong with it, last first
 }
 
 // NewDisk makes a blank disk of a size.
@@ -78,7 +79,7 @@ func (m *Machine) Plug(ctx context.Context, d *Disk) error {
 	err = m.qmp.Do(ctx, "blockdev-add", map[string]any{
 		"node-name": d.name, "driver": "raw",
 		"file": map[string]any{
-			"driver": "file", "filename": fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.file.Fd()),
+			"node-name": d.below(), "driver": "file", "filename": fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.file.Fd()),
 			"cache": map[string]any{"no-flush": true}, // it is gone with us anyway
 		},
 	}, nil)
@@ -90,8 +91,15 @@ func (m *Machine) Plug(ctx context.Context, d *Disk) error {
 	}, nil)
 }
 
+// below is the name of the node with the disk's file.
+func (d *Disk) below() string { return d.name + "-file" }
+
 // Unplug asks the guest to give the disk back, as the platform does, and returns when it has.
+// One that is ill is healed before.
 func (m *Machine) Unplug(ctx context.Context, d *Disk) error {
+	if err := m.Heal(ctx, d); err != nil {
+		return err
+	}
 	if err := m.remove(ctx, d.name, d.slot); err != nil {
 		return fmt.Errorf("disk %s: %w", d.Serial, err)
 	}

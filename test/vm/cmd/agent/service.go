@@ -55,16 +55,25 @@ func (s *service) Run(c agent.Command, result *agent.Result) error {
 	return nil
 }
 
-// readLimit is more than any log has; a device ends there.
+// readLimit is as much as is read at once.
 const readLimit = 1 << 20
 
-// Read reads a file.
+// Read reads a file, of a longer one its end, or the beginning of a device.
 func (s *service) Read(path string, data *[]byte) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // only read from
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().IsRegular() && st.Size() > readLimit {
+		if _, err := file.Seek(-readLimit, io.SeekEnd); err != nil {
+			return err
+		}
+	}
 	*data, err = io.ReadAll(io.LimitReader(file, readLimit))
 	return err
 }
