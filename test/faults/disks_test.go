@@ -35,8 +35,11 @@ func (v *volume) disk() disk {
 }
 
 // bytes is the size that the kernel gives the disk.
-func (d disk) bytes() (size int64, err error) {
-	f, err := os.Open(d.node())
+func (d disk) bytes() (int64, error) { return sizeOf(d.node()) }
+
+// sizeOf is the size of the device at a path.
+func sizeOf(path string) (size int64, err error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}

@@ -33,6 +33,8 @@ type row struct {
 	byHand bool
 	// before is what is done to a volume right before it, on its rung or one below.
 	before func(p *point, v *volume)
+	// still is set when it may change nothing on the machine, so that there is no call to strike at.
+	still bool
 	// of makes what it is about, nil for a volume.
 	of func(p *point, s *sources) *ladder
 }
@@ -93,6 +95,12 @@ var rows = []row{
 	{name: "btrfs unstage", op: "unstage", use: use{fs: "btrfs"}, filled: true},
 	{name: "block unstage", op: "unstage", use: use{}, filled: true},
 	{name: "vfs unstage", op: "unstage", use: use{fs: shared}, filled: true},
+
+	// Where a row stands says which of its points are tried: what is new comes last.
+	{name: "modify", use: remote, filled: true},
+	{name: "vfs modify", op: "modify", use: remoteShared, filled: true},
+	{name: "vfs expand", op: "expand", use: remoteShared, filled: true},
+	{name: "block grow", op: "grow", use: use{}, filled: true, before: expand, still: true},
 }
 
 // expand makes a volume larger by the platform, which shows it to the machine a moment later.
@@ -158,6 +166,10 @@ func (w row) run(t *testing.T) {
 	for kind, runs := range points {
 		found.has(w.name, kind, runs)
 	}
+	if w.still && len(points) == 0 {
+		s.tryBetween()
+		return
+	}
 	failed := 0
 	for _, f := range choose(points, place(w.name), os.Getenv("FAULTS") == "all") {
 		passed := s.try(f)
@@ -194,6 +206,29 @@ func (s *session) try(f fault) (passed bool) {
 	}
 	found.note(s.name, f.kind, passed, false)
 	return passed
+}
+
+// killedBetween is the fault of an operation that changes nothing on the machine: the process is killed before it and after,
+// and who does not know asks again.
+const killedBetween = "killed before and after"
+
+func (s *session) tryBetween() {
+	found.has(s.name, killedBetween, []run{{first: 1, last: 1}})
+	ran := false
+	passed := s.t.Run(strings.ReplaceAll(killedBetween, " ", "_"), func(t *testing.T) {
+		ran = true
+		p := s.begin(t)
+		l, o := s.arrive(p)
+		for range 2 {
+			p.killNode(p, 0)
+			p.until(o)
+		}
+		l.rung = o.to
+		s.leave(p, l, o)
+	})
+	if ran {
+		found.note(s.name, killedBetween, passed, true)
+	}
 }
 
 // begin gives a point its cloud.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -115,10 +116,32 @@ func (v *volume) seenBy() []string {
 
 // isLarger says that the platform has made the volume larger, once.
 func (v *volume) isLarger() error {
-	for _, b := range v.p.cloud.Sim.View().Blocks {
-		if b.ID == v.id && int64(b.SizeGB) != 2*v.sizeGiB {
-			return fmt.Errorf("the volume has %d GB, asked for were %d", b.SizeGB, 2*v.sizeGiB)
-		}
+	view := v.p.cloud.Sim.View()
+	sizes := map[string]int{}
+	for _, b := range view.Blocks {
+		sizes[b.ID] = b.SizeGB
+	}
+	for _, f := range view.FileSystems {
+		sizes[f.ID] = f.SizeGB
+	}
+	if size := sizes[v.id]; int64(size) != 2*v.sizeGiB {
+		return fmt.Errorf("the volume has %d GB, asked for were %d", size, 2*v.sizeGiB)
+	}
+	return nil
+}
+
+// isNoted says that the volume's label is its name, by which it is found, with the note.
+func (v *volume) isNoted() error {
+	view := v.p.cloud.Sim.View()
+	labels := map[string]string{}
+	for _, b := range view.Blocks {
+		labels[b.ID] = b.Label
+	}
+	for _, f := range view.FileSystems {
+		labels[f.ID] = f.Label
+	}
+	if label := labels[v.id]; label != ownership.WithNote(v.name, note) {
+		return fmt.Errorf("the label is %q, asked for was the note %q", label, note)
 	}
 	return nil
 }
@@ -208,9 +231,16 @@ func (v *volume) isUnpublished() error {
 	return err
 }
 
-// hasGrown says that the file system has the new size, all but what it needs itself.
+// hasGrown says that the file system has the new size, all but what it needs itself, and a block device the whole of it, as
+// the node has answered.
 func (v *volume) hasGrown() error {
+	if v.grown != 2*v.size() {
+		return fmt.Errorf("the node says that it has %d bytes, asked for were %d", v.grown, 2*v.size())
+	}
 	if v.fs == "" {
+		if has, err := sizeOf(v.target()); err != nil || has != 2*v.size() {
+			return fmt.Errorf("the pod's device has %d bytes, not %d: %w", has, 2*v.size(), errors.Join(err))
+		}
 		return nil
 	}
 	var st unix.Statfs_t

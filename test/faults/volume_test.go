@@ -8,6 +8,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/topology"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
@@ -46,6 +47,7 @@ type volume struct {
 	id        string
 	context   map[string]string
 	published map[string]string
+	grown     int64 // by the node's word
 }
 
 // newVolume describes a volume that is not made yet.
@@ -57,7 +59,10 @@ func (p *point) newVolume(u use) *volume {
 	v.move = func() { v.on = 1 - v.on }
 	v.add(op{name: "create", try: v.create, check: v.isCreated}, op{name: "delete", try: v.remove, check: v.isGone})
 	v.add(op{name: "attach", try: v.attach, check: v.isAttached}, op{name: "detach", try: v.detach, check: v.isFree})
-	v.beside = []op{{name: "expand", from: attached, to: attached, try: v.expand, check: v.isLarger}}
+	v.beside = []op{
+		{name: "expand", from: attached, to: attached, try: v.expand, check: v.isLarger},
+		{name: "modify", from: attached, to: attached, try: v.modify, check: v.isNoted},
+	}
 	if u.remote {
 		return v
 	}
@@ -159,6 +164,17 @@ func (v *volume) expand(ctx context.Context) error {
 	return err
 }
 
+// note is what a VolumeAttributesClass adds to the volume's label.
+const note = "tier=gold"
+
+// modify is asked for the note.
+func (v *volume) modify(ctx context.Context) error {
+	_, err := v.p.control().ControllerModifyVolume(ctx, &csi.ControllerModifyVolumeRequest{
+		VolumeId: v.id, MutableParameters: map[string]string{"label": note},
+	})
+	return err
+}
+
 func (v *volume) stage(ctx context.Context) error {
 	_, err := v.client().NodeStageVolume(ctx, &csi.NodeStageVolumeRequest{
 		VolumeId: v.id, PublishContext: v.published, VolumeContext: v.context, StagingTargetPath: v.staging(), VolumeCapability: v.capability(),
@@ -185,10 +201,11 @@ func (v *volume) unpublish(ctx context.Context) error {
 }
 
 func (v *volume) grow(ctx context.Context) error {
-	_, err := v.client().NodeExpandVolume(ctx, &csi.NodeExpandVolumeRequest{
+	answer, err := v.client().NodeExpandVolume(ctx, &csi.NodeExpandVolumeRequest{
 		VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging(), VolumeCapability: v.capability(),
 		CapacityRange: &csi.CapacityRange{RequiredBytes: 2 * v.size()},
 	})
+	v.grown = answer.GetCapacityBytes()
 	return err
 }
 
@@ -196,7 +213,7 @@ func (v *volume) grow(ctx context.Context) error {
 func (v *volume) blocks(view simulator.View) []simulator.BlockView {
 	var all []simulator.BlockView
 	for _, b := range view.Blocks {
-		if b.Label == v.name {
+		if ownership.Bare(b.Label) == v.name {
 			all = append(all, b)
 		}
 	}
@@ -207,7 +224,7 @@ func (v *volume) blocks(view simulator.View) []simulator.BlockView {
 func (v *volume) fileSystems(view simulator.View) []simulator.FileSystemView {
 	var all []simulator.FileSystemView
 	for _, f := range view.FileSystems {
-		if f.Label == v.name {
+		if ownership.Bare(f.Label) == v.name {
 			all = append(all, f)
 		}
 	}
