@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +16,13 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/agent"
 )
 
-// cut is an operation of an encrypted volume at whose steps the plugin is killed.
+// cut is an operation of a volume, an encrypted one with an ext4 unless it says otherwise, at whose steps the plugin is
+// killed.
 type cut struct {
 	name string
-	// blank has each kill at a volume of its own, that nothing was ever put on. The others share one, with a file.
+	// raw is a block device, and plain is not encrypted.
+	raw, plain bool
+	// blank has each kill at a volume of its own, that nothing was ever put on. The others share one, with data.
 	blank bool
 	// before brings a volume that is unstaged to the operation, do carries it out.
 	before, do func(r *rig) error
@@ -27,25 +31,73 @@ type cut struct {
 }
 
 var cuts = []cut{
-	{name: "stage", blank: true, before: func(*rig) error { return nil }, do: (*rig).stage},
-	{name: "stage again", before: func(*rig) error { return nil }, do: (*rig).stage},
-	{name: "publish", before: (*rig).stage, do: func(r *rig) error { return r.publish(r.target) }},
-	{name: "expand", before: func(r *rig) error {
-		r.up()
-		r.size += gib
-		return r.machine.Resize(r.soon(), r.disk, r.size)
-	}, do: func(r *rig) error {
-		_, err := r.expand(r.target, r.size)
-		return err
-	}, check: func(r *rig) {
-		if total, err := r.total(r.target); err != nil || total < (r.size-16<<20)*9/10 {
-			r.t.Errorf("it has %d bytes of %d, %v", total, r.size, err)
-		}
-	}},
-	{name: "unstage", before: func(r *rig) error {
-		r.up()
-		return r.unpublish(r.target)
-	}, do: (*rig).unstage, check: (*rig).isDown},
+	{name: "stage", blank: true, before: asItIs, do: (*rig).stage},
+	{name: "stage again", before: asItIs, do: (*rig).stage},
+	{name: "publish", before: (*rig).stage, do: publishes},
+	{name: "expand", before: grownDisk, do: expands, check: (*rig).isAsLargeAsItsDisk},
+	{name: "unstage", before: unpublished, do: (*rig).unstage, check: (*rig).isDown},
+	{name: "change of the passphrase", before: (*rig).newPassphrase, do: (*rig).stage, check: (*rig).opensByThePresentOne},
+	{name: "raw stage", raw: true, blank: true, before: asItIs, do: (*rig).stage},
+	{name: "raw publish", raw: true, before: (*rig).stage, do: publishes},
+	{name: "raw expand", raw: true, before: grownDisk, do: expands, check: (*rig).isAsLargeAsItsDisk},
+	{name: "raw change of the passphrase", raw: true, before: (*rig).newPassphrase, do: (*rig).stage, check: (*rig).opensByThePresentOne},
+	{name: "raw unstage", raw: true, before: unpublished, do: (*rig).unstage, check: (*rig).isDown},
+	// Which the kernels of some machines refuse.
+	{name: "plain expand", plain: true, before: grownDisk, do: expands, check: (*rig).isAsLargeAsItsDisk},
+}
+
+// What brings a volume to its operation.
+
+func asItIs(*rig) error { return nil }
+
+func unpublished(r *rig) error {
+	r.up()
+	return r.unpublish(r.target)
+}
+
+func grownDisk(r *rig) error {
+	r.up()
+	r.size += gib
+	return r.machine.Resize(r.soon(), r.disk, r.size)
+}
+
+// newPassphrase gives the volume another passphrase, from the one to the other and back.
+func (r *rig) newPassphrase() error {
+	previous := r.secrets["encryption-passphrase"]
+	r.encrypted(map[string]string{firstKey: secondKey, secondKey: firstKey}[previous], previous)
+	return nil
+}
+
+// What is carried out.
+
+func publishes(r *rig) error { return r.publish(r.target) }
+
+func expands(r *rig) error {
+	_, err := r.expand(r.target, r.size)
+	return err
+}
+
+// What has to be then.
+
+// isAsLargeAsItsDisk leaves the header of what is encrypted and the tables of a file system out.
+func (r *rig) isAsLargeAsItsDisk() {
+	r.t.Helper()
+	total, err := r.total(r.target)
+	size := r.size
+	if r.context != nil {
+		size -= 16 << 20
+	}
+	if r.capability.GetBlock() == nil {
+		size = size * 9 / 10
+	}
+	if err != nil || total < size {
+		r.t.Errorf("it has %d bytes of %d, %v", total, r.size, err)
+	}
+}
+
+func (r *rig) opensByThePresentOne() {
+	r.t.Helper()
+	r.opens(map[string]bool{r.secrets["encryption-passphrase"]: true, r.secrets["encryption-passphrase-previous"]: false})
 }
 
 // isDown checks that nothing on the guest has the volume.
@@ -59,8 +111,8 @@ func (r *rig) isDown() {
 
 // TestEncryptedKilledAtEveryStep: the plugin and the tools that it runs are killed right before a system call by which they
 // change the machine, and the kubelet tries again: the volume is one that has its data, opens by its passphrase, and leaves
-// nothing open. Some of the calls are tried, all with FAULTS=all. It is part of the matrix of test/faults, which has no
-// kernel that encrypts.
+// nothing open. Some of the calls are tried, all with FAULTS=all. It is the part of the matrix of test/faults for which a
+// machine's kernel may have to be another one.
 func TestEncryptedKilledAtEveryStep(t *testing.T) {
 	needGuest(t)
 	restart(t, shared.agent.StartTraced)
@@ -107,7 +159,14 @@ func (c cut) volume(t *testing.T, last *rig) *rig {
 		last.t = t
 		return last
 	}
-	r := newRig(t, mounted("ext4")).encrypted(firstKey, "")
+	capability := mounted("ext4")
+	if c.raw {
+		capability = raw()
+	}
+	r := newRig(t, capability)
+	if !c.plain {
+		r.encrypted(firstKey, "")
+	}
 	r.size = gib
 	r.plug()
 	if !c.blank {
@@ -146,25 +205,50 @@ func (r *rig) until(do func() error) {
 	}
 }
 
-// proves checks that the volume has its file, or writes it, twice, and takes it down.
+// proves checks that the volume has its data, or writes it, twice, and takes it down.
 func (r *rig) proves() {
 	r.t.Helper()
+	mounts, open := 2, 1
+	if r.capability.GetBlock() != nil {
+		mounts = 1 // of the device's node at the pod's path
+	}
+	if r.context == nil {
+		open = 0
+	}
 	for range 2 {
 		r.up()
-		if r.filled {
-			r.wantFile(r.target, "file", "data of "+r.id)
-		} else {
-			r.write(r.target, "file", "data of "+r.id)
-			r.filled = true
+		r.hasItsData()
+		if n := r.mounts(); n != mounts {
+			r.t.Errorf("the volume has %d mounts, not %d", n, mounts)
 		}
-		if n := r.mounts(); n != 2 {
-			r.t.Errorf("the volume has %d mounts", n)
-		}
-		if open := r.mappers(); len(open) != 1 {
-			r.t.Errorf("open are %q", open)
+		if names := r.mappers(); len(names) != open {
+			r.t.Errorf("open are %q", names)
 		}
 		r.down()
 		r.isDown()
+	}
+}
+
+// hasItsData checks what was written to a volume, or writes it.
+func (r *rig) hasItsData() {
+	r.t.Helper()
+	text, name := "data of "+r.id, "file"
+	if r.capability.GetBlock() != nil {
+		name = "" // the path is the device's
+	}
+	if !r.filled {
+		p := r.open(r.target, name)
+		if errno := p.write(text); errno != 0 {
+			r.t.Fatal(errno)
+		}
+		p.end()
+		r.filled = true
+		return
+	}
+	got, err := r.agent.Read(r.soon(), filepath.Join(r.target, name))
+	r.must(err)
+	if !strings.HasPrefix(string(got), text) {
+		r.t.Errorf("the volume has %q, want %q", got[:min(len(got), len(text))], text)
 	}
 }
 
