@@ -70,7 +70,7 @@ packages-test:
 packages-images:
 	@hack/ensure-packages images
 packages-vm:
-	@hack/ensure-packages race images vm
+	@hack/ensure-packages race disks images vm
 
 ##@ Checks
 
@@ -112,7 +112,7 @@ VM_LONG := TestEncrypted$$/(xfs|btrfs)|TestEncrypted(Lives|GrowsWhileMounted|Raw
 
 .PHONY: vm test-vm
 vm: packages-vm ## Run the node plugin on real virtio disks and virtiofs, in virtual machines with a kernel of their own.
-	$(GO) test -race -count=1 -v -timeout 15m -skip '$(VM_LONG)' $(TEST_FLAGS) ./test/vm/...
+	$(GO) test -race -count=1 -v -timeout 30m -skip '$(VM_LONG)' $(TEST_FLAGS) ./test/vm/...
 test-vm: packages-vm ## Run all scenarios of the virtual machines, also those that take long.
 	$(GO) test -race -count=1 -v -timeout 90m $(TEST_FLAGS) ./test/vm/...
 
@@ -168,14 +168,16 @@ LABELS = --label org.opencontainers.image.version=$(VERSION) --label org.opencon
 	--label org.opencontainers.image.licenses=Apache-2.0
 IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 
-.PHONY: images
-images: packages-images build tool-image tool-rootfs ## Build the container images into bin/images/*.tar, without a runtime or a registry.
+# The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`.
+.PHONY: images node-image
+node-image: packages-images build tool-image tool-rootfs
+	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))" \
+		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
+images: node-image ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
 		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
 	@$(IMAGE) --name cloud-provider-vultr/csi-controller:$(VERSION) --user $(NONROOT) --ca-certificates \
 		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-controller.tar
-	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))" \
-		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
 		--file $(BIN)/simulator=/vultr-simulator --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
 	@ls -sh $(IMAGES)/*.tar

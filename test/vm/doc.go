@@ -9,5 +9,6 @@
 //   - qemu runs it, and plugs disks and file systems; qmp is how it talks to QEMU.
 //   - agent is how the tests talk to the guest.
 //
-// The tests of this package are the scenarios. They share one guest; some start another one beside it.
+// The tests of this package are the scenarios. They share one guest; some start another one beside it. One of those boots a whole
+// Debian, where the node plugin runs from its image in the container that its manifest describes, beside systemd and udev.
 package vm

@@ -34,6 +34,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("rootfs", flag.ContinueOnError)
 	cache := flags.String("cache", "", "directory to keep the tar in; default: under the user's cache directory")
 	arch := flags.String("arch", runtime.GOARCH, "Debian's name of the architecture")
+	variant := flags.String("variant", "", "mmdebstrap's variant; default: extract, which runs no maintainer scripts")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		*cache = filepath.Join(base, "cloud-provider-vultr")
 	}
-	root := debian.RootFS{Codename: codename, Architecture: *arch, Packages: flags.Args(), Sources: sources}
+	root := debian.RootFS{Codename: codename, Architecture: *arch, Packages: flags.Args(), Variant: *variant, Sources: sources}
 	path, err := root.CachePath(*cache)
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func ensure(ctx context.Context, root debian.RootFS, path string) error {
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "rootfs: unpacking %v of Debian %s, about 10 s\n", root.Packages, root.Codename)
+	fmt.Fprintf(os.Stderr, "rootfs: unpacking %v of Debian %s, about 10 s, a minute with maintainer scripts\n", root.Packages, root.Codename)
 	start := time.Now()
 	if err := root.Build(ctx, path, os.Stderr); err != nil {
 		return err

@@ -4,7 +4,7 @@ package agent
 import (
 	"context"
 	"fmt"
-	"io"
+	"net"
 	"net/rpc"
 	"os"
 	"syscall"
@@ -66,6 +66,18 @@ type Reply struct {
 	Message  string
 }
 
+// ContainerName is the name of the node plugin's container.
+const ContainerName = "csi-node"
+
+// Container is a container for the node plugin.
+type Container struct {
+	// Image is the serial of the disk with the image's root file system, Config runc's configuration.
+	Image  string
+	Config []byte
+	// Directories of the guest that a kubelet makes for it.
+	Directories []string
+}
+
 // Steps are the system calls by which the plugin changed the machine.
 type Steps struct {
 	Calls  []string
@@ -76,10 +88,26 @@ type Steps struct {
 type None bool
 
 // Client talks to the agent. It is safe for concurrent use.
-type Client struct{ rpc *rpc.Client }
+type Client struct {
+	rpc  *rpc.Client
+	line *line
+}
 
 // NewClient talks by a connection, which the caller closes.
-func NewClient(conn io.ReadWriteCloser) *Client { return &Client{rpc.NewClient(conn)} }
+func NewClient(conn net.Conn) *Client {
+	l := &line{Conn: conn}
+	return &Client{rpc.NewClient(l), l}
+}
+
+// Again returns a client for the agent of a guest that was reset, which knows nothing of what was said before. What the one of
+// before is waiting for fails.
+func (c *Client) Again() (*Client, error) {
+	if err := c.line.end(); err != nil {
+		return nil, fmt.Errorf("ending the conversation with the guest before its reset: %w", err)
+	}
+	_ = c.rpc.Close() // it may have noticed
+	return NewClient(c.line.Conn), nil
+}
 
 func (c *Client) call(ctx context.Context, method string, args, reply any) error {
 	call := c.rpc.Go(Service+"."+method, args, reply, make(chan *rpc.Call, 1))
@@ -104,6 +132,11 @@ func (c *Client) Hello(ctx context.Context) (string, error) {
 // StartPlugin starts the node plugin and returns when it is ready.
 func (c *Client) StartPlugin(ctx context.Context) error {
 	return c.call(ctx, "StartPlugin", None(false), new(None))
+}
+
+// StartContainer is StartPlugin with one in a container, for a guest with a Debian.
+func (c *Client) StartContainer(ctx context.Context, container Container) error {
+	return c.call(ctx, "StartContainer", container, new(None))
 }
 
 // StartTraced is StartPlugin with a plugin that can be killed at its system calls. It is slower.

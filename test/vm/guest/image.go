@@ -32,7 +32,7 @@ func Make(ctx context.Context, source, cache string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools, err := toolsTar(ctx, source, cache)
+	tools, err := rootTar(ctx, source, cache, toolPackages)
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +63,13 @@ func unnamed() (*os.File, error) {
 	return file, os.Remove(file.Name())
 }
 
-// toolsTar returns the root file system of the node image, made by the project's own tool.
-func toolsTar(ctx context.Context, source, cache string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-buildvcs=false", "./rootfs", "--cache", cache}, toolPackages...)...) //nolint:gosec // constants
+// rootTar returns a root file system of Debian's, made by the project's own tool with the arguments.
+func rootTar(ctx context.Context, source, cache string, args []string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-buildvcs=false", "./rootfs", "--cache", cache}, args...)...) //nolint:gosec // constants
 	cmd.Dir, cmd.Stderr = filepath.Join(source, "tools"), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("making the root file system with the tools: %w", err)
+		return "", fmt.Errorf("making the root file system with %q: %w", args, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // modules are what the guest loads; what they depend on comes with them.
-var modules = []string{"virtio_pci", "virtio_blk", "virtio_console", "xfs", "btrfs", "dm_crypt", "xts", "ecb", "virtiofs"}
+var modules = []string{"virtio_pci", "virtio_blk", "virtio_console", "xfs", "btrfs", "dm_crypt", "xts", "ecb", "virtiofs", "overlay"}
 
 // order lists the files of modules and of what they depend on, each after what it needs. A module that is built into the
 // kernel has no file and is left out.

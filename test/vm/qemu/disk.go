@@ -37,6 +37,20 @@ func NewDisk(serial string, size int64) (*Disk, error) {
 	return &Disk{Serial: serial, file: file}, nil
 }
 
+// Load makes a disk with the content of a file, which stays as it is.
+func Load(serial, path string) (*Disk, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	st, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return (&Disk{file: file}).Copy(serial, st.Size())
+}
+
 // Close throws the disk away.
 func (d *Disk) Close() error { return d.file.Close() }
 

@@ -37,6 +37,12 @@ type Config struct {
 	Accelerator string
 	// Port is the name of the virtio serial port by which the guest is talked to.
 	Port string
+	// Parameters are more of the kernel's.
+	Parameters string
+	// Disks are plugged in before it begins.
+	Disks []*Disk
+	// Resets is set for a machine that begins again when it is reset, instead of ending.
+	Resets bool
 }
 
 // Machine is a running virtual machine. It has no network, and ends with this process however that ends.
@@ -49,6 +55,7 @@ type Machine struct {
 
 	mu      sync.Mutex
 	devices int // that were plugged in
+	resets  int // that were asked for
 	slots   [ports]bool
 }
 
@@ -79,23 +86,42 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	if err == nil {
 		m.qmp, err = qmp.New(ctx, control)
 	}
+	if err == nil && len(c.Disks) > 0 {
+		err = m.begin(ctx, c.Disks)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting QEMU: %w: %s", err, m.Console()), m.Close())
 	}
 	return m, nil
 }
 
+// begin plugs disks into a machine that waits for them, and has it begin.
+func (m *Machine) begin(ctx context.Context, disks []*Disk) error {
+	for _, d := range disks {
+		if err := m.Plug(ctx, d); err != nil {
+			return err
+		}
+	}
+	return m.qmp.Do(ctx, "cont", nil, nil)
+}
+
 // arguments are QEMU's.
 func arguments(c Config) []string {
 	args := []string{
-		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-nodefaults", "-no-user-config", "-nographic",
 		"-machine", "q35,memory-backend=memory,accel=" + c.Accelerator, "-cpu", "max", "-smp", "2", "-m", memory,
 		// Shared with who serves file systems, see Share.
 		"-object", "memory-backend-memfd,id=memory,share=on,size=" + memory,
-		"-kernel", c.Kernel, "-initrd", "/proc/self/fd/5", "-append", "console=ttyS0 quiet panic=-1",
+		"-kernel", c.Kernel, "-initrd", "/proc/self/fd/5", "-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 " + c.Parameters),
 		"-serial", "stdio",
 		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=4", "-device", "virtserialport,chardev=port,name=" + c.Port,
+	}
+	if !c.Resets {
+		args = append(args, "-no-reboot")
+	}
+	if len(c.Disks) > 0 {
+		args = append(args, "-S") // it waits for them
 	}
 	for i := range ports {
 		args = append(args, "-device", fmt.Sprintf("pcie-root-port,id=slot%d,chassis=%d,slot=%d", i, i+1, i+1))
@@ -131,6 +157,29 @@ func (m *Machine) Close() error {
 		err = errors.Join(err, m.qmp.Close())
 	}
 	return err
+}
+
+// Reset is the machine's reset button: nothing of what its guest has in memory is written anywhere, and it begins again. What
+// is plugged in stays so.
+func (m *Machine) Reset(ctx context.Context) error {
+	m.mu.Lock()
+	m.resets++
+	wanted := m.resets
+	m.mu.Unlock()
+	if err := m.qmp.Do(ctx, "system_reset", nil, nil); err != nil {
+		return err
+	}
+	seen := 0
+	err := m.qmp.Await(ctx, func(e qmp.Event) bool {
+		if e.Name == "RESET" {
+			seen++
+		}
+		return seen >= wanted
+	})
+	if err != nil {
+		return fmt.Errorf("the machine is not reset: %w", err)
+	}
+	return nil
 }
 
 // Gone is closed when the machine has ended.

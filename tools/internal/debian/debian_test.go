@@ -76,6 +76,11 @@ func TestCachePathDependsOnWhatIsInside(t *testing.T) {
 	if path(more) == first {
 		t.Error("another package does not count")
 	}
+	whole := root
+	whole.Variant = "minbase"
+	if path(whole) == first {
+		t.Error("the variant does not count")
+	}
 	write(t, source, "deb http://other.example bookworm main\n")
 	if path(root) == first {
 		t.Error("another mirror does not count")

@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,9 +19,11 @@ import (
 type RootFS struct {
 	// Codename is the release, Architecture Debian's name of it.
 	Codename, Architecture string
-	// Packages are unpacked together with what they depend on. Their
-	// maintainer scripts don't run.
+	// Packages are unpacked together with what they depend on.
 	Packages []string
+	// Variant is mmdebstrap's: with "", which is extract, maintainer scripts
+	// don't run; minbase is a system that boots with the right packages.
+	Variant string
 	// Sources are the apt source files to take packages from.
 	Sources []string
 }
@@ -29,6 +32,9 @@ type RootFS struct {
 func (r RootFS) key() (string, error) {
 	packages := slices.Sorted(slices.Values(r.Packages))
 	all := []string{r.Codename, r.Architecture, strings.Join(packages, ",")}
+	if r.Variant != "" {
+		all = append(all, r.Variant)
+	}
 	for _, file := range r.Sources {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -58,7 +64,7 @@ func (r RootFS) Build(ctx context.Context, output string, log io.Writer) error {
 	}
 	part := fmt.Sprintf("%s.part%d", output, os.Getpid())
 	args := []string{
-		"--variant=extract", "--format=tar", "--architectures=" + r.Architecture,
+		"--variant=" + cmp.Or(r.Variant, "extract"), "--format=tar", "--architectures=" + r.Architecture,
 		"--include=" + strings.Join(r.Packages, ","), r.Codename, part,
 	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, r.Sources...)...) //nolint:gosec // G204: packages and paths come from the caller's own flags

@@ -11,18 +11,23 @@ import (
 )
 
 // Disks waits for disks with a serial, as sysfs shows it, and answers with their device nodes.
-func (s *service) Disks(w agent.Wanted, nodes *[]string) error {
-	for end := time.Now().Add(w.Timeout); ; {
-		found, all, err := disks(w.Serial)
+func (s *service) Disks(w agent.Wanted, nodes *[]string) (err error) {
+	*nodes, err = await(w.Serial, w.Count, w.Timeout)
+	return err
+}
+
+// await waits until so many disks with the serial are there, or more.
+func await(serial string, count int, within time.Duration) ([]string, error) {
+	for end := time.Now().Add(within); ; {
+		found, all, err := disks(serial)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if len(found) >= w.Count {
-			*nodes = found
-			return nil
+		if len(found) >= count {
+			return found, nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%d disks have serial %s, there are %q", len(found), w.Serial, all)
+			return nil, fmt.Errorf("%d disks have serial %s, there are %q", len(found), serial, all)
 		}
 		// Nothing depends on when it is seen: it is there or it is not.
 		time.Sleep(10 * time.Millisecond)

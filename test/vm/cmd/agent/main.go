@@ -1,5 +1,6 @@
 // Command agent is the init of the guest. It brings up what a node has (devices, modules, the kubelet's directory), starts
-// the node plugin and does for the tests what they ask for.
+// the node plugin and does for the tests what they ask for. In a guest with a Debian it does the latter as a service of
+// systemd's, after it has made way for that.
 package main
 
 import (
@@ -20,12 +21,23 @@ func main() {
 	syscut.Main()
 	err := run()
 	fmt.Fprintln(os.Stderr, "agent:", err)
+	if os.Getpid() != initPID {
+		os.Exit(1)
+	}
 	// The end of init is a panic of the kernel; this is quieter, and QEMU ends.
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
+// initPID is the process that the kernel starts.
+const initPID = 1
+
 func run() error {
-	if err := errors.Join(bringUp()...); err != nil {
+	if os.Getpid() == initPID {
+		if err := becomeNode(); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(kubeletRoot, 0o750); err != nil {
 		return err
 	}
 	port, err := openPort(agent.Port)
@@ -39,7 +51,37 @@ func run() error {
 	return errors.New("the tests have ended")
 }
 
-// bringUp makes a node of the bare kernel.
+// becomeNode makes a node of the bare kernel, or has a Debian do that, and does not return then.
+func becomeNode() error {
+	if err := errors.Join(bringUp()...); err != nil {
+		return err
+	}
+	serial, err := parameter(guest.Root)
+	if err != nil {
+		return err
+	}
+	if serial != "" {
+		return bootFrom(serial)
+	}
+	// As on a machine with systemd everything is shared, so that the mounts of a container appear.
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+}
+
+// parameter returns the value of one of the kernel's parameters, "" when it has none.
+func parameter(name string) (string, error) {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return "", err
+	}
+	for field := range strings.FieldsSeq(string(line)) {
+		if value, ok := strings.CutPrefix(field, name+"="); ok {
+			return value, nil
+		}
+	}
+	return "", nil
+}
+
+// bringUp brings up devices and modules.
 func bringUp() []error {
 	var errs []error
 	for _, m := range []struct{ fsType, path string }{
@@ -53,9 +95,7 @@ func bringUp() []error {
 	for path := range strings.FieldsSeq(string(list)) {
 		errs = append(errs, load(path))
 	}
-	// As on a machine with systemd everything is shared, so that the mounts of a container appear.
-	errs = append(errs, unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""))
-	return append(errs, os.MkdirAll(kubeletRoot, 0o750))
+	return errs
 }
 
 // load loads a module.

@@ -26,8 +26,8 @@ import (
 
 const (
 	kubeletRoot = "/var/lib/kubelet"
-	socket      = "/csi/csi.sock"
-	stateDir    = "/csi/state"
+	socketDir   = "/csi"
+	stateDir    = socketDir + "/state"
 	// readyWithin is generous: the guest's processor is emulated.
 	readyWithin = time.Minute
 )
@@ -38,19 +38,32 @@ type plugin struct {
 	cmd    *exec.Cmd
 	conn   *grpc.ClientConn
 	tracer *syscut.Tracer // nil for one that is not traced
+	// end ends one that is more than a process, nil for others.
+	end func() error
 }
 
 // StartPlugin starts the node plugin as its manifest does, and waits until it answers.
 func (s *service) StartPlugin(agent.None, *agent.None) error {
-	return s.plugin.start(func(cmd *exec.Cmd) (*syscut.Tracer, error) { return nil, cmd.Start() })
+	return s.plugin.start(socketDir+"/csi.sock", program(), func(cmd *exec.Cmd) error { return cmd.Start() })
 }
 
 // StartTraced does the same with one that can be killed at its system calls.
 func (s *service) StartTraced(agent.None, *agent.None) error {
-	return s.plugin.start(func(cmd *exec.Cmd) (*syscut.Tracer, error) { return syscut.Start(cmd, guest.PluginLog) })
+	return s.plugin.start(socketDir+"/csi.sock", program(), func(cmd *exec.Cmd) (err error) {
+		s.plugin.tracer, err = syscut.Start(cmd, guest.PluginLog)
+		return err
+	})
 }
 
-func (p *plugin) start(launch func(*exec.Cmd) (*syscut.Tracer, error)) error {
+// program is the node plugin as a process of the guest.
+func program() *exec.Cmd {
+	//nolint:noctx // it runs until it is killed
+	return exec.Command(guest.Plugin, "--mode=node", "--region=ewr", "--node-id=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+		"--endpoint=unix://"+socketDir+"/csi.sock", "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "--state-dir="+stateDir, "-v=4")
+}
+
+// start starts a node plugin that will answer at the socket.
+func (p *plugin) start(socket string, cmd *exec.Cmd, launch func(*exec.Cmd) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil {
@@ -61,11 +74,9 @@ func (p *plugin) start(launch func(*exec.Cmd) (*syscut.Tracer, error)) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the plugin has its own
-	//nolint:noctx // it runs until it is killed
-	cmd := exec.Command(guest.Plugin, "--mode=node", "--region=ewr", "--node-id=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
-		"--endpoint=unix://"+socket, "--http-endpoint=", "--plugin-registration-dir=", "--kubelet-root="+kubeletRoot, "--state-dir="+stateDir, "-v=4")
 	cmd.Stdout, cmd.Stderr = log, log
-	if p.tracer, err = launch(cmd); err != nil {
+	p.tracer, p.end = nil, nil
+	if err := launch(cmd); err != nil {
 		return err
 	}
 	p.cmd = cmd
@@ -96,7 +107,11 @@ func (s *service) KillPlugin(agent.None, *agent.None) error {
 			return err
 		}
 	}
-	if err := p.cmd.Process.Kill(); err != nil {
+	kill := p.cmd.Process.Kill
+	if p.end != nil {
+		kill = p.end
+	}
+	if err := kill(); err != nil {
 		return err
 	}
 	_ = p.cmd.Wait() // it says that it was killed
