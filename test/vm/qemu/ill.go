@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -36,9 +37,7 @@ func (i Ill) rules() []map[string]any {
 	for _, ioType := range i.ioTypes() {
 		rule := func(more map[string]any) {
 			all := map[string]any{"event": "none", "iotype": ioType, "errno": 5, "once": false, "immediately": false}
-			for k, v := range more {
-				all[k] = v
-			}
+			maps.Copy(all, more)
 			rules = append(rules, all)
 		}
 		if len(i.Sectors) == 0 {
