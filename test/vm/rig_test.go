@@ -95,6 +95,9 @@ func (r *rig) end() {
 		kernel, err := r.agent.Run(ctx, "dmesg")
 		r.t.Logf("the plugin's log:\n%s\nthe kernel's (%v):\n%s", tail(string(log)), err, tail(kernel.Output))
 	}
+	if r.disk != nil && r.disk.Plugged() {
+		r.check(r.machine.Heal(ctx, r.disk)) // or what follows may hang
+	}
 	_, err := r.NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: r.id, TargetPath: r.target})
 	r.check(err)
 	_, err = r.NodeUnstageVolume(ctx, &csi.NodeUnstageVolumeRequest{VolumeId: r.id, StagingTargetPath: r.staging})
