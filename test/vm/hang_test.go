@@ -273,35 +273,47 @@ func TestUnstageHangs(t *testing.T) {
 	}
 }
 
-// TestDiskAnswersAfterHalfAMinute: each of the calls of the kubelet, which waits two minutes for them, has a disk that answers
-// nothing for 30 s. They take longer, and that is all.
+// TestDiskAnswersAfterHalfAMinute: each of the kubelet's calls has a disk that answers nothing for 30 s, where the call is about
+// to read what is on the disk, in the middle of a format, of a check, of a publication, or of unstaging. The kubelet waits two
+// minutes for a call, and repeats one that says that it does not know: it takes longer, and that is all.
 func TestDiskAnswersAfterHalfAMinute(t *testing.T) {
 	const latency, kubelet = 30 * time.Second, 2 * time.Minute
-	blank, unclean, staged := newRig(t, mounted("xfs")), newRig(t, mounted("ext4")), newRig(t, mounted("ext4"))
-	unclean.plug()
-	unclean.up()
-	unclean.fill()
-	unclean.unplug()
-	unclean.down()
-	staged.plug()
-	staged.up()
-	staged.fill()
-	unclean.plug()
-	blank.plug()
-	all := []*rig{blank, unclean, staged}
-	for _, r := range all {
-		r.device()
+	ext4 := func() *rig { return newRig(t, mounted("ext4")) }
+	read, format, check, publication, unstaging := ext4(), ext4(), ext4(), ext4(), ext4()
+	check.plug()
+	check.up()
+	check.fill()
+	check.unplug() // which leaves something to be checked
+	check.down()
+	for _, r := range []*rig{publication, unstaging} {
+		r.plug()
+		r.up()
+		r.fill()
 	}
-	blank.hangs(allHangs)
-	unclean.hangs(allHangs)
-	staged.hangs(writesHang)
-	staged.writeLate("late", "written late")
-	staged.must(staged.unpublish(staged.target))
+	all := []*rig{read, format, check, publication, unstaging}
+	for _, r := range all {
+		if !r.disk.Plugged() {
+			r.plug()
+		}
+		r.device()
+		r.hangs(writesHang)
+	}
+	read.hangs(allHangs)
+	check.hangs(allHangs)
+	publication.writeLate("late", "written late")
+	unstaging.writeLate("late", "written late")
+	unstaging.must(unstaging.unpublish(unstaging.target))
+	second := publication.target + "-second"
 	began := time.Now()
-	ends := []<-chan error{
-		blank.meanwhile(func() error { return blank.stageWithin(kubelet) }),
-		unclean.meanwhile(func() error { return unclean.stageWithin(kubelet) }),
-		staged.meanwhile(staged.unstage),
+	var ends []<-chan error
+	for _, call := range []func() error{
+		func() error { return read.stageWithin(kubelet) },
+		func() error { return format.stageWithin(kubelet) },
+		func() error { return check.stageWithin(kubelet) },
+		func() error { return known(func() error { return publication.publish(second) }) },
+		unstaging.unstage,
+	} {
+		ends = append(ends, read.meanwhile(call))
 	}
 	time.Sleep(latency) // which is the disks'
 	for _, r := range all {
@@ -309,19 +321,35 @@ func TestDiskAnswersAfterHalfAMinute(t *testing.T) {
 	}
 	for i, end := range ends {
 		if err := <-end; err != nil {
-			t.Errorf("the call for %s: %v", all[i].serial, err)
+			t.Errorf("the call for %s, which is number %d: %v", all[i].serial, i, err)
 		}
 	}
 	if took := time.Since(began); took < latency || took > kubelet {
 		t.Errorf("the calls took %s", took)
 	}
-	blank.must(blank.publish(blank.target))
-	blank.fill()
-	unclean.must(unclean.publish(unclean.target))
-	staged.up()
-	staged.wantFile(staged.target, "late", "written late")
+	publication.wantFile(second, "late", "written late")
+	publication.must(publication.unpublish(second))
+	for _, r := range []*rig{read, format} {
+		r.must(r.publish(r.target))
+		r.fill()
+	}
+	check.must(check.publish(check.target))
+	unstaging.up()
+	unstaging.wantFile(unstaging.target, "late", "written late")
 	for _, r := range all {
 		r.intact(r.target)
 		r.down()
+		r.sound("ext4")
+	}
+}
+
+// known repeats a call, as the kubelet does, until its answer is not that nobody knows yet.
+func known(call func() error) error {
+	for {
+		err := call()
+		if status.Code(err) != codes.Unavailable {
+			return err
+		}
+		time.Sleep(pause)
 	}
 }
