@@ -9,4 +9,6 @@
 // A plan that fails is made shorter by leaving out steps while it still fails. Not with a library for property tests: what
 // runs side by side in the driver is not scheduled the same way twice, and those give up on the first try that does not
 // fail again.
+//
+// None of the volumes is encrypted: not every machine's kernel can. Those live in test/vm, see TestEncryptedLives there.
 package soak
