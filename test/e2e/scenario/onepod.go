@@ -15,28 +15,27 @@ const (
 	next  = "next"
 )
 
-// Who refuses a second pod of a ReadWriteOncePod volume, and in which words. The kubelet looks at file systems only; what is said
-// of a raw device is the driver's.
+// In which words a second pod of a ReadWriteOncePod volume is refused. A kubelet refuses it before it asks the driver, which would
+// refuse it too.
 const (
 	refusedByScheduler = "PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
 	refusedByKubelet   = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
-	refusedByDriver    = "the volume may be used by one pod only and is published at"
 )
 
 // sharedForOnePod is onePodOnly for a shared file system, which the platform would attach to any number of nodes.
 func sharedForOnePod(ctx context.Context, w *World) (string, error) {
-	return w.onePodOnly(ctx, sharedClass, corev1.PersistentVolumeFilesystem, refusedByKubelet)
+	return w.onePodOnly(ctx, sharedClass, corev1.PersistentVolumeFilesystem)
 }
 
 // deviceForOnePod is onePodOnly for a raw block device.
 func deviceForOnePod(ctx context.Context, w *World) (string, error) {
-	return w.onePodOnly(ctx, ext4Class, corev1.PersistentVolumeBlock, refusedByDriver)
+	return w.onePodOnly(ctx, ext4Class, corev1.PersistentVolumeBlock)
 }
 
 // onePodOnly gives a ReadWriteOncePod volume to a pod. The scheduler brings no second one to any node, and one that passes it by is
 // refused on the first one's own node, each with its reason. The first one does not notice, and when it has ended the next
 // one has the volume with its data.
-func (w *World) onePodOnly(ctx context.Context, class string, mode corev1.PersistentVolumeMode, refusal string) (string, error) {
+func (w *World) onePodOnly(ctx context.Context, class string, mode corev1.PersistentVolumeMode) (string, error) {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: alone}, Spec: claimSpec(class, mode)}
 	claim.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}
 	if _, err := w.Kubernetes.CoreV1().PersistentVolumeClaims(w.Namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
@@ -60,7 +59,7 @@ func (w *World) onePodOnly(ctx context.Context, class string, mode corev1.Persis
 	}
 	second := pod(past)
 	second.Spec.NodeName = first[0].Spec.NodeName
-	if err := w.refusedOnNode(ctx, second, refusal); err != nil {
+	if err := w.refusedOnNode(ctx, second); err != nil {
 		return "", err
 	}
 	if err := w.leftUnscheduled(ctx, pod(next)); err != nil {
@@ -84,18 +83,18 @@ func (w *World) onePodOnly(ctx context.Context, class string, mode corev1.Persis
 
 // refusedOnNode brings a pod to its node without the scheduler, waits until an Event tells the reason why it cannot have its
 // volume, and takes it away. It never runs.
-func (w *World) refusedOnNode(ctx context.Context, pod *corev1.Pod, reason string) error {
+func (w *World) refusedOnNode(ctx context.Context, pod *corev1.Pod) error {
 	pods := w.Kubernetes.CoreV1().Pods(w.Namespace)
 	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	err := w.wait(ctx, fmt.Sprintf("pod %s is refused on node %s because %q", pod.Name, pod.Spec.NodeName, reason), func(ctx context.Context) error {
+	err := w.wait(ctx, fmt.Sprintf("pod %s is refused on node %s because %q", pod.Name, pod.Spec.NodeName, refusedByKubelet), func(ctx context.Context) error {
 		list, err := w.Kubernetes.CoreV1().Events(w.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod.Name})
 		if err != nil {
 			return err
 		}
 		for _, e := range list.Items {
-			if e.Type == corev1.EventTypeWarning && strings.Contains(e.Message, reason) {
+			if e.Type == corev1.EventTypeWarning && strings.Contains(e.Message, refusedByKubelet) {
 				return nil
 			}
 		}

@@ -3,6 +3,7 @@ package suite
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,5 +75,42 @@ func TestShortCheck(t *testing.T) {
 	}
 	if ran := r.Ran(); len(ran) != 1 || ran[0] != "passed in 1.5 s: [Driver: d] stores data" {
 		t.Errorf("ran: %q", ran)
+	}
+}
+
+// TestShortNames: each entry names one test, by the text that the suite of Kubernetes 1.37 gives it. What its framework knows as a
+// label, such as Slow, stands at the end of that.
+func TestShortNames(t *testing.T) {
+	short, err := ReadShort(filepath.Join("..", "conformance"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const driver = "External Storage [Driver: block.csi.vultr.com] "
+	for definition, names := range map[string][]string{
+		"block": {
+			"[Testpattern: Dynamic PV (default fs)] volumes should store data",
+			"[Testpattern: Dynamic PV (xfs)] volumes should store data [Slow]",
+			"[Testpattern: Dynamic PV (block volmode)] volumes should store data",
+			"[Testpattern: Dynamic PV (default fs)] provisioning should provision storage with snapshot data source [Feature:VolumeSnapshotDataSource]",
+			"[Testpattern: Dynamic PV (default fs)] subPath should support existing directory",
+			"[Testpattern: Dynamic PV (default fs)] read-write-once-pod should block a second pod from using an in-use ReadWriteOncePod volume on the same node",
+			"[Testpattern: Dynamic PV (block volmode)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
+		},
+		"vfs": {
+			"[Testpattern: Dynamic PV (default fs)] volumes should store data",
+			"[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single volume from pods on different node [Slow]",
+			"[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single read-only volume from pods on the same node [Slow]",
+			"[Testpattern: Dynamic PV (default fs)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
+		},
+	} {
+		if len(short[definition]) != len(names) {
+			t.Errorf("%s of %s names %d tests, %d are known here", definition, shortFile, len(short[definition]), len(names))
+		}
+		for _, entry := range short[definition] {
+			misses := func(name string) bool { return !regexp.MustCompile(entry).MatchString(driver + name) }
+			if left := slices.DeleteFunc(slices.Clone(names), misses); len(left) != 1 {
+				t.Errorf("%s: %q matches %q", definition, entry, left)
+			}
+		}
 	}
 }
