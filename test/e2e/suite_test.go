@@ -1,14 +1,19 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/suite"
 )
+
+// shortLimit bounds the tests of one definition, which take a few minutes.
+const shortLimit = 15 * time.Minute
 
 // TestConformance runs a few of Kubernetes' own tests of storage, those of test/e2e/conformance/short.yaml; make e2e-conformance
 // runs all. Afterwards the cloud has nothing left of any.
@@ -24,8 +29,10 @@ func TestConformance(t *testing.T) {
 	}
 	for _, definition := range short.Definitions() {
 		t.Run(definition, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), shortLimit)
+			defer cancel()
 			run.Focus = short.Focus(definition)
-			result, err := run.Definition(t.Context(), definition)
+			result, err := run.Definition(ctx, definition)
 			if result != nil {
 				for _, line := range result.Ran() {
 					t.Log(line)

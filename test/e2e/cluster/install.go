@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -77,8 +78,13 @@ func (c *Cluster) installSnapshots(ctx context.Context) error {
 	return nil
 }
 
+// shellLimit is how long commands of an administrator may take: kubectl rollout status waits for ever by itself.
+const shellLimit = 10 * time.Minute
+
 // Shell runs commands as an administrator would in the checkout, which has to be shared: kubectl is in the path.
 func (c *Cluster) Shell(ctx context.Context, commands string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, shellLimit, fmt.Errorf("not done after %s", shellLimit))
+	defer cancel()
 	const script = `cd "$0" && PATH="$1:$PATH" && export PATH && eval "$2"`
 	return c.Inside(ctx, "sh", "-euc", script, c.Source, c.config.Artifacts.Programs, commands)
 }

@@ -107,7 +107,8 @@ func TestShortNames(t *testing.T) {
 			t.Errorf("%s of %s names %d tests, %d are known here", definition, shortFile, len(short[definition]), len(names))
 		}
 		for _, entry := range short[definition] {
-			misses := func(name string) bool { return !regexp.MustCompile(entry).MatchString(driver + name) }
+			pattern := regexp.MustCompile(entry) // ReadShort has tried it
+			misses := func(name string) bool { return !pattern.MatchString(driver + name) }
 			if left := slices.DeleteFunc(slices.Clone(names), misses); len(left) != 1 {
 				t.Errorf("%s: %q matches %q", definition, entry, left)
 			}
