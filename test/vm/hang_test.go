@@ -37,12 +37,7 @@ const pause = 100 * time.Millisecond
 func (r *rig) meanwhile(call func() error) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
-		err := call()
-		for status.Code(err) == codes.Aborted {
-			time.Sleep(pause)
-			err = call()
-		}
-		ended <- err
+		ended <- repeated(codes.Aborted, call)
 	}()
 	return ended
 }
@@ -310,7 +305,7 @@ func TestDiskAnswersAfterHalfAMinute(t *testing.T) {
 		func() error { return read.stageWithin(kubelet) },
 		func() error { return format.stageWithin(kubelet) },
 		func() error { return check.stageWithin(kubelet) },
-		func() error { return known(func() error { return publication.publish(second) }) },
+		func() error { return repeated(codes.Unavailable, func() error { return publication.publish(second) }) },
 		unstaging.unstage,
 	} {
 		ends = append(ends, read.meanwhile(call))
@@ -343,11 +338,12 @@ func TestDiskAnswersAfterHalfAMinute(t *testing.T) {
 	}
 }
 
-// known repeats a call, as the kubelet does, until its answer is not that nobody knows yet.
-func known(call func() error) error {
+// repeated carries out a call, and again as the kubelet does as long as its answer has the code, but not for ever.
+func repeated(code codes.Code, call func() error) error {
+	began := time.Now()
 	for {
 		err := call()
-		if status.Code(err) != codes.Unavailable {
+		if status.Code(err) != code || time.Since(began) > callPatience {
 			return err
 		}
 		time.Sleep(pause)
