@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/lint"
@@ -167,7 +169,7 @@ func (c *common) lintCluster(ctx context.Context) ([]report.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	installed, err := kube.SettingsOf(workloads)
+	installed, err := c.settings(ctx, cluster, workloads)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +177,8 @@ func (c *common) lintCluster(ctx context.Context) ([]report.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	judged := lint.Context{Defaults: installed.Defaults, Classes: classes}
-	findings, err := lintNamespace(ctx, cluster, namespace, judged)
+	judged := lint.Context{Defaults: installed.Defaults, KubeProxyPort: installed.KubeProxyPort, Classes: classes}
+	findings, err := c.lintNamespace(ctx, cluster, namespace, judged)
 	if err != nil {
 		return nil, err
 	}
@@ -197,12 +199,17 @@ func (c *common) lintCluster(ctx context.Context) ([]report.Finding, error) {
 }
 
 // lintNamespace judges what is in a namespace, or in all of them, and the Namespaces themselves if all are meant.
-func lintNamespace(ctx context.Context, cluster *kube.Cluster, namespace string, judged lint.Context) ([]report.Finding, error) {
+func (c *common) lintNamespace(ctx context.Context, cluster *kube.Cluster, namespace string, judged lint.Context) ([]report.Finding, error) {
 	var findings []report.Finding
 	services, err := cluster.Services(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
+	named, err := c.named(ctx, cluster, services)
+	if err != nil {
+		return nil, err
+	}
+	judged.Named = func(service *v1.Service) []plan.Option { return named[service.UID] }
 	for _, service := range services {
 		findings = append(findings, lint.Service(lint.InCluster("Service", service.Namespace, service.Name), service, judged)...)
 	}

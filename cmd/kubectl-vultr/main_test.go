@@ -10,7 +10,11 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/lost"
@@ -159,6 +163,31 @@ func TestBalancers(t *testing.T) {
 	for _, text := range []string{"shop/web", "differs from what the Service asks for: timeout, instances", "it has no load balancer", "not told by the API"} {
 		if !strings.Contains(table.out, text) {
 			t.Errorf("the table lacks %q:\n%s", text, table.out)
+		}
+	}
+}
+
+// TestWhatServicesName: what a Service names for its load balancer counts as it does for the controller. What the caller may not
+// read is told, and no fault of the Service.
+func TestWhatServicesName(t *testing.T) {
+	w := newWorld(t)
+	service := w.service("web", map[string]string{string(settings.FirewallRulesCM): "office"})
+	w.add(&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "office"}, Data: map[string]string{"firewallRules": "10.0.0.0/8,80"}})
+	w.write(service, ledger.Entry{ID: w.balancer(service, w.machine("a"))})
+	got := want[[]balancers.Balancer](w, report.Found, nil, "lb")
+	if len(got) != 1 || got[0].State != balancers.Differs || len(got[0].Differences) != 1 || got[0].Differences[0].Wanted != "10.0.0.0/8 to 80" {
+		t.Errorf("got %+v", got)
+	}
+	if found := want[[]report.Finding](w, report.Clean, nil, "lint"); len(found) > 0 {
+		t.Errorf("found %+v", found)
+	}
+	w.client.PrependReactor("get", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		name := action.(clienttesting.GetAction).GetName()
+		return name == "office", nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, name, nil)
+	})
+	for _, command := range []string{"lb", "lint"} {
+		if a := w.run(nil, command); a.code != report.Clean || !strings.Contains(a.err, "what Service shop/web names") {
+			t.Errorf("%s: %+v", command, a)
 		}
 	}
 }

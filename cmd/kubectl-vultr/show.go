@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/api"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/balancers"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
@@ -75,11 +78,14 @@ func (c *common) balancers(ctx context.Context, all bool) ([]balancers.Balancer,
 	if err != nil {
 		return nil, err
 	}
-	installed, err := kube.SettingsOf(workloads)
+	installed, err := c.settings(ctx, cluster, workloads)
 	if err != nil {
 		return nil, err
 	}
-	in.Defaults = installed.Defaults
+	in.Defaults, in.KubeProxyPort = installed.Defaults, installed.KubeProxyPort
+	if in.Named, err = c.named(ctx, cluster, in.Services); err != nil {
+		return nil, err
+	}
 	list, err := client.LoadBalancers(ctx, listAge)
 	if err != nil {
 		return nil, fmt.Errorf("listing the load balancers: %w", err)
@@ -97,6 +103,24 @@ func (c *common) balancers(ctx context.Context, all bool) ([]balancers.Balancer,
 		}
 	}
 	return shown, nil
+}
+
+// settings are those of the controllers. What of them is not known is said.
+func (c *common) settings(ctx context.Context, cluster *kube.Cluster, workloads []kube.Workload) (kube.Settings, error) {
+	installed, err := cluster.Settings(ctx, workloads)
+	if installed.Unread != nil {
+		say(c.err, "Services are judged without the cluster's defaults: %v", installed.Unread)
+	}
+	return installed, err
+}
+
+// named is what the objects say that Services name. What of them is not known is said.
+func (c *common) named(ctx context.Context, cluster *kube.Cluster, services []*v1.Service) (map[types.UID][]plan.Option, error) {
+	named, hidden, err := cluster.Named(ctx, services)
+	for _, refusal := range hidden {
+		say(c.err, "It is not judged: %v", refusal)
+	}
+	return named, err
 }
 
 func newVolumes(c *common) *cobra.Command {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -18,6 +20,14 @@ const (
 // is not looked at if the Service names none.
 func WithAutoSSL(zone, sub string, err error) Option {
 	return func(r *reader) { r.issued = &issued{vultr.AutoSSL{Zone: zone, Sub: sub}, err} }
+}
+
+// WithAutoSSLSecret is WithAutoSSL for a Secret that was read.
+func WithAutoSSLSecret(found *v1.Secret, err error) Option {
+	if err != nil {
+		return WithAutoSSL("", "", err)
+	}
+	return WithAutoSSL(string(found.Data[AutoSSLZoneKey]), string(found.Data[AutoSSLSubKey]), nil)
 }
 
 // issued is what somebody else has read for the reader.
@@ -57,7 +67,9 @@ func (r *reader) domainOfSecret() *vultr.AutoSSL {
 		return nil // it is malformed, which is a fault of its own
 	}
 	if r.issued == nil {
-		r.Refuse(settings.AutoSSL, "names a Secret that was not read")
+		if !r.unread {
+			r.Refuse(settings.AutoSSL, "names a Secret that was not read")
+		}
 		return nil
 	}
 	found, err := r.issued.domain, r.issued.err

@@ -105,6 +105,7 @@ type reader struct {
 	proxyPort            int
 	firewallMap          *given
 	issued               *issued
+	unread               bool
 }
 
 // Option changes how a Service is read.
@@ -114,6 +115,24 @@ type Option func(*reader)
 // not looked at if the Service names none.
 func WithFirewallText(text string, err error) Option {
 	return func(r *reader) { r.firewallMap = &given{text, err} }
+}
+
+// WithFirewallMap is WithFirewallText for a ConfigMap that was read.
+func WithFirewallMap(found *v1.ConfigMap, err error) Option {
+	if err != nil {
+		return WithFirewallText("", err)
+	}
+	text, there := found.Data[FirewallMapKey]
+	if !there {
+		return WithFirewallText("", fmt.Errorf("it has no key %s", FirewallMapKey))
+	}
+	return WithFirewallText(text, nil)
+}
+
+// WithUnreadReferences says that nobody could look at the objects that the Service names: nothing is said about what none of the
+// other options gives, and whatever it decides is left as it is. It is for those who only judge.
+func WithUnreadReferences() Option {
+	return func(r *reader) { r.unread = true }
 }
 
 // given is what somebody else has read for the reader.

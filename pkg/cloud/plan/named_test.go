@@ -114,3 +114,53 @@ func TestReadAutoSSL(t *testing.T) {
 		t.Error("another domain is no other input")
 	}
 }
+
+// Nothing is said of objects that nobody could look at, and what they decide stays as it is; one that somebody has read counts.
+func TestUnreadReferences(t *testing.T) {
+	tests := map[string]struct {
+		service *v1.Service
+		given   plan.Option
+	}{
+		"firewall rules": {service(with(settings.FirewallRulesCM, "office")), plan.WithFirewallMap(&v1.ConfigMap{Data: map[string]string{"firewallRules": "everybody,80"}}, nil)},
+		"a certificate":  {service(with(settings.HTTPSPorts, "443"), with(settings.AutoSSL, "domain")), plan.WithAutoSSLSecret(&v1.Secret{}, nil)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Read(tt.service, plan.WithUnreadReferences())
+			if got.Err != nil || len(got.Warnings) > 0 || got.MayCreate() != nil || got.Inputs != "" {
+				t.Errorf("it says %v, %q, %v", got.Err, got.Warnings, got.MayCreate())
+			}
+			if d := got.Desired; !d.KeepFirewall && !d.KeepTLS || d.Firewall != nil || d.AutoSSL != nil {
+				t.Errorf("it would change %+v", d)
+			}
+			if got := plan.Read(tt.service, plan.WithUnreadReferences(), tt.given); got.Err == nil {
+				t.Error("what was read is not judged")
+			}
+		})
+	}
+}
+
+// What ConfigMaps and Secrets say, and what is wrong with one that says nothing.
+func TestObjectsThatAreNamed(t *testing.T) {
+	rules := service(with(settings.FirewallRulesCM, "office"))
+	found := &v1.ConfigMap{Data: map[string]string{"firewallRules": "10.0.0.0/8,80"}}
+	if got := plan.Read(rules, plan.WithFirewallMap(found, nil)); got.Err != nil || len(got.Desired.Firewall) != 1 {
+		t.Errorf("%+v, %v", got.Desired.Firewall, got.Err)
+	}
+	for text, option := range map[string]plan.Option{
+		"it has no key firewallRules": plan.WithFirewallMap(&v1.ConfigMap{Data: map[string]string{"rules": "10.0.0.0/8,80"}}, nil),
+		"there is none":               plan.WithFirewallMap(found, errors.New("there is none")),
+	} {
+		if got := plan.Read(rules, option); got.Err == nil || !strings.Contains(got.Err.Error(), text) || got.Desired.Firewall != nil {
+			t.Errorf("%+v, %v; want %q", got.Desired.Firewall, got.Err, text)
+		}
+	}
+	domain := service(with(settings.HTTPSPorts, "443"), with(settings.AutoSSL, "domain"))
+	secret := &v1.Secret{Data: map[string][]byte{"domainZone": []byte("example.com"), "subDomain": []byte("www")}}
+	if got := plan.Read(domain, plan.WithAutoSSLSecret(secret, nil)); got.Err != nil || got.Desired.AutoSSL == nil || *got.Desired.AutoSSL != (vultr.AutoSSL{Zone: "example.com", Sub: "www"}) {
+		t.Errorf("%+v, %v", got.Desired.AutoSSL, got.Err)
+	}
+	if got := plan.Read(domain, plan.WithAutoSSLSecret(secret, errors.New("there is none"))); got.Err == nil || got.Desired.AutoSSL != nil {
+		t.Errorf("a Secret that could not be read: %+v", got.Desired.AutoSSL)
+	}
+}

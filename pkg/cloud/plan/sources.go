@@ -62,6 +62,8 @@ func (r *reader) mappedSources() []settings.Source {
 	switch {
 	case d.FirewallConfigMap == "":
 		// Its name is malformed, which is a fault of its own.
+	case r.firewallMap == nil && r.unread:
+		// What is in it is somebody else's question.
 	case r.firewallMap == nil:
 		r.Refuse(settings.FirewallRulesCM, "names a ConfigMap that was not read")
 	case r.firewallMap.err != nil:

@@ -2,13 +2,9 @@ package servicelb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -20,18 +16,6 @@ const issuedMark = "auto:"
 // issuedFor is what the ledger says of the certificate that the platform issues for a domain.
 func issuedFor(a vultr.AutoSSL) string {
 	return issuedMark + strings.TrimPrefix(a.Sub+"."+a.Zone, ".")
-}
-
-// autoSSL reads the Secret that names a domain, for which the platform issues the certificate.
-func (c *Controller) autoSSL(ctx context.Context, namespace, name string) (zone, sub string, err error) {
-	secret, err := c.Client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "", "", errors.New("there is none of this name in namespace " + namespace)
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("reading it: %w", err)
-	}
-	return string(secret.Data[plan.AutoSSLZoneKey]), string(secret.Data[plan.AutoSSLSubKey]), nil
 }
 
 // endAutoSSL has the platform renew a certificate no longer that it issued for the Service, if that does not ask for it any

@@ -102,6 +102,10 @@ type Input struct {
 	// Instances are those of the account. One that a Node names and the account lacks is no backend.
 	Instances []vultr.Instance
 	Defaults  settings.Defaults
+	// KubeProxyPort is where kube-proxy answers on the nodes, 0 for its usual port.
+	KubeProxyPort int
+	// Named is what the objects say that Services name, by the Services' UIDs. What is not known is not compared.
+	Named map[types.UID][]plan.Option
 	// All shows the load balancers of others in the account as well.
 	All bool
 }
@@ -139,7 +143,7 @@ func (in Input) show(service *v1.Service) Balancer {
 	entry := in.Entries[service.UID]
 	b := Balancer{Service: service.Namespace + "/" + service.Name, ID: entry.ID, Adopted: entry.Adopted}
 	managed := plan.Managed(service)
-	reading := plan.Read(service, plan.WithDefaults(in.Defaults))
+	reading := in.read(service)
 	if managed {
 		b.Faults, b.Warnings = faults(reading), reading.Warnings
 	}
@@ -176,6 +180,12 @@ func (in Input) show(service *v1.Service) Balancer {
 		b.State = Serving
 	}
 	return b
+}
+
+// read reads what the Service asks for, as the controller does.
+func (in Input) read(service *v1.Service) plan.Reading {
+	options := []plan.Option{plan.WithUnreadReferences(), plan.WithDefaults(in.Defaults), plan.WithKubeProxyPort(in.KubeProxyPort)}
+	return plan.Read(service, append(options, in.Named[service.UID]...)...)
 }
 
 // find returns the Service's load balancer, and by what it is known.

@@ -98,6 +98,11 @@ func TestStates(t *testing.T) {
 			in.LoadBalancers[0].Firewall = []vultr.FirewallRule{{Port: 80, Source: "10.0.0.0/8", IPType: "v4"}}
 			in.Entries[uid] = ledger.Entry{ID: lbID, Firewall: true}
 		}, balancers.Differs, "ledger", []string{"firewall_rules"}, ""},
+		"rules of a ConfigMap": {func(in *balancers.Input) {
+			annotate(settings.FirewallRulesCM, "office")(in)
+			in.Named = map[types.UID][]plan.Option{uid: {plan.WithFirewallText("10.0.0.0/8,80", nil)}}
+		}, balancers.Differs, "ledger", []string{"firewall_rules"}, ""},
+		"rules of a ConfigMap that nobody may read": {annotate(settings.FirewallRulesCM, "office"), balancers.Serving, "ledger", nil, ""},
 		"adopted, with its own name": {func(in *balancers.Input) {
 			in.Entries[uid], in.LoadBalancers[0].Label = ledger.Entry{ID: lbID, Adopted: true}, "web"
 		}, balancers.Serving, "ledger", nil, ""},

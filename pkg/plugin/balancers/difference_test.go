@@ -3,6 +3,7 @@ package balancers_test
 import (
 	"testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/balancers"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -30,6 +31,12 @@ func TestDifferences(t *testing.T) {
 			"health_check: is tcp 31443 every 3s within 5s, out after 5, in after 5, is to be tcp 31443 every 15s within 5s, out after 5, in after 5"},
 		"rules": {lb(func(l *vultr.LoadBalancer) { l.Rules = l.Rules[:1] }),
 			"forwarding_rules: is tcp 80 -> tcp 31080, is to be tcp 80 -> tcp 31080, tcp 443 -> tcp 31443"},
+		"certificate": {func(in *balancers.Input) {
+			annotate(settings.HTTPSPorts, "443")(in)
+			annotate(settings.AutoSSLDomain, "example.com")(in)
+			want := plan.Read(in.Services[0]).Desired
+			in.LoadBalancers[0].Rules, in.LoadBalancers[0].HealthCheck = want.Rules, want.HealthCheck
+		}, "auto_ssl: is none, is to be example.com"},
 		"firewall":  {annotate(settings.FirewallRules, "10.0.0.0/8,80"), "firewall_rules: is none, is to be 10.0.0.0/8 to 80"},
 		"instances": {lb(func(l *vultr.LoadBalancer) { l.Instances = []string{first, lbID} }), "instances: is a, " + lbID + ", is to be a, b"},
 	}

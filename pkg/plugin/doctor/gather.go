@@ -160,12 +160,18 @@ func (g *Gatherer) balancers(ctx context.Context, client API, in *Input) ([]*v1.
 	if err != nil {
 		return services, err //nolint:wrapcheck // it says what was tried
 	}
-	settings, err := kube.SettingsOf(in.Workloads.Value)
+	settings, err := g.Cluster.Settings(ctx, in.Workloads.Value)
+	if err = errors.Join(err, settings.Unread); err != nil {
+		return services, err
+	}
+	// What may not be read of what Services name is not compared.
+	named, _, err := g.Cluster.Named(ctx, services)
 	if err != nil {
 		return services, err
 	}
 	in.Balancers.Value = balancers.Show(balancers.Input{
-		Services: services, Nodes: in.Nodes.Value, Entries: record.All(), LoadBalancers: list.Items, Instances: in.Instances.Value, Defaults: settings.Defaults,
+		Services: services, Nodes: in.Nodes.Value, Entries: record.All(), LoadBalancers: list.Items, Instances: in.Instances.Value,
+		Defaults: settings.Defaults, KubeProxyPort: settings.KubeProxyPort, Named: named,
 	})
 	return services, nil
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
 )
@@ -138,5 +139,124 @@ func TestSettingsOf(t *testing.T) {
 	_, err = read(deployment(kube.CSIController, "csi-controller", "--cluster-id=A"), deployment(kube.CCM, "vultr-ccm", "--vultr-load-balancer-default=timeout=x"))
 	if err == nil || !strings.Contains(err.Error(), "--cluster-id") || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("both faults: %v", err)
+	}
+}
+
+// ccm is the cloud controller manager with arguments and a ConfigMap, config, of which some keys are files below /etc/vultr-config.
+func ccm(items []v1.KeyToPath, args ...string) *appsv1.Deployment {
+	volume := v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "config"}, Items: items}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: kube.CCM},
+		Spec: appsv1.DeploymentSpec{Template: v1.PodTemplateSpec{Spec: v1.PodSpec{
+			Containers: []v1.Container{{
+				Name: "vultr-ccm", Args: args, VolumeMounts: []v1.VolumeMount{
+					{Name: "key", MountPath: "/etc"}, {Name: "config", MountPath: "/etc/vultr-config"}, {Name: "config", MountPath: "/one.yaml", SubPath: "ccm.yaml"},
+				},
+			}},
+			Volumes: []v1.Volume{
+				{Name: "key", VolumeSource: v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "vultr-ccm"}}},
+				{Name: "config", VolumeSource: v1.VolumeSource{ConfigMap: &volume}},
+			},
+		}}},
+	}
+}
+
+// TestSettingsOfAFile: what the controller reads from its file counts where its flags say nothing. What cannot be read is told.
+func TestSettingsOfAFile(t *testing.T) {
+	const file = "apiVersion: vultr.com/v1alpha1\nkind: CloudConfig\nloadBalancers:\n  kubeProxyPort: 10300\n  defaults: {timeout: 300, node-count: 3}\n"
+	config := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "config"}, Data: map[string]string{"ccm.yaml": file, "broken.yaml": "a: b\n"}}
+	at := func(path string) string { return "--cloud-config=" + path }
+	tests := map[string]struct {
+		ccm                  *appsv1.Deployment
+		timeout, nodes, port int
+		unread, fault        string
+	}{
+		"in a directory":      {ccm(nil, at("/etc/vultr-config/ccm.yaml")), 300, 3, 10300, "", ""},
+		"a file alone":        {ccm(nil, at("/one.yaml")), 300, 3, 10300, "", ""},
+		"by another name":     {ccm([]v1.KeyToPath{{Key: "ccm.yaml", Path: "in/it.yaml"}}, at("/etc/vultr-config/in/it.yaml")), 300, 3, 10300, "", ""},
+		"flags count more":    {ccm(nil, at("/etc/vultr-config/ccm.yaml"), "--vultr-load-balancer-default="+settings.Prefix+"timeout=17", "--vultr-kube-proxy-health-port=10301"), 17, 3, 10301, "", ""},
+		"no file":             {ccm(nil, "--vultr-load-balancer-default=timeout=17"), 17, 1, 0, "", ""},
+		"in a Secret":         {ccm(nil, at("/etc/ccm.yaml")), 600, 1, 0, "in no ConfigMap", ""},
+		"in the image":        {ccm(nil, at("/ccm.yaml")), 600, 1, 0, "in no ConfigMap", ""},
+		"no such key":         {ccm(nil, at("/etc/vultr-config/none.yaml")), 600, 1, 0, "has no none.yaml", ""},
+		"a file that is none": {ccm(nil, at("/etc/vultr-config/broken.yaml")), 0, 0, 0, "", "ConfigMap kube-system/config, broken.yaml: apiVersion is missing"},
+		"a port that is none": {ccm(nil, "--vultr-kube-proxy-health-port=x"), 0, 0, 0, "", `"x" is not a port`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cluster := &kube.Cluster{Client: fake.NewClientset(config, tt.ccm)}
+			all, err := cluster.Workloads(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := cluster.Settings(t.Context(), all)
+			if (err != nil) != (tt.fault != "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
+				t.Fatalf("%v, want %q", err, tt.fault)
+			}
+			if err != nil {
+				return
+			}
+			r := settings.NewReader(nil).WithDefaults(s.Defaults)
+			if r.Int(settings.Timeout) != tt.timeout || r.Int(settings.NodeCount) != tt.nodes || s.KubeProxyPort != tt.port {
+				t.Errorf("timeout %d, nodes %d, port %d", r.Int(settings.Timeout), r.Int(settings.NodeCount), s.KubeProxyPort)
+			}
+			if (s.Unread != nil) != (tt.unread != "") || s.Unread != nil && !strings.Contains(s.Unread.Error(), tt.unread) {
+				t.Errorf("%v, want %q", s.Unread, tt.unread)
+			}
+		})
+	}
+	cluster := &kube.Cluster{Client: fake.NewClientset(ccm(nil, at("/etc/vultr-config/ccm.yaml")))}
+	all, err := cluster.Workloads(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := cluster.Settings(t.Context(), all); err != nil || !apierrors.IsNotFound(s.Unread) {
+		t.Errorf("a ConfigMap that is not there: %v, %v", s.Unread, err)
+	}
+}
+
+// TestNamed: a ConfigMap that does not exist is the Service's fault, one that may not be read is not, and any other failure is
+// nobody's answer.
+func TestNamed(t *testing.T) {
+	service := &v1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "u", Annotations: map[string]string{string(settings.FirewallRulesCM): "office"}},
+		Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, NodePort: 31080}}},
+	}
+	rules := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "office"}, Data: map[string]string{"firewallRules": "10.0.0.0/8,80"}}
+	resource := schema.GroupResource{Resource: "configmaps"}
+	tests := map[string]struct {
+		objects []runtime.Object
+		refusal error // of the API server
+		rules   int
+		hidden  int
+		fault   string
+		failure string
+	}{
+		"there":           {[]runtime.Object{rules}, nil, 1, 0, "", ""},
+		"missing":         {nil, nil, 0, 0, "there is none of this name in namespace shop", ""},
+		"may not be read": {nil, apierrors.NewForbidden(resource, "office", nil), 0, 1, "", ""},
+		"no answer":       {nil, apierrors.NewTimeoutError("slow", 1), 0, 0, "", "what Service shop/web names"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(tt.objects...)
+			if tt.refusal != nil {
+				client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, tt.refusal })
+			}
+			named, hidden, err := (&kube.Cluster{Client: client}).Named(t.Context(), []*v1.Service{service, {ObjectMeta: metav1.ObjectMeta{UID: "other"}}})
+			if (err != nil) != (tt.failure != "") || err != nil && !strings.Contains(err.Error(), tt.failure) {
+				t.Fatalf("%v, want %q", err, tt.failure)
+			}
+			if len(hidden) != tt.hidden {
+				t.Errorf("hidden are %v", hidden)
+			}
+			if err != nil {
+				return
+			}
+			got := plan.Read(service, append([]plan.Option{plan.WithUnreadReferences()}, named["u"]...)...)
+			if len(got.Desired.Firewall) != tt.rules || (got.Err != nil) != (tt.fault != "") || got.Err != nil && !strings.Contains(got.Err.Error(), tt.fault) {
+				t.Errorf("%+v, %v; want %q", got.Desired.Firewall, got.Err, tt.fault)
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/manifest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
@@ -59,8 +60,22 @@ func (w Where) finding(severity report.Severity, check, key, problem, remedy str
 type Context struct {
 	// Defaults are the cluster's values for what Services do not say.
 	Defaults settings.Defaults
+	// KubeProxyPort is where kube-proxy answers on the cluster's nodes, 0 for its usual port.
+	KubeProxyPort int
+	// Named returns what the objects say that a Service names, as options for reading it. Nothing is said about what it does not
+	// give; nil gives nothing.
+	Named func(service *v1.Service) []plan.Option
 	// Classes are the StorageClasses that claims may name.
 	Classes []storagev1.StorageClass
+}
+
+// reading reads a Service as the controller would.
+func (c Context) reading(service *v1.Service) plan.Reading {
+	options := []plan.Option{plan.WithUnreadReferences(), plan.WithDefaults(c.Defaults), plan.WithKubeProxyPort(c.KubeProxyPort)}
+	if c.Named != nil {
+		options = append(options, c.Named(service)...)
+	}
+	return plan.Read(service, options...)
 }
 
 // class returns the class of a claim: the one that it names, or else the cluster's default. nil is one that is not known.
@@ -83,8 +98,11 @@ func isDefault(class *storagev1.StorageClass) bool {
 var decoder = serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 
 // Files judges the objects of files. The claims among them may name the StorageClasses among them, which count more than
-// those of the context.
+// those of the context, and the Services the ConfigMaps and Secrets among them.
 func Files(objects []manifest.Object, c Context) []report.Finding {
+	if c.Named == nil {
+		c.Named = namedIn(objects)
+	}
 	var findings []report.Finding
 	decoded := make([]runtime.Object, len(objects))
 	for i, o := range objects {

@@ -51,6 +51,15 @@ func service(annotations, spec string) string {
 	return text + "\n"
 }
 
+// configMap and secret are further documents of a file.
+func configMap(data string) string {
+	return "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: office, namespace: default}\ndata:\n  \"" + strings.Replace(data, ": ", "\": \"", 1) + "\"\n"
+}
+
+func secret(data string) string {
+	return "---\napiVersion: v1\nkind: Secret\nmetadata: {name: domain}\n" + data + "\n"
+}
+
 func TestServices(t *testing.T) {
 	tests := map[string]struct {
 		text string
@@ -76,6 +85,13 @@ func TestServices(t *testing.T) {
 		"for a Namespace":         {service(prefix+`allow-adoption: "x"`, ""), "warning 6 allow-adoption", "on the Namespace"},
 		"health check, policy":    {service(prefix+`healthcheck-path: "/x"`, "ports: [{port: 80}]\nexternalTrafficPolicy: Local"), "warning 6 healthcheck-path", "has no effect with externalTrafficPolicy Local"},
 		"a port of the Service's": {service(prefix+`healthcheck-port: "443"`, ""), "", ""},
+		"rules of elsewhere":      {service(prefix+`firewall-rules-cm: "office"`, ""), "", ""},
+		"rules":                   {service(prefix+`firewall-rules-cm: "office"`, "") + configMap("firewallRules: 10.0.0.0/8,80"), "", ""},
+		"rules that open nothing": {service(prefix+`firewall-rules-cm: "office"`, "") + configMap("firewallRules: everybody"), "error 6 firewall-rules-cm", `"everybody" is not`},
+		"rules by another key":    {service(prefix+`firewall-rules-cm: "office"`, "") + configMap("rules: 10.0.0.0/8,80"), "error 6 firewall-rules-cm", "it has no key firewallRules"},
+		"a domain of elsewhere":   {service(prefix+"https-ports: \"443\"\n"+prefix+"auto-ssl: \"domain\"", ""), "", ""},
+		"a domain":                {service(prefix+"https-ports: \"443\"\n"+prefix+"auto-ssl: \"domain\"", "") + secret("stringData: {domainZone: example.com}"), "", ""},
+		"no domain":               {service(prefix+"https-ports: \"443\"\n"+prefix+"auto-ssl: \"domain\"", "") + secret("data: {domainZone: RXhhbXBsZS5jb20=}"), "error 7 auto-ssl", `"Example.com" must be a host name`},
 		"another kind":            {"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\n  annotations: {" + prefix + "timeout: x}\n", "", ""},
 	}
 	for name, test := range tests {
@@ -170,11 +186,11 @@ func TestClaims(t *testing.T) {
 	standard := strings.Replace(fast, "name: fast", "name: standard\n  annotations: {storageclass.kubernetes.io/is-default-class: \"true\"}", 1)
 	tests := map[string]struct{ class, claim, want, says string }{
 		"nothing wrong":           {fast, claim(size + "accessModes: [ReadWriteOnce]\nstorageClassName: fast"), "", ""},
-		"several nodes":           {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: fast"), "error 7", "vultr-vfs-storage"},
+		"several nodes":           {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: fast"), "error 7", "such as vultr-vfs"},
 		"several nodes, shared":   {shared, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: shared"), "", ""},
 		"a shared block device":   {shared, claim(size + "accessModes: [ReadWriteMany]\nvolumeMode: Block\nstorageClassName: shared"), "error 7", "volumeMode: Block"},
 		"too large":               {fast, claim("resources: {requests: {storage: 11Ti}}\naccessModes: [ReadWriteOnce]\nstorageClassName: fast"), "error 6", "10000 GiB"},
-		"by the default class":    {standard, claim(size + "accessModes: [ReadWriteMany]"), "error 7", "vultr-vfs-storage"},
+		"by the default class":    {standard, claim(size + "accessModes: [ReadWriteMany]"), "error 7", "such as vultr-vfs"},
 		"the class is not known":  {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: other"), "", ""},
 		"the class is faulty":     {faulty, claim(size + "accessModes: [ReadWriteOnce]\nstorageClassName: fast"), "error 8", "its StorageClass fast is faulty"},
 		"of a volume that exists": {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: fast\nvolumeName: pv"), "", ""},

@@ -55,7 +55,7 @@ func Service(where Where, service *v1.Service, c Context) []report.Finding {
 	case !plan.Managed(service):
 		return nil // it asks for nothing
 	}
-	reading := plan.Read(service, plan.WithDefaults(c.Defaults))
+	reading := c.reading(service)
 	for _, fault := range split(reading.Err) {
 		s.add(report.Error, fault.Error(), s.keyOf(fault))
 	}
