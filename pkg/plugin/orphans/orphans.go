@@ -233,8 +233,8 @@ func (in Input) fileSystems() []Orphan {
 // sidecars is the form of the descriptions of snapshots that were made for VolumeSnapshots.
 var sidecars = regexp.MustCompile(`^snapshot-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
-// snapshots are those of VolumeSnapshots that do not exist. Their descriptions do not say of which cluster they are; that the
-// volume is the cluster's of which they were taken does.
+// snapshots are those of VolumeSnapshots that do not exist. Of which cluster one is says its description, or, if that was written
+// before the cluster had an ID, the volume of which it was taken.
 func (in Input) snapshots() []Orphan {
 	handles, _ := in.inUse()
 	labels := map[string]string{}
@@ -243,12 +243,14 @@ func (in Input) snapshots() []Orphan {
 	}
 	var all []Orphan
 	for _, s := range in.Snapshots {
-		form := sidecars.FindStringSubmatch(s.Description)
+		form := sidecars.FindStringSubmatch(in.Cluster.Name(s.Description))
 		if form == nil || in.Use.Handles[strings.ToLower(s.ID)] || in.Use.Snapshots[types.UID(form[1])] {
 			continue
 		}
 		source, proof := strings.ToLower(s.VolumeID), ""
 		switch {
+		case in.Cluster.Owns(s.Description):
+			proof = fmt.Sprintf("its description begins with the cluster's ID, %q", in.Cluster)
 		case handles[source] != "":
 			proof = fmt.Sprintf("it was taken of volume %s, which is PersistentVolume %s", s.VolumeID, handles[source])
 		case in.Cluster.Owns(labels[source]):

@@ -105,6 +105,13 @@ func TestFind(t *testing.T) {
 		"a temporary copy for a clone": {func(in *orphans.Input) {
 			in.Snapshots[0].Description = "block.csi.vultr.com: temporary copy of " + source + " for pvc-1"
 		}, all[3:]},
+		"its description has the cluster's ID":             {func(in *orphans.Input) { in.Snapshots[0].Description, in.PVs = "prod/"+snap, nil }, nil},
+		"its description has another cluster's ID":         {func(in *orphans.Input) { in.Snapshots[0].Description = "test/" + snap }, all[3:]},
+		"the description that people gave it begins alike": {func(in *orphans.Input) { in.Snapshots[0].Description = "prod/before the upgrade" }, all[3:]},
+		"its VolumeSnapshot exists, and it has the cluster's ID": {func(in *orphans.Input) {
+			in.Snapshots[0].Description = "prod/" + snap
+			in.Use.Snapshots["10000000-43b6-4d94-b8f5-1c5c0e0a3c11"] = true
+		}, all[3:]},
 		"of a volume of elsewhere": {func(in *orphans.Input) { in.PVs = nil }, all[3:]},
 		"of a volume that is ours by its label": {func(in *orphans.Input) {
 			in.PVs = nil
