@@ -46,7 +46,7 @@ func (r *rig) another() *rig {
 	api := testcloud.Client(r.t, r.cloud)
 	next := &rig{api: api, cloud: r.cloud, t: r.t}
 	next.Store = New(api, Options{
-		Account: account.New(api, nil), Unused: func(context.Context, string) error { return next.used },
+		Cluster: "prod", Account: account.New(api, nil), Unused: func(context.Context, string) error { return next.used },
 		Unseen: 2 * time.Minute, TwinCheck: 45 * time.Second, LookAgain: 3 * time.Second,
 	})
 	return next

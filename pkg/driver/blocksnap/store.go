@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/absence"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -37,8 +38,10 @@ type API interface {
 	KeySince() time.Time
 }
 
-// Options are what the store works with; all but the Registerer are needed.
+// Options are what the store works with; all but the Registerer and the Cluster are needed.
 type Options struct {
+	// Cluster is the ID that the descriptions of the cluster's snapshots begin with, "" for none.
+	Cluster ownership.Cluster
 	// Account knows whether the key's account is the cluster's.
 	Account *account.Account
 	// Unused is the precondition of a delete: nothing is being made from the snapshot. Its error is an InUse if it is.

@@ -3,7 +3,6 @@ package blocksnap
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/lru"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -98,15 +98,18 @@ func (t *twins) takeBeside(id string) []vultr.Snapshot {
 	return slices.DeleteFunc(all, func(snap vultr.Snapshot) bool { return snap.ID == id })
 }
 
-// sidecarsForm is the form of the names that the snapshotter gives. What else has one name twice may be so on purpose.
-var sidecarsForm = regexp.MustCompile(`^snapshot-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+// isSidecars reports whether a description is a name that the snapshotter gives, with the cluster's ID or without one. What else
+// has one name twice may be so on purpose, and what has another cluster's ID is that one's.
+func (s *Store) isSidecars(description string) bool {
+	return ownership.IsSnapshots(s.opts.Cluster.Name(description))
+}
 
 // Leftovers reports the twins in a list of all snapshots that were left by a process which is gone. They go with the one
 // that Kubernetes deletes.
 func (s *Store) Leftovers(ctx context.Context, all []vultr.Snapshot) {
 	names := map[string]int{}
 	for _, snap := range all {
-		if sidecarsForm.MatchString(snap.Description) {
+		if s.isSidecars(snap.Description) {
 			names[snap.Description]++
 		}
 	}
@@ -200,7 +203,7 @@ func (s *Store) lookBeside(ctx context.Context, id string) (snap vultr.Snapshot,
 		if !ok {
 			continue
 		}
-		if !sidecarsForm.MatchString(shown.Description) && !s.names.wasAnswered(id) {
+		if !s.isSidecars(shown.Description) && !s.names.wasAnswered(id) {
 			return shown, false, nil
 		}
 		snap, late = shown, list.Began.Before(shown.Created.Add(twinSpan+s.opts.Unseen))
@@ -215,7 +218,7 @@ func (s *Store) lookBeside(ctx context.Context, id string) (snap vultr.Snapshot,
 	}
 	if snap.ID == "" { // lists may lack it still
 		if snap, err = s.api.Snapshot(ctx, id); err == nil {
-			late = sidecarsForm.MatchString(snap.Description)
+			late = s.isSidecars(snap.Description)
 		}
 	}
 	return snap, late, nil

@@ -122,7 +122,7 @@ func New(api API, opts Options) *Store {
 		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
 	}
 	s.snapshots = blocksnap.New(api, blocksnap.Options{
-		Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
+		Cluster: opts.Cluster, Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
 	})
 	if opts.Registerer != nil {
 		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted, s.clones.left, queues{s.orders})
