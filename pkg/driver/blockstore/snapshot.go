@@ -101,6 +101,6 @@ func (s *Store) unused(ctx context.Context, id string) error {
 func fromSnapshot(snap vultr.Snapshot) volume.Snapshot {
 	return volume.Snapshot{
 		ID: snap.ID, Name: snap.Description, Volume: snap.VolumeID, SizeGiB: volume.WholeGiB(snap.SizeBytes), Created: snap.Created,
-		Ready: snap.Complete(), State: snap.State,
+		Ready: snap.Complete(), Failed: snap.Failed(), State: snap.State,
 	}
 }

@@ -65,10 +65,11 @@ func (s *Service) snapshot(ctx context.Context, name, source string) (volume.Sna
 // slowSnapshot is when a snapshot that is not complete is told about. How long one takes depends on how much it copies.
 const slowSnapshot = 5 * time.Minute
 
-// warnOfSlow tells the owner of a snapshot how far it is, if it takes long: each call that asks for it succeeds.
+// warnOfSlow tells the owner of a snapshot how far it is, if it takes long: each call that asks for it succeeds. Of one that failed
+// the next call tells.
 func (s *Service) warnOfSlow(ctx context.Context, snap volume.Snapshot, req *csi.CreateSnapshotRequest) {
 	age := time.Since(snap.Created)
-	if snap.Ready || snap.Created.IsZero() || age < slowSnapshot {
+	if snap.Ready || snap.Failed || snap.Created.IsZero() || age < slowSnapshot {
 		return
 	}
 	parameters := req.GetParameters()

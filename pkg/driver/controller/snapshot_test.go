@@ -1,6 +1,8 @@
 package controller_test
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -259,4 +261,32 @@ func TestSlowSnapshotIsTold(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFailedSnapshotIsNotPending: a process that was just started answers a snapshot that failed as not ready, so that it is deleted.
+// It does not say of it that it goes on.
+func TestFailedSnapshotIsNotPending(t *testing.T) {
+	for state, tells := range map[string]int{"PENDING": 1, "ERROR": 0} {
+		inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+			source := r.create("pvc-source").GetVolumeId()
+			time.Sleep(time.Minute) // of the fake clock
+			made, err := r.api.CreateSnapshot(t.Context(), source, "snapshot-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now().UTC().Format(time.DateTime)
+			time.Sleep(10 * time.Minute) // of the fake clock
+			r.cloud.Fault(simulator.Fault{
+				Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: http.StatusOK,
+				Body: fmt.Sprintf(`{"snapshots":[{"id":%q,"block_id":%q,"description":"snapshot-1","state":%q,"added_at":%q,"updated_at":%q,"size":10737418240}],
+					"meta":{"total":1,"links":{"next":"","prev":""}}}`, made.ID, source, state, at, at),
+			})
+			if snap := r.snapshot("snapshot-1", source); snap.GetReadyToUse() || snap.GetSnapshotId() != made.ID {
+				t.Errorf("%s: answered was %v", state, snap)
+			}
+			if told := r.warnings.about[events.Snapshot("", "", "")]; len(told) != tells {
+				t.Errorf("%s: told was %q", state, told)
+			}
+		})
+	}
 }

@@ -142,6 +142,7 @@ type Snapshot struct {
 	SizeGiB int64  // of the volume
 	Created time.Time
 	Ready   bool   // whether volumes can be made from it
+	Failed  bool   // whether it will never be ready
 	State   string // in the platform's words
 }
 
