@@ -123,7 +123,7 @@ func (s *Store) find(ctx context.Context, name string) ([]vultr.Snapshot, error)
 		List: func(ctx context.Context) (vultr.List[vultr.Snapshot], error) {
 			return s.api.SnapshotsDescribed(ctx, name)
 		},
-		Match:  func(snap vultr.Snapshot) bool { return snap.Description == name && !s.isGone(snap.ID) },
+		Match:  func(snap vultr.Snapshot) bool { return snap.Description == name && !s.IsGone(snap.ID) },
 		Absent: func(listBegan time.Time) error { return s.names.guard.Absent(name, listBegan) },
 	}.Run(ctx)
 	if err != nil {

@@ -87,7 +87,7 @@ const pollAge = time.Second
 // Read returns one snapshot as it is now. NotFound is proof: neither a single read nor a list shows it, in the cluster's
 // account.
 func (s *Store) Read(ctx context.Context, id string) (vultr.Snapshot, error) {
-	if s.isGone(id) {
+	if s.IsGone(id) {
 		return vultr.Snapshot{}, volume.Errorf(volume.NotFound, "snapshot %s does not exist, it was deleted", id)
 	}
 	asked := time.Now()
@@ -103,7 +103,7 @@ func (s *Store) Read(ctx context.Context, id string) (vultr.Snapshot, error) {
 
 // Restorable returns the snapshot as Read does. Those who restore at about the same time share a list, if that shows it.
 func (s *Store) Restorable(ctx context.Context, id string) (vultr.Snapshot, error) {
-	if list, err := s.List(ctx, pollAge); err == nil && !s.isGone(id) {
+	if list, err := s.List(ctx, pollAge); err == nil && !s.IsGone(id) {
 		if snap, shown := among(list.Items, id); shown {
 			return snap, nil
 		}
@@ -150,7 +150,7 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) (vultr.List[vult
 // Delete removes the snapshot while nothing is being made from it and the preconditions hold. One that is proven not to
 // exist is success.
 func (s *Store) Delete(ctx context.Context, id string, preconditions ...vultr.Precondition) error {
-	if s.isGone(id) {
+	if s.IsGone(id) {
 		return nil
 	}
 	preconditions = append(preconditions, func(ctx context.Context) error { return s.opts.Unused(ctx, id) })
@@ -180,7 +180,8 @@ func (s *Store) thing(id string) absence.Thing {
 	}
 }
 
-func (s *Store) isGone(id string) bool {
+// IsGone reports whether this process deleted the snapshot: lists may show it for a while.
+func (s *Store) IsGone(id string) bool {
 	_, gone := s.gone.Get(id)
 	return gone
 }
@@ -190,7 +191,7 @@ func (s *Store) isGone(id string) bool {
 func (s *Store) named(all []vultr.Snapshot, name string) []vultr.Snapshot {
 	var found []vultr.Snapshot
 	for _, snap := range all {
-		if snap.Description == name && !s.isGone(snap.ID) {
+		if snap.Description == name && !s.IsGone(snap.ID) {
 			found = append(found, snap)
 		}
 	}

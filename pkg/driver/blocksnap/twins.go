@@ -171,7 +171,7 @@ func (s *Store) removeTwin(ctx context.Context, kept, other vultr.Snapshot) bool
 // of several that is the one which Kubernetes was told of, and the name has no other use. The others go first: once the
 // snapshot is gone, a process that takes over has nothing left to find them by.
 func (s *Store) DeleteWithTwins(ctx context.Context, id string) error {
-	if s.isGone(id) {
+	if s.IsGone(id) {
 		return nil
 	}
 	snap, late, err := s.lookBeside(ctx, id)
@@ -233,7 +233,7 @@ func (s *Store) removeBeside(ctx context.Context, id string) {
 func (s *Store) removeAll(ctx context.Context, others []vultr.Snapshot, try int) {
 	var left []vultr.Snapshot
 	for _, other := range others {
-		if s.isGone(other.ID) || s.names.wasAnswered(other.ID) {
+		if s.IsGone(other.ID) || s.names.wasAnswered(other.ID) {
 			continue
 		}
 		s.twins.giveUp(other.ID)
@@ -276,7 +276,7 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 	if err != nil {
 		return false
 	}
-	shown, done := s.isGone(kept.ID), true
+	shown, done := s.IsGone(kept.ID), true
 	for _, other := range s.named(list.Items, name) {
 		if other.ID == kept.ID {
 			shown = true
@@ -285,7 +285,7 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 		s.report(ctx, kept, other)
 		done = s.removeTwin(ctx, kept, other) && done
 	}
-	if s.isGone(kept.ID) {
+	if s.IsGone(kept.ID) {
 		s.removeBeside(ctx, kept.ID) // it was deleted by its ID before a list showed them
 	}
 	return shown && done

@@ -1,6 +1,7 @@
 package blockstage
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -16,7 +17,7 @@ func TestMovedBeforeATool(t *testing.T) {
 	} {
 		judged := d
 		change(&judged)
-		if err := s.proveAgain(judged); volume.ReasonOf(err) != volume.InUse {
+		if err := s.proveAgain(judged); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), "has moved to "+d.Path) {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}

@@ -109,6 +109,9 @@ func (l layers) Again(d device.Device) (device.Device, error) {
 		return device.Device{}, err
 	}
 	m, err := l.MapperAt(d.Number)
+	if errors.Is(err, device.ErrNotFound) { // nothing has the number any more: what was found is the news
+		return disk, nil
+	}
 	if err != nil || m == nil {
 		return disk, err
 	}

@@ -170,6 +170,23 @@ func (l *ledger) late(d disk) (left time.Duration) {
 	return left
 }
 
+// asKnown returns a volume of a list as this process knows it: the list may be of before an attach or a detach that was
+// seen to be done. there is false for one that this process deleted.
+func (l *ledger) asKnown(d disk) (known disk, there bool) {
+	there = true
+	l.Look(d.ID, func(e *entry, now time.Time) {
+		there = e.gone.IsZero()
+		if l.lag(e, d, now) == 0 {
+			return
+		}
+		d.AttachedTo = nil
+		if e.done == attaching {
+			d.AttachedTo = []string{e.doneAt}
+		}
+	})
+	return d, there
+}
+
 // lately returns the volume if it was seen not longer ago than age and nothing was ordered since.
 func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 	l.With(id, func(e *entry, now time.Time) {

@@ -77,7 +77,9 @@ func (s *Store) Snapshots(ctx context.Context, maxAge time.Duration) ([]volume.S
 	}
 	all := make([]volume.Snapshot, 0, len(list.Items))
 	for _, snap := range list.Items {
-		all = append(all, fromSnapshot(snap))
+		if !s.snapshots.IsGone(snap.ID) {
+			all = append(all, fromSnapshot(snap))
+		}
 	}
 	return all, nil
 }

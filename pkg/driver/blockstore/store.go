@@ -232,7 +232,7 @@ func (s *Store) lookedAt(ctx context.Context, id string) (disk, error) {
 	return s.whereIs(ctx, id, looksFor)
 }
 
-// List reads all disks. maxAge says how old the answer may be.
+// List reads all disks. maxAge says how old the answer may be; what this process did since is in it.
 func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume, error) {
 	list, err := s.list(ctx, maxAge)
 	if err != nil {
@@ -240,7 +240,10 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) ([]volume.Volume
 	}
 	volumes := make([]volume.Volume, 0, len(list.Items))
 	for _, v := range list.Items {
-		d := fromAPI(v)
+		d, there := s.ledger.asKnown(fromAPI(v))
+		if !there {
+			continue
+		}
 		s.places.learn(d.ID, d.Region)
 		volumes = append(volumes, d.Volume)
 	}

@@ -139,3 +139,49 @@ func TestExpandIsSeen(t *testing.T) {
 		}
 	})
 }
+
+// TestListsFollowWhatWasDone: lists of the platform that are late, even if those before them were not, show in no answer what this
+// controller has deleted, attached or detached otherwise. Another controller's answer is as late as its list.
+func TestListsFollowWhatWasDone(t *testing.T) {
+	longest := simulator.ReadLags{"vpcs": time.Minute} // what was is kept for so long
+	inBubble(t, simulator.Config{ReadLags: longest}, func(t *testing.T, r *rig) {
+		other, node := newRigInBubble(t, r.cloud), r.instance("node-1")
+		kept, deleted := r.create("kept").GetVolumeId(), r.create("deleted").GetVolumeId()
+		snapshot := r.snapshot("snapshot-1", kept).GetSnapshotId()
+		lag := func(lags simulator.ReadLags) {
+			if err := r.cloud.Sim.SetReadLags(lags); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shows := func(r *rig, when string, volumes, nodes, snapshots int) {
+			t.Helper()
+			lag(simulator.ReadLags{"vpcs": time.Minute, "all.list": 20 * time.Second})
+			resp, err := r.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
+			want(t, err, codes.OK)
+			published := 0
+			for _, e := range resp.GetEntries() {
+				published += len(e.GetStatus().GetPublishedNodeIds())
+			}
+			ids, _ := r.listSnapshots(&csi.ListSnapshotsRequest{})
+			if len(resp.GetEntries()) != volumes || published != nodes || len(ids) != snapshots {
+				t.Errorf("%s: %d volumes, published to %d nodes, and %d snapshots; want %d, %d and %d",
+					when, len(resp.GetEntries()), published, len(ids), volumes, nodes, snapshots)
+			}
+			lag(longest)
+		}
+		time.Sleep(time.Minute) // of the fake clock
+		r.publish(kept, node)
+		shows(other, "another's, attached", 2, 0, 1)
+		shows(r, "attached", 2, 1, 1)
+		time.Sleep(time.Minute) // of the fake clock
+		want(t, r.unpublish(kept, node), codes.OK)
+		shows(other, "another's, detached", 2, 1, 1)
+		shows(r, "detached", 2, 0, 1)
+		time.Sleep(time.Minute) // of the fake clock
+		want(t, r.delete(deleted), codes.OK)
+		_, err := r.DeleteSnapshot(t.Context(), &csi.DeleteSnapshotRequest{SnapshotId: snapshot})
+		want(t, err, codes.OK)
+		shows(other, "another's, deleted", 2, 0, 1)
+		shows(r, "deleted", 1, 0, 0)
+	})
+}

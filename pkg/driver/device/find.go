@@ -15,7 +15,7 @@ import (
 
 var (
 	// ErrNotFound says that no device has the serial or number, for now.
-	ErrNotFound = errors.New("no device has this serial")
+	ErrNotFound = errors.New("no such device")
 	// ErrUndecided says that no device that can be read has the serial, but that there are devices whose serial cannot
 	// be read, each of which could be the one, or that the one with the serial cannot be opened yet. It proves no absence.
 	ErrUndecided = errors.New("no device that can be read has this serial")
@@ -64,7 +64,7 @@ func (f Finder) Find(serial string) (Device, error) {
 	case len(sick) > 0:
 		return Device{}, fmt.Errorf("%w: %s (looked in %s); one of these could be it: %s", ErrUndecided, serial, f.SysfsDir, strings.Join(sick, "; "))
 	}
-	return Device{}, fmt.Errorf("%w: %s (looked in %s)", ErrNotFound, serial, f.SysfsDir)
+	return Device{}, fmt.Errorf("%w: none has serial %s (looked in %s)", ErrNotFound, serial, f.SysfsDir)
 }
 
 // names lists the block devices.
@@ -152,7 +152,7 @@ func (f Finder) nameOf(n Number) (string, error) {
 	if doubt != nil {
 		return "", fmt.Errorf("looking for device number %s: %w", n, doubt)
 	}
-	return "", fmt.Errorf("%w: device number %s (looked in %s)", ErrNotFound, n, f.SysfsDir)
+	return "", fmt.Errorf("%w: none has device number %s (looked in %s)", ErrNotFound, n, f.SysfsDir)
 }
 
 // ByNumber returns the device with the number, as sysfs and the device directory show it. It asks no other disk.

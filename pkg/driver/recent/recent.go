@@ -39,6 +39,15 @@ func (m *Memory[K, V]) With(key K, f func(value *V, now time.Time)) {
 	f(&u.value, now)
 }
 
+// Look runs f on the value of the key, if there is one, which does not count as a use.
+func (m *Memory[K, V]) Look(key K, f func(value *V, now time.Time)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u, ok := m.values[key]; ok {
+		f(&u.value, time.Now())
+	}
+}
+
 // Len returns how many values there are.
 func (m *Memory[K, V]) Len() int {
 	m.mu.Lock()

@@ -32,3 +32,24 @@ func TestUseKeeps(t *testing.T) {
 		}
 	})
 }
+
+// TestLookIsNoUse: to look neither makes a value nor keeps one.
+func TestLookIsNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m Memory[string, int]
+		look := func(key string) (seen int) {
+			m.Look(key, func(v *int, _ time.Time) { seen = *v })
+			return seen
+		}
+		m.With("a", func(v *int, _ time.Time) { *v = 7 })
+		if a, b := look("a"), look("b"); a != 7 || b != 0 || m.Len() != 1 {
+			t.Errorf("a is %d and b is %d, %d are remembered", a, b, m.Len())
+		}
+		time.Sleep(ForgetAfter - time.Second) // of the fake clock
+		look("a")
+		time.Sleep(sweepEvery + time.Second) // of the fake clock
+		if m.With("c", func(*int, time.Time) {}); look("a") != 0 || m.Len() != 1 {
+			t.Errorf("a is %d, %d are remembered", look("a"), m.Len())
+		}
+	})
+}
