@@ -57,7 +57,7 @@ func answered(code int) error {
 
 // run is the program. It returns the exit code.
 func run(ctx context.Context, args []string, e environment) int {
-	root := newRoot(e)
+	root := newRoot(e) //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if found, ok := errors.AsType[*foundError](err); ok {

@@ -179,12 +179,8 @@ func (w *world) balancer(s *v1.Service, instances ...string) string {
 		w.Fatal(err)
 	}
 	w.cloud.Await("an active load balancer", func() bool {
-		for _, view := range w.cloud.Sim.View().LoadBalancers {
-			if view.ID == lb.ID {
-				return view.Active && view.IPv4 != ""
-			}
-		}
-		return false
+		now, err := w.api.LoadBalancer(w.Context(), lb.ID)
+		return err == nil && now.Active() && now.IPv4 != ""
 	})
 	return lb.ID
 }

@@ -107,7 +107,7 @@ func (n *node) reset(r *rig, underWay ...<-chan error) {
 			r.t.Error("a call was over before the reset: it is not cut off by it")
 		}
 	}
-	n.box.agent = next
+	n.agent = next
 	n.boots(r.t)
 	r.NodeClient = csi.NewNodeClient(n.agent.CSI())
 }

@@ -3,6 +3,7 @@ package vm
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +80,7 @@ func (r *rig) sum() string {
 			_, _ = all.Write(chunk[:n])
 		}
 		if errors.Is(err, io.EOF) {
-			return fmt.Sprintf("%x", all.Sum(nil))
+			return hex.EncodeToString(all.Sum(nil))
 		}
 		r.must(err)
 	}
@@ -96,8 +97,7 @@ func (r *rig) health() []*csi.VolumeHealth_VolumeHealthEntry {
 // refuses checks that a call failed because of what is wrong with the disk, in words that name it.
 func (r *rig) refuses(err error, words ...string) {
 	r.t.Helper()
-	switch status.Code(err) {
-	case codes.OK, codes.DeadlineExceeded, codes.Canceled, codes.Unknown:
+	if slices.Contains([]codes.Code{codes.OK, codes.DeadlineExceeded, codes.Canceled, codes.Unknown}, status.Code(err)) {
 		r.t.Errorf("of a disk with I/O errors the answer is %v", err)
 		return
 	}

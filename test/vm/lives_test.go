@@ -182,7 +182,7 @@ func (c *creature) isAsItHasToBe() {
 		mounts++
 		c.reads()
 	}
-	if n := c.rig.mounts(); n != mounts {
+	if n := c.mounts(); n != mounts {
 		c.t.Errorf("%s has %d mounts, not %d", c.name, n, mounts)
 	}
 	if names := c.mappers(); len(names) < open || len(names) > open && !c.stale {

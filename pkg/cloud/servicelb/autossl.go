@@ -36,3 +36,14 @@ func (c *Controller) endAutoSSL(ctx context.Context, s *scene, lb vultr.LoadBala
 	s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: vultr.LoadBalancerSettings{AutoSSL: &vultr.AutoSSL{}}, at: time.Now()})
 	return nil
 }
+
+// serves is what the ledger says of the certificate with which a load balancer was made, "" of none.
+func serves(given *plan.Certificate, issued *vultr.AutoSSL, id string) string {
+	switch {
+	case given != nil:
+		return given.Fingerprint(id)
+	case issued != nil:
+		return issuedFor(*issued)
+	}
+	return ""
+}

@@ -70,12 +70,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	}
 	c.announce(s, lb)
 	s.entry.Firewall = want.FirewallStated
-	switch {
-	case certificate != nil:
-		s.entry.Certificate = certificate.Fingerprint(lb.ID)
-	case want.AutoSSL != nil:
-		s.entry.Certificate = issuedFor(*want.AutoSSL)
-	}
+	s.entry.Certificate = serves(certificate, want.AutoSSL, lb.ID)
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
 	}

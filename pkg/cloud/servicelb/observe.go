@@ -32,7 +32,7 @@ type scene struct {
 	reading plan.Reading
 	finding finding
 	readAt  time.Time // when the list began from which the finding is
-	// givesUp is set when whatever there is is left alone, and nobody looks for more.
+	// givesUp is set when all that exists is left alone, and nobody looks for more.
 	givesUp bool
 	// unwritten is set while entry has something that the ledger lacks.
 	unwritten bool

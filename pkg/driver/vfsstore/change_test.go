@@ -92,7 +92,7 @@ func TestOneOfBothIsRefused(t *testing.T) {
 
 // TestLostAnswerOfBoth: what was done is found to be done, and nothing is made smaller.
 func TestLostAnswerOfBoth(t *testing.T) {
-	inBubble(t, simulator.ReadLags{"vfs": 10 * time.Second}, func(t *testing.T, r *rig) {
+	inBubble(t, simulator.ReadLags{"vfs": 10 * time.Second}, func(_ *testing.T, r *rig) {
 		id := r.create(claimed)
 		time.Sleep(time.Minute) // of the fake clock
 		r.cloud.Fault(simulator.Fault{Operation: "update_vfs", Action: simulator.FaultResetAfter, Times: 1})

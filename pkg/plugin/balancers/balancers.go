@@ -201,19 +201,19 @@ func (in Input) find(service *v1.Service, entry ledger.Entry) (lb *vultr.LoadBal
 		return nil
 	}
 	if entry.ID != "" {
-		if lb = by(func(lb vultr.LoadBalancer) bool { return lb.ID == entry.ID }); lb != nil {
+		if lb := by(func(lb vultr.LoadBalancer) bool { return lb.ID == entry.ID }); lb != nil {
 			return lb, "ledger"
 		}
 	}
 	name := lost.Label(service.UID)
-	if lb = by(func(lb vultr.LoadBalancer) bool { return lb.Label == name && !held[lb.ID] }); lb != nil {
+	if lb := by(func(lb vultr.LoadBalancer) bool { return lb.Label == name && !held[lb.ID] }); lb != nil {
 		return lb, "label"
 	}
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
 		serves := func(lb vultr.LoadBalancer) bool {
 			return ingress.IP != "" && (lb.IPv4 == ingress.IP || lb.IPv6 == ingress.IP) && !held[lb.ID]
 		}
-		if lb = by(serves); lb != nil {
+		if lb := by(serves); lb != nil {
 			return lb, "address"
 		}
 	}

@@ -27,10 +27,14 @@ func TestDifferences(t *testing.T) {
 		"http2":     {lb(func(l *vultr.LoadBalancer) { l.HTTP2 = true }), "http2: is true, is to be false"},
 		"http3":     {lb(func(l *vultr.LoadBalancer) { l.HTTP3 = true }), "http3: is true, is to be false"},
 		"cookie":    {lb(func(l *vultr.LoadBalancer) { l.StickyCookie = "c" }), "sticky_session: is c, is to be none"},
-		"check": {lb(func(l *vultr.LoadBalancer) { l.HealthCheck.CheckInterval = 3 }),
-			"health_check: is tcp 31443 every 3s within 5s, out after 5, in after 5, is to be tcp 31443 every 15s within 5s, out after 5, in after 5"},
-		"rules": {lb(func(l *vultr.LoadBalancer) { l.Rules = l.Rules[:1] }),
-			"forwarding_rules: is tcp 80 -> tcp 31080, is to be tcp 80 -> tcp 31080, tcp 443 -> tcp 31443"},
+		"check": {
+			lb(func(l *vultr.LoadBalancer) { l.HealthCheck.CheckInterval = 3 }),
+			"health_check: is tcp 31443 every 3s within 5s, out after 5, in after 5, is to be tcp 31443 every 15s within 5s, out after 5, in after 5",
+		},
+		"rules": {
+			lb(func(l *vultr.LoadBalancer) { l.Rules = l.Rules[:1] }),
+			"forwarding_rules: is tcp 80 -> tcp 31080, is to be tcp 80 -> tcp 31080, tcp 443 -> tcp 31443",
+		},
 		"certificate": {func(in *balancers.Input) {
 			annotate(settings.HTTPSPorts, "443")(in)
 			annotate(settings.AutoSSLDomain, "example.com")(in)

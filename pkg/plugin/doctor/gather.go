@@ -161,7 +161,7 @@ func (g *Gatherer) balancers(ctx context.Context, client API, in *Input) ([]*v1.
 		return services, err //nolint:wrapcheck // it says what was tried
 	}
 	settings, err := g.Cluster.Settings(ctx, in.Workloads.Value)
-	if err = errors.Join(err, settings.Unread); err != nil {
+	if err := errors.Join(err, settings.Unread); err != nil {
 		return services, err
 	}
 	// What may not be read of what Services name is not compared.

@@ -230,8 +230,8 @@ func Instances(nodes []*v1.Node) map[string]string {
 
 // The Secrets of the two controllers, and the key in them.
 const (
-	CCMSecret = "vultr-ccm"
-	CSISecret = "vultr-csi"
+	CCMSecret = "vultr-ccm" //nolint:gosec // a name
+	CSISecret = "vultr-csi" //nolint:gosec // a name
 	secretKey = "api-key"
 )
 
@@ -246,7 +246,7 @@ func (c *Cluster) Key(ctx context.Context, secret string) (string, error) {
 	}
 	key := strings.TrimSpace(string(found.Data[secretKey]))
 	if key == "" {
-		return "", fmt.Errorf("Secret %s/%s: %w", System, secret, ErrNoKey)
+		return "", failed("Secret "+System+"/"+secret, ErrNoKey)
 	}
 	return key, nil
 }

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,9 +79,7 @@ func TestSnapshots(t *testing.T) {
 	resource := schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshotcontents"}
 	content := func(name string, fields map[string]any) *unstructured.Unstructured {
 		object := map[string]any{"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent", "metadata": map[string]any{"name": name}}
-		for key, value := range fields {
-			object[key] = value
-		}
+		maps.Copy(object, fields)
 		return &unstructured.Unstructured{Object: object}
 	}
 	anyKind := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "VolumeSnapshotContentList"})

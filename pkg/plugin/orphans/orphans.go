@@ -247,7 +247,8 @@ func (in Input) snapshots() []Orphan {
 		if form == nil || in.Use.Handles[strings.ToLower(s.ID)] || in.Use.Snapshots[types.UID(form[1])] {
 			continue
 		}
-		source, proof := strings.ToLower(s.VolumeID), ""
+		source := strings.ToLower(s.VolumeID)
+		var proof string
 		switch {
 		case in.Cluster.Owns(s.Description):
 			proof = fmt.Sprintf("its description begins with the cluster's ID, %q", in.Cluster)

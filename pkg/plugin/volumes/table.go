@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
 )
@@ -23,7 +24,7 @@ func Table(tab *report.Tab, all []Volume) {
 			tab.Row(append(row, "", "", "")...)
 		}
 		for _, a := range v.Attachments {
-			tab.Row(append(row[:len(row):len(row)], a.Instance, a.Node, a.Device)...)
+			tab.Row(append(slices.Clip(row), a.Instance, a.Node, a.Device)...)
 		}
 	}
 	tab.Note("")

@@ -59,16 +59,28 @@ func TestShow(t *testing.T) {
 		problems    []string // what each begins with
 	}{
 		"as it should be": {nil, []volumes.Attachment{{Instance: machine, Node: "a", Wanted: true, Device: "ewr-0a"}}, nil},
-		"another case of the ID": {func(in *volumes.Input) { in.PVs[0] = pv("pv", strings.ToUpper(disk)) },
-			[]volumes.Attachment{{Instance: machine, Node: "a", Wanted: true, Device: "ewr-0a"}}, nil},
+		"another case of the ID": {
+			func(in *volumes.Input) { in.PVs[0] = pv("pv", strings.ToUpper(disk)) },
+			[]volumes.Attachment{{Instance: machine, Node: "a", Wanted: true, Device: "ewr-0a"}},
+			nil,
+		},
 		"detached":      {func(in *volumes.Input) { in.Attachments, in.Blocks[0].AttachedTo = nil, "" }, nil, nil},
 		"not there yet": {func(in *volumes.Input) { in.Blocks[0].AttachedTo = "" }, []volumes.Attachment{{Node: "a", Wanted: true}}, nil},
-		"nobody wants it there": {func(in *volumes.Input) { in.Attachments = nil }, []volumes.Attachment{{Instance: machine, Node: "a", Device: "ewr-0a"}},
-			[]string{"it is attached to node a, and Kubernetes does not want it there"}},
-		"being taken off": {func(in *volumes.Input) { in.Attachments[0].DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} },
-			[]volumes.Attachment{{Instance: machine, Node: "a", Device: "ewr-0a"}}, []string{"it is attached to node a, and Kubernetes does not want it there"}},
-		"at a stranger": {func(in *volumes.Input) { in.Blocks[0].AttachedTo = stranger },
-			[]volumes.Attachment{{Instance: stranger, Device: "ewr-0a"}, {Node: "a", Wanted: true}}, []string{"it is attached to instance " + stranger}},
+		"nobody wants it there": {
+			func(in *volumes.Input) { in.Attachments = nil },
+			[]volumes.Attachment{{Instance: machine, Node: "a", Device: "ewr-0a"}},
+			[]string{"it is attached to node a, and Kubernetes does not want it there"},
+		},
+		"being taken off": {
+			func(in *volumes.Input) { in.Attachments[0].DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} },
+			[]volumes.Attachment{{Instance: machine, Node: "a", Device: "ewr-0a"}},
+			[]string{"it is attached to node a, and Kubernetes does not want it there"},
+		},
+		"at a stranger": {
+			func(in *volumes.Input) { in.Blocks[0].AttachedTo = stranger },
+			[]volumes.Attachment{{Instance: stranger, Device: "ewr-0a"}, {Node: "a", Wanted: true}},
+			[]string{"it is attached to instance " + stranger},
+		},
 		"the attach fails": {func(in *volumes.Input) {
 			in.Blocks[0].AttachedTo = ""
 			in.Attachments[0].Status = storagev1.VolumeAttachmentStatus{AttachError: &storagev1.VolumeError{Message: "locked"}}
