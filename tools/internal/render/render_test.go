@@ -35,7 +35,7 @@ func TestBasesRenderAloneAndTogether(t *testing.T) {
 // TestSnapshotsAreAdded: the driver with snapshots is the driver with a sidecar, its rights and two classes more.
 func TestSnapshotsAreAdded(t *testing.T) {
 	base, with := render(t, "manifests/csi"), render(t, "manifests/csi-snapshots")
-	const more = 8 // two classes, three roles and their bindings
+	const more = 10 // two classes, four roles and their bindings
 	if with.Size() != base.Size()+more {
 		t.Errorf("%d objects became %d", base.Size(), with.Size())
 	}
