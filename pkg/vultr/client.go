@@ -97,6 +97,7 @@ type Client struct {
 	// accepted is when the API last accepted the key.
 	accepted atomic.Pointer[time.Time]
 	keys     *keySource
+	standing *standing
 }
 
 // New makes a Client. It reads the key, but makes no call.
@@ -141,9 +142,11 @@ func newClient(cfg Config, base http.RoundTripper) (*Client, error) {
 		return nil, err
 	}
 	start, ceiling := rates(cfg.StartRate, cfg.MaxRate)
-	t := &transport{
-		base: base, keys: keys, limiter: newLimiter(start, ceiling, m), metrics: m, redact: red, host: baseURL.Host,
+	l, s := newLimiter(start, ceiling, m), &standing{metrics: m}
+	if err := m.showBudget(cfg.Registerer, l.budget); err != nil {
+		return nil, err
 	}
+	t := &transport{base: base, keys: keys, limiter: l, metrics: m, redact: red, standing: s, host: baseURL.Host}
 	api := govultr.NewClient(&http.Client{
 		Transport: t,
 		// A redirect would send the request, and the key, to a place nobody configured.
@@ -157,7 +160,7 @@ func newClient(cfg Config, base http.RoundTripper) (*Client, error) {
 	}
 	c := &Client{
 		api: api, redact: red, metrics: m, settle: orDefault(cfg.SettleTime, defaultSettle),
-		scale: orDefault(cfg.TimeScale, 1), born: time.Now(), keys: keys,
+		scale: orDefault(cfg.TimeScale, 1), born: time.Now(), keys: keys, standing: s,
 	}
 	c.learned = newLearned(c.scale)
 	c.shareLists()

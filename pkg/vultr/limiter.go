@@ -46,6 +46,7 @@ type limiter struct {
 	mu      sync.Mutex
 	pace    *pace
 	tokens  *rate.Limiter
+	used    usage
 	queues  [priorities][]*turn
 	writes  int // writes let through since the last read
 	stopped time.Time
@@ -133,6 +134,7 @@ func (l *limiter) serve() {
 		}
 		t := l.next()
 		t.at = now
+		l.used.add(now)
 		close(t.ready)
 	}
 }
@@ -175,6 +177,17 @@ func (l *limiter) refused(sent time.Time, retryAfter time.Duration) {
 		l.tokens.AllowN(until, burst)
 	}
 	l.serve()
+}
+
+// budget returns how many requests per second were left of the rate in the last minute.
+func (l *limiter) budget() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Before(l.stopped) {
+		return 0
+	}
+	return max(0, l.pace.rate-float64(l.used.within(now))/usageSeconds)
 }
 
 func (l *limiter) show() {

@@ -98,7 +98,9 @@ func everyOne[W, D any](c *Client, r resource[W, D]) func(context.Context) ([]D,
 
 // share makes a list one that any number of readers can share.
 func share[D any](c *Client, name string, list func(context.Context) ([]D, error)) *shared[D] {
-	return newShared(list, listSpacing, c.metrics.sharedRead(name))
+	s := newShared(list, listSpacing, c.metrics.sharedRead(name))
+	s.landed = c.metrics.listedAt(name)
+	return s
 }
 
 // sharedList gives the list of a kind to callers outside: whole, or an error.

@@ -16,6 +16,8 @@ type shared[T any] struct {
 	fetch   func(ctx context.Context) ([]T, error)
 	spacing time.Duration
 	count   func(result string)
+	// landed is told when a complete list began; nil is nobody.
+	landed func(began time.Time)
 
 	mu      sync.Mutex
 	last    *List[T]
@@ -130,6 +132,9 @@ func (s *shared[T]) run(f *flight[T]) {
 	f.land(items, err)
 	if f.err == nil && f.list.short == nil {
 		s.last = &f.list
+		if s.landed != nil {
+			s.landed(f.list.Began)
+		}
 	}
 	s.running = nil
 	f.cancel()

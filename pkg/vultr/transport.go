@@ -28,6 +28,8 @@ type transport struct {
 	limiter *limiter
 	metrics *metrics
 	redact  *redactor
+	// standing learns from every answer.
+	standing *standing
 	// host is the only one that ever gets the key.
 	host string
 }
@@ -65,12 +67,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		last = now.after(last, req.Context().Err())
 		uncertain = uncertain || isUncertain(req.Method, last)
 		if last.err == nil {
+			t.standing.learn(rec.op, nil, time.Now())
 			rec.done, rec.data = true, last.data
 			return last.resp, nil
 		}
 		if last.err.Status == http.StatusUnauthorized && !newKey && t.keys.changed(last.key) {
 			newKey = true
 			continue
+		}
+		if now.made {
+			t.standing.learn(rec.op, now.err, time.Now())
 		}
 		wait, again := nextAttempt(req.Method, last, n)
 		if !again {
