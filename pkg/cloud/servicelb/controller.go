@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -105,6 +106,7 @@ type Controller struct {
 	doubts   doubts
 	searches searches
 	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
+	loaded   atomic.Bool
 }
 
 // New returns a controller; Run starts it. It has to be made before the informers start.
@@ -172,6 +174,7 @@ func (c *Controller) load(ctx context.Context) bool {
 			klog.FromContext(ctx).Error(err, "Load balancers are left alone until it can be read which of them are ours")
 		}
 		c.began = time.Now()
+		c.loaded.Store(err == nil)
 		return err == nil, nil
 	})
 	return err == nil
@@ -202,6 +205,7 @@ func (c *Controller) process(ctx context.Context, name key) {
 	}
 	next, err := c.sync(ctx, name)
 	leave()
+	c.watch(ctx, name, err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		c.lane.late(name, time.Now())
 	}

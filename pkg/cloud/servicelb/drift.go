@@ -87,7 +87,7 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, peri
 		return err
 	}
 	missing := lost.Find(there, settledEntries(entries, period, time.Now()), list.Items)
-	orphans.Set(float64(len(missing)))
+	watchOrphans(missing)
 	for _, entry := range missing {
 		if told[entry.ID] {
 			continue

@@ -70,7 +70,7 @@ func TestExpiryMetric(t *testing.T) {
 func TestCountersAndOrphans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		drifts, _ := metric(t, "load_balancer_drift_total", "")
+		drifts, _ := metric(t, "load_balancer_drift_total", "web")
 		twins, _ := metric(t, "duplicate_load_balancers_deleted_total", "")
 		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultDuplicate, Times: 1})
 		s := w.service("web")
@@ -83,7 +83,7 @@ func TestCountersAndOrphans(t *testing.T) {
 		}
 		w.wantEvent("LoadBalancerDrifted")
 		w.later(time.Hour)
-		if n, _ := metric(t, "load_balancer_drift_total", ""); n != drifts+1 {
+		if n, _ := metric(t, "load_balancer_drift_total", "web"); n != drifts+1 {
 			t.Errorf("%f drifts", n-drifts)
 		}
 		if n, _ := metric(t, "duplicate_load_balancers_deleted_total", ""); n != twins+1 {

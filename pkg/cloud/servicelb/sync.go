@@ -27,7 +27,6 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
-		forgetMetrics(name)
 		return 0, nil
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ const busyWait = 5 * time.Second
 // update brings a load balancer that exists to what the Service asks for, with one change at most, and reports it.
 func (c *Controller) update(ctx context.Context, s *scene) error {
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
+	watchRules(nameOf(s.service), len(lb.Rules))
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
@@ -99,6 +100,9 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		return err
 	}
 	s.memory.applied, s.memory.asked = true, request(s.service, s.reading)
+	if !want.KeepRules {
+		watchRules(nameOf(s.service), len(want.Rules))
+	}
 	entry := s.entry
 	switch {
 	case want.FirewallStated:
@@ -158,7 +162,7 @@ func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change
 	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service, s.reading) {
 		return
 	}
-	driftRepaired.Inc()
+	countDrift(nameOf(s.service))
 	c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerDrifted,
 		"Load balancer %s was changed on the platform (%s) and is brought back to what the Service asks for", lb.ID, strings.Join(fields, ", "))
 }

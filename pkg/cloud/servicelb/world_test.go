@@ -46,10 +46,12 @@ type world struct {
 
 	api      *vultr.Client // the test's own view of the cloud
 	recorder *record.FakeRecorder
-	config   servicelb.Config
-	stop     func()
-	ignored  map[string]bool // load balancers that somebody else made
-	blind    bool            // reads lag or fail, so that only the cloud's own view is the truth
+	// controller is the one that runs.
+	controller *servicelb.Controller
+	config     servicelb.Config
+	stop       func()
+	ignored    map[string]bool // load balancers that somebody else made
+	blind      bool            // reads lag or fail, so that only the cloud's own view is the truth
 }
 
 type option func(*simtest.Options, *servicelb.Config)
@@ -118,6 +120,7 @@ func (w *world) startWith(api servicelb.API) {
 	if err != nil {
 		w.Fatal(err)
 	}
+	w.controller = controller
 	factory.Start(ctx.Done())
 	var running sync.WaitGroup
 	running.Go(func() { controller.Run(ctx, 4) })
