@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,20 +21,22 @@ import (
 )
 
 // apiServer is as much of a Kubernetes API server as the controllers of Nodes need: nodes with list, watch, update,
-// patch and delete, and events and ConfigMaps that go nowhere.
+// patch and delete, leases, events that are kept, and ConfigMaps that go nowhere.
 type apiServer struct {
 	url string
 
 	mu       sync.Mutex
 	version  int
 	nodes    map[string]*v1.Node
+	leases   map[string]*coordinationv1.Lease
+	events   []*v1.Event
 	watchers map[chan metav1.WatchEvent]struct{}
 	requests map[string]int
 }
 
 func startAPIServer(tb testing.TB, nodes ...*v1.Node) *apiServer {
 	tb.Helper()
-	s := &apiServer{nodes: map[string]*v1.Node{}, watchers: map[chan metav1.WatchEvent]struct{}{}, requests: map[string]int{}}
+	s := &apiServer{nodes: map[string]*v1.Node{}, leases: map[string]*coordinationv1.Lease{}, watchers: map[chan metav1.WatchEvent]struct{}{}, requests: map[string]int{}}
 	for _, n := range nodes {
 		s.nodes[n.Name] = n
 	}
@@ -52,6 +55,10 @@ func startAPIServer(tb testing.TB, nodes ...*v1.Node) *apiServer {
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}", s.patch)
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}/status", s.patch)
 	mux.HandleFunc("DELETE /api/v1/nodes/{name}", s.remove)
+	mux.HandleFunc("GET "+leasePath+"/{name}", s.getLease)
+	mux.HandleFunc("POST "+leasePath, s.putLease)
+	mux.HandleFunc("PUT "+leasePath+"/{name}", s.putLease)
+	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/events", s.event)
 	mux.HandleFunc("POST /api/v1/namespaces/kube-system/configmaps", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusCreated, &v1.ConfigMap{TypeMeta: metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}})
 	})

@@ -41,9 +41,12 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 	flags := cliflag.NamedFlagSets{}
 	own.AddFlags(flags.FlagSet("vultr"))
 
-	var provider *cloud.Provider
-	initialize := func(*config.CompletedConfig) cloudprovider.Interface { return provider }
-	command = app.NewCloudControllerManagerCommand(defaults, initialize, controllers(), aliases(), flags, apiserver.SetupSignalHandler())
+	p := newProcess(apiserver.SetupSignalHandler())
+	initialize := func(cfg *config.CompletedConfig) cloudprovider.Interface {
+		p.begin(cfg)
+		return p.provider
+	}
+	command = app.NewCloudControllerManagerCommand(defaults, initialize, p.controllers(), aliases(), flags, p.stop)
 	command.Use = "ccm"
 	command.Long = "The cloud controller manager for Vultr: it tells Kubernetes about the machines behind its nodes, makes load balancers for Services, and lets pods leave a deleted machine at once."
 	command.SilenceUsage = true
@@ -55,35 +58,36 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.Get())
 			return err
 		}
-		if provider, err = newProvider(cmd.Context(), defaults, own, cmd.Flags()); err != nil {
+		if err := p.connect(cmd.Context(), defaults, own, cmd.Flags()); err != nil {
 			return err
 		}
 		*started = true
-		return library(cmd, args)
+		return p.run(func() error { return library(cmd, args) })
 	}
 	return command, started, nil
 }
 
-// newProvider checks everything about the cloud before anything is started.
-func newProvider(ctx context.Context, common *options.CloudControllerManagerOptions, own *cloud.Options, flags *pflag.FlagSet) (*cloud.Provider, error) {
+// connect checks everything about the cloud before anything is started.
+func (p *process) connect(ctx context.Context, common *options.CloudControllerManagerOptions, own *cloud.Options, flags *pflag.FlagSet) error {
 	if name := common.KubeCloudShared.CloudProvider.Name; name != cloud.ProviderName {
-		return nil, fmt.Errorf("--cloud-provider=%s: this program is for %s only", name, cloud.ProviderName)
+		return fmt.Errorf("--cloud-provider=%s: this program is for %s only", name, cloud.ProviderName)
 	}
 	var unread error
 	if file := common.KubeCloudShared.CloudProvider.CloudConfigFile; file != "" {
 		unread = own.Load(file, flags)
 	}
 	if err := errors.Join(unread, own.Validate()); err != nil {
-		return nil, err
+		return err
 	}
 	client, err := own.NewClient(legacyregistry.Registerer())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := cloud.ProveKey(ctx, client); err != nil {
-		return nil, err
+		return err
 	}
-	return cloud.NewProvider(client, *own), nil
+	p.client, p.provider = client, cloud.NewProvider(client, *own)
+	return p.listen(own.HealthAddress)
 }
 
 // aliases are the old names of controllers that --controllers accepts.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/cloud-provider/names"
 	genericapp "k8s.io/controller-manager/app"
 	"k8s.io/controller-manager/controller"
+	"k8s.io/controller-manager/pkg/healthz"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
@@ -19,20 +21,20 @@ import (
 )
 
 // controllers are the library's, with ours in place of the one for Services, and the one for fast recovery.
-// The library runs them in the process that leads only.
-func controllers() map[string]app.ControllerInitFuncConstructor {
+// They run in the process that leads only.
+func (p *process) controllers() map[string]app.ControllerInitFuncConstructor {
 	all := maps.Clone(app.DefaultInitFuncConstructors)
 	services := all[names.ServiceLBController]
-	services.Constructor = newServiceController
+	services.Constructor = p.newServiceController
 	all[names.ServiceLBController] = services
 	all[recovery.Name] = app.ControllerInitFuncConstructor{
 		InitContext: app.ControllerInitContext{ClientName: recovery.Name},
-		Constructor: newRecoveryController,
+		Constructor: p.newRecoveryController,
 	}
 	return all
 }
 
-func newServiceController(_ app.ControllerInitContext, cfg *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
+func (p *process) newServiceController(_ app.ControllerInitContext, cfg *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
 	return func(ctx context.Context, _ genericapp.ControllerContext) (controller.Interface, bool, error) {
 		ours, ok := provider.(*cloud.Provider)
 		if !ok {
@@ -43,12 +45,14 @@ func newServiceController(_ app.ControllerInitContext, cfg *config.CompletedConf
 			return nil, false, fmt.Errorf("starting the controller for Services: %w", err)
 		}
 		workers := int(cfg.ComponentConfig.ServiceController.ConcurrentServiceSyncs)
-		go services.Run(klog.NewContext(ctx, klog.FromContext(ctx).WithName(names.ServiceLBController)), workers)
-		return nil, true, nil
+		ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithName(names.ServiceLBController))
+		p.work.Go(func() { services.Run(ctx, workers) })
+		p.check(services.Ready)
+		return checked{names.ServiceLBController, p.healthy}, true, nil
 	}
 }
 
-func newRecoveryController(_ app.ControllerInitContext, _ *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
+func (p *process) newRecoveryController(_ app.ControllerInitContext, _ *config.CompletedConfig, provider cloudprovider.Interface) app.InitFunc {
 	return func(ctx context.Context, _ genericapp.ControllerContext) (controller.Interface, bool, error) {
 		ours, ok := provider.(*cloud.Provider)
 		if !ok {
@@ -59,7 +63,24 @@ func newRecoveryController(_ app.ControllerInitContext, _ *config.CompletedConfi
 			klog.FromContext(ctx).Info("Fast node recovery is off")
 			return nil, false, nil
 		}
-		go fast.Run(klog.NewContext(ctx, klog.FromContext(ctx).WithName(recovery.Name)))
-		return nil, true, nil
+		ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithName(recovery.Name))
+		p.work.Go(func() { fast.Run(ctx) })
+		return checked{recovery.Name, p.healthy}, true, nil
 	}
 }
+
+// checked is a controller of which the library knows no more than how it is: its own check of the election is not there when
+// it has none.
+type checked struct {
+	name string
+	is   func() error
+}
+
+// Name is that of the controller.
+func (c checked) Name() string { return c.name }
+
+// HealthChecker is part of the library's /healthz.
+func (c checked) HealthChecker() healthz.UnnamedHealthChecker { return c }
+
+// Check returns an error if only a restart helps.
+func (c checked) Check(*http.Request) error { return c.is() }

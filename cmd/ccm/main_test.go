@@ -92,6 +92,8 @@ func TestBadInput(t *testing.T) {
 		"unknown flag":       {good, []string{"--nonsense"}, "unknown flag: --nonsense"},
 		"bad flag value":     {good, []string{"--fast-node-recovery=perhaps"}, "fast-node-recovery"},
 		"bad share":          {good, []string{"--node-deletion-limit=0"}, "--node-deletion-limit: 0 is not a share"},
+		"bad health address": {good, []string{"--vultr-health-address=localhost"}, `"localhost" is not an IP address with a port`},
+		"health port taken":  {good, []string{"--vultr-health-address=127.0.0.1:" + port}, "--vultr-health-address: listen tcp"},
 		"argument":           {good, []string{"start"}, "does not take any arguments"},
 		"other cloud":        {good, []string{"--cloud-provider=aws"}, "--cloud-provider=aws"},
 		"no key":             {nil, nil, "VULTR_API_KEY"},
@@ -128,7 +130,7 @@ func TestVersion(t *testing.T) {
 
 func TestHelpNamesOurFlags(t *testing.T) {
 	code, out := runProgram(t, nil, "--help")
-	for _, want := range []string{"--vultr-api-key-file", "--vultr-region", "--fast-node-recovery", "fast-node-recovery-controller", "--node-deletion-limit"} {
+	for _, want := range []string{"--vultr-api-key-file", "--vultr-region", "--fast-node-recovery", "fast-node-recovery-controller", "--node-deletion-limit", "--vultr-health-address"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("code %d, %s is missing", code, want)
 		}

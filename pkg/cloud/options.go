@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -58,6 +59,8 @@ type Options struct {
 	DriftPeriod       time.Duration
 	// KubeProxyPort is where kube-proxy answers on every node whether it works.
 	KubeProxyPort int
+	// HealthAddress is where questions about liveness and readiness are answered; "" is nowhere.
+	HealthAddress string
 	// LoadBalancerDefaults are values of settings that a Service does not state, each as name=value.
 	LoadBalancerDefaults []string
 
@@ -86,6 +89,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.KubeProxyPort, kubeProxyFlag, o.KubeProxyPort, "Port on which kube-proxy answers health checks on the nodes: that of its healthzBindAddress.")
 	fs.StringArrayVar(&o.LoadBalancerDefaults, defaultsFlag, o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")
+	fs.StringVar(&o.HealthAddress, healthFlag, o.HealthAddress, "Address at which /livez and /readyz are answered, over HTTP and to everybody, such as 127.0.0.1:10261. If empty, they are not.")
 }
 
 // Validate returns everything that is wrong with the options, and where it stands.
@@ -93,7 +97,7 @@ func (o *Options) Validate() error {
 	_, err := o.Defaults()
 	_, proxyErr := o.proxy()
 	_, rootsErr := o.roots()
-	return errors.Join(err, proxyErr, rootsErr, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort())
+	return errors.Join(err, proxyErr, rootsErr, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort(), o.checkHealth())
 }
 
 func (o *Options) checkShare() error {
@@ -111,6 +115,19 @@ func (o *Options) checkPort() error {
 		return nil
 	}
 	return o.fault(source{flag: kubeProxyFlag}, fmt.Sprintf("%d is not a port from 1 to 65535", o.KubeProxyPort))
+}
+
+// healthFlag is the flag of the address for health.
+const healthFlag = "vultr-health-address"
+
+func (o *Options) checkHealth() error {
+	if o.HealthAddress == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddrPort(o.HealthAddress); err != nil {
+		return o.fault(source{flag: healthFlag}, fmt.Sprintf("%q is not an IP address with a port, such as 127.0.0.1:10261 or [::1]:10261", o.HealthAddress))
+	}
+	return nil
 }
 
 func (o *Options) checkURL(flag, text string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -54,6 +55,10 @@ type Provider struct {
 	balancers *servicelb.Controller
 	recovery  *recovery.Controller
 	failure   error // why there is no controller for load balancers
+
+	await func() // returns when this process leads; nil is at once
+	// synced is whether the cache of Nodes is filled, nil before anything is started.
+	synced atomic.Pointer[cache.InformerSynced]
 }
 
 var (
@@ -64,8 +69,29 @@ var (
 // NewProvider makes a provider that uses the given cloud.
 func NewProvider(api API, options Options) *Provider { return &Provider{api: api, options: options} }
 
-// Initialize is called when this process begins to lead.
+// ErrNotStarted is returned by Ready before this process leads.
+var ErrNotStarted = errors.New("the controllers are not started yet")
+
+// Await sets what Initialize calls before anything else: it returns when this process leads. It has to be set before.
+func (p *Provider) Await(lead func()) { p.await = lead }
+
+// Ready returns why the controllers of Nodes do not work yet.
+func (p *Provider) Ready() error {
+	synced := p.synced.Load()
+	switch {
+	case synced == nil:
+		return ErrNotStarted
+	case !(*synced)():
+		return errors.New("the cache of Nodes is not filled yet")
+	}
+	return nil
+}
+
+// Initialize is called when this process is to lead.
 func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, stop <-chan struct{}) {
+	if p.await != nil {
+		p.await()
+	}
 	p.client = builder.ClientOrDie(component)
 	broadcaster := record.NewBroadcaster(record.WithContext(wait.ContextForChannel(stop)))
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: p.client.CoreV1().Events("")})
@@ -75,6 +101,8 @@ func (p *Provider) Initialize(builder cloudprovider.ControllerClientBuilder, sto
 // SetInformers is called after Initialize and before any controller starts.
 func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	nodes := factory.Core().V1().Nodes()
+	synced := cache.InformerSynced(nodes.Informer().HasSynced)
+	p.synced.Store(&synced)
 	// Its error says that the informer has started; then the cache is larger, and that is all.
 	_ = nodes.Informer().SetTransform(slim.Node)
 	shared := roster.New(p.api)

@@ -52,6 +52,7 @@ var table = []Setting{
 	{"loadBalancers.labelInStatus", "vultr-label-in-status", Switch},
 	{"loadBalancers.kubeProxyPort", "vultr-kube-proxy-health-port", Number},
 	{"loadBalancers.defaults", "vultr-load-balancer-default", Pairs},
+	{"health.address", "vultr-health-address", Text},
 }
 
 // Settings returns all settings in the order of the documentation.

@@ -30,6 +30,8 @@ loadBalancers:
     timeout: 300
     algorithm: "least_connections"
     proxy-protocol: true
+health:
+  address: 127.0.0.1:10261
 `
 
 func TestEverySetting(t *testing.T) {
@@ -56,6 +58,7 @@ func TestEverySetting(t *testing.T) {
 		"fast-node-recovery=false", "node-deletion-limit=0.25", "vultr-zone-from-region=true",
 		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-label-in-status=false", "vultr-kube-proxy-health-port=10356",
 		"vultr-load-balancer-default=timeout=300", "vultr-load-balancer-default=algorithm=least_connections", "vultr-load-balancer-default=proxy-protocol=true",
+		"vultr-health-address=127.0.0.1:10261",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -63,6 +63,7 @@ type Election struct {
 	state State
 	seen  string // the lease as it was read last
 	ended bool
+	done  <-chan struct{} // closed when Run is to end
 }
 
 // New makes one; Run takes part.
@@ -106,6 +107,7 @@ func (e *Election) Healthy() error {
 // Run waits for the lease, and holds it until ctx ends, which must be after all work that it guards: then the lease is given
 // back. It returns ErrLost if the lease can't be held until then.
 func (e *Election) Run(ctx context.Context) error {
+	e.begin(ctx)
 	e.elector.Run(ctx)
 	e.stop()
 	if ctx.Err() == nil {
@@ -146,6 +148,12 @@ func (e *Election) release(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+func (e *Election) begin(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.done = ctx.Done()
 }
 
 func (e *Election) lead() {
@@ -204,6 +212,18 @@ func (w watched) Update(ctx context.Context, record resourcelock.LeaderElectionR
 	err := w.Interface.Update(ctx, record)
 	w.election.note(record.HolderIdentity, record.RenewTime.String(), err)
 	return err
+}
+
+// RecordEvent makes an Event. At the end of the process nobody takes one any more, and it would be a fault in the log.
+func (w watched) RecordEvent(what string) {
+	w.election.mu.Lock()
+	done := w.election.done
+	w.election.mu.Unlock()
+	select {
+	case <-done:
+	default:
+		w.Interface.RecordEvent(what)
+	}
 }
 
 // note keeps what a use of the lease showed. That there is no lease yet is no failure: it is made next.

@@ -48,6 +48,12 @@ const (
 	InstanceFound        = "InstanceFound"
 )
 
+// The reasons of Events about the controller itself.
+const (
+	APIKeyRefused  = "APIKeyRefused"
+	APIKeyAccepted = "APIKeyAccepted"
+)
+
 // Event describes the Events of one reason.
 type Event struct {
 	Reason string
@@ -238,6 +244,16 @@ var table = []Event{
 	{
 		Reason: InstanceFound, Object: "Node",
 		Meaning: "the node is no longer marked out of service",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: APIKeyRefused, Warning: true, Object: "Lease in kube-system",
+		Meaning: "the API refuses the key of the controller that is named, or the address of its node; nothing is made, changed or deleted",
+		Remedy:  "put the right key into the Secret, or the address into the key's access list; nothing has to be restarted",
+	},
+	{
+		Reason: APIKeyAccepted, Object: "Lease in kube-system",
+		Meaning: "the API accepts the key again",
 		Remedy:  "nothing",
 	},
 }
