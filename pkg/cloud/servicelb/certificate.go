@@ -24,7 +24,15 @@ func (c *Controller) certificate(ctx context.Context, service *v1.Service, name 
 		return nil, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", settings.SSL, name, service.Namespace)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the TLS Secret %s/%s: %w", service.Namespace, name, err)
+		return nil, unreadable(fmt.Sprintf("reading the TLS Secret %s/%s", service.Namespace, name), err)
 	}
 	return plan.ReadCertificate(secret, time.Now())
+}
+
+// unreadable says what became of a read, and who can give a right that it lacks.
+func unreadable(what string, err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%s: this controller has no right to; an administrator has to bind a Role that gives it in this namespace (get, list, watch): %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }

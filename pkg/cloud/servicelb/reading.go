@@ -36,7 +36,7 @@ func Named(ctx context.Context, client kubernetes.Interface, service *v1.Service
 			return errors.New("there is none of this name in namespace " + service.Namespace)
 		}
 		failures = append(failures, fmt.Errorf("%s %s/%s: %w", kind, service.Namespace, name, err))
-		return fmt.Errorf("reading it: %w", err)
+		return unreadable("reading it", err)
 	}
 	asks, core := settings.NewReader(service.Annotations), client.CoreV1()
 	if name := asks.Text(settings.FirewallRulesCM); name != "" {

@@ -100,6 +100,40 @@ func TestAnotherKubeletRootReachesEveryPath(t *testing.T) {
 	}
 }
 
+// TestSecretsByNamespace: no right to Secrets and ConfigMaps in the whole cluster is left, and nothing else is missing.
+func TestSecretsByNamespace(t *testing.T) {
+	rights := func(dir string) (role string, inNamespace int) {
+		for _, r := range render(t, dir).Resources() {
+			switch {
+			case r.GetKind() == "ClusterRole" && r.GetName() == "system:vultr-ccm":
+				role = r.MustYaml()
+			case r.GetKind() == "Role" && strings.Contains(r.MustYaml(), "- secrets\n"):
+				inNamespace++
+				if r.GetNamespace() != "shop" {
+					t.Errorf("Secrets may be read in namespace %s", r.GetNamespace())
+				}
+			}
+		}
+		return role, inNamespace
+	}
+	before, none := rights("manifests/ccm")
+	after, some := rights("examples/ccm-secrets-by-namespace")
+	if none != 0 || some != 1 {
+		t.Errorf("%d namespaces had rights of their own, %d have", none, some)
+	}
+	for _, resource := range []string{"- secrets\n", "- configmaps\n"} {
+		if !strings.Contains(before, resource) || strings.Contains(after, resource) {
+			t.Errorf("%q stays or was never there", resource)
+		}
+	}
+	if a, b := strings.Count(before, "- apiGroups:"), strings.Count(after, "- apiGroups:"); b != a-2 {
+		t.Errorf("%d rules became %d", a, b)
+	}
+	if a, b := render(t, "manifests/ccm").Size(), render(t, "examples/ccm-secrets-by-namespace").Size(); b != a+2 {
+		t.Errorf("%d objects became %d", a, b)
+	}
+}
+
 // TestConfigFileIsMounted: the file is where the argument says, and a change of it is a change of the Deployment.
 func TestConfigFileIsMounted(t *testing.T) {
 	base, with := render(t, "manifests/ccm"), render(t, "examples/ccm-config")
