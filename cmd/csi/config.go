@@ -32,12 +32,15 @@ const (
 
 // Config is everything the process is told.
 type Config struct {
-	Mode          string
-	Endpoint      string
-	HTTPEndpoint  string
-	LoggingFormat string
-	Verbosity     int
-	ShowVersion   bool
+	Mode         string
+	Endpoint     string
+	HTTPEndpoint string
+	// MetricsEndpoint is where others than the host itself may read metrics, with the token in MetricsTokenFile.
+	MetricsEndpoint  string
+	MetricsTokenFile string
+	LoggingFormat    string
+	Verbosity        int
+	ShowVersion      bool
 
 	APIURL     string
 	APIKeyFile string
@@ -80,6 +83,8 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all; pre-stop waits, on a node that is drained, until its volumes are detached")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
 	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
+	f.StringVar(&c.MetricsEndpoint, "metrics-endpoint", "", "address at which others than the host may read /metrics and nothing else, over TLS and with a token; \"\" is off")
+	f.StringVar(&c.MetricsTokenFile, "metrics-token-file", "", "file with the token (\"Authorization: Bearer ...\") for --metrics-endpoint, of 16 characters or more; it is read again for each request")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
 	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER say where and how many")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
@@ -152,6 +157,7 @@ func (c Config) Validate() error {
 	if _, err := server.ParseEndpoint(c.Endpoint); err != nil {
 		fault("--endpoint: %w", err)
 	}
+	c.validateMetrics(fault)
 	if c.MetadataURL != "" {
 		if err := checkURL(c.MetadataURL); err != nil {
 			fault("--metadata-url: %w", err)
@@ -172,6 +178,20 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (c Config) validateMetrics(fault func(string, ...any)) {
+	switch {
+	case c.MetricsEndpoint == "" && c.MetricsTokenFile == "":
+	case c.MetricsEndpoint == "":
+		fault("--metrics-token-file is set and --metrics-endpoint, for which it is, is not")
+	case c.MetricsTokenFile == "":
+		fault("--metrics-endpoint would be open to everybody who reaches it: it needs --metrics-token-file")
+	default:
+		if _, err := server.ReadToken(c.MetricsTokenFile); err != nil {
+			fault("--metrics-token-file %s: %w", c.MetricsTokenFile, err)
+		}
+	}
 }
 
 func (c Config) validateController(fault func(string, ...any)) {

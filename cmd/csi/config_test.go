@@ -15,6 +15,10 @@ func TestValidate(t *testing.T) {
 	if err := os.WriteFile(key, []byte("k"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("0123456789abcdefghij"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	node := []string{
 		"--mode=node", "--device-dir=" + dir, "--sysfs-block-dir=" + dir, "--state-dir=" + dir, "--kubelet-root=" + dir, "--plugin-registration-dir=" + dir,
 	}
@@ -60,6 +64,11 @@ func TestValidate(t *testing.T) {
 		"a kubelet's directory that is none":     {args: append(node[:6:6], "--kubelet-root=/none"), faults: []string{"--kubelet-root"}},
 		"the whole machine is no such directory": {args: append(node[:6:6], "--kubelet-root=/tmp/.."), faults: []string{"--kubelet-root"}},
 		"nor is a file":                          {args: append(node[:6:6], "--kubelet-root="+key), faults: []string{"--kubelet-root"}},
+		"metrics for those who have a token":     {args: []string{"--mode=controller", "--api-key-file=" + key, "--metrics-endpoint=:9813", "--metrics-token-file=" + token}},
+		"metrics for everybody":                  {args: []string{"--mode=controller", "--api-key-file=" + key, "--metrics-endpoint=:9813"}, faults: []string{"--metrics-endpoint would be open to everybody"}},
+		"a token for nothing":                    {args: []string{"--mode=controller", "--api-key-file=" + key, "--metrics-token-file=" + token}, faults: []string{"--metrics-token-file is set and --metrics-endpoint"}},
+		"a token that can be guessed":            {args: []string{"--mode=controller", "--api-key-file=" + key, "--metrics-endpoint=:9813", "--metrics-token-file=" + key}, faults: []string{"it has 1 characters"}},
+		"a token that is not there":              {args: []string{"--mode=controller", "--api-key-file=" + key, "--metrics-endpoint=:9813", "--metrics-token-file=/none"}, faults: []string{"--metrics-token-file /none"}},
 		// What the mode does not use is not judged.
 		"before the end":              {args: []string{"--mode=pre-stop"}, env: map[string]string{"NODE_NAME": "worker-1"}},
 		"before the end of nothing":   {args: []string{"--mode=pre-stop", "--pre-stop-timeout=0s"}, faults: []string{"--node-name", "--pre-stop-timeout"}},

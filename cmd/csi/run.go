@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/fips140"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -263,9 +264,13 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 			return fmt.Errorf("--http-endpoint: %w", err)
 		}
 	}
+	scrape, err := p.listenForScrapes()
+	if err != nil {
+		return errors.Join(err, closeIf(health))
+	}
 	rpc, err := server.Listen(socket)
 	if err != nil {
-		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health))
+		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health), closeIf(scrape))
 	}
 	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: inTurn(p.serving.intercept, p.watchPending().Intercept), Stats: p.tracing.calls()})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
@@ -285,10 +290,29 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 			func(ctx context.Context) error { return p.ready(ctx, socket) }, p.registry, p.verbosity.Set)
 		group.Go(func() error { return server.ServeHTTP(ctx, health, h) })
 	}
+	if scrape != nil {
+		group.Go(func() error { return server.ServeHTTP(ctx, scrape, server.Scrape(p.registry, p.cfg.MetricsTokenFile)) })
+	}
 	if p.register != nil {
 		group.Go(func() error { return p.registerWithKubelet(ctx) })
 	}
 	return nil
+}
+
+// listenForScrapes opens the address at which others than the host may read metrics; nil if they may not.
+func (p *process) listenForScrapes() (net.Listener, error) {
+	if p.cfg.MetricsEndpoint == "" {
+		return nil, nil
+	}
+	secure, err := server.SelfSigned(identity.DriverName, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("--metrics-endpoint: %w", err)
+	}
+	listener, err := net.Listen("tcp", p.cfg.MetricsEndpoint)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics-endpoint: %w", err)
+	}
+	return tls.NewListener(listener, secure), nil
 }
 
 // watchPending returns what knows which operations have not come to their end. On a node nobody is told of those that are late:
