@@ -3,7 +3,6 @@ package deploy
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,7 +34,7 @@ func TestTheCCMListensForItsNodeAlone(t *testing.T) {
 			t.Errorf("the probe asks %s %s%s, not %s%s", get.Scheme, get.Host, get.Path, health, name)
 		}
 		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == get.Port.String() })
-		if i < 0 || strconv.Itoa(int(c.Ports[i].ContainerPort)) != strconv.Itoa(int(health.Port())) {
+		if i < 0 || int(c.Ports[i].ContainerPort) != int(health.Port()) {
 			t.Errorf("the probe asks at port %s", get.Port.String())
 		}
 	}

@@ -35,7 +35,7 @@ kubectl get events -A --field-selector reason=SyncLoadBalancerFailed
 ` + "```" + `
 
 Kubernetes keeps Events for an hour. What is still wrong then is not said again, unless it changes or the controller is
-restarted; [metrics](load-balancers.md) tell what is wrong now. ` + "`Normal`" + ` Events need nothing to be done.
+restarted; [metrics](operation.md#metrics) tell what is wrong now. ` + "`Normal`" + ` Events need nothing to be done.
 Kubernetes' own controllers make further ones.
 
 | reason | type | object | what has happened | what to do |

@@ -134,6 +134,52 @@ func TestSecretsByNamespace(t *testing.T) {
 	}
 }
 
+// TestMonitoring: what listens for its node alone is opened, and by nothing else than what has to be proven: a right in the
+// cluster, or a token.
+func TestMonitoring(t *testing.T) {
+	text := func(dir, kind, name string) string {
+		for _, r := range render(t, dir).Resources() {
+			if r.GetKind() == kind && r.GetName() == name {
+				return r.MustYaml()
+			}
+		}
+		t.Fatalf("%s has no %s %s", dir, kind, name)
+		return ""
+	}
+	const with = "examples/monitoring"
+	ccm := text(with, "Deployment", "vultr-ccm")
+	if !strings.Contains(ccm, "- --bind-address=0.0.0.0\n") || strings.Contains(ccm, "--bind-address=127.0.0.1") {
+		t.Errorf("the metrics of the CCM are not opened in\n%s", ccm)
+	}
+	for _, kept := range []string{"- --vultr-health-address=127.0.0.1:10261\n", "- --profiling=false\n"} {
+		if !strings.Contains(ccm, kept) {
+			t.Errorf("%q is lost", kept)
+		}
+	}
+	node := text(with, "DaemonSet", "csi-vultr-node")
+	for _, want := range []string{
+		"- --metrics-endpoint=:9813\n", "- --metrics-token-file=/etc/vultr-metrics/token\n", "- --http-endpoint=127.0.0.1:9808\n",
+		"mountPath: /etc/vultr-metrics\n", "secretName: csi-vultr-metrics\n", "containerPort: 9813\n",
+	} {
+		if strings.Count(node, want) != 1 {
+			t.Errorf("%q is there %d times in\n%s", want, strings.Count(node, want), node)
+		}
+	}
+	if plain := text("manifests", "DaemonSet", "csi-vultr-node"); strings.Contains(plain, "metrics-endpoint") {
+		t.Error("the node plugins' metrics are open by default")
+	}
+	if board := text(with, "ConfigMap", "vultr-dashboard"); !strings.Contains(board, "vultr.json:") || !strings.Contains(board, "grafana_dashboard: \"1\"") {
+		t.Error("the dashboard is not there")
+	}
+	service := text(with, "Service", "vultr-ccm-metrics")
+	if !strings.Contains(service, "publishNotReadyAddresses: true") {
+		t.Error("a pod whose key is refused is not scraped, and nobody is alarmed")
+	}
+	if monitor := text(with, "ServiceMonitor", "vultr-ccm"); !strings.Contains(monitor, "honorLabels: true") {
+		t.Error("the labels namespace and service would be those of the monitor")
+	}
+}
+
 // TestConfigFileIsMounted: the file is where the argument says, and a change of it is a change of the Deployment.
 func TestConfigFileIsMounted(t *testing.T) {
 	base, with := render(t, "manifests/ccm"), render(t, "examples/ccm-config")
