@@ -242,3 +242,14 @@ func TestRefusedKeyMakesUnready(t *testing.T) {
 	default:
 	}
 }
+
+// The platform has no routes for pods: who asks for them is told so once, and everything else works.
+func TestRoutesStayOff(t *testing.T) {
+	r := newNodesRig(t, 1)
+	p := r.launch(t, "--configure-cloud-routes=true")
+	p.becomes(t, http.StatusOK, "[+] role: leads since ")
+	r.await(t, 1)
+	if n := strings.Count(p.out.String(), "does not support routes"); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
+}
