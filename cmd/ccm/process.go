@@ -107,6 +107,7 @@ func (p *process) prepare(cfg *config.CompletedConfig) error {
 		// The library starts its servers either way, and its controllers at once then: lead is what they wait for.
 		elect.LeaderElect = false
 	}
+	cfg.Kubeconfig.Wrap(func(next http.RoundTripper) http.RoundTripper { return patient{next, p.stop} })
 	ctx := wait.ContextForChannel(p.stop)
 	watch := &health.KeyWatch{API: p.client, Recorder: cfg.EventRecorder, Object: lease, Process: name}
 	go watch.Run(ctx)
