@@ -39,6 +39,7 @@ func Faults() []Step {
 			return w.nodeKilled(ctx, "mkfs-done")
 		}},
 		{"the CCM is killed while its load balancer is created but not answered", ccmKilled},
+		{"the CCM that works is told to end", ccmHandsOver},
 		{"the simulated cloud is killed while it attaches a disk and forwards traffic", cloudKilled},
 		{"a minute without API", minuteWithoutAPI},
 	}
