@@ -1,0 +1,57 @@
+package main
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const scrapeToken = "0123456789abcdefghij"
+
+// writeToken writes a token for metrics into a file of a directory.
+func writeToken(t *testing.T, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "token")
+	if err := os.WriteFile(file, []byte(scrapeToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// expectScrapes asks for metrics as somebody does who is not on the host: without the token, and with it.
+func expectScrapes(t *testing.T, address, want string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it proves nobody's identity
+	defer client.CloseIdleConnections()
+	for authorization, expected := range map[string]struct {
+		code int
+		text string
+	}{
+		"":                      {http.StatusUnauthorized, "a token is needed"},
+		"Bearer " + scrapeToken: {http.StatusOK, want},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if authorization != "" {
+			request.Header.Set("Authorization", authorization)
+		}
+		resp, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it was read
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != expected.code || !strings.Contains(string(body), expected.text) {
+			t.Errorf("scraped with %q: %d %q, want %d and %q", authorization, resp.StatusCode, body, expected.code, expected.text)
+		}
+	}
+}
