@@ -221,6 +221,7 @@ func faultsOf(expr string, known map[string][]string) (faults []string) {
 			}
 		}
 	}
+	return faults
 }
 
 // resultLabels are the labels by which an expression groups.
