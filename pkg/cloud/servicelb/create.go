@@ -86,6 +86,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
 	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late}
+	tried = withSent(tried, creation) // whoever finds it has to know what it was made with
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
 	}
@@ -115,7 +116,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		}
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
 	}
-	tried.Tried = time.Time{}
+	tried.Tried, tried.Firewall, tried.Certificate = time.Time{}, false, ""
 	err = fmt.Errorf("making the load balancer: %w", err)
 	if tried.Address == "" && tried.Late.IsZero() {
 		tried = ledger.Entry{}

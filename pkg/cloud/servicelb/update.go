@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -113,10 +114,14 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	return c.write(ctx, s, entry)
 }
 
-// mayHaveSent writes down what a change whose answer was lost may have put there, so that it goes when the Service does not
-// ask for it any more. A certificate that nobody knows of is sent again.
+// mayHaveSent writes down what a change whose answer was lost may have put there.
 func (c *Controller) mayHaveSent(ctx context.Context, s *scene, settings vultr.LoadBalancerSettings) error {
-	entry := s.entry
+	return c.write(context.WithoutCancel(ctx), s, withSent(s.entry, settings))
+}
+
+// withSent returns the entry with what a request may have put there, so that it goes when the Service does not ask for it any
+// more. A certificate that nobody knows of is sent again.
+func withSent(entry ledger.Entry, settings vultr.LoadBalancerSettings) ledger.Entry {
 	if settings.Firewall != nil && len(*settings.Firewall) > 0 {
 		entry.Firewall = true
 	}
@@ -126,7 +131,7 @@ func (c *Controller) mayHaveSent(ctx context.Context, s *scene, settings vultr.L
 	if settings.AutoSSL != nil && entry.Certificate == "" {
 		entry.Certificate = issuedFor(*settings.AutoSSL)
 	}
-	return c.write(context.WithoutCancel(ctx), s, entry)
+	return entry
 }
 
 // keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
