@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // certificate reads and checks the TLS Secret of a Service; nil without one. It is read from the API server when it is
@@ -35,4 +36,21 @@ func unreadable(what string, err error) error {
 		return fmt.Errorf("%s: this controller has no right to; an administrator has to bind a Role that gives it in this namespace (get, list, watch): %w", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// isBare reports whether a certificate that the ledger knows and nobody asks for any more is proven to be gone: it has not been
+// shown for as long as reads may lag. The process that removed it may have been killed before it wrote that down, and what
+// somebody else puts there afterwards is not this Service's.
+func (s *scene) isBare(lb vultr.LoadBalancer, want plan.Desired) bool {
+	if s.entry.Certificate == "" || lb.HasSSL || lb.AutoSSL != (vultr.AutoSSL{}) ||
+		want.TLSSecret != "" || want.AutoSSL != nil || want.KeepTLS {
+		s.memory.bareSince = time.Time{}
+		return false
+	}
+	if s.memory.bareSince.IsZero() {
+		s.memory.bareSince = time.Now()
+	}
+	left := visibleAfter - s.readAt.Sub(s.memory.bareSince)
+	s.comeBack(left)
+	return left <= 0
 }

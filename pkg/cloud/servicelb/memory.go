@@ -34,6 +34,7 @@ type memory struct {
 	busySince    time.Time     // since when the platform has refused changes for now
 	halfSince    time.Time     // since when it has an address of one family, and the Service has two
 	doubtSince   time.Time     // when an answer about the last change was lost
+	bareSince    time.Time     // since when a certificate that nobody asks for is not shown, though the ledger knows one
 	sent         []change      // what was changed and may not be shown yet
 	applied      bool          // whether it was once seen, or made, as its Service asks for
 	asked        string        // what it was asked to be then

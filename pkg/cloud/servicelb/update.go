@@ -51,7 +51,7 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 	if err := c.change(ctx, s, lb, want, diff); err != nil {
 		return both(err, certErr)
 	}
-	if err := c.keepCertificate(ctx, s, lb, want.AutoSSL, certificate, remove); err != nil {
+	if err := c.keepCertificate(ctx, s, lb, want, certificate, remove); err != nil {
 		return both(err, certErr)
 	}
 	c.tellBackends(s)
@@ -135,15 +135,17 @@ func withSent(entry ledger.Entry, settings vultr.LoadBalancerSettings) ledger.En
 }
 
 // keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
-func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, issued *vultr.AutoSSL, certificate *plan.Certificate, remove bool) error {
-	entry := s.entry
+func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certificate *plan.Certificate, remove bool) error {
+	entry, bare := s.entry, s.isBare(lb, want)
 	switch {
 	case certificate != nil:
 		watchExpiry(nameOf(s.service), certificate.NotAfter)
 		entry.Certificate = certificate.Fingerprint(lb.ID)
-	case issued != nil:
+	case want.AutoSSL != nil:
 		forgetExpiry(nameOf(s.service)) // the platform renews it, and does not show when it expires
-		entry.Certificate = issuedFor(*issued)
+		entry.Certificate = issuedFor(*want.AutoSSL)
+	case bare:
+		entry.Certificate = ""
 	}
 	if remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)
