@@ -10,7 +10,7 @@ import (
 
 // Ill says what is wrong with a disk.
 type Ill struct {
-	// Reads and Writes are what it is about. Writes are all that changes the disk, flushes as well.
+	// Reads and Writes are what it is about. Writes are all that changes the disk, but for flushes: QEMU flushes a disk to heal it.
 	Reads, Writes bool
 	// Sectors are those of 512 bytes with which something is wrong; without any it is the whole disk.
 	Sectors []int64
@@ -24,9 +24,6 @@ func (i Ill) ioTypes() []string {
 	}
 	if i.Writes {
 		types = append(types, "write", "write-zeroes", "discard")
-	}
-	if i.Writes && len(i.Sectors) == 0 { // a flush is of no sector
-		types = append(types, "flush")
 	}
 	return types
 }
