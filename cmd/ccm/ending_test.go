@@ -85,7 +85,7 @@ func TestTheLeaseOutlastsTheWork(t *testing.T) {
 			t.Fatalf("started %v, the lease is %q's", e.started, e.holder(t))
 		}
 		e.tell()
-		time.Sleep(workTimeout - time.Second)
+		time.Sleep(workTimeout - time.Second) // of the fake clock
 		if e.ended() || e.holder(t) != "me" {
 			t.Fatalf("ended %v, the lease is %q's while work is under way", e.ended(), e.holder(t))
 		}
@@ -104,9 +104,9 @@ func TestWorkThatHangsKeepsTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t, "")
 		e.run()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		e.tell()
-		time.Sleep(workTimeout)
+		time.Sleep(workTimeout) // of the fake clock
 		if !e.ended() || e.holder(t) != "me" {
 			t.Errorf("ended %v, the lease is %q's", e.ended(), e.holder(t))
 		}

@@ -178,11 +178,11 @@ func TestBudget(t *testing.T) {
 		if left := l.budget(); left < 0.95 || left > 1.05 {
 			t.Errorf("%g are left of 2 with one request a second", left)
 		}
-		time.Sleep(30 * time.Second)
+		time.Sleep(30 * time.Second) // of the fake clock
 		if left := l.budget(); left < 1.45 || left > 1.55 {
 			t.Errorf("%g are left of 2 half a minute later", left)
 		}
-		time.Sleep(31 * time.Second)
+		time.Sleep(31 * time.Second) // of the fake clock
 		if left := l.budget(); left != 2 {
 			t.Errorf("%g are left of 2 a minute later", left)
 		}
@@ -190,7 +190,7 @@ func TestBudget(t *testing.T) {
 		if left := l.budget(); left != 0 {
 			t.Errorf("%g are left in a pause", left)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		if left := l.budget(); left <= 0 || left >= 2 {
 			t.Errorf("%g are left of the lower rate after the pause", left)
 		}

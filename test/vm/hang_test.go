@@ -60,7 +60,7 @@ func (r *rig) says(call func() error, words ...string) {
 		if time.Since(began) > callPatience {
 			r.t.Fatalf("after %s the answer is still %v, without %q", time.Since(began), err, missing)
 		}
-		time.Sleep(pause)
+		time.Sleep(pause) // the kubelet's back-off
 	}
 }
 
@@ -346,6 +346,6 @@ func repeated(code codes.Code, call func() error) error {
 		if status.Code(err) != code || time.Since(began) > callPatience {
 			return err
 		}
-		time.Sleep(pause)
+		time.Sleep(pause) // the kubelet's back-off
 	}
 }

@@ -123,7 +123,7 @@ func TestStandbyLeavesTheLeaseAlone(t *testing.T) {
 		first := join(t, client, "first")
 		first.leadsWithin(t, time.Second)
 		second := join(t, client, "second")
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // of the fake clock
 		second.end()
 		if err := <-second.result; err != nil {
 			t.Error(err)
@@ -142,7 +142,7 @@ func TestLost(t *testing.T) {
 		client := fake.NewClientset()
 		v := join(t, client, "first")
 		v.leadsWithin(t, time.Second)
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		synctest.Wait()
 		down := errors.New("the API server is down")
 		var away atomic.Bool
@@ -160,7 +160,7 @@ func TestLost(t *testing.T) {
 			t.Error("it still leads")
 		}
 		away.Store(false)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		synctest.Wait()
 		if got := holder(t, client); got != "first" {
 			t.Errorf("the lease was given away, to %q", got)
@@ -229,7 +229,7 @@ func TestStandbyWithoutAPIServer(t *testing.T) {
 		down := errors.New("the API server is down")
 		client.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return away.Load(), nil, down })
 		v := join(t, client, "first")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		synctest.Wait()
 		if s := v.State(); s.Leads || !errors.Is(s.Failure, down) || !s.Renewed.IsZero() {
 			t.Errorf("%+v", s)

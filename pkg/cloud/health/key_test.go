@@ -70,13 +70,13 @@ func TestKeyIsRefusedAndAcceptedAgain(t *testing.T) {
 		}
 
 		w.cloud.Sim.SetKeys([]string{"ANOTHERKEY0123456789"})
-		time.Sleep(6 * time.Minute)
+		time.Sleep(6 * time.Minute) // of the fake clock
 		synctest.Wait()
 		events := w.events()
 		if len(events) != 1 || !strings.HasPrefix(events[0], "Warning APIKeyRefused node-1: the API key is refused: ") || strings.Contains(events[0], w.cloud.Key) {
 			t.Errorf("events %q", events)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the fake clock
 		synctest.Wait()
 		if events := w.events(); len(events) > 0 {
 			t.Errorf("the same is told again: %q", events)
@@ -98,12 +98,12 @@ func TestFlappingKeyIsToldRarely(t *testing.T) {
 		for range 60 {
 			w.cloud.Sim.SetKeys([]string{"ANOTHERKEY0123456789"})
 			_, _ = w.client.Account(t.Context()) // it is refused
-			time.Sleep(30 * time.Second)
+			time.Sleep(30 * time.Second)         // of the fake clock
 			w.cloud.Sim.SetKeys([]string{w.cloud.Key})
 			if _, err := w.client.Account(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(30 * time.Second)
+			time.Sleep(30 * time.Second) // of the fake clock
 		}
 		synctest.Wait()
 		told := 0
@@ -123,7 +123,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t)
 		w.cloud.Fault(simulator.Fault{Operation: "get_account", Action: simulator.FaultStatus, Status: 503, Body: "down"})
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the fake clock
 		synctest.Wait()
 		if s := w.client.Standing(); s.Silence == nil || s.Refusal != nil {
 			t.Errorf("%+v", s)

@@ -43,8 +43,8 @@ func TestStandby(t *testing.T) {
 			time.Sleep(DefaultPeriod) // of the fake clock
 			turn(leadAgain)
 		}
-		s.handles = nil // the claim is deleted by force
-		time.Sleep(25 * time.Hour)
+		s.handles = nil            // the claim is deleted by force
+		time.Sleep(25 * time.Hour) // of the fake clock
 		turn(leadAgain)
 		if all, at := s.Orphans(); len(all) != 0 || !at.IsZero() || platform.lists != 0 {
 			t.Errorf("without leading it shows %v of %s, after %d lists", all, at, platform.lists)
