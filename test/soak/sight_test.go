@@ -75,25 +75,3 @@ func TestSoakSees(t *testing.T) {
 		})
 	}
 }
-
-// TestShrink: of many steps those are left with which it still fails.
-func TestShrink(t *testing.T) {
-	t.Parallel()
-	all, tries := make([]int, 100), 0
-	for i := range all {
-		all[i] = i
-	}
-	left := shrink(all, func(steps []int) bool {
-		tries++
-		return slices.Contains(steps, 17) && slices.Contains(steps, 60) && slices.Contains(steps, 61)
-	}, func() bool { return false })
-	if got := formatSteps(left); got != "17,60-61" || tries > 200 {
-		t.Errorf("left are %s after %d tries", got, tries)
-	}
-	if again, err := parseSteps("17,60-61"); err != nil || !slices.Equal(again, left) {
-		t.Errorf("read are %v, %v", again, err)
-	}
-	if _, err := parseSteps("1,x"); err == nil {
-		t.Error("x is a step")
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/steps"
 )
 
 var (
@@ -86,22 +87,22 @@ func counts(all map[string]int) string {
 func one(t *testing.T, seed uint64, on func(*testing.T) machines) map[string]int {
 	t.Helper()
 	p := planOf(seed, perPlan)
-	var steps []int
+	var kept []int
 	for i := range p.steps {
-		steps = append(steps, i)
+		kept = append(kept, i)
 	}
 	if *keepFlag != "" {
 		var err error
-		if steps, err = parseSteps(*keepFlag); err != nil {
+		if kept, err = steps.Parse(*keepFlag); err != nil {
 			t.Fatal(err)
 		}
 	}
-	broken, count := run(t, p.keep(steps), quietEvery, on(t))
+	broken, count := run(t, p.keep(kept), quietEvery, on(t))
 	if broken.rule == "" {
 		return count
 	}
 	began := time.Now()
-	steps = shrink(steps, func(rest []int) bool {
+	kept = steps.Shrink(kept, func(rest []int) bool {
 		for range 2 { // what runs side by side is not scheduled the same way twice
 			if again, _ := run(t, p.keep(rest), quietEvery, on(t)); again.rule == broken.rule {
 				broken = again
@@ -111,11 +112,11 @@ func one(t *testing.T, seed uint64, on func(*testing.T) machines) map[string]int
 		return false
 	}, func() bool { return time.Since(began) > *shrinkFlag })
 	t.Log("the shortest plan that was found:")
-	for i, s := range p.keep(steps).steps {
-		t.Logf("%3d: %s", steps[i], s)
+	for i, s := range p.keep(kept).steps {
+		t.Logf("%3d: %s", kept[i], s)
 	}
 	t.Fatalf("%s: %s\n%s\nagain: go test ./test/soak -run '^%s$' -soak.seed=%d -soak.keep=%s", broken.rule, broken.text,
-		strings.Join(broken.log, "\n"), t.Name(), seed, formatSteps(steps))
+		strings.Join(broken.log, "\n"), t.Name(), seed, steps.Format(kept))
 	return nil
 }
 
