@@ -1,0 +1,225 @@
+package lb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+var (
+	errKilled = errors.New("the process was killed")
+	errReset  = errors.New("connection reset by peer")
+)
+
+// road is the way to the cloud: straight into the simulator. There is nothing to learn from sockets here, and they take most
+// of the time.
+type road struct{ cloud http.Handler }
+
+// RoundTrip has the cloud answer. What the cloud has begun goes on when nobody waits for it any more.
+func (r road) RoundTrip(req *http.Request) (*http.Response, error) {
+	sent(req)
+	asked := req.Clone(req.Context())
+	asked.RemoteAddr = "127.0.0.1:40000"
+	answers := make(chan *http.Response, 1)
+	go func() { answers <- answerTo(asked, r.cloud) }()
+	select {
+	case answer := <-answers:
+		if answer == nil {
+			return nil, errReset
+		}
+		answer.Request = req
+		return answer, nil
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
+// sent tells whoever follows the request that there is a connection: from now on it may have an effect.
+func sent(req *http.Request) {
+	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{})
+	}
+}
+
+// answerTo returns nil if the connection was reset.
+func answerTo(req *http.Request, cloud http.Handler) (answer *http.Response) {
+	recorder := httptest.NewRecorder()
+	defer func() {
+		failure := recover()
+		aborted, isError := failure.(error)
+		switch {
+		case failure == nil:
+			answer = recorder.Result()
+		case !isError || !errors.Is(aborted, http.ErrAbortHandler):
+			panic(failure)
+		case recorder.Body.Len() > 0:
+			answer = recorder.Result()
+			answer.Body = broken(recorder.Body.Bytes())
+		}
+	}()
+	cloud.ServeHTTP(recorder, req)
+	return nil
+}
+
+// broken is a body that breaks off after this much.
+func broken(part []byte) io.ReadCloser {
+	return io.NopCloser(io.MultiReader(bytes.NewReader(part), brokenOff{}))
+}
+
+type brokenOff struct{}
+
+// Read fails as that of a connection that ended too early.
+func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// process is a controller. Nothing that it does once it is dead has any effect.
+type process struct {
+	world  *world
+	client *fake.Clientset
+	dead   atomic.Bool
+	stop   func() // returns when nothing of it runs any more
+}
+
+// start runs a new process, which has the lead from now on: nothing but what is written down in cluster and cloud is known to it.
+func (w *world) start() *process {
+	w.Helper()
+	p := &process{world: w}
+	p.client = w.kube.client(p.ask)
+	factory := informers.NewSharedInformerFactory(p.client, 0)
+	controller, err := servicelb.New(servicelb.Config{
+		API:           w.newClient(func(http.RoundTripper) http.RoundTripper { return p }),
+		Client:        p.client,
+		Recorder:      recorder{w},
+		Services:      factory.Core().V1().Services(),
+		Nodes:         factory.Core().V1().Nodes(),
+		Region:        func(context.Context, []*v1.Node) (string, error) { return region, nil },
+		LabelInStatus: true,
+		DriftPeriod:   driftPeriod,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.Context())
+	factory.Start(ctx.Done())
+	var running sync.WaitGroup
+	running.Go(func() { controller.Run(ctx, workers) })
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		factory.Shutdown()
+	})
+	w.lead, w.processes = p, append(w.processes, p)
+	return p
+}
+
+func (w *world) newClient(around func(http.RoundTripper) http.RoundTripper) *vultr.Client {
+	w.Helper()
+	client, err := vultr.New(vultr.Config{BaseURL: w.cloud.URL, Key: w.cloud.Key, Around: around})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return client
+}
+
+// RoundTrip is what lies between the client of the API and the network.
+func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.dead.Load() {
+		return nil, errKilled
+	}
+	p.world.calls.Add(1)
+	if req.Method != http.MethodGet {
+		p.world.changes(req)
+	}
+	do := func() (*http.Response, error) { return p.world.road.RoundTrip(req) }
+	if how := p.world.strike.next(nameOfCall(req)); how != nil {
+		return how.call(p, req, do)
+	}
+	return do()
+}
+
+// ask is what lies between the client of the API server and that.
+func (p *process) ask(action clienttesting.Action, do reaction) (bool, runtime.Object, error) {
+	if p.dead.Load() {
+		return true, nil, errKilled
+	}
+	if !slices.Contains([]string{"create", "update", "patch", "delete"}, action.GetVerb()) {
+		return do()
+	}
+	p.world.writes.Add(1)
+	if how := p.world.strike.next(nameOfWrite(action)); how != nil {
+		return how.write(p, do)
+	}
+	return do()
+}
+
+var uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// nameOfCall is for people.
+func nameOfCall(req *http.Request) string {
+	return req.Method + " " + uuids.ReplaceAllString(req.URL.Path, "ID")
+}
+
+// apiserver begins the names of all writes to the API server.
+const apiserver = "apiserver: "
+
+func nameOfWrite(action clienttesting.Action) string {
+	name := apiserver + action.GetVerb() + " " + action.GetResource().Resource
+	if below := action.GetSubresource(); below != "" {
+		name += "/" + below
+	}
+	return name
+}
+
+// changes notes a request that changes something, and what it must not change.
+func (w *world) changes(req *http.Request) {
+	w.sent.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.foreign {
+		if strings.Contains(req.URL.Path, id) {
+			w.harm = append(w.harm, fmt.Sprintf("%s %s, which is somebody else's", req.Method, req.URL.Path))
+		}
+	}
+}
+
+// recorder keeps the Events of all processes.
+type recorder struct{ world *world }
+
+// Event keeps one.
+func (r recorder) Event(about runtime.Object, kind, reason, message string) {
+	name := ""
+	if service, ok := about.(*v1.Service); ok {
+		name = service.Name + ": "
+	}
+	r.world.mu.Lock()
+	defer r.world.mu.Unlock()
+	r.world.events = append(r.world.events, name+kind+" "+reason+" "+message)
+}
+
+// Eventf is Event with a format.
+func (r recorder) Eventf(about runtime.Object, kind, reason, format string, args ...any) {
+	r.Event(about, kind, reason, fmt.Sprintf(format, args...))
+}
+
+// AnnotatedEventf is Eventf; nobody looks at the annotations.
+func (r recorder) AnnotatedEventf(about runtime.Object, _ map[string]string, kind, reason, format string, args ...any) {
+	r.Eventf(about, kind, reason, format, args...)
+}
