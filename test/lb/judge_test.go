@@ -229,6 +229,8 @@ func (w *world) judge(g group, s *situation) (wrong []string) {
 		return wrong
 	case s.claimed[entry.ID]:
 		say("the ledger gives %s to another one, too", entry.ID)
+	case lb == nil && g.faulty():
+		return wrong // none is made in its place until the fault is mended
 	case lb == nil:
 		say("load balancer %s does not exist", entry.ID)
 		return wrong
