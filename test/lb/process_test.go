@@ -207,12 +207,15 @@ type recorder struct{ world *world }
 func (r recorder) Event(about runtime.Object, kind, reason, message string) {
 	name := ""
 	if service, ok := about.(*v1.Service); ok {
-		name = service.Name + ": "
+		name = nameOf(service) + ": "
 	}
 	r.world.mu.Lock()
 	defer r.world.mu.Unlock()
 	r.world.events = append(r.world.events, name+kind+" "+reason+" "+message)
 }
+
+// nameOf is what Events call a Service.
+func nameOf(s *v1.Service) string { return s.Namespace + "/" + s.Name }
 
 // Eventf is Event with a format.
 func (r recorder) Eventf(about runtime.Object, kind, reason, format string, args ...any) {

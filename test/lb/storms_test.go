@@ -82,7 +82,7 @@ func (w *world) warnings(name string) int {
 	defer w.mu.Unlock()
 	n := 0
 	for _, event := range w.events {
-		if strings.HasPrefix(event, name+": "+v1.EventTypeWarning) {
+		if strings.HasPrefix(event, namespace+"/"+name+": "+v1.EventTypeWarning) {
 			n++
 		}
 	}
