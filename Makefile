@@ -79,8 +79,9 @@ test: packages-test tool-testreport ## Run every test that needs no cluster, csi
 	@GO="$(GO)" hack/test $(TEST_FLAGS)
 
 .PHONY: test-faults
-test-faults: packages-test ## Run every operation of the CSI driver with a fault at each of its steps: about an hour.
+test-faults: packages-test ## Run every operation of both products with a fault at each of its steps: more than an hour.
 	FAULTS=all $(GO) test -race -count=1 -timeout 120m $(TEST_FLAGS) ./test/faults
+	FAULTS=all $(GO) test -race -count=1 -timeout 60m -run '^TestEveryPoint$$' $(TEST_FLAGS) ./test/lb
 
 .PHONY: sanity
 sanity: packages-test ## Run csi-sanity against the driver, with every spec's name.
@@ -88,8 +89,8 @@ sanity: packages-test ## Run csi-sanity against the driver, with every spec's na
 
 SOAK_FOR ?= 1h
 .PHONY: soak
-soak: packages-test ## Let volumes live random lives under random faults, for an hour or SOAK_FOR.
-	$(GO) test -race -count=1 -v -timeout 0 $(TEST_FLAGS) ./test/soak -soak.for=$(SOAK_FOR) -soak.shrink=10m
+soak: packages-test ## Let volumes and load balancers live random lives under random faults, for an hour or SOAK_FOR.
+	$(GO) test -race -count=1 -v -timeout 0 -run '^TestSoak' $(TEST_FLAGS) ./test/soak ./test/lb -soak.for=$(SOAK_FOR) -soak.shrink=10m
 
 .PHONY: bench
 bench: packages-test ## Run the benchmarks.
