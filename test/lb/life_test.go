@@ -80,11 +80,13 @@ func (l *life) take(s step) {
 			l.Fatal(err)
 		}
 	case kill:
+		l.killed = true
 		l.lead.dead.Store(true)
 		l.alone()
 		l.restart = time.Now().Add(time.Duration(s.a%45) * time.Second)
 	case overlap:
 		if !l.lead.dead.Load() {
+			l.killed = true // the one of before ends like that
 			l.start()
 		}
 	case pass:

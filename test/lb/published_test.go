@@ -181,11 +181,7 @@ func (w *world) have(name string) {
 }
 
 // about returns the Events about a Service.
-func (w *world) about(p *publication) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(w.events), func(event string) bool { return !strings.HasPrefix(event, nameOf(p.service)+": ") })
-}
+func (w *world) about(p *publication) []string { return strings.Split(w.eventsOf(p.service), "\n") }
 
 // lacks says what a Service has not got yet, "" for nothing.
 func (w *world) lacks(p *publication) string {

@@ -67,6 +67,8 @@ type world struct {
 	kept map[string]bool
 	// leaving are load balancers that go with a Service which has another one now.
 	leaving map[string]bool
+	// killed is set once a process was killed while people changed Services: see forgive.
+	killed bool
 	// machines and ports are how many there were.
 	machines, ports int
 }
