@@ -345,7 +345,7 @@ func (w *world) judgeRest(s *situation) []string {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.balancers)) {
-		if _, foreign := w.foreign[id]; !foreign && !s.claimed[id] && !w.kept[id] && !w.leaving[id] {
+		if _, foreign := w.foreign[id]; !foreign && !s.claimed[id] && !w.kept[id] && !w.leaving[id] && !w.told(s, id) {
 			wrong = append(wrong, fmt.Sprintf("load balancer %s (%s) is nobody's", id, s.balancers[id].Label))
 		}
 	}
@@ -364,6 +364,24 @@ func (w *world) judgeRest(s *situation) []string {
 		}
 	}
 	return wrong
+}
+
+// told reports whether a load balancer that no Service has bears the label of one, and its owner was told of it: it goes with
+// the Service. It was made by a request that was delivered twice, before its process was killed, so that nothing proves that
+// it is superfluous.
+func (w *world) told(s *situation, id string) bool {
+	for _, service := range s.services {
+		if !wanting(service) || s.balancers[id].Label != cloudprovider.DefaultLoadBalancerName(service) {
+			continue
+		}
+		for event := range strings.Lines(w.eventsOf(service)) {
+			if strings.Contains(event, "DuplicateLoadBalancer Load balancers") && strings.Contains(event, id) {
+				w.strays[id] = true
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // busy returns what was written in a time in which there is nothing to write, "" for nothing.

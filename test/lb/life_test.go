@@ -372,7 +372,7 @@ func (l *life) check() (rule, text string) {
 	}
 	balancers := map[types.UID][]string{}
 	for _, lb := range l.cloud.Sim.View().LoadBalancers {
-		if _, foreign := l.foreign[lb.ID]; foreign {
+		if _, foreign := l.foreign[lb.ID]; foreign || l.strays[lb.ID] {
 			continue
 		}
 		owner, known := owners[lb.ID]

@@ -83,18 +83,18 @@ func (s *script) run(t *testing.T, at int, how *outcome) (points []string, hit b
 		over := w.until(30*time.Minute, func() bool { return len(w.wrong()) == 0 && (s.over == nil || s.over(w)) })
 		points, hit = w.strike.disarm()
 		if !over {
-			t.Errorf("half an hour later: %q\n%s", w.wrong(), w.told())
+			t.Errorf("half an hour later: %q\n%s", w.wrong(), w.lastEvents())
 			return
 		}
 		w.pass(restAfter)
 		if wrong := w.wrong(); len(wrong) > 0 {
-			t.Errorf("it was well, and later on is not: %q\n%s", wrong, w.told())
+			t.Errorf("it was well, and later on is not: %q\n%s", wrong, w.lastEvents())
 		}
 		if text := w.busy(2*driftPeriod + time.Minute); text != "" {
-			t.Errorf("%s\n%s", text, w.told())
+			t.Errorf("%s\n%s", text, w.lastEvents())
 		}
 		if left := w.empty(); len(left) > 0 {
-			t.Errorf("when all Services are deleted: %q\n%s", left, w.told())
+			t.Errorf("when all Services are deleted: %q\n%s", left, w.lastEvents())
 		}
 	})
 	return points, hit

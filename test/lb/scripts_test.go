@@ -125,7 +125,7 @@ func encrypted(w *world) {
 func (w *world) well(what string) {
 	w.Helper()
 	if !w.until(15*time.Minute, func() bool { return len(w.wrong()) == 0 }) {
-		w.Fatalf("before anything goes wrong, but not so: %s: %q\n%s", what, w.wrong(), w.told())
+		w.Fatalf("before anything goes wrong, but not so: %s: %q\n%s", what, w.wrong(), w.lastEvents())
 	}
 }
 

@@ -116,7 +116,7 @@ func run(t *testing.T, c course, harm func(l *life) (done bool)) (broken violati
 		l := newLife(newWorld(t))
 		rule, text := l.carryOut(c, harm)
 		if rule != "" {
-			broken = violation{rule: rule, text: text, log: append(l.log, l.told(), l.lastRequests())}
+			broken = violation{rule: rule, text: text, log: append(l.log, l.lastEvents(), l.lastRequests())}
 		}
 		count = l.count
 	})

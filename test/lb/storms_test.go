@@ -64,15 +64,15 @@ func (w *world) recovers(limit time.Duration) {
 	w.Helper()
 	began := time.Now()
 	if !w.until(limit, func() bool { return len(w.wrong()) == 0 }) {
-		w.Fatalf("%s after the storm: %q\n%s", limit, w.wrong(), w.told())
+		w.Fatalf("%s after the storm: %q\n%s", limit, w.wrong(), w.lastEvents())
 	}
 	w.Logf("all was well %s after the storm", time.Since(began).Round(time.Second))
 	w.pass(restAfter)
 	if text := w.busy(2*driftPeriod + time.Minute); text != "" {
-		w.Errorf("%s\n%s", text, w.told())
+		w.Errorf("%s\n%s", text, w.lastEvents())
 	}
 	if left := w.empty(); len(left) > 0 {
-		w.Errorf("when all Services are deleted: %q\n%s", left, w.told())
+		w.Errorf("when all Services are deleted: %q\n%s", left, w.lastEvents())
 	}
 }
 

@@ -67,6 +67,8 @@ type world struct {
 	kept map[string]bool
 	// leaving are load balancers that go with a Service which has another one now.
 	leaving map[string]bool
+	// strays are load balancers that were made twice, and that their Services' owners were told of.
+	strays map[string]bool
 	// killed is set once a process was killed while people changed Services: see forgive.
 	killed bool
 	// machines and ports are how many there were.
@@ -76,7 +78,7 @@ type world struct {
 // newWorld returns a world of two nodes and one load balancer of somebody else, in which no controller has run yet.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, kube: newKube(), foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}}
+	w := &world{T: t, kube: newKube(), foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
 	w.cloud = simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
 	w.road = road{w.cloud.Sim}
 	w.user = w.kube.client(directly)
@@ -311,8 +313,8 @@ func (w *world) until(limit time.Duration, is func() bool) bool {
 	return is()
 }
 
-// told returns the last Events.
-func (w *world) told() string {
+// lastEvents returns the last Events.
+func (w *world) lastEvents() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.events[max(0, len(w.events)-30):], "\n")
