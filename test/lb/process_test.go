@@ -120,7 +120,7 @@ func (w *world) start() *process {
 	ctx, cancel := context.WithCancel(w.Context())
 	factory.Start(ctx.Done())
 	var running sync.WaitGroup
-	running.Go(func() { controller.Run(ctx, workers) })
+	running.Go(func() { controller.Run(ctx, w.workers) })
 	p.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()

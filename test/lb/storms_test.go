@@ -126,6 +126,7 @@ func TestStorm(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
+				w.workers = manyWorkers // what shares requests and pauses must do so among many, too
 				w.settle()
 				before, calls := w.addresses(), w.calls.Load()
 				w.cloud.Fault(storm.fault)

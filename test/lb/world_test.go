@@ -30,7 +30,8 @@ const (
 	namespace   = "shop"
 	region      = "ewr"
 	driftPeriod = 5 * time.Minute
-	workers     = 4
+	fewWorkers  = 4
+	manyWorkers = 32
 	// restAfter is when a controller has nothing left to look after: a load balancer that was made twice shows within two and a
 	// half minutes and is looked for within a drift period after that, and an instance that the platform did not know is tried
 	// again after ten minutes.
@@ -50,6 +51,7 @@ type world struct {
 
 	lead      *process
 	processes []*process
+	workers   int
 	restart   time.Time // when a process that was killed has a successor; zero for as soon as that is noticed
 	strike    strike
 
@@ -78,7 +80,7 @@ type world struct {
 // newWorld returns a world of two nodes and one load balancer of somebody else, in which no controller has run yet.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, kube: newKube(), foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
+	w := &world{T: t, kube: newKube(), workers: fewWorkers, foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
 	w.cloud = simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
 	w.road = road{w.cloud.Sim}
 	w.user = w.kube.client(directly)
