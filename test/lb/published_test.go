@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
@@ -150,9 +151,11 @@ func (w *world) complete(p *publication) {
 	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
 		s.Spec.HealthCheckNodePort = w.nodePort()
 	}
-	for _, key := range []settings.Key{settings.VPC, settings.PrivateNetwork} {
-		if setting, known := settings.Lookup(key); known && setting.Support == settings.Unsupported && s.Annotations[string(key)] != "" {
-			p.refused = key
+	if plan.Read(s, plan.WithUnreadReferences()).MayCreate() != nil {
+		for _, key := range []settings.Key{settings.VPC, settings.PrivateNetwork} {
+			if s.Annotations[string(key)] != "" {
+				p.refused = key
+			}
 		}
 	}
 	if name := s.Annotations[string(settings.SSL)]; name != "" {
