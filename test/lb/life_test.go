@@ -392,6 +392,22 @@ func (l *life) check() (rule, text string) {
 	return "", ""
 }
 
+// lacksSome reports whether a load balancer that was deleted on the platform has no successor, because its Service has a fault.
+// Of a few that are missing the controller does not believe that they were deleted, so no other one may go as long.
+func (l *life) lacksSome() bool {
+	l.Helper()
+	there := map[string]bool{"": true}
+	for _, lb := range l.cloud.Sim.View().LoadBalancers {
+		there[lb.ID] = true
+	}
+	for _, entry := range l.entries() {
+		if !there[entry.ID] {
+			return true
+		}
+	}
+	return false
+}
+
 // rest ends what goes wrong, mends what people have to mend, and judges all when nothing is to be done any more.
 func (l *life) rest() (rule, text string) {
 	l.Helper()
@@ -406,7 +422,7 @@ func (l *life) rest() (rule, text string) {
 	if l.badRules {
 		l.putRules(officeRules[0])
 	}
-	l.badSecret, l.badRules, l.wiped = false, false, false
+	l.badSecret, l.badRules = false, false
 	if !l.until(45*time.Minute, func() bool { return len(l.wrong()) == 0 }) {
 		return "not well", fmt.Sprintf("%q", l.wrong())
 	}
@@ -414,7 +430,7 @@ func (l *life) rest() (rule, text string) {
 	if wrong := l.wrong(); len(wrong) > 0 {
 		return "not well any more", fmt.Sprintf("%q", wrong)
 	}
-	l.twins = false
+	l.twins, l.wiped = false, l.lacksSome()
 	if text := l.busy(2*driftPeriod + time.Minute); text != "" {
 		return "written at rest", text
 	}
