@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,6 +34,7 @@ func (o *outcome) applies(name string) bool {
 var outcomes = []*outcome{
 	{name: "killed before", call: killedBefore, write: writerKilledBefore},
 	{name: "killed after", call: killedAfter, write: writerKilledAfter},
+	{name: "killed, done later", call: killedDoneLater},
 	{name: "answer lost", call: answerLost, write: doneThen(apierrors.NewTimeoutError("injected", 1))},
 	{name: "500", call: answered(http.StatusInternalServerError, 0), write: refused(apierrors.NewInternalError(errInjected))},
 	{name: "done, then 500", call: doneThen500, write: doneThen(apierrors.NewInternalError(errInjected))},
@@ -55,6 +57,19 @@ func killedAfter(p *process, _ *http.Request, do func() (*http.Response, error))
 	_, err := do()
 	p.dead.Store(true)
 	return nil, errors.Join(errKilled, err)
+}
+
+// onTheWay is how long a request is under way whose process is dead.
+const onTheWay = 20 * time.Second
+
+// killedDoneLater is a request that is still under way when its process is killed, and another one leads when it arrives.
+func killedDoneLater(p *process, _ *http.Request, do func() (*http.Response, error)) (*http.Response, error) {
+	p.dead.Store(true)
+	go func() {
+		time.Sleep(onTheWay) // of fake time
+		_, _ = do()          // nobody hears the answer
+	}()
+	return nil, errKilled
 }
 
 func writerKilledBefore(p *process, _ reaction) (bool, runtime.Object, error) {
