@@ -183,6 +183,13 @@ func (s *strike) disarm() (points []string, hit bool) {
 	return s.points, s.hit
 }
 
+// isArmed reports whether a process may be killed at any moment.
+func (s *strike) isArmed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.armed
+}
+
 // next is called for each request, and returns what becomes of it; nil for nothing special.
 func (s *strike) next(name string) *outcome {
 	s.mu.Lock()

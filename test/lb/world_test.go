@@ -284,7 +284,11 @@ func (w *world) pass(d time.Duration) {
 		if left <= 0 {
 			return
 		}
-		time.Sleep(min(left, 5*time.Second)) // of fake time, in which things happen
+		piece := time.Minute
+		if w.strike.isArmed() || w.lead != nil && w.lead.dead.Load() {
+			piece = time.Second // somebody may be killed, or is to have a successor
+		}
+		time.Sleep(min(left, piece)) // of fake time, in which things happen
 		synctest.Wait()
 	}
 }
