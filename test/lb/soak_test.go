@@ -220,6 +220,7 @@ func TestSoakSees(t *testing.T) {
 			return true
 		},
 		"somebody else's": func(l *life) bool {
+			l.calm()
 			for id := range l.foreign {
 				req, err := http.NewRequestWithContext(l.Context(), http.MethodPatch, l.cloud.URL+"/v2/load-balancers/"+id, strings.NewReader(`{"label":"mine"}`))
 				if err != nil {
