@@ -32,9 +32,7 @@ const (
 // life is a world in which a course takes place.
 type life struct {
 	*world
-	began time.Time
 	count map[string]int
-	log   []string
 
 	labels map[string]types.UID // of what is made for each Service that there was
 	ghosts []string             // Nodes whose instances are destroyed
@@ -46,7 +44,7 @@ type life struct {
 }
 
 func newLife(w *world) *life {
-	l := &life{world: w, began: time.Now(), count: map[string]int{}, labels: map[string]types.UID{}}
+	l := &life{world: w, count: map[string]int{}, labels: map[string]types.UID{}}
 	w.putCertificate(100 * 24 * time.Hour)
 	w.putRules(officeRules[0])
 	w.start()
@@ -58,7 +56,7 @@ var officeRules = []string{"192.0.2.0/24,80", "192.0.2.0/24,80\n198.51.100.0/24,
 
 // take takes a step.
 func (l *life) take(s step) {
-	l.log = append(l.log, fmt.Sprintf("%7.1f s %s", time.Since(l.began).Seconds(), s))
+	l.tell("%s", s)
 	l.count[s.do.String()]++
 	l.tend()
 	switch s.do {
@@ -349,7 +347,7 @@ func (l *life) addFault(s step) {
 	f.Operation, f.Times = operations[s.b%len(operations)], 1+s.c%2
 	l.twins = l.twins || f.Action == simulator.FaultDuplicate && f.Operation == "create_load_balancer"
 	l.cloud.Fault(f)
-	l.log = append(l.log, fmt.Sprintf("          %s: %s %d, %d times", f.Operation, f.Action, f.Status, f.Times))
+	l.tell("%s: %s %d, %d times", f.Operation, f.Action, f.Status, f.Times)
 }
 
 // check judges what has to be so at every moment: what serves a Service is written down, there is one of it, and nothing of

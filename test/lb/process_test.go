@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
@@ -93,6 +94,7 @@ func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 // process is a controller. Nothing that it does once it is dead has any effect.
 type process struct {
 	world  *world
+	number int // of those that there were
 	client *fake.Clientset
 	dead   atomic.Bool
 	stop   func() // returns when nothing of it runs any more
@@ -101,7 +103,9 @@ type process struct {
 // start runs a new process, which has the lead from now on: nothing but what is written down in cluster and cloud is known to it.
 func (w *world) start() *process {
 	w.Helper()
-	p := &process{world: w}
+	w.started++
+	p := &process{world: w, number: w.started}
+	w.tell("#%d starts", p.number)
 	p.client = w.kube.client(p.ask)
 	factory := informers.NewSharedInformerFactory(p.client, 0)
 	controller, err := servicelb.New(servicelb.Config{
@@ -140,11 +144,19 @@ func (w *world) newClient(around func(http.RoundTripper) http.RoundTripper) *vul
 }
 
 // RoundTrip is what lies between the client of the API and the network.
-func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
+func (p *process) RoundTrip(req *http.Request) (answer *http.Response, err error) {
 	if p.dead.Load() {
 		return nil, errKilled
 	}
 	p.world.calls.Add(1)
+	defer func() {
+		switch {
+		case err != nil:
+			p.world.tell("#%d %s %s: %v", p.number, req.Method, req.URL.Path, err)
+		case req.Method != http.MethodGet || answer.StatusCode != http.StatusOK:
+			p.world.tell("#%d %s %s: %d", p.number, req.Method, req.URL.Path, answer.StatusCode)
+		}
+	}()
 	if req.Method != http.MethodGet {
 		p.world.changes(req)
 	}
@@ -156,7 +168,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // ask is what lies between the client of the API server and that.
-func (p *process) ask(action clienttesting.Action, do reaction) (bool, runtime.Object, error) {
+func (p *process) ask(action clienttesting.Action, do reaction) (handled bool, answer runtime.Object, err error) {
 	if p.dead.Load() {
 		return true, nil, errKilled
 	}
@@ -164,6 +176,7 @@ func (p *process) ask(action clienttesting.Action, do reaction) (bool, runtime.O
 		return do()
 	}
 	p.world.writes.Add(1)
+	defer func() { p.world.tell("#%d %s %s: %v", p.number, nameOfWrite(action), textOf(action), err) }()
 	if how := p.world.strike.next(nameOfWrite(action)); how != nil {
 		return how.write(p, do)
 	}
@@ -188,6 +201,19 @@ func nameOfWrite(action clienttesting.Action) string {
 	return name
 }
 
+// textOf is for people.
+func textOf(action clienttesting.Action) string {
+	switch a := action.(type) {
+	case clienttesting.PatchAction:
+		return a.GetName() + " " + string(a.GetPatch())
+	case clienttesting.UpdateAction: // also one that creates
+		if object, err := meta.Accessor(a.GetObject()); err == nil {
+			return object.GetName()
+		}
+	}
+	return ""
+}
+
 // changes notes a request that changes something, and what it must not change.
 func (w *world) changes(req *http.Request) {
 	w.sent.Add(1)
@@ -209,6 +235,7 @@ func (r recorder) Event(about runtime.Object, kind, reason, message string) {
 	if service, ok := about.(*v1.Service); ok {
 		name = nameOf(service) + ": "
 	}
+	r.world.tell("%s%s %s %s", name, kind, reason, message)
 	r.world.mu.Lock()
 	defer r.world.mu.Unlock()
 	r.world.events = append(r.world.events, name+kind+" "+reason+" "+message)

@@ -116,7 +116,7 @@ func run(t *testing.T, c course, harm func(l *life) (done bool)) (broken violati
 		l := newLife(newWorld(t))
 		rule, text := l.carryOut(c, harm)
 		if rule != "" {
-			broken = violation{rule: rule, text: text, log: append(l.log, l.lastEvents(), l.lastRequests())}
+			broken = violation{rule: rule, text: text, log: l.lastMoments()}
 		}
 		count = l.count
 	})
@@ -147,15 +147,6 @@ func (l *life) carryOut(c course, harm func(l *life) (done bool)) (rule, text st
 		return "left behind", fmt.Sprintf("%q", left)
 	}
 	return "", ""
-}
-
-// lastRequests returns the last requests that reached the cloud.
-func (l *life) lastRequests() string {
-	var lines []string
-	for _, r := range l.cloud.Sim.Requests(40) {
-		lines = append(lines, fmt.Sprintf("%7.1f s %s %s: %d %s", r.Began.Sub(l.began).Seconds(), r.Method, r.Path, r.Status, r.Error))
-	}
-	return strings.Join(lines, "\n")
 }
 
 // calm ends what goes wrong with the API.

@@ -61,6 +61,8 @@ type world struct {
 
 	mu     sync.Mutex
 	events []string
+	course []string // what happened, for whoever reads of a failure
+	began  time.Time
 	// foreign are load balancers that somebody else made, as they were, and harm what was done to them.
 	foreign map[string]vultr.LoadBalancer
 	harm    []string
@@ -73,14 +75,14 @@ type world struct {
 	strays map[string]bool
 	// killed is set once a process was killed while people changed Services: see forgive.
 	killed bool
-	// machines and ports are how many there were.
-	machines, ports int
+	// machines, ports and started (of processes) are how many there were.
+	machines, ports, started int
 }
 
 // newWorld returns a world of two nodes and one load balancer of somebody else, in which no controller has run yet.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, kube: newKube(), workers: fewWorkers, foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
+	w := &world{T: t, kube: newKube(), workers: fewWorkers, began: time.Now(), foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
 	w.cloud = simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
 	w.road = road{w.cloud.Sim}
 	w.user = w.kube.client(directly)
@@ -317,6 +319,20 @@ func (w *world) until(limit time.Duration, is func() bool) bool {
 		pause = min(pause*5/4, 15*time.Second)
 	}
 	return is()
+}
+
+// tell keeps what happened.
+func (w *world) tell(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.course = append(w.course, fmt.Sprintf("%8.1f s ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// lastMoments returns what happened last.
+func (w *world) lastMoments() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.course[max(0, len(w.course)-400):])
 }
 
 // lastEvents returns the last Events.
