@@ -127,10 +127,11 @@ func (s *shard) commit(ctx context.Context, batch []*change) {
 	}
 }
 
-// compare looks at the shard if that is asked for, unless nothing was ever written to it.
+// compare looks at the shard if that is asked for, unless nothing was ever written to it and nobody has to be sure.
 func (s *shard) compare(ctx context.Context, batch []*change) error {
 	asked := slices.ContainsFunc(batch, func(c *change) bool { return c.look })
-	if !asked || s.there == nil && len(s.texts) == 0 {
+	sure := slices.ContainsFunc(batch, func(c *change) bool { return c.sure })
+	if !asked || !sure && s.there == nil && len(s.texts) == 0 {
 		return nil
 	}
 	return s.look(ctx)

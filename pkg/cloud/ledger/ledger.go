@@ -140,6 +140,19 @@ func (l *Ledger) Put(ctx context.Context, uid types.UID, entry Entry) error {
 	return nil
 }
 
+// Confirm compares the ConfigMap of a Service's entry with what this process knows. What another controller has changed is
+// learned, and until the next Get the error of Put is ErrChanged, also of one that has nothing to write.
+func (l *Ledger) Confirm(ctx context.Context, uid types.UID) error {
+	if !l.loaded.Load() {
+		return ErrNotLoaded
+	}
+	s := l.shard(uid)
+	if err := s.put(ctx, &change{look: true, sure: true}); err != nil {
+		return fmt.Errorf("comparing ConfigMap %s/%s with what is known: %w", Namespace, s.name, err)
+	}
+	return nil
+}
+
 // Mend restores what people have deleted or changed: what this process knows is what holds. What another controller has
 // written holds too, and is learned.
 func (l *Ledger) Mend(ctx context.Context) error {

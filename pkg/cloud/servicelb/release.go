@@ -224,6 +224,12 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 	if s.givesUp {
 		rest = ledger.Entry{}
 	}
+	if rest == s.entry {
+		// Nothing is written that could meet what another controller, which worked at the same time for a moment, has written.
+		if err := c.ledger.Confirm(ctx, service.UID); err != nil {
+			return err
+		}
+	}
 	if service.DeletionTimestamp == nil {
 		if vanished, err := c.clear(ctx, s); err != nil {
 			return err

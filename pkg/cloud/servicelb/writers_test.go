@@ -59,6 +59,35 @@ func TestTwoControllersMakeOne(t *testing.T) {
 	}
 }
 
+// Another controller that has begun to work makes a load balancer in the moment in which this one does not know yet that it is
+// replaced. When the Service goes in that moment, its finalizer does not go before the load balancer.
+func TestReplacedControllerReleases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.later(10 * time.Minute) // whatever was made before this process began is shown
+		lb := w.existing("shop")
+		delete(w.ignored, lb.ID)
+		s := w.service("web", with(settings.Create, "false"))
+		text, err := json.Marshal(ledger.Entry{Service: "shop/web", ID: lb.ID, Shown: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(&v1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(s.UID)},
+			Data:       map[string]string{string(s.UID): string(text), "writer": "another/1"},
+		})
+		w.edit(s, without(settings.Create), func(s *v1.Service) {
+			s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer}
+			s.Spec.Type = v1.ServiceTypeClusterIP
+		})
+		w.eventually("the finalizer goes", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(s)) })
+		w.none()
+		if e := w.entry(s); e.ID != "" {
+			t.Errorf("ledger %+v", e)
+		}
+	})
+}
+
 // What a process with a wrong clock wrote down delays a Service, and the end of one, by minutes and not for years.
 func TestLedgerOfAWrongClock(t *testing.T) {
 	ahead := ledger.Second(time.Now().AddDate(36, 0, 0)) // the bubble's clock starts in 2000
