@@ -255,22 +255,23 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 // clear takes status and note from a Service that stays. It reports whether the Service has vanished meanwhile.
 func (c *Controller) clear(ctx context.Context, s *scene) (vanished bool, err error) {
 	service := s.service
-	if err := c.publish(ctx, service, s.memory, &v1.LoadBalancerStatus{}); err != nil {
-		return false, err
-	}
-	notes := map[settings.Key]string{}
-	if id := text(service, settings.ID); !s.entry.Adopted && (id == s.entry.Noted || id == s.entry.ID) {
-		notes[settings.ID] = "" // it would send a later load balancer after this one
-	}
-	if err := c.annotate(ctx, service, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return false, err
-	}
+	// What was written into the Service a moment ago may not be in the copy of it that this sync began with.
 	fresh, err := c.Client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && fresh.UID != service.UID:
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("reading the Service: %w", err)
+	}
+	if err := c.publish(ctx, fresh, s.memory, &v1.LoadBalancerStatus{}); err != nil {
+		return false, err
+	}
+	notes := map[settings.Key]string{}
+	if id := text(fresh, settings.ID); !s.entry.Adopted && (id == s.entry.Noted || id == s.entry.ID) {
+		notes[settings.ID] = "" // it would send a later load balancer after this one
+	}
+	if err := c.annotate(ctx, fresh, notes); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return false, err
 	}
 	service.ResourceVersion, service.Finalizers = fresh.ResourceVersion, fresh.Finalizers
 	return false, nil

@@ -107,7 +107,7 @@ func firstAddress(status *v1.LoadBalancerStatus) string {
 	return ""
 }
 
-// publish writes the status if it is another one.
+// publish writes the status if it is another one. The Service gets the version that it has then.
 func (c *Controller) publish(ctx context.Context, service *v1.Service, m *memory, status *v1.LoadBalancerStatus) error {
 	m.status.Store(status)
 	if equality.Semantic.DeepEqual(service.Status.LoadBalancer, *status) {
@@ -120,10 +120,14 @@ func (c *Controller) publish(ctx context.Context, service *v1.Service, m *memory
 	if err != nil {
 		return fmt.Errorf("writing the patch: %w", err)
 	}
-	_, err = c.Client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
+	written, err := c.Client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
 		return fmt.Errorf("failed to update load balancer status: %w", err)
 	}
+	service.ResourceVersion = written.ResourceVersion
 	return nil
 }
 
@@ -148,7 +152,8 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 	return nil
 }
 
-// annotate changes annotations of this very Service, those that differ. An empty value removes one.
+// annotate changes annotations of this very Service, those that differ. An empty value removes one. The Service gets the
+// version that it has then.
 func (c *Controller) annotate(ctx context.Context, service *v1.Service, notes map[settings.Key]string) error {
 	changes := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(notes)) {
@@ -167,10 +172,11 @@ func (c *Controller) annotate(ctx context.Context, service *v1.Service, notes ma
 	if err != nil {
 		return fmt.Errorf("writing the patch: %w", err)
 	}
-	_, err = c.Client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	written, err := c.Client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		return fmt.Errorf("writing the load balancer's ID into the Service: %w", err)
 	}
+	service.ResourceVersion = written.ResourceVersion
 	return nil
 }
 
