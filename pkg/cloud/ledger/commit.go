@@ -127,11 +127,9 @@ func (s *shard) commit(ctx context.Context, batch []*change) {
 	}
 }
 
-// compare looks at the shard if that is asked for, unless nothing was ever written to it and nobody has to be sure.
+// compare looks at the shard if that is asked for.
 func (s *shard) compare(ctx context.Context, batch []*change) error {
-	asked := slices.ContainsFunc(batch, func(c *change) bool { return c.look })
-	sure := slices.ContainsFunc(batch, func(c *change) bool { return c.sure })
-	if !asked || !sure && s.there == nil && len(s.texts) == 0 {
+	if !slices.ContainsFunc(batch, func(c *change) bool { return c.look }) {
 		return nil
 	}
 	return s.look(ctx)

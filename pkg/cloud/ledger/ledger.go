@@ -147,14 +147,14 @@ func (l *Ledger) Confirm(ctx context.Context, uid types.UID) error {
 		return ErrNotLoaded
 	}
 	s := l.shard(uid)
-	if err := s.put(ctx, &change{look: true, sure: true}); err != nil {
+	if err := s.put(ctx, &change{look: true}); err != nil {
 		return fmt.Errorf("comparing ConfigMap %s/%s with what is known: %w", Namespace, s.name, err)
 	}
 	return nil
 }
 
 // Mend restores what people have deleted or changed: what this process knows is what holds. What another controller has
-// written holds too, and is learned.
+// written holds too, and is learned, also where nothing was written before: it may have led when this process read the ConfigMaps.
 func (l *Ledger) Mend(ctx context.Context) error {
 	if !l.loaded.Load() {
 		return ErrNotLoaded

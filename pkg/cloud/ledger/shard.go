@@ -49,7 +49,6 @@ type change struct {
 	entry Entry
 	text  string // the entry as it is stored, "" to remove it
 	look  bool   // nothing to write, but a comparison of all with what the API server has
-	sure  bool   // compare also if there was nothing yet
 
 	done chan struct{} // closed when err is final
 	err  error

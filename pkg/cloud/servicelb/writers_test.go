@@ -88,6 +88,27 @@ func TestReplacedControllerReleases(t *testing.T) {
 	})
 }
 
+// What the controller before this one wrote down in its last moments, after this one had read the record, is known here soon.
+func TestWrittenAfterTheRecordWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.later(time.Minute)
+		gone := &v1.Service{ObjectMeta: metav1.ObjectMeta{UID: "8f4c5a1e-43b6-4d94-b8f5-1c5c0e0a3c11"}}
+		text, err := json.Marshal(ledger.Entry{Service: "shop/gone", Late: ledger.Second(time.Now())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(&v1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(gone.UID)},
+			Data:       map[string]string{string(gone.UID): string(text), "writer": "another/1"},
+		})
+		w.later(20 * time.Minute)
+		if e := w.entry(gone); e != (ledger.Entry{}) {
+			t.Errorf("nobody has looked whether anything is left: %+v", e)
+		}
+	})
+}
+
 // What a process with a wrong clock wrote down delays a Service, and the end of one, by minutes and not for years.
 func TestLedgerOfAWrongClock(t *testing.T) {
 	ahead := ledger.Second(time.Now().AddDate(36, 0, 0)) // the bubble's clock starts in 2000
