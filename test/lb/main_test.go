@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	}
 	// The library has whoever meets errors wait, by one clock for the whole program: in the fake time of a test the last error
 	// may lie in another test's future, or in the real time of the program's start, and the wait would take years.
-	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
+	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1] //nolint:reassign // there is no other way
 	code := m.Run()
 	if err := found.print(); err != nil {
 		fmt.Fprintln(os.Stderr, "lb:", err)
