@@ -144,7 +144,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 		if a.Annotations["summary"] == "" || a.Annotations["description"] == "" {
 			t.Errorf("%s says nothing", a.Alert)
 		}
-		if _, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "/docs/operation.md#"); anchor != strings.ToLower(a.Alert) || !strings.Contains(string(page), "\n### "+a.Alert+"\n") {
+		if _, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "/docs/operation.md#"); !strings.EqualFold(anchor, a.Alert) || !strings.Contains(string(page), "\n### "+a.Alert+"\n") {
 			t.Errorf("%s: nothing says what to do: %s", a.Alert, a.Annotations["runbook_url"])
 		}
 		for _, text := range []string{a.Annotations["summary"], a.Annotations["description"]} {

@@ -104,7 +104,7 @@ func (w *world) publish(file string) *publication {
 			p.warns = append(p.warns, strings.TrimSpace(what))
 		}
 	}
-	for _, document := range bytes.Split(content, []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(content, []byte("\n---\n")) {
 		object, _, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
 		if err != nil {
 			w.Fatalf("%s: %v", file, err)

@@ -81,14 +81,16 @@ var scripts = []script{
 		w.kept[lb.ID], w.leaving[w.own(web)] = true, true
 		w.edit(web, with(settings.ID, lb.ID))
 	}},
-	{name: "handed over", before: func(w *world) {
-		port := w.port(80)
-		lb := w.existing("theirs", int(port.NodePort), w.backends()...)
-		w.start()
-		w.service(web, with(settings.ID, lb.ID), func(s *v1.Service) { s.Spec.Ports = []v1.ServicePort{port} })
-		w.well("the load balancer is adopted")
-	}, do: func(w *world) { w.allow(settings.HandOver, w.own(web)) },
-		over: func(w *world) bool { return !w.entries()[w.get(web).UID].Adopted }},
+	{
+		name: "handed over", before: func(w *world) {
+			port := w.port(80)
+			lb := w.existing("theirs", int(port.NodePort), w.backends()...)
+			w.start()
+			w.service(web, with(settings.ID, lb.ID), func(s *v1.Service) { s.Spec.Ports = []v1.ServicePort{port} })
+			w.well("the load balancer is adopted")
+		}, do: func(w *world) { w.allow(settings.HandOver, w.own(web)) },
+		over: func(w *world) bool { return !w.entries()[w.get(web).UID].Adopted },
+	},
 	{name: "no LoadBalancer any more", before: served(with(settings.Label, "www")), do: func(w *world) {
 		w.edit(web, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
 	}},

@@ -203,14 +203,14 @@ func (w watched) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, [
 // Create notes that this process holds the lease.
 func (w watched) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	err := w.Interface.Create(ctx, record)
-	w.election.note(record.HolderIdentity, record.RenewTime.Time.String(), err)
+	w.election.note(record.HolderIdentity, record.RenewTime.String(), err)
 	return err
 }
 
 // Update notes that this process holds the lease.
 func (w watched) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	err := w.Interface.Update(ctx, record)
-	w.election.note(record.HolderIdentity, record.RenewTime.Time.String(), err)
+	w.election.note(record.HolderIdentity, record.RenewTime.String(), err)
 	return err
 }
 

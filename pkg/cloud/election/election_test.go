@@ -112,7 +112,9 @@ func TestHandover(t *testing.T) {
 			t.Errorf("the lease is %q's after %d transitions", got, *lease(t, client).Spec.LeaseTransitions)
 		}
 		second.end()
-		<-second.result
+		if err := <-second.result; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -132,7 +134,9 @@ func TestStandbyLeavesTheLeaseAlone(t *testing.T) {
 			t.Errorf("the lease is %q's", got)
 		}
 		first.end()
-		<-first.result
+		if err := <-first.result; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -244,7 +248,9 @@ func TestStandbyWithoutAPIServer(t *testing.T) {
 			t.Error(err)
 		}
 		v.end()
-		<-v.result
+		if err := <-v.result; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
