@@ -44,6 +44,10 @@ func (s *standing) learn(op operation, err *Error, at time.Time) {
 	if err != nil && errors.Is(err.Err, context.Canceled) {
 		return
 	}
+	if err != nil {
+		kept := *err // the call goes on with its own
+		err = &kept
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !isAnswer(err) {

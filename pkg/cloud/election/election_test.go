@@ -144,14 +144,14 @@ func TestStandbyLeavesTheLeaseAlone(t *testing.T) {
 func TestLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
+		down := errors.New("the API server is down")
+		var away atomic.Bool
+		client.PrependReactor("*", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return away.Load(), nil, down })
 		v := join(t, client, "first")
 		v.leadsWithin(t, time.Second)
 		time.Sleep(5 * time.Second) // of the fake clock
 		synctest.Wait()
-		down := errors.New("the API server is down")
-		var away atomic.Bool
 		away.Store(true)
-		client.PrependReactor("*", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return away.Load(), nil, down })
 		began := time.Now()
 		err := <-v.result
 		if !errors.Is(err, election.ErrLost) || !strings.Contains(err.Error(), down.Error()) {
@@ -190,21 +190,25 @@ func TestReleaseMeetsOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := fake.NewClientset()
-				v := join(t, client, "first")
-				v.leadsWithin(t, time.Second)
-				time.Sleep(5*time.Second + 500*time.Millisecond) // between two renewals
-				synctest.Wait()
 				var mu sync.Mutex
+				refuses := false
 				client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 					mu.Lock()
 					defer mu.Unlock()
-					if len(tt.refuse) == 0 {
+					if !refuses || len(tt.refuse) == 0 {
 						return false, nil, nil
 					}
 					err := tt.refuse[0]
 					tt.refuse = tt.refuse[1:]
 					return true, nil, err
 				})
+				v := join(t, client, "first")
+				v.leadsWithin(t, time.Second)
+				time.Sleep(5*time.Second + 500*time.Millisecond) // of the fake clock: between two renewals
+				synctest.Wait()
+				mu.Lock()
+				refuses = true
+				mu.Unlock()
 				if tt.taken {
 					other, name := lease(t, client), "second"
 					other.Spec.HolderIdentity = &name
