@@ -93,7 +93,7 @@ func configurationReference(t *testing.T) string {
 	for _, s := range config.Settings() {
 		flag := flags.Lookup(s.Flag)
 		if flag == nil {
-			t.Fatalf("%s: there is no flag --%s", s.Path, s.Flag)
+			t.Fatalf("%s: unknown flag --%s", s.Path, s.Flag)
 		}
 		shown := "none"
 		if flag.DefValue != "" && flag.DefValue != "[]" {

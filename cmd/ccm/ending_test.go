@@ -79,7 +79,7 @@ func TestTheLeaseOutlastsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t, "")
 		e.run()
-		time.Sleep(time.Minute) // fake time
+		time.Sleep(time.Minute) // of the fake clock
 		synctest.Wait()
 		if !e.started || e.holder(t) != "me" {
 			t.Fatalf("started %v, the lease is %q's", e.started, e.holder(t))

@@ -144,7 +144,7 @@ func TestFileHasAllFlags(t *testing.T) {
 		}
 		places[s.Flag] = s
 		if flags.Lookup(s.Flag) == nil {
-			t.Errorf("%s: there is no flag --%s", s.Path, s.Flag)
+			t.Errorf("%s: unknown flag --%s", s.Path, s.Flag)
 		}
 	}
 	flags.VisitAll(func(flag *pflag.Flag) {

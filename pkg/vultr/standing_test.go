@@ -60,7 +60,7 @@ func TestStanding(t *testing.T) {
 			t.Errorf("before the first call %d metrics say something of it (%v)", n, err)
 		}
 		for _, l := range looks {
-			time.Sleep(time.Minute) // fake time
+			time.Sleep(time.Minute) // of the fake clock
 			answer = l.answer
 			before, began := c.Standing(), time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // no time to repeat anything
@@ -216,7 +216,7 @@ func TestTimeOfSharedLists(t *testing.T) {
 		if shown() != seconds(list.Began) {
 			t.Errorf("%g, want %g", shown(), seconds(list.Began))
 		}
-		time.Sleep(time.Minute) // fake time
+		time.Sleep(time.Minute) // of the fake clock
 		down = true
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -100,7 +100,7 @@ func (w *world) wanted(g group, lb *vultr.LoadBalancer, adopted bool) looks {
 	}
 	if text := asks(settings.Timeout); text != "" {
 		want.Timeout = 0
-		_, _ = fmt.Sscan(text, &want.Timeout) // what is no number is seen by the 0
+		_, _ = fmt.Sscan(text, &want.Timeout) // an invalid number leaves 0, which no load balancer has
 	}
 	if want.Domain = asks(settings.AutoSSLDomain); want.Domain != "" {
 		want.Encrypted = true

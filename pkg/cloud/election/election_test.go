@@ -89,7 +89,7 @@ func TestHandover(t *testing.T) {
 		first := join(t, client, "first")
 		first.leadsWithin(t, time.Second)
 		second := join(t, client, "second")
-		time.Sleep(time.Minute) // fake time
+		time.Sleep(time.Minute) // of the fake clock
 		synctest.Wait()
 		if s := first.State(); !s.Leads || s.Holder != "first" || s.Failure != nil || time.Since(s.Renewed) > 2*retryPeriod || s.Since.IsZero() {
 			t.Errorf("the first one: %+v", s)

@@ -56,7 +56,7 @@ func (b *book) judge(all []thing, handles []string, age time.Duration, now time.
 	return orphans
 }
 
-// forgetAfter is for how long it is remembered that something was named, where no list of the platform tells whether it is there.
+// forgetAfter is how long a name is remembered of which no list of the platform shows whether it still exists.
 const forgetAfter = 30 * 24 * time.Hour
 
 // remember notes what is named.
