@@ -78,6 +78,12 @@ packages-vm:
 test: packages-test tool-testreport ## Run every test that needs no cluster, csi-sanity included, with the race detector.
 	@GO="$(GO)" hack/test $(TEST_FLAGS)
 
+# A test that fails once in twenty runs is wrong, or what it tests is.
+.PHONY: test-repeat
+test-repeat: packages-test ## Run the tests of test RUNS times in a row, 20 by default, while other work keeps the processors busy: about two hours.
+	@hack/ensure-packages load
+	@GO="$(GO)" RUNS="$(RUNS)" JOBS="$(JOBS)" hack/test-repeat
+
 .PHONY: test-faults
 test-faults: packages-test ## Run every operation of both products with a fault at each of its steps: more than an hour.
 	FAULTS=all $(GO) test -race -count=1 -timeout 120m $(TEST_FLAGS) ./test/faults
