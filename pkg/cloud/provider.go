@@ -116,22 +116,25 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	p.instances = instances.New(p.api, shared, nodes.Lister(), departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
 	seen(nodes.Informer(), p.instances.Seen)
 	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
+	endpointSlices := factory.Discovery().V1().EndpointSlices()
+	_ = endpointSlices.Informer().SetTransform(slim.EndpointSlice) // as with Nodes
 	defaults, err := p.options.Defaults()
 	if err != nil {
 		p.failure = err // Validate has found it before
 		return
 	}
 	p.balancers, p.failure = servicelb.New(servicelb.Config{
-		API:           p.api,
-		Client:        p.client,
-		Recorder:      p.recorder,
-		Services:      factory.Core().V1().Services(),
-		Nodes:         nodes,
-		Region:        p.region,
-		LabelInStatus: p.options.LabelInStatus,
-		DriftPeriod:   p.options.DriftPeriod,
-		KubeProxyPort: p.options.KubeProxyPort,
-		Defaults:      defaults,
+		API:            p.api,
+		Client:         p.client,
+		Recorder:       p.recorder,
+		Services:       factory.Core().V1().Services(),
+		Nodes:          nodes,
+		EndpointSlices: endpointSlices,
+		Region:         p.region,
+		LabelInStatus:  p.options.LabelInStatus,
+		DriftPeriod:    p.options.DriftPeriod,
+		KubeProxyPort:  p.options.KubeProxyPort,
+		Defaults:       defaults,
 	})
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,26 +24,36 @@ type Skip struct {
 // String says which Node is left out and why.
 func (s Skip) String() string { return s.Node + " (" + s.Reason + ")" }
 
-// Backends returns the instances behind the nodes, sorted, and the nodes that have to be left out. One such node
-// never stops the others.
+// Backends returns the instances behind the nodes, sorted, and the nodes that have to be left out.
 func Backends(nodes []*v1.Node, region string) (instances []string, skipped []Skip) {
+	fit, skipped := Fit(nodes, region)
+	return Instances(fit), skipped
+}
+
+// Fit returns the nodes that can be backends, and those that have to be left out, sorted. One such node never stops the
+// others.
+func Fit(nodes []*v1.Node, region string) (fit []*v1.Node, skipped []Skip) {
 	for _, node := range nodes {
 		if skip := unfit(node, region); skip != nil {
 			skipped = append(skipped, *skip)
 			continue
 		}
-		// unfit has parsed it.
-		id, _ := providerid.Parse(node.Spec.ProviderID)
-		instances = append(instances, id)
+		fit = append(fit, node)
+	}
+	slices.SortFunc(skipped, func(a, b Skip) int { return cmp.Compare(a.Node, b.Node) })
+	return fit, skipped
+}
+
+// Instances returns the instances behind the nodes, sorted, each once.
+func Instances(nodes []*v1.Node) []string {
+	var instances []string
+	for _, node := range nodes {
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil {
+			instances = append(instances, id)
+		}
 	}
 	slices.Sort(instances)
-	slices.SortFunc(skipped, func(a, b Skip) int {
-		if a.Node < b.Node {
-			return -1
-		}
-		return 1
-	})
-	return slices.Compact(instances), skipped
+	return slices.Compact(instances)
 }
 
 func unfit(node *v1.Node, region string) *Skip {

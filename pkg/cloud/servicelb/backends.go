@@ -19,10 +19,11 @@ import (
 // loses all its nodes, something is wrong with the list of them.
 const emptyGrace = 5 * time.Minute
 
-// backends returns the instances behind the nodes, without those that the platform does not know.
-func (c *Controller) backends(s *scene, nodes []*v1.Node, region string) []string {
-	instances, skipped := plan.Backends(nodes, region)
-	instances, unknown := c.missing.filter(instances, time.Now())
+// backends returns the instances that are to be the backends of a load balancer, which is empty if it is still to be made,
+// and notes which nodes are left out.
+func (c *Controller) backends(s *scene, lb vultr.LoadBalancer, region string) []string {
+	nodes, skipped := plan.Fit(candidates(s.nodes), region)
+	nodes, unknown := c.known(nodes)
 	s.leftOut = nil
 	for _, skip := range skipped {
 		if !skip.Passing {
@@ -30,10 +31,24 @@ func (c *Controller) backends(s *scene, nodes []*v1.Node, region string) []strin
 		}
 	}
 	for _, id := range unknown {
-		s.leftOut = append(s.leftOut, nodeOf(nodes, id)+" (the platform knows no instance "+id+")")
+		s.leftOut = append(s.leftOut, nodeOf(s.nodes, id)+" (the platform knows no instance "+id+")")
 		s.comeBack(lookAgain) // it is tried again some day
 	}
-	return instances
+	return plan.Instances(c.steady(c.withPods(s, nodes, lb)))
+}
+
+// known returns the nodes without those whose instances the platform does not know, and these instances.
+func (c *Controller) known(nodes []*v1.Node) (known []*v1.Node, unknown []string) {
+	_, unknown = c.missing.filter(plan.Instances(nodes), time.Now())
+	if len(unknown) == 0 {
+		return nodes, nil
+	}
+	for _, node := range nodes {
+		if id, _ := providerid.Parse(node.Spec.ProviderID); !slices.Contains(unknown, id) { // one that fits has one
+			known = append(known, node)
+		}
+	}
+	return known, unknown
 }
 
 // tellBackends makes one Event of the nodes that are left out.

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	coreinformers "k8s.io/client-go/informers/core/v1"
+	discoveryinformers "k8s.io/client-go/informers/discovery/v1"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -68,6 +69,9 @@ type Config struct {
 	Recorder record.EventRecorder
 	Services coreinformers.ServiceInformer
 	Nodes    coreinformers.NodeInformer
+	// EndpointSlices say where pods are, for Services with externalTrafficPolicy Local; without them these have all nodes as
+	// backends.
+	EndpointSlices discoveryinformers.EndpointSliceInformer
 	// Region returns the region for a new load balancer in front of these nodes.
 	Region func(ctx context.Context, nodes []*v1.Node) (string, error)
 	// LabelInStatus writes the load balancer's label into the Service's status beside the address, as the official
@@ -105,8 +109,10 @@ type Controller struct {
 	atWork   underWay
 	doubts   doubts
 	searches searches
-	began    time.Time // when this process began to lead, as far as it matters: when it read the ledger
-	loaded   atomic.Bool
+	// endpoints are set before the informers start.
+	endpoints endpoints
+	began     time.Time // when this process began to lead, as far as it matters: when it read the ledger
+	loaded    atomic.Bool
 }
 
 // New returns a controller; Run starts it. It has to be made before the informers start.
@@ -141,6 +147,11 @@ func New(config Config) (*Controller, error) {
 		return nil, fmt.Errorf("watching Nodes: %w", err)
 	}
 	c.synced = []cache.InformerSynced{services.HasSynced, nodes.HasSynced}
+	if config.EndpointSlices != nil {
+		if err := c.watchEndpoints(config.EndpointSlices.Informer()); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -152,6 +163,7 @@ func (c *Controller) Run(ctx context.Context, workers int) {
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) || !c.load(ctx) {
 		return
 	}
+	c.awaitEndpoints(ctx)
 	klog.FromContext(ctx).Info("Started the controller for load balancers", "workers", workers)
 	c.lane.free = max(workers/2, 1)
 	for range workers {

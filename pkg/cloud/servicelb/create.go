@@ -46,14 +46,13 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	nodes := candidates(s.nodes)
-	region, err := c.Region(ctx, nodes)
+	region, err := c.Region(ctx, candidates(s.nodes))
 	if err != nil {
 		return err
 	}
 	want := s.reading.Desired
 	want.Label = label(s.service)
-	want.Instances = c.backends(s, c.steady(nodes, region), region)
+	want.Instances = c.backends(s, vultr.LoadBalancer{}, region)
 	creation := plan.Creation(want)
 	if certificate != nil {
 		creation.Certificate = &certificate.PEM

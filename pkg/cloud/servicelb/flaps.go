@@ -7,8 +7,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 )
 
 // A Node that is ready, not ready, ready and so on would cost two writes to each load balancer each time. It is taken out at
@@ -73,18 +71,12 @@ func (f *flaps) forget(uid types.UID) {
 	delete(f.nodes, uid)
 }
 
-// steady returns the Nodes that have been ready for long enough. It returns all if fewer than half of those that can be
-// backends in the region have: what flaps is better than nothing, and where most flap something else than these nodes is
-// the reason, and the rest can't bear the traffic of all.
-func (c *Controller) steady(nodes []*v1.Node, region string) []*v1.Node {
-	now := time.Now()
-	steady := c.flaps.steady(nodes, now)
-	fit := func(nodes []*v1.Node) int {
-		instances, _ := plan.Backends(nodes, region)
-		known, _ := c.missing.filter(instances, now)
-		return len(known)
-	}
-	if 2*fit(steady) < fit(nodes) {
+// steady returns those of the Nodes, which can all be backends, that have been ready for long enough. It returns all if fewer
+// than half of them have: what flaps is better than nothing, and where most flap something else than these nodes is the
+// reason, and the rest can't bear the traffic of all.
+func (c *Controller) steady(nodes []*v1.Node) []*v1.Node {
+	steady := c.flaps.steady(nodes, time.Now())
+	if 2*len(steady) < len(nodes) {
 		return nodes
 	}
 	return steady

@@ -40,6 +40,7 @@ type memory struct {
 	asked        string        // what it was asked to be then
 	knownID      string        // the load balancer that was last found to be the Service's
 	knownSince   time.Time     // since when it is
+	places       *places       // where the Service's pods are and were, nil if that does not matter
 	finalized    bool          // whether the finalizer was put there by this process
 	ensuring     bool          // whether the Event that work begins was made since the last one that it ended
 	deleting     bool          // whether the Event that it is being deleted was made

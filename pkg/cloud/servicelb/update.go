@@ -32,7 +32,7 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		return both(c.pending(s, lb), s.reading.Err)
 	}
 	want := c.adjusted(s, lb)
-	want.Instances = c.backends(s, c.steady(candidates(s.nodes), lb.Region), lb.Region)
+	want.Instances = c.backends(s, lb, lb.Region)
 	c.holdLastBackends(s, &want, lb)
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.

@@ -27,6 +27,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/slim"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -116,6 +117,10 @@ func (w *world) startWith(api servicelb.API) {
 	config := w.config
 	config.API, config.Client, config.Recorder = api, w.client, w.recorder
 	config.Services, config.Nodes = factory.Core().V1().Services(), factory.Core().V1().Nodes()
+	config.EndpointSlices = factory.Discovery().V1().EndpointSlices()
+	if err := config.EndpointSlices.Informer().SetTransform(slim.EndpointSlice); err != nil {
+		w.Fatal(err)
+	}
 	controller, err := servicelb.New(config)
 	if err != nil {
 		w.Fatal(err)

@@ -1,4 +1,4 @@
-// Package slim leaves out of the cache of Nodes what nothing here reads: two thirds of a Node are the names of its images
+// Package slim leaves out of the caches what nothing here reads: two thirds of a Node are the names of its images
 // and who wrote which field.
 package slim
 

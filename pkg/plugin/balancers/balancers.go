@@ -262,7 +262,9 @@ func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service,
 		b.LeftOut = append(b.LeftOut, skip.String())
 	}
 	want.Instances = in.known(b, want.Instances)
-	want.KeepInstances = len(want.Instances) == 0 && len(lb.Instances) > 0
+	// Where the pods are that policy Local goes by is not read here.
+	local := service.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
+	want.KeepInstances = local || len(want.Instances) == 0 && len(lb.Instances) > 0
 	if reading.Err != nil {
 		return plan.DiffBackends(lb, want)
 	}

@@ -83,10 +83,15 @@ func TestStates(t *testing.T) {
 			annotate(settings.Timeout, "never")(in)
 			in.LoadBalancers[0].Instances = []string{first}
 		}, balancers.Faulty, "ledger", []string{"instances"}, "must be a number"},
-		"unmanaged":                           {annotate(settings.Create, "false"), balancers.Unmanaged, "ledger", nil, ""},
-		"a new node":                          {func(in *balancers.Input) { in.LoadBalancers[0].Instances = []string{first} }, balancers.Differs, "ledger", []string{"instances"}, ""},
-		"a node that is not ready":            {func(in *balancers.Input) { in.Nodes[1] = node("b", second, v1.ConditionFalse) }, balancers.Differs, "ledger", []string{"instances"}, ""},
-		"no nodes":                            {func(in *balancers.Input) { in.Nodes = nil }, balancers.Serving, "ledger", nil, ""},
+		"unmanaged":                {annotate(settings.Create, "false"), balancers.Unmanaged, "ledger", nil, ""},
+		"a new node":               {func(in *balancers.Input) { in.LoadBalancers[0].Instances = []string{first} }, balancers.Differs, "ledger", []string{"instances"}, ""},
+		"a node that is not ready": {func(in *balancers.Input) { in.Nodes[1] = node("b", second, v1.ConditionFalse) }, balancers.Differs, "ledger", []string{"instances"}, ""},
+		"no nodes":                 {func(in *balancers.Input) { in.Nodes = nil }, balancers.Serving, "ledger", nil, ""},
+		"policy Local, one node with a pod": {func(in *balancers.Input) {
+			in.Services[0].Spec.ExternalTrafficPolicy, in.Services[0].Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, 32000
+			in.LoadBalancers[0].HealthCheck.Protocol, in.LoadBalancers[0].HealthCheck.Port, in.LoadBalancers[0].HealthCheck.Path = "http", 32000, "/healthz"
+			in.LoadBalancers[0].Instances = []string{first}
+		}, balancers.Serving, "ledger", nil, ""},
 		"an instance that the platform lacks": {func(in *balancers.Input) { in.Instances = in.Instances[:1] }, balancers.Differs, "ledger", []string{"instances"}, "b (the platform knows no instance"},
 		"a node of elsewhere": {func(in *balancers.Input) {
 			in.Nodes = append(in.Nodes, node("c", "not a UUID", v1.ConditionTrue))

@@ -62,6 +62,7 @@ func Needs() []Need {
 	add(ccmAccount, "", "services", "", "list", "watch", "patch")
 	add(ccmAccount, "", "services", "status", "patch")
 	add(ccmAccount, "", "namespaces", "", "get")
+	add(ccmAccount, "discovery.k8s.io", "endpointslices", "", "list", "watch")
 	add(controllerAccount, "", "persistentvolumes", "", "list", "watch", "create", "patch", "delete")
 	add(controllerAccount, "", "persistentvolumeclaims", "", "list", "watch")
 	add(controllerAccount, storageGroup, "storageclasses", "", "list", "watch")
