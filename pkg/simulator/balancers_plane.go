@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -93,14 +94,32 @@ func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
 		spec.Firewall = append(spec.Firewall, BalancerFirewallRule{Port: r.Port, Source: r.Source, IPType: r.IPType})
 	}
 	for _, id := range l.Instances {
-		if i, ok := s.instances.Get(id); ok && i.running() && !i.Deleting && (l.VPC == "" || i.touches(l.VPC)) {
-			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: i.MainIP})
-			spec.Dropped = append(spec.Dropped, s.drops(l, i)...)
-		} else if m, ok := s.metals.Get(id); ok && m.running() && (l.VPC == "" || m.touches(l.VPC)) {
-			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: m.MainIP})
+		address := ""
+		if i, ok := s.instances.Get(id); ok && i.up() && !i.Deleting {
+			address = i.reachedAt(l.VPC, i.MainIP)
+			spec.Dropped = append(spec.Dropped, s.drops(l, i, address)...)
+		} else if m, ok := s.metals.Get(id); ok && m.running() {
+			address = m.reachedAt(l.VPC, m.MainIP)
+		}
+		if address != "" {
+			spec.Backends = append(spec.Backends, BalancerBackend{InstanceID: id, Address: address})
 		}
 	}
 	return spec
+}
+
+// reachedAt gives the address at which a load balancer reaches the server, "" if it does not. Through a VPC it reaches only what
+// is in it. Nothing carries a VPC's packets here, so they go to the public address all the same, where there is one.
+func (n interfaces) reachedAt(vpcID, public string) string {
+	if vpcID == "" {
+		return public
+	}
+	for _, i := range n.NICs {
+		if i.VPC == vpcID {
+			return cmp.Or(public, i.Address)
+		}
+	}
+	return ""
 }
 
 // firstBalancerAddress begins the addresses of load balancers that have no data plane: nobody listens there.

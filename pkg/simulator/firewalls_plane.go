@@ -43,18 +43,18 @@ func (f firewallSpec) coversSource(balancerID string, from netip.Addr) bool {
 	return err == nil && prefix.Contains(from)
 }
 
-// drops tells which ports of its backends a load balancer does not reach because their firewall groups do not admit it.
-// Groups guard public interfaces: what comes through a VPC is not filtered.
-func (s *Simulator) drops(l loadBalancer, i instance) []BalancerDrop {
+// drops tells which ports of a backend, which it reaches at the address, a load balancer does not reach because the backend's
+// firewall group does not admit it. Groups guard public interfaces: what comes through a VPC is not filtered.
+func (s *Simulator) drops(l loadBalancer, i instance, address string) []BalancerDrop {
 	g, ok := s.firewalls.Get(i.FirewallGroup)
 	from, err := netip.ParseAddr(l.Address)
-	if !ok || err != nil || (l.VPC != "" && s.keeps(quirkVPCNotFiltered)) {
+	if !ok || err != nil || address == "" || (l.VPC != "" && s.keeps(quirkVPCNotFiltered)) {
 		return nil
 	}
 	var out []BalancerDrop
 	judge := func(protocol string, port int) {
 		if !g.admits(l.ID, from, protocol, port) {
-			out = append(out, BalancerDrop{Address: i.MainIP, Port: port, UDP: protocol == "udp"})
+			out = append(out, BalancerDrop{Address: address, Port: port, UDP: protocol == "udp"})
 		}
 	}
 	for _, r := range l.Rules {

@@ -93,10 +93,11 @@ func (i instance) locked() bool {
 	return i.ID != "" && (i.Status != statusActive || i.Server != serverOK)
 }
 
-// running tells whether the guest runs and can take traffic.
-func (i instance) running() bool {
-	return i.Status == statusActive && i.Power == powerRunning && i.MainIP != ""
-}
+// running tells whether the guest runs and can be reached at its public address.
+func (i instance) running() bool { return i.up() && i.MainIP != "" }
+
+// up tells whether the guest runs.
+func (i instance) up() bool { return i.Status == statusActive && i.Power == powerRunning }
 
 // ready tells whether the guest runs and nothing is being done to it. It may have no public address.
 func (i instance) ready() bool { return i.ID != "" && i.Power == powerRunning && !i.locked() }

@@ -107,6 +107,10 @@ type NewServer struct {
 	Region   string // "ewr" when empty
 	Plan     string // a small one when empty
 	MainIP   string // the next free address when empty
+	// VPCs are the networks that it is in, with an address in each that is visible at once; VPCOnly is for an instance
+	// without a public address.
+	VPCs     []string
+	VPCOnly  bool
 	Tags     []string
 	UserData string // plain text
 	// Stopped makes an instance that is halted; Locked one that is active but still in its locked window, for good.
@@ -142,6 +146,19 @@ func (s *Simulator) addressFor(tx *store.Tx, wanted string) (string, error) {
 	return s.freeAddress(tx)
 }
 
+// joined gives a server that was there before its interfaces in VPCs.
+func (s *Simulator) joined(tx *store.Tx, serverID, region string, vpcs []string) (n interfaces, err error) {
+	for _, id := range vpcs {
+		if bad := s.mayMove(tx, region, n, vpcMove{VPC: id}); bad != nil {
+			return n, bad
+		}
+		if n, err = s.join(tx, serverID, n, id, true); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // AddInstance makes a virtual machine that is active, running and ok at once, and tells its ID. Its Machine is not
 // called.
 func (s *Simulator) AddInstance(n NewServer) (string, error) {
@@ -155,6 +172,7 @@ func (s *Simulator) AddInstance(n NewServer) (string, error) {
 		i.Power = powerStopped
 	}
 	i.PrivateMemory = n.PrivateMemory
+	i.VPCOnly, i.NoPublicIPv4 = n.VPCOnly, n.VPCOnly
 	if n.Locked {
 		i.Server = serverLocked
 	}
@@ -163,7 +181,12 @@ func (s *Simulator) AddInstance(n NewServer) (string, error) {
 	}
 	return i.ID, s.update(func(tx *store.Tx) (err error) {
 		tx.Old()
-		if i.MainIP, err = s.addressFor(tx, n.MainIP); err != nil {
+		if !n.VPCOnly {
+			if i.MainIP, err = s.addressFor(tx, n.MainIP); err != nil {
+				return err
+			}
+		}
+		if i.interfaces, err = s.joined(tx, i.ID, i.Region, n.VPCs); err != nil {
 			return err
 		}
 		s.instances.Put(tx, i.ID, i)
@@ -187,6 +210,9 @@ func (s *Simulator) AddBareMetal(n NewServer) (string, error) {
 	return m.ID, s.update(func(tx *store.Tx) (err error) {
 		tx.Old()
 		if m.MainIP, err = s.addressFor(tx, n.MainIP); err != nil {
+			return err
+		}
+		if m.interfaces, err = s.joined(tx, m.ID, m.Region, n.VPCs); err != nil {
 			return err
 		}
 		s.metals.Put(tx, m.ID, m)

@@ -183,7 +183,8 @@ type BalancerHealthCheck struct {
 // BalancerBackend is one instance that takes traffic.
 type BalancerBackend struct {
 	InstanceID string
-	// Address is the instance's main_ip. Instances that do not run have none and are left out.
+	// Address is the instance's main_ip, or its address in the load balancer's VPC if it has none. Instances that do not
+	// run, and those without such an address, are left out.
 	Address string
 }
 

@@ -216,6 +216,7 @@ func (s *Simulator) changeInterfaces(tx *store.Tx, serverID string, change func(
 		m.interfaces = change(m.interfaces)
 		s.metals.Put(tx, serverID, m)
 	}
+	s.settleBalancersOf(tx, serverID) // those in a VPC may reach it now, or not any more
 }
 
 // move accepts changes of a server's VPCs, which a restart brings about.
