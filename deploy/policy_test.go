@@ -93,10 +93,8 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 			Expression: fmt.Sprintf("!(%s in variables.changed) || [variables.new[%s].trim()].all(v, %s)", key, key, allowed),
 			Message:    "annotation " + string(s.Key) + " " + problem,
 		}
-		if s.Support == settings.Supported {
-			// As the controller says it. Where the value has a line break, which a message can't have, the other one is used.
-			v.MessageExpression = quote("annotation "+string(s.Key)+": \"") + " + variables.new[" + key + "] + " + quote("\" "+problem)
-		}
+		// As the controller says it. Where the value has a line break, which a message can't have, the other one is used.
+		v.MessageExpression = quote("annotation "+string(s.Key)+": \"") + " + variables.new[" + key + "] + " + quote("\" "+problem)
 		p.Spec.Validations = append(p.Spec.Validations, v)
 	}
 	p.Spec.Validations = append(p.Spec.Validations,
@@ -124,8 +122,6 @@ func rule(t *testing.T, s settings.Setting) (expression, problem string) {
 	switch s.Support {
 	case settings.OnNamespace, settings.Obsolete:
 		return "", ""
-	case settings.Unsupported:
-		return fmt.Sprintf(`%t && v.lowerAscii() in %s`, !s.AsksForProtection(""), quote(offWords(s))), "is not supported yet"
 	case settings.Supported:
 	}
 	return condition(t, s), s.Problem()
@@ -135,7 +131,7 @@ func condition(t *testing.T, s settings.Setting) string {
 	t.Helper()
 	switch s.Kind {
 	case settings.Switch:
-		return `v in ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]`
+		return switches
 	case settings.Choice:
 		spellings := slices.Clone(s.Values)
 		for alias := range s.Aliases {
@@ -161,20 +157,22 @@ func condition(t *testing.T, s settings.Setting) string {
 	case settings.URLPath:
 		return `v == "" || v.startsWith("/")`
 	case settings.UUID:
-		return `v == "" || v.matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")`
+		return `v == "" || ` + uuid
+	case settings.VPCReference:
+		return switches + ` || ` + uuid
 	case settings.Text:
 		return `v != ""`
-	case settings.PortReference:
-		return "" // depends on the ports of the Service
+	case settings.PortReference, settings.LabelSelector:
+		return "" // depends on the ports of the Service; has a grammar of its own
 	}
 	t.Fatalf("%s is of a kind that the policy cannot check", s.Key)
 	return ""
 }
 
-// offWords are the values by which an unsupported setting is not asked for.
-func offWords(s settings.Setting) []string {
-	return slices.DeleteFunc(settings.OffWords(), s.AsksForProtection)
-}
+const (
+	switches = `v in ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]`
+	uuid     = `v.matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")`
+)
 
 const dnsName = `v == "" || v.size() <= 253 && v.matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")`
 

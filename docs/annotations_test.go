@@ -82,7 +82,6 @@ func reference() string {
 		}
 	}
 	section(&b, "On a Namespace", "Set by administrators. [Who owns a load balancer](load-balancers.md#who-owns-a-load-balancer) says what for.", settings.OnNamespace)
-	section(&b, "Not supported yet", "A load balancer that exists keeps what they are about. No new one is created for a Service that uses them.", settings.Unsupported)
 	section(&b, "Without effect", "", settings.Obsolete)
 	b.WriteString(referenceFoot)
 	return b.String()

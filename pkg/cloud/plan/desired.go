@@ -55,9 +55,15 @@ type Desired struct {
 	Instances []string
 	// KeepInstances leaves the backends as they are.
 	KeepInstances bool
+	// NodeSelector is the label selector of the nodes that are backends, "" for all.
+	NodeSelector string
+	// KeepNodes is set if the Service chooses nodes in a way that is misspelled: no node becomes a backend that is none.
+	KeepNodes bool
 
 	// VPC is the network through which the backends are reached, "" for the public one; nil leaves it as it is.
 	VPC *string
+	// VPCOfNodes is set if VPC is to be the one that the nodes are in.
+	VPCOfNodes bool
 	// AutoSSL is the certificate that the platform issues; nil leaves it as it is. One that has to go is no change: the
 	// platform has a request of its own for that.
 	AutoSSL *vultr.AutoSSL
@@ -102,6 +108,7 @@ type reader struct {
 	out     Reading
 
 	keepUnstatedFirewall bool
+	keepNetwork          bool
 	proxyPort            int
 	firewallMap          *given
 	issued               *issued
@@ -165,6 +172,7 @@ func Read(service *v1.Service, options ...Option) Reading {
 	r.collisions()
 	r.session()
 	r.life()
+	r.network()
 	r.traffic()
 	r.fields()
 	return r.reading()
@@ -208,6 +216,7 @@ func (r *reader) unhandled() {
 			r.Refuse(finding.Key, finding.Problem)
 			r.keepWhatIsMeant(finding)
 		}
+		r.out.Desired.KeepNodes = r.out.Desired.KeepNodes || finding.Meant == settings.NodeSelector
 	}
 	if len(ineffective) > 0 {
 		r.Warn("these annotations are not supported and have no effect: %s; a load balancer that exists keeps what they were about",
@@ -227,7 +236,9 @@ func (r *reader) keepWhatIsMeant(finding settings.Finding) {
 		d.KeepSSLRedirect = true
 	case settings.Protocol, settings.HTTPSPorts, settings.BackendProtocol, settings.PortProtocols, settings.AppProtocol, settings.SSLPassThrough:
 		d.KeepRules = true
-	case settings.VPC, settings.PrivateNetwork, settings.Create:
+	case settings.VPC, settings.PrivateNetwork:
+		r.keepNetwork = true
+	case settings.Create:
 	default:
 		// What a Service states elsewhere about its sources counts nonetheless.
 		r.keepUnstatedFirewall = r.keepUnstatedFirewall || finding.Cloud == ""

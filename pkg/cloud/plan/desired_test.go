@@ -345,18 +345,18 @@ func TestReadTLS(t *testing.T) {
 	}
 }
 
-func TestUnsupportedKeys(t *testing.T) {
-	got := plan.Read(service(with(settings.VPC, "true"), with(settings.PrivateNetwork, "true"),
-		with(settings.Prefix+"colour", "blue")))
+func TestUnknownKeys(t *testing.T) {
+	const internal = settings.Prefix + "internal-only"
+	got := plan.Read(service(with(internal, "true"), with(settings.Prefix+"colour", "blue")))
 	if got.Err != nil || len(got.Warnings) != 1 {
 		t.Fatalf("err %v, warnings %q", got.Err, got.Warnings)
 	}
-	for _, key := range []settings.Key{settings.VPC, settings.PrivateNetwork, settings.Prefix + "colour"} {
+	for _, key := range []settings.Key{internal, settings.Prefix + "colour"} {
 		if !strings.Contains(got.Warnings[0], string(key)) {
 			t.Errorf("%s is not named in %q", key, got.Warnings[0])
 		}
 	}
-	if want := []settings.Key{settings.PrivateNetwork, settings.VPC}; !slices.Equal(got.Unprotected, want) {
+	if want := []settings.Key{internal}; !slices.Equal(got.Unprotected, want) {
 		t.Errorf("unprotected %v", got.Unprotected)
 	}
 	if err := got.MayCreate(); !errors.Is(err, plan.ErrUnprotected) {

@@ -183,7 +183,7 @@ func TestBackends(t *testing.T) {
 		node("served", "vultr://eeeeeeee-66fd-4dfb-b839-443f2e6c0b60", "EWR",
 			v1.Taint{Key: v1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: v1.TaintEffectNoExecute}),
 	}
-	got, skipped := plan.Backends(nodes, "ewr")
+	got, skipped := plan.Backends(nodes, plan.BackendRules{Region: "ewr"})
 	if want := []string{idA, idB, "eeeeeeee-66fd-4dfb-b839-443f2e6c0b60"}; !slices.Equal(got, want) {
 		t.Errorf("backends %v", got)
 	}

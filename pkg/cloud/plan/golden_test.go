@@ -123,6 +123,8 @@ func TestGoldenPatches(t *testing.T) {
 		{"healthcheck-healthy-threshold", nil, []func(*v1.Service){with(settings.HealthCheckHealthy, "6")}},
 		{"firewall-rules", nil, []func(*v1.Service){with(settings.FirewallRules, "10.0.0.0/8,80;cloudflare,443")}},
 		{"firewall-rules-cm", nil, []func(*v1.Service){with(settings.FirewallRulesCM, "office")}},
+		{"vpc", nil, []func(*v1.Service){with(settings.VPC, idB)}},
+		{"private-network", nil, []func(*v1.Service){with(settings.PrivateNetwork, idB)}},
 		{"loadBalancerSourceRanges", nil, []func(*v1.Service){func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8", "2001:db8::/32"} }}},
 		{"externalTrafficPolicy", nil, []func(*v1.Service){func(s *v1.Service) {
 			s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, 32000
@@ -189,7 +191,7 @@ func TestGoldenPatches(t *testing.T) {
 	}
 	// Every setting that is about the load balancer itself is among them.
 	for _, s := range settings.All() {
-		if s.Support != settings.Supported || s.Key == settings.ID || s.Key == settings.Create || s.Key == settings.Hostname || s.Key == settings.IPMode || s.Key == settings.Retain || s.Key == settings.DeletionProtection {
+		if s.Support != settings.Supported || s.Key == settings.ID || s.Key == settings.Create || s.Key == settings.Hostname || s.Key == settings.IPMode || s.Key == settings.Retain || s.Key == settings.DeletionProtection || s.Key == settings.NodeSelector {
 			continue
 		}
 		if name := strings.TrimSuffix(strings.TrimSuffix(s.Name(), "-enabled"), "-cookie-name"); !strings.Contains(string(want), name) {

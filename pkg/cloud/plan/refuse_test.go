@@ -30,7 +30,8 @@ func TestLessOpenRefusesCreationOnly(t *testing.T) {
 		"networking.gke.io/load-balancer-type":                        "Internal",
 		"service.beta.kubernetes.io/azure-load-balancer-internal":     "true",
 		"service.beta.kubernetes.io/openstack-internal-load-balancer": "true",
-		settings.VPC:             "true",
+		settings.VPC:             "yes",
+		settings.PrivateNetwork:  "private",
 		settings.SSLRedirect:     "permanent",
 		settings.SSLPassThrough:  "yes",
 		settings.BackendProtocol: "TLS",
@@ -54,7 +55,7 @@ func TestLessOpenRefusesCreationOnly(t *testing.T) {
 				t.Errorf("warnings %q", got.Warnings)
 			}
 			d := got.Desired
-			d.KeepFirewall, d.KeepRules, d.KeepSSLRedirect, d.KeepTLS = false, false, false, false
+			d.KeepFirewall, d.KeepRules, d.KeepSSLRedirect, d.KeepTLS, d.VPC = false, false, false, false, plain.Desired.VPC
 			if diff := cmp.Diff(plain.Desired, d); diff != "" {
 				t.Errorf("it changes the rest: %s", diff)
 			}
@@ -74,7 +75,7 @@ func TestSlipOpensNothing(t *testing.T) {
 		}
 	}
 	protected := []func(*v1.Service){
-		with(settings.SSLRedirect, "true"), with(settings.BackendProtocol, "https"), with(settings.FirewallRules, "10.0.0.0/8,443"),
+		with(settings.SSLRedirect, "true"), with(settings.BackendProtocol, "https"), with(settings.FirewallRules, "10.0.0.0/8,443"), with(settings.VPC, idB),
 	}
 	before := plan.Read(https(protected...))
 	lb := applied(vultr.LoadBalancer{HasSSL: true}, plan.Creation(before.Desired))
@@ -93,6 +94,8 @@ func TestSlipOpensNothing(t *testing.T) {
 		"pass-through key":       {slip(settings.SSLPassThrough, settings.Prefix+"ssl-passthru", "true"), false},
 		"ports key":              {slip(settings.Label, settings.Prefix+"https-port", "80"), false},
 		"protocol key":           {slip(settings.Label, settings.Prefix+"protocoll", "https"), false},
+		"network key":            {slip(settings.VPC, settings.Prefix+"vcp", idB), false},
+		"network value":          {slip(settings.VPC, settings.VPC, "yes"), false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +123,7 @@ func TestSlipOpensNothing(t *testing.T) {
 		}
 	})
 	t.Run("another cloud's", func(t *testing.T) {
-		got := plan.Read(https(protected[0], protected[1], with("service.beta.kubernetes.io/aws-load-balancer-internal", "true")))
+		got := plan.Read(https(protected[0], protected[1], protected[3], with("service.beta.kubernetes.io/aws-load-balancer-internal", "true")))
 		if change := plan.Diff(lb, got.Desired); !slices.Equal(change.Fields, []string{"firewall_rules"}) {
 			t.Errorf("another cloud's annotation says nothing about these rules, but %v is changed", change.Fields)
 		}

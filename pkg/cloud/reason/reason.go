@@ -27,7 +27,11 @@ const (
 	FirewallKept                 = "FirewallKept"
 	IPFamilyUnmet                = "IPFamilyUnmet"
 	NodesLeftOut                 = "NodesLeftOut"
+	NodeSelectorEmpty            = "NodeSelectorEmpty"
+	VPCNotChosen                 = "VPCNotChosen"
 	UnAvailableLoadBalancer      = "UnAvailableLoadBalancer"
+	BackendsCleared              = "BackendsCleared"
+	BackendsRestored             = "BackendsRestored"
 	DeletionProtected            = "DeletionProtected"
 	DeletingLoadBalancer         = "DeletingLoadBalancer"
 	DeletedLoadBalancer          = "DeletedLoadBalancer"
@@ -172,9 +176,29 @@ var table = []Event{
 		Remedy:  "see the reasons in the Event",
 	},
 	{
+		Reason: NodeSelectorEmpty, Warning: true, Object: "Service",
+		Meaning: "no node that can be a backend has the labels of `node-selector`; the load balancer keeps its last backends",
+		Remedy:  "correct the selector, or label nodes",
+	},
+	{
+		Reason: VPCNotChosen, Warning: true, Object: "Service",
+		Meaning: "the load balancer stays in the network that it is in, because the one that `vpc` asks for reaches no node, or several could be meant",
+		Remedy:  "name the VPC, or put the nodes into it",
+	},
+	{
 		Reason: UnAvailableLoadBalancer, Warning: true, Object: "Service",
 		Meaning: "no node can be a backend; the load balancer keeps its last ones for five minutes",
+		Remedy:  "see why the nodes are not ready; those that are left out are named",
+	},
+	{
+		Reason: BackendsCleared, Warning: true, Object: "Service",
+		Meaning: "no node could be a backend for five minutes, and the load balancer has none now",
 		Remedy:  "see why the nodes are not ready",
+	},
+	{
+		Reason: BackendsRestored, Object: "Service",
+		Meaning: "nodes can be backends again",
+		Remedy:  "nothing",
 	},
 	{
 		Reason: DeletionProtected, Warning: true, Object: "Service",

@@ -19,10 +19,10 @@ import (
 // loses all its nodes, something is wrong with the list of them.
 const emptyGrace = 5 * time.Minute
 
-// backends returns the instances that are to be the backends of a load balancer, which is empty if it is still to be made,
-// and notes which nodes are left out.
-func (c *Controller) backends(s *scene, lb vultr.LoadBalancer, region string) []string {
-	nodes, skipped := plan.Fit(candidates(s.nodes), region)
+// backends returns the instances of those nodes that are to be the backends of a load balancer, and notes which nodes are left
+// out.
+func (c *Controller) backends(s *scene, nodes []*v1.Node, lb vultr.LoadBalancer, rules plan.BackendRules) []string {
+	nodes, skipped := plan.Fit(nodes, rules)
 	nodes, unknown := c.known(nodes)
 	s.leftOut = nil
 	for _, skip := range skipped {
@@ -53,10 +53,15 @@ func (c *Controller) known(nodes []*v1.Node) (known []*v1.Node, unknown []string
 
 // tellBackends makes one Event of the nodes that are left out.
 func (c *Controller) tellBackends(s *scene) {
-	slices.Sort(s.leftOut)
-	if message := strings.Join(s.leftOut, ", "); s.memory.news(aboutNodes, message) {
+	if message := s.leftOutText(); s.memory.news(aboutNodes, message) {
 		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.NodesLeftOut, "These nodes are no backends: "+message)
 	}
+}
+
+// leftOutText names the nodes that are left out, each with the reason.
+func (s *scene) leftOutText() string {
+	slices.Sort(s.leftOut)
+	return strings.Join(s.leftOut, ", ")
 }
 
 // withoutUnknown is called when the platform refused a request with these backends. It returns those that exist, if
@@ -113,19 +118,31 @@ func nodeOf(nodes []*v1.Node, id string) string {
 
 // holdLastBackends leaves the backends as they are for a while when no node can be one.
 func (c *Controller) holdLastBackends(s *scene, want *plan.Desired, lb vultr.LoadBalancer) {
-	m := s.memory
-	if len(want.Instances) > 0 || len(lb.Instances) == 0 {
+	m, cleared := s.memory, ""
+	switch {
+	case len(want.Instances) > 0:
+		if !m.emptySince.IsZero() {
+			c.Recorder.Eventf(s.service, v1.EventTypeNormal, reason.BackendsRestored, "%d nodes can be backends again", len(want.Instances))
+		}
 		m.emptySince = time.Time{}
-		return
+	case len(lb.Instances) > 0:
+		if m.emptySince.IsZero() {
+			m.emptySince = time.Now()
+			c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.UnAvailableLoadBalancer,
+				"There are no available nodes for LoadBalancer; it keeps its last %d backends for %s%s", len(lb.Instances), emptyGrace, inParentheses(s.leftOutText()))
+		}
+		left := emptyGrace - time.Since(m.emptySince)
+		want.KeepInstances = left > 0
+		s.comeBack(left)
+		if left <= 0 {
+			cleared = fmt.Sprintf("No node could be a backend for %s, so the load balancer has none from now on", emptyGrace)
+		}
+	default:
+		return // there is nothing to hold, and what was said stands
 	}
-	if m.emptySince.IsZero() {
-		m.emptySince = time.Now()
-		c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.UnAvailableLoadBalancer,
-			"There are no available nodes for LoadBalancer; it keeps its last %d backends for %s", len(lb.Instances), emptyGrace)
+	if m.news(aboutBackends, cleared) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.BackendsCleared, cleared)
 	}
-	left := emptyGrace - time.Since(m.emptySince)
-	want.KeepInstances = left > 0
-	s.comeBack(left)
 }
 
 func failureText(err error) string {

@@ -77,6 +77,8 @@ type Config struct {
 	// LabelInStatus writes the load balancer's label into the Service's status beside the address, as the official
 	// controller does.
 	LabelInStatus bool
+	// VPC is the network that load balancers in front of nodes in several VPCs prefer, "" for none.
+	VPC string
 	// Defaults are the administrator's values of settings that a Service does not state.
 	Defaults settings.Defaults
 	// KubeProxyPort is where kube-proxy answers on every node whether it works; 0 is its usual port.

@@ -46,13 +46,15 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	region, err := c.Region(ctx, candidates(s.nodes))
+	region, err := c.Region(ctx, c.selected(s, s.reading.Desired.NodeSelector))
 	if err != nil {
 		return err
 	}
 	want := s.reading.Desired
 	want.Label = label(s.service)
-	want.Instances = c.backends(s, vultr.LoadBalancer{}, region)
+	if err := c.setBackends(ctx, s, vultr.LoadBalancer{Region: region}, &want); err != nil {
+		return err
+	}
 	creation := plan.Creation(want)
 	if certificate != nil {
 		creation.Certificate = &certificate.PEM

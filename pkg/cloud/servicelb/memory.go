@@ -75,6 +75,9 @@ const (
 	aboutOutcome
 	aboutFamilies
 	aboutProtection
+	aboutSelector
+	aboutNetwork
+	aboutBackends
 )
 
 func (m *memories) of(uid types.UID) *memory {

@@ -7,8 +7,11 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 func testNode(name string, change ...func(*v1.Node)) *v1.Node {
@@ -88,30 +91,39 @@ func TestNodeChanges(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after *v1.Node
 		want          string
+		selector      string // of a Service
 	}{
-		"nothing that matters":              {of(), of(sameOtherwise), nothing},
-		"not ready, as before":              {of(notReady), of(neverReady), nothing},
-		"joins":                             {nil, of(), calm},
-		"joins without a machine":           {nil, of(withoutMachine), calm},
-		"gets its machine":                  {of(withoutMachine), of(), calm},
-		"becomes ready":                     {of(notReady), of(), calm},
-		"is no longer excluded":             {of(excluded("")), of(), calm},
-		"has another machine":               {of(), of(otherMachine), calm},
-		"has another region":                {of(), of(otherRegion), calm},
-		"leaves":                            {of(), nil, urgent},
-		"leaves, and was not ready":         {of(notReady), nil, calm},
-		"is deleted":                        {of(), of(nodeDeleted), urgent},
-		"is not ready":                      {of(), of(notReady), urgent},
-		"is excluded":                       {of(), of(excluded("")), urgent},
-		"is to be removed":                  {of(), of(toBeRemoved), urgent},
-		"is out of service":                 {of(), of(markedGone), urgent},
-		"is in service again":               {of(markedGone), of(), calm},
-		"loses its machine":                 {of(), of(withoutMachine), urgent},
-		"is excluded while it is gone":      {of(markedGone), of(markedGone, excluded("")), calm},
-		"is excluded while it is not ready": {of(notReady), of(notReady, excluded("")), calm},
+		"nothing that matters":              {of(), of(sameOtherwise), nothing, ""},
+		"other labels, which matter":        {of(), of(sameOtherwise), calm, "pool=web"},
+		"nothing, and a selector":           {of(), of(), nothing, "pool=web"},
+		"not ready, as before":              {of(notReady), of(neverReady), nothing, ""},
+		"joins":                             {nil, of(), calm, ""},
+		"joins without a machine":           {nil, of(withoutMachine), calm, ""},
+		"gets its machine":                  {of(withoutMachine), of(), calm, ""},
+		"becomes ready":                     {of(notReady), of(), calm, ""},
+		"is no longer excluded":             {of(excluded("")), of(), calm, ""},
+		"has another machine":               {of(), of(otherMachine), calm, ""},
+		"has another region":                {of(), of(otherRegion), calm, ""},
+		"leaves":                            {of(), nil, urgent, ""},
+		"leaves, and was not ready":         {of(notReady), nil, calm, ""},
+		"is deleted":                        {of(), of(nodeDeleted), urgent, ""},
+		"is not ready":                      {of(), of(notReady), urgent, ""},
+		"is excluded":                       {of(), of(excluded("")), urgent, ""},
+		"is to be removed":                  {of(), of(toBeRemoved), urgent, ""},
+		"is out of service":                 {of(), of(markedGone), urgent, ""},
+		"is in service again":               {of(markedGone), of(), calm, ""},
+		"loses its machine":                 {of(), of(withoutMachine), urgent, ""},
+		"is excluded while it is gone":      {of(markedGone), of(markedGone, excluded("")), calm, ""},
+		"is excluded while it is not ready": {of(notReady), of(notReady, excluded("")), calm, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &Controller{waves: newWaves(func() {})}
+			services := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+			c := &Controller{waves: newWaves(func() {}), services: corelisters.NewServiceLister(services)}
+			if tt.selector != "" {
+				if err := services.Add(testService(annotated(settings.NodeSelector, tt.selector))); err != nil {
+					t.Fatal(err)
+				}
+			}
 			c.nodeChanged(tt.before, tt.after)
 			got := nothing
 			select {

@@ -117,9 +117,12 @@ func (c *Controller) nodeChanged(before, after *v1.Node) {
 	if after != nil {
 		fresh = standingOf(after)
 	}
-	if old != fresh {
+	switch {
+	case old != fresh:
 		c.flapped(before, after, old, fresh)
 		c.waves.announce(old.serves() && !fresh.serves())
+	case before != nil && after != nil && !maps.Equal(before.Labels, after.Labels) && c.selects():
+		c.waves.announce(false)
 	}
 }
 

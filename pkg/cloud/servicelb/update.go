@@ -32,8 +32,9 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		return both(c.pending(s, lb), s.reading.Err)
 	}
 	want := c.adjusted(s, lb)
-	want.Instances = c.backends(s, lb, lb.Region)
-	c.holdLastBackends(s, &want, lb)
+	if err := c.setBackends(ctx, s, lb, &want); err != nil {
+		return err
+	}
 	if s.reading.Err != nil {
 		// The backends have nothing to do with the faults: what serves goes on serving.
 		return both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
@@ -165,7 +166,9 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 // tellDrift makes an Event when a load balancer that was as asked for is not any more, though nobody asked for a change
 // here: somebody changed it on the platform.
 func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change) {
-	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool { return field == "instances" || field == "ssl" })
+	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool {
+		return field == "instances" || field == "ssl" || field == "vpc" && s.reading.Desired.VPCOfNodes // which follow the nodes
+	})
 	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service, s.reading) {
 		return
 	}

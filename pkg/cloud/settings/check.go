@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -69,6 +70,10 @@ func (s *Setting) Problem() string {
 		return "must begin with /"
 	case UUID:
 		return "must be the UUID of a load balancer"
+	case VPCReference:
+		return "must be true, false or the UUID of a VPC"
+	case LabelSelector:
+		return "must be a label selector such as pool=web,!spot"
 	case Text:
 		return "must not be empty"
 	case PortReference:
@@ -79,11 +84,18 @@ func (s *Setting) Problem() string {
 func (s *Setting) check(text string) (string, error) {
 	switch s.Kind {
 	case Switch:
-		b, err := strconv.ParseBool(text)
+		return s.checkSwitch(text)
+	case VPCReference:
+		if vultr.IsID(text) {
+			return strings.ToLower(text), nil
+		}
+		return s.checkSwitch(text)
+	case LabelSelector:
+		selector, err := labels.Parse(text)
 		if err != nil {
 			return "", errors.New(s.Problem())
 		}
-		return strconv.FormatBool(b), nil
+		return selector.String(), nil
 	case Choice:
 		return s.checkChoice(text)
 	case Number:
@@ -103,6 +115,14 @@ func (s *Setting) check(text string) (string, error) {
 	default:
 		return text, s.checkText(text)
 	}
+}
+
+func (s *Setting) checkSwitch(text string) (string, error) {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return "", errors.New(s.Problem())
+	}
+	return strconv.FormatBool(on), nil
 }
 
 func (s *Setting) checkChoice(text string) (string, error) {

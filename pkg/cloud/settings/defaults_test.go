@@ -35,7 +35,7 @@ func TestParseDefaultsNamesEveryFault(t *testing.T) {
 	values := map[string]string{
 		"timeout": "0", "algorithm": "round_robin", "node-count": "2", "protocol": "", "colour": "blue", "tiemout": "3",
 		"label": "x", "id": "x", "hostname": "x", "create": "false", "ssl": "x", "https-ports": "443",
-		"vpc": "true", "hand-over": "x", "ssl-last-updated": "x", "healthcheck-port": "80", "firewall-rules": "10.0.0.0,80",
+		"vpc": "maybe", "private-network": "true", "hand-over": "x", "ssl-last-updated": "x", "healthcheck-port": "80", "firewall-rules": "10.0.0.0,80",
 		"http2": "true", string(settings.HTTP2): "true",
 	}
 	d, err := settings.ParseDefaults(values)
@@ -49,7 +49,7 @@ func TestParseDefaultsNamesEveryFault(t *testing.T) {
 	for _, want := range []string{
 		`timeout: "0" must be a number`, `algorithm: "round_robin" must be one of`, `node-count: "2" must be an odd`, `protocol: "" must not be empty`,
 		"colour is unknown", "tiemout is unknown: did you mean timeout?", "label can have no default: it is about a single", "id can have no default", "hostname can have no default",
-		"create can have no default", "ssl can have no default", "https-ports can have no default", "vpc can have no default: it is not supported",
+		"create can have no default", "ssl can have no default", "https-ports can have no default", `vpc: "maybe" must be true, false or the UUID of a VPC`, "private-network can have no default",
 		"hand-over can have no default", "ssl-last-updated can have no default", `healthcheck-port: "80" must be 10256`, `firewall-rules: "10.0.0.0,80" must be`, "http2 is given twice",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -124,18 +124,27 @@ func (r *Reader) lenient(s *Setting, value string) {
 		reading = "has no effect"
 	}
 	text := fmt.Sprintf("annotation %s: %q is not one of %s; it %s, as by the official controller",
-		s.Key, value, strings.Join(s.spellings(), ", "), reading)
+		s.Key, value, s.allowed(), reading)
 	if meant := s.suggest(value); meant != "" {
 		text += fmt.Sprintf("; write %q", meant)
 	}
 	r.warnings = append(r.warnings, text)
 	if s.AsksForProtection(value) {
-		r.Refuse(s.Key, fmt.Sprintf("has the value %q, which is not one of %s", value, strings.Join(s.spellings(), ", ")))
+		r.Refuse(s.Key, fmt.Sprintf("has the value %q, which is not one of %s", value, s.allowed()))
 	}
 }
 
+// allowed lists what a lenient setting can be, in words.
+func (s *Setting) allowed() string {
+	text := strings.Join(s.spellings(), ", ")
+	if s.Kind == VPCReference {
+		text += ", the UUID of a VPC"
+	}
+	return text
+}
+
 func (s *Setting) spellings() []string {
-	if s.Kind == Switch {
+	if s.Kind == Switch || s.Kind == VPCReference {
 		return []string{"true", "false"}
 	}
 	return s.Values

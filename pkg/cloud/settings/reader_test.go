@@ -68,7 +68,7 @@ type values struct {
 // each lists values of every annotation that users set: good ones, spellings that the official controller accepts,
 // malformed ones.
 // Each theme has a file of its own.
-var each = joined(eachPort, eachTLS, eachTraffic, eachHealth, eachAccess, eachLife)
+var each = joined(eachPort, eachTLS, eachTraffic, eachHealth, eachAccess, eachNetwork, eachLife)
 
 func joined(themes ...map[settings.Key][]values) map[settings.Key][]values {
 	all := map[settings.Key][]values{}
@@ -145,7 +145,7 @@ func TestTableIsComplete(t *testing.T) {
 		if canonical, err := s.Check(s.Default); err != nil && s.Default != "" || canonical != s.Default {
 			t.Errorf("%s: the default %q is no value in its own spelling: %q, %v", s.Key, s.Default, canonical, err)
 		}
-		if s.Lenient && s.Kind != settings.Switch && s.Kind != settings.Choice {
+		if s.Lenient && s.Kind != settings.Switch && s.Kind != settings.Choice && s.Kind != settings.VPCReference {
 			t.Errorf("%s: only switches and choices can be lenient", s.Key)
 		}
 		if asks := s.AsksForProtection("true") || s.AsksForProtection("https") || s.AsksForProtection("false"); asks != (s.Protects != settings.Nothing) {

@@ -34,6 +34,10 @@ const (
 	PortReference
 	// UUID is the ID of an object in the account.
 	UUID
+	// VPCReference is a switch, or the ID of a VPC, which is on.
+	VPCReference
+	// LabelSelector chooses objects by their labels.
+	LabelSelector
 	// Text is any text but an empty one.
 	Text
 )
@@ -55,8 +59,6 @@ type Support int
 const (
 	// Supported settings are set by users and acted upon.
 	Supported Support = iota
-	// Unsupported settings are official ones that are not acted upon yet.
-	Unsupported
 	// OnNamespace settings are set on a Namespace by administrators, and have no effect on a Service.
 	OnNamespace
 	// Obsolete settings ask for nothing.

@@ -14,7 +14,7 @@ var table = documented(slices.Concat(portSettings, tlsSettings, trafficSettings,
 // documented puts the settings of the themes into the order of the documentation: first what users set, then what
 // administrators do, then what has no effect.
 func documented(settings []Setting) []Setting {
-	rank := map[Support]int{Supported: 0, OnNamespace: 1, Unsupported: 2, Obsolete: 3}
+	rank := map[Support]int{Supported: 0, OnNamespace: 1, Obsolete: 2}
 	slices.SortStableFunc(settings, func(a, b Setting) int { return cmp.Compare(rank[a.Support], rank[b.Support]) })
 	return settings
 }

@@ -1,19 +1,25 @@
 package settings
 
-// The annotations about the networks that the load balancer is in.
+// The annotations about which nodes the load balancer sends to, and how it reaches them.
 const (
-	PrivateNetwork Key = Prefix + "private-network"
 	VPC            Key = Prefix + "vpc"
+	PrivateNetwork Key = Prefix + "private-network"
+	NodeSelector   Key = Prefix + "node-selector"
 )
 
-// networkSettings are about the networks that the load balancer is in.
+// networkSettings are about which nodes the load balancer sends to, and how it reaches them.
 var networkSettings = []Setting{
 	{
-		Key: PrivateNetwork, Kind: Switch, Support: Unsupported, Since: first, Protects: Access, asks: unlessOff,
-		Doc: "The deprecated name of `vpc`.",
+		Key: VPC, Kind: VPCReference, Format: "true, false, or UUID of a VPC", Default: "false", Since: first, Lenient: true, Protects: Access, asks: unlessOff,
+		Doc: "The load balancer reaches the nodes through the VPC that they are in, or the one that is named. Its own address stays public.",
 	},
 	{
-		Key: VPC, Kind: Switch, Support: Unsupported, Since: first, Protects: Access, asks: unlessOff,
-		Doc: "Reaches the nodes through their VPC.",
+		Key: PrivateNetwork, Kind: VPCReference, Format: "true, false, or UUID of a VPC", Default: "false", Since: first, Lenient: true, Protects: Access, asks: unlessOff,
+		NoClusterDefault: true,
+		Doc:              "The deprecated name of `vpc`.",
+	},
+	{
+		Key: NodeSelector, Kind: LabelSelector, Format: "label selector: `pool=web,!spot`", DefaultText: "all nodes", Since: first,
+		Doc: "Only nodes with these labels are backends.",
 	},
 }

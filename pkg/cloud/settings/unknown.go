@@ -21,9 +21,9 @@ type Finding struct {
 	Problem string
 }
 
-// Inspect returns the annotations that nothing is done for, in alphabetical order: official ones that are not supported,
-// misspelled and unknown ones, and those of other clouds that ask for a load balancer that is not public. A setting
-// that is off asks for nothing and is not among them.
+// Inspect returns the annotations that nothing is done for, in alphabetical order: misspelled and unknown ones, and those of
+// other clouds that ask for a load balancer that is not public. A setting of another cloud that is off asks for nothing and is
+// not among them.
 func Inspect(annotations map[string]string) []Finding {
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(annotations)) {
@@ -58,13 +58,7 @@ func (k Key) Protects() bool {
 }
 
 func inspect(key Key, value string) *Finding {
-	if s, ok := Lookup(key); ok {
-		if s.Support != Unsupported || !s.AsksForProtection(value) {
-			return nil
-		}
-		return &Finding{Key: key, Protects: true, Problem: "is not supported yet"}
-	}
-	if key == sourceRanges {
+	if _, ok := Lookup(key); ok || key == sourceRanges {
 		return nil
 	}
 	if f, ok := foreignSettings[strings.ToLower(string(key))]; ok {

@@ -16,8 +16,7 @@ func TestUnhandled(t *testing.T) {
 		"foreign prefix":       {map[string]string{"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}, nil},
 		"handled":              {map[string]string{string(settings.Protocol): "tcp", string(settings.ID): "x"}, nil},
 		"written by others":    {map[string]string{string(settings.SSLLastUpdated): "now"}, nil},
-		"not supported yet":    {map[string]string{string(settings.VPC): "true"}, []settings.Key{settings.VPC}},
-		"not supported, off":   {map[string]string{string(settings.VPC): "false", string(settings.PrivateNetwork): ""}, nil},
+		"handled, malformed":   {map[string]string{string(settings.VPC): "maybe", string(settings.PrivateNetwork): ""}, nil},
 		"unknown, in an order": {map[string]string{settings.Prefix + "zzz": "", settings.Prefix + "aaa": ""}, []settings.Key{settings.Prefix + "aaa", settings.Prefix + "zzz"}},
 	}
 	for name, tt := range tests {

@@ -256,19 +256,41 @@ func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service,
 	if !want.FirewallStated && !entry.Firewall && len(lb.Firewall) > 0 {
 		want.KeepFirewall = true // nobody asked for it to be opened
 	}
+	if reading.Err != nil {
+		want.VPC, want.VPCOfNodes = nil, false // all but the backends stays as it is
+	}
+	nodes := servicelb.Candidates(plan.Select(in.Nodes, want.NodeSelector))
+	rules := in.reach(b, nodes, lb, &want)
 	var skipped []plan.Skip
-	want.Instances, skipped = plan.Backends(servicelb.Candidates(in.Nodes), lb.Region)
+	want.Instances, skipped = plan.Backends(nodes, rules)
 	for _, skip := range skipped {
 		b.LeftOut = append(b.LeftOut, skip.String())
 	}
 	want.Instances = in.known(b, want.Instances)
 	// Where the pods are that policy Local goes by is not read here.
 	local := service.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
-	want.KeepInstances = local || len(want.Instances) == 0 && len(lb.Instances) > 0
+	want.KeepInstances = local || want.KeepNodes || len(want.Instances) == 0 && len(lb.Instances) > 0
 	if reading.Err != nil {
 		return plan.DiffBackends(lb, want)
 	}
 	return plan.Diff(lb, want)
+}
+
+// reach returns which nodes the load balancer reaches, through the network that it is to be in.
+func (in Input) reach(b *Balancer, nodes []*v1.Node, lb vultr.LoadBalancer, want *plan.Desired) plan.BackendRules {
+	rules := plan.BackendRules{Region: lb.Region, VPC: lb.VPC, Machines: plan.Machines(in.Instances)}
+	if want.VPCOfNodes && len(nodes) > 0 {
+		vpc, err := plan.VPCOf(nodes, rules.Machines, lb.VPC, "")
+		if err != nil {
+			b.Warnings = append(b.Warnings, "the load balancer stays in the network that it is in: "+err.Error())
+			return rules
+		}
+		want.VPC = &vpc
+	}
+	if want.VPC != nil {
+		rules.VPC = *want.VPC
+	}
+	return rules
 }
 
 // known leaves out the instances that the account lacks.

@@ -24,6 +24,7 @@ const (
 	first  = "0a000000-0000-4000-8000-000000000001"
 	second = "0a000000-0000-4000-8000-000000000002"
 	lbID   = "1b000000-0000-4000-8000-000000000001"
+	other1 = "2c000000-0000-4000-8000-000000000001" // a VPC
 )
 
 func node(name, id string, ready v1.ConditionStatus) *v1.Node {
@@ -87,6 +88,20 @@ func TestStates(t *testing.T) {
 		"a new node":               {func(in *balancers.Input) { in.LoadBalancers[0].Instances = []string{first} }, balancers.Differs, "ledger", []string{"instances"}, ""},
 		"a node that is not ready": {func(in *balancers.Input) { in.Nodes[1] = node("b", second, v1.ConditionFalse) }, balancers.Differs, "ledger", []string{"instances"}, ""},
 		"no nodes":                 {func(in *balancers.Input) { in.Nodes = nil }, balancers.Serving, "ledger", nil, ""},
+		"through the nodes' VPC": {func(in *balancers.Input) {
+			annotate(settings.VPC, "true")(in)
+			in.Instances[0].VPCs, in.Instances[1].VPCs = []string{other1}, []string{other1}
+		}, balancers.Differs, "ledger", []string{"vpc"}, ""},
+		"in the nodes' VPC, one outside": {func(in *balancers.Input) {
+			annotate(settings.VPC, "true")(in)
+			in.Instances[0].VPCs, in.LoadBalancers[0].VPC = []string{other1}, other1
+			in.LoadBalancers[0].Instances = []string{first}
+		}, balancers.Serving, "ledger", nil, "b (not in VPC " + other1},
+		"in no VPC": {annotate(settings.VPC, "true"), balancers.Serving, "ledger", nil, "no node is in a VPC"},
+		"chosen nodes": {func(in *balancers.Input) {
+			annotate(settings.NodeSelector, "pool=web")(in)
+			in.Nodes[0].Labels["pool"] = "web"
+		}, balancers.Differs, "ledger", []string{"instances"}, ""},
 		"policy Local, one node with a pod": {func(in *balancers.Input) {
 			in.Services[0].Spec.ExternalTrafficPolicy, in.Services[0].Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, 32000
 			in.LoadBalancers[0].HealthCheck.Protocol, in.LoadBalancers[0].HealthCheck.Port, in.LoadBalancers[0].HealthCheck.Path = "http", 32000, "/healthz"
@@ -116,7 +131,7 @@ func TestStates(t *testing.T) {
 			in.LoadBalancers = append(in.LoadBalancers, vultr.LoadBalancer{ID: second, Label: "shared"})
 		}, balancers.Serving, "ledger", nil, ""},
 		"none may be made": {func(in *balancers.Input) {
-			annotate(settings.VPC, "true")(in)
+			annotate(settings.VPC, "yes")(in)
 			in.LoadBalancers, in.Entries = nil, nil
 		}, balancers.Missing, "", nil, "no load balancer was created"},
 	}

@@ -58,6 +58,8 @@ func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, n
 		return both(lb.HTTP2, s.HTTP2)
 	case "http3":
 		return both(lb.HTTP3, s.HTTP3)
+	case "vpc":
+		return both(lb.VPC, s.VPC)
 	case "sticky_session":
 		return both(lb.StickyCookie, s.StickyCookie)
 	case "health_check":

@@ -1,0 +1,177 @@
+package servicelb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+const (
+	// machinesAge is how old the list of instances may be that says in which networks they are: changes of that restart a
+	// machine.
+	machinesAge = time.Minute
+	// newcomerAge is how old it may be if it lacks a node's instance, which may be new.
+	newcomerAge = 30 * time.Second
+)
+
+// setBackends decides which nodes a load balancer sends to and through which network. The load balancer has no ID if it is
+// still to be made.
+func (c *Controller) setBackends(ctx context.Context, s *scene, lb vultr.LoadBalancer, want *plan.Desired) error {
+	nodes := c.selected(s, want.NodeSelector)
+	rules, err := c.reach(ctx, s, nodes, lb, want)
+	if err != nil {
+		return err
+	}
+	if want.KeepNodes && lb.ID != "" {
+		nodes = slices.DeleteFunc(nodes, func(node *v1.Node) bool {
+			id, _ := providerid.Parse(node.Spec.ProviderID) // without one it is no backend
+			return !slices.Contains(lb.Instances, id)
+		})
+	}
+	want.Instances = c.backends(s, nodes, lb, rules)
+	if c.tellSelector(s, nodes, *want) {
+		want.KeepInstances = true
+		return nil
+	}
+	c.holdLastBackends(s, want, lb)
+	return nil
+}
+
+// selected returns the nodes that are to get traffic out of those that the Service chooses.
+func (c *Controller) selected(s *scene, selector string) []*v1.Node {
+	return candidates(plan.Select(s.nodes, selector))
+}
+
+// tellSelector makes an Event of a selector that chooses no node though there are some: the backends stay, since more often it
+// or a label is misspelled than that nobody is to serve. It reports whether that is so.
+func (c *Controller) tellSelector(s *scene, nodes []*v1.Node, want plan.Desired) bool {
+	message := ""
+	if want.NodeSelector != "" && len(nodes) == 0 && len(candidates(s.nodes)) > 0 {
+		message = fmt.Sprintf("No node that can be a backend has the labels of %s: %s. The last backends stay until one does", settings.NodeSelector, want.NodeSelector)
+	}
+	if s.memory.news(aboutSelector, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.NodeSelectorEmpty, message)
+	}
+	return message != ""
+}
+
+// selects reports whether the backends of any Service depend on the labels of nodes.
+func (c *Controller) selects() bool {
+	all, err := c.services.List(labels.Everything())
+	return err == nil && slices.ContainsFunc(all, func(service *v1.Service) bool {
+		return c.wanted(service) && settings.NewReader(service.Annotations).WithDefaults(c.Defaults).Text(settings.NodeSelector) != ""
+	})
+}
+
+// reach decides through which network a load balancer reaches the nodes, and returns what follows for them. It goes into another
+// network only if that reaches at least one of them.
+func (c *Controller) reach(ctx context.Context, s *scene, nodes []*v1.Node, lb vultr.LoadBalancer, want *plan.Desired) (plan.BackendRules, error) {
+	rules := plan.BackendRules{Region: lb.Region, VPC: lb.VPC}
+	if s.reading.Err != nil {
+		want.VPC, want.VPCOfNodes = nil, false // all but the backends stays as it is
+	}
+	moves := want.VPCOfNodes || want.VPC != nil && *want.VPC != lb.VPC
+	if !moves && lb.VPC == "" && !slices.ContainsFunc(nodes, mayHide) {
+		c.tellNetwork(s, nil)
+		return rules, nil
+	}
+	var err error
+	if rules.Machines, err = c.machines(ctx, s, nodes); err != nil {
+		return rules, err
+	}
+	vpc, err := wantedVPC(nodes, lb, *want, rules, c.VPC)
+	if err != nil && lb.ID == "" {
+		return rules, fmt.Errorf("no load balancer was created: %w", err)
+	}
+	if err != nil {
+		want.VPC = nil
+		s.comeBack(lookAgain)
+	} else {
+		rules.VPC = vpc
+		if moves {
+			want.VPC = &vpc
+		}
+	}
+	c.tellNetwork(s, err)
+	return rules, nil
+}
+
+// wantedVPC returns the VPC that a load balancer is to be in. While there is nothing to reach, one that exists stays where it is.
+func wantedVPC(nodes []*v1.Node, lb vultr.LoadBalancer, want plan.Desired, rules plan.BackendRules, preferred string) (string, error) {
+	vpc := lb.VPC
+	switch {
+	case len(nodes) == 0 && lb.ID != "":
+	case want.VPCOfNodes:
+		var err error
+		if vpc, err = plan.VPCOf(nodes, rules.Machines, lb.VPC, preferred); err != nil {
+			return "", fmt.Errorf("annotation %s: %w", settings.VPC, err)
+		}
+	case want.VPC != nil:
+		vpc = *want.VPC
+	}
+	if vpc == lb.VPC || len(nodes) == 0 {
+		return vpc, nil
+	}
+	rules.VPC = vpc
+	if fit, _ := plan.Fit(nodes, rules); len(fit) > 0 {
+		return vpc, nil
+	}
+	if vpc == "" {
+		return "", fmt.Errorf("none of the nodes has a public address: set %s to true", settings.VPC)
+	}
+	return "", fmt.Errorf("annotation %s: none of the nodes is in VPC %s", settings.VPC, vpc)
+}
+
+// tellNetwork makes an Event of a load balancer that stays in the network that it is in.
+func (c *Controller) tellNetwork(s *scene, why error) {
+	message := ""
+	if why != nil {
+		message = "The load balancer stays in the network that it is in: " + why.Error()
+	}
+	if s.memory.news(aboutNetwork, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.VPCNotChosen, message)
+	}
+}
+
+// mayHide reports whether a node may be one without a public address, which costs a call to know.
+func mayHide(node *v1.Node) bool {
+	has := func(kind v1.NodeAddressType) bool {
+		return slices.ContainsFunc(node.Status.Addresses, func(address v1.NodeAddress) bool { return address.Type == kind })
+	}
+	return has(v1.NodeInternalIP) && !has(v1.NodeExternalIP)
+}
+
+// machines returns what is known of the networks of the nodes' instances, by one list for all load balancers.
+func (c *Controller) machines(ctx context.Context, s *scene, nodes []*v1.Node) (map[string]plan.Machine, error) {
+	list, err := c.API.Instances(ctx, machinesAge)
+	if err == nil && lacking(list.Items, nodes) && time.Since(list.Began) > newcomerAge {
+		list, err = c.API.Instances(ctx, newcomerAge)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing instances, to know in which VPCs the nodes are: %w", err)
+	}
+	if lacking(list.Items, nodes) {
+		s.comeBack(newcomerAge)
+	}
+	return plan.Machines(list.Items), nil
+}
+
+// lacking reports whether a list lacks the instance of one of the nodes.
+func lacking(list []vultr.Instance, nodes []*v1.Node) bool {
+	there := make(map[string]bool, len(list))
+	for _, in := range list {
+		there[strings.ToLower(in.ID)] = true
+	}
+	return slices.ContainsFunc(plan.Instances(nodes), func(id string) bool { return !there[id] })
+}
