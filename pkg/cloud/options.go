@@ -55,8 +55,17 @@ type Options struct {
 	// NodeDeletionLimit is the share of the cluster's instances that may be missing before no Node is deleted any more.
 	NodeDeletionLimit float64
 	ZoneFromRegion    bool
-	LabelInStatus     bool
-	DriftPeriod       time.Duration
+	// VPC is the network whose addresses are the InternalIPs of Nodes: its ID, or a range that they are in.
+	VPC string
+	// AddressFamilies are those that Nodes have, in their order.
+	AddressFamilies string
+	// NodeLabels gives Nodes labels beside Kubernetes' own.
+	NodeLabels bool
+	// NodeScopeTag, NodeScopeVPC and NodeScopeRegion say where the instances of new Nodes are looked for.
+	NodeScopeTag, NodeScopeVPC, NodeScopeRegion string
+
+	LabelInStatus bool
+	DriftPeriod   time.Duration
 	// KubeProxyPort is where kube-proxy answers on every node whether it works.
 	KubeProxyPort int
 	// HealthAddress is where questions about liveness and readiness are answered; "" is nowhere.
@@ -71,7 +80,7 @@ type Options struct {
 
 // NewOptions returns the defaults, some of them from the environment.
 func NewOptions() *Options {
-	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, LabelInStatus: true, DriftPeriod: 5 * time.Minute, KubeProxyPort: settings.KubeProxyPort}
+	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, NodeLabels: true, LabelInStatus: true, DriftPeriod: 5 * time.Minute, KubeProxyPort: settings.KubeProxyPort}
 }
 
 // AddFlags adds the flags to a set.
@@ -85,6 +94,12 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.FastNodeRecovery, "fast-node-recovery", o.FastNodeRecovery, "Mark a node whose instance is proven deleted as out of service, so that its pods and disks move at once instead of after many minutes.")
 	fs.Float64Var(&o.NodeDeletionLimit, "node-deletion-limit", o.NodeDeletionLimit, "Share of the cluster's instances, above 0 and up to 1. While more are missing, and at least 3, no node is deleted or marked until a person confirms each or the account shows them again. 1 switches it off.")
 	fs.BoolVar(&o.ZoneFromRegion, "vultr-zone-from-region", o.ZoneFromRegion, "Give nodes their region as zone label too. The platform has no zones.")
+	fs.StringVar(&o.VPC, vpcFlag, o.VPC, "UUID of the VPC whose addresses are the internal ones of nodes, or a range that these are in, such as 10.1.0.0/20. If empty, the first VPC of each instance. Given as UUID, load balancers prefer it too.")
+	fs.StringVar(&o.AddressFamilies, familiesFlag, o.AddressFamilies, "Families of addresses that nodes have, in this order: ipv4, ipv6, or both, such as ipv6,ipv4. Each has an internal address then, a public one where there is no other. If empty, the internal address is of IPv4 where there is one, and the external ones are of both.")
+	fs.BoolVar(&o.NodeLabels, labelsFlag, o.NodeLabels, "Give nodes the labels vultr.com/plan, vultr.com/kind (vm, gpu or metal) and vultr.com/vpc.")
+	fs.StringVar(&o.NodeScopeTag, scopeTagFlag, o.NodeScopeTag, "Tag of the instances among which those of new nodes are looked for. It never decides whether an instance exists.")
+	fs.StringVar(&o.NodeScopeVPC, scopeVPCFlag, o.NodeScopeVPC, "UUID of the VPC of the instances among which those of new nodes are looked for.")
+	fs.StringVar(&o.NodeScopeRegion, scopeRegionFlag, o.NodeScopeRegion, "Region of the instances among which those of new nodes are looked for.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
 	fs.IntVar(&o.KubeProxyPort, kubeProxyFlag, o.KubeProxyPort, "Port on which kube-proxy answers health checks on the nodes: that of its healthzBindAddress.")
 	fs.StringArrayVar(&o.LoadBalancerDefaults, defaultsFlag, o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
@@ -97,7 +112,9 @@ func (o *Options) Validate() error {
 	_, err := o.Defaults()
 	_, proxyErr := o.proxy()
 	_, rootsErr := o.roots()
-	return errors.Join(err, proxyErr, rootsErr, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort(), o.checkHealth())
+	_, choiceErr := o.choice()
+	_, scopeErr := o.scope()
+	return errors.Join(err, proxyErr, rootsErr, choiceErr, scopeErr, o.checkURL("vultr-api-url", o.APIURL), o.checkURL("vultr-metadata-url", o.MetadataURL), o.checkShare(), o.checkPort(), o.checkHealth())
 }
 
 func (o *Options) checkShare() error {

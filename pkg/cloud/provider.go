@@ -113,7 +113,12 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		marking = p.recovery.Running
 	}
 	departures := recovery.NewDepartures(prober, p.client, marking)
-	p.instances = instances.New(p.api, shared, nodes.Lister(), departures, p.recorder, instances.Options{ZoneFromRegion: p.options.ZoneFromRegion})
+	options, err := p.options.instanceOptions(p.client.CoreV1().Nodes())
+	if err != nil {
+		p.failure = err // Validate has found it before
+		return
+	}
+	p.instances = instances.New(p.api, shared, nodes.Lister(), departures, p.recorder, options)
 	seen(nodes.Informer(), p.instances.Seen)
 	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
 	endpointSlices := factory.Discovery().V1().EndpointSlices()
@@ -131,6 +136,7 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		Nodes:          nodes,
 		EndpointSlices: endpointSlices,
 		Region:         p.region,
+		VPC:            options.Choice.VPC,
 		LabelInStatus:  p.options.LabelInStatus,
 		DriftPeriod:    p.options.DriftPeriod,
 		KubeProxyPort:  p.options.KubeProxyPort,

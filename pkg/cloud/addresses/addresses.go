@@ -14,25 +14,9 @@ import (
 
 // Of lists the addresses of an instance, the one in the VPC first, then those of further VPCs. An instance without a
 // VPC is reached inside and outside by its main address, which is listed as both: components choose InternalIP first,
-// and the official controller's Nodes have both too, so that a switch takes no address from a Node. The host name stays
-// the kubelet's.
+// and the official controller's Nodes have both too, so that a switch takes no address from a Node.
 func Of(instance vultr.Instance, further ...string) []v1.NodeAddress {
-	var list []v1.NodeAddress
-	add := func(kind v1.NodeAddressType, text string) {
-		if address := Normalise(text); address != "" && !slices.Contains(list, v1.NodeAddress{Type: kind, Address: address}) {
-			list = append(list, v1.NodeAddress{Type: kind, Address: address})
-		}
-	}
-	add(v1.NodeInternalIP, instance.InternalIP)
-	for _, address := range further {
-		add(v1.NodeInternalIP, address)
-	}
-	if len(list) == 0 {
-		add(v1.NodeInternalIP, instance.MainIP)
-	}
-	add(v1.NodeExternalIP, instance.MainIP)
-	add(v1.NodeExternalIP, instance.MainIPv6)
-	return list
+	return Choice{}.list(instance, append([]string{instance.InternalIP}, further...))
 }
 
 // Provided returns the addresses that the kubelet was told to use by --node-ip.

@@ -25,6 +25,7 @@ func TestAddresses(t *testing.T) {
 		"with VPC":     {vultr.Instance{MainIP: "192.0.2.1", InternalIP: "10.1.0.3"}, []v1.NodeAddress{in("10.1.0.3"), out("192.0.2.1")}, []string{"192.0.2.1", "10.1.0.3"}},
 		"VPC only":     {vultr.Instance{MainIP: "0.0.0.0", InternalIP: "10.1.0.3"}, []v1.NodeAddress{in("10.1.0.3")}, []string{"10.1.0.3"}},
 		"dual stack":   {vultr.Instance{MainIP: "192.0.2.1", MainIPv6: "2001:0db8:0000:0000:5300:07ff:fdd7:691c"}, []v1.NodeAddress{in("192.0.2.1"), out("192.0.2.1"), out("2001:db8::5300:7ff:fdd7:691c")}, []string{"192.0.2.1", "192.0.2.1,2001:db8::5300:7ff:fdd7:691c"}},
+		"IPv6 only":    {vultr.Instance{MainIP: "0.0.0.0", MainIPv6: "2001:db8::1"}, []v1.NodeAddress{in("2001:db8::1"), out("2001:db8::1")}, []string{"2001:db8::1"}},
 		"nothing yet":  {vultr.Instance{MainIP: "0.0.0.0", MainIPv6: "::"}, nil, nil},
 		"not a number": {vultr.Instance{MainIP: "dhcp"}, nil, nil},
 	}

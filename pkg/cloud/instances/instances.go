@@ -55,6 +55,13 @@ const (
 type Options struct {
 	// ZoneFromRegion gives Nodes their region as zone too. The platform has no zones.
 	ZoneFromRegion bool
+	// Choice is which addresses Nodes get.
+	Choice addresses.Choice
+	// Scope is where the instances of new Nodes are looked for.
+	Scope Scope
+	// Label changes labels of a Node, those with the value nil by removing them. Without it Nodes get no labels but Kubernetes'
+	// own.
+	Label func(ctx context.Context, node *v1.Node, changes map[string]any) error
 }
 
 // Instances implements cloudprovider.InstancesV2.
@@ -67,6 +74,7 @@ type Instances struct {
 	options    Options
 	networks   networks
 	attempts   attempts
+	waiting    waiting
 
 	mu   sync.Mutex
 	told map[types.UID]map[string]string // what was last said about a Node for each reason, so that it is said once
@@ -131,6 +139,12 @@ func stopped(in vultr.Instance) bool { return strings.EqualFold(in.PowerStatus, 
 
 // InstanceMetadata describes the Node's instance.
 func (i *Instances) InstanceMetadata(ctx context.Context, node *v1.Node) (*cloudprovider.InstanceMetadata, error) {
+	md, err := i.describe(ctx, node)
+	i.tellWaiting(ctx, node, err)
+	return md, err
+}
+
+func (i *Instances) describe(ctx context.Context, node *v1.Node) (*cloudprovider.InstanceMetadata, error) {
 	instance, err := i.find(ctx, node)
 	if err != nil {
 		return nil, err
@@ -139,12 +153,29 @@ func (i *Instances) InstanceMetadata(ctx context.Context, node *v1.Node) (*cloud
 	if err != nil {
 		return nil, err
 	}
-	md := metadata(instance, private, i.options.ZoneFromRegion)
-	if len(md.NodeAddresses) == 0 {
-		return nil, fmt.Errorf("instance %s of node %s has no address yet", instance.ID, node.Name)
+	own := i.options.Choice.Of(instance, private, addresses.Provided(node))
+	if len(own.List) == 0 {
+		return nil, fmt.Errorf("instance %s of node %s has no address yet, or none of the families that nodes are to have", instance.ID, node.Name)
 	}
-	i.compare(node, instance, addresses.Texts(md.NodeAddresses))
+	i.compare(node, instance, addresses.Texts(own.List))
+	i.tellMissed(node, instance, own)
+	md := metadata(instance, own, i.options)
+	i.relabel(ctx, node, md.AdditionalLabels)
 	return md, nil
+}
+
+// tellMissed makes an Event of an instance that is not in the network that was chosen for Nodes.
+func (i *Instances) tellMissed(node *v1.Node, in vultr.Instance, own addresses.Addresses) {
+	if !own.Missed {
+		i.settled(node.UID, reason.NodeVPCNotFound)
+		return
+	}
+	network := i.options.Choice.VPC
+	if network == "" {
+		network = i.options.Choice.Range.String()
+	}
+	i.tell(node, reason.NodeVPCNotFound, fmt.Sprintf("Instance %s is not in the network that nodes are to use, %s (--vultr-vpc). The node has the addresses %s instead",
+		in.ID, network, strings.Join(addresses.Texts(own.List), ", ")))
 }
 
 // compare makes an Event of a --node-ip that the instance does not have: the library leaves such a Node uninitialised
@@ -261,6 +292,7 @@ func (i *Instances) settled(uid types.UID, reason string) {
 // Forget drops what is remembered of a Node because it is no more.
 func (i *Instances) Forget(uid types.UID) {
 	i.attempts.forget(uid)
+	i.waiting.forget(uid)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.told, uid)

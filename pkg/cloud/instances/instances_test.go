@@ -50,6 +50,16 @@ func newScene(t *testing.T) *scene {
 
 func newSceneWith(t *testing.T, options simtest.Options) *scene {
 	t.Helper()
+	return newSceneOf(t, options, instances.Options{})
+}
+
+func newSceneWithin(t *testing.T, scope instances.Scope) *scene {
+	t.Helper()
+	return newSceneOf(t, simtest.Options{}, instances.Options{Scope: scope})
+}
+
+func newSceneOf(t *testing.T, options simtest.Options, own instances.Options) *scene {
+	t.Helper()
 	s := &scene{T: t, cloud: simtest.Start(t, options), recorder: record.NewFakeRecorder(100)}
 	var err error
 	s.api, err = vultr.New(vultr.Config{BaseURL: s.cloud.URL, Key: s.cloud.Key, StartRate: 1000, MaxRate: 1000, DialContext: s.cloud.Dial})
@@ -61,7 +71,7 @@ func newSceneWith(t *testing.T, options simtest.Options) *scene {
 	shared, lister := roster.New(s.api), corelisters.NewNodeLister(s.nodes)
 	prober := recovery.NewProber(s.api, shared, lister, breaker.New(breaker.DefaultLimit))
 	departures := recovery.NewDepartures(prober, s.client, func() bool { return false })
-	s.instances = instances.New(s.api, shared, lister, departures, s.recorder, instances.Options{})
+	s.instances = instances.New(s.api, shared, lister, departures, s.recorder, own)
 	s.node("well", "vultr://"+s.cloud.AddInstance(simulator.NewServer{Label: "well"}))
 	return s
 }

@@ -46,18 +46,22 @@ func (i *Instances) match(ctx context.Context, node *v1.Node, listed []vultr.Ins
 	if err != nil {
 		return vultr.Instance{}, fmt.Errorf("listing nodes: %w", err)
 	}
-	view := match.View{Instances: listed, Nodes: nodes}
+	within := i.options.Scope.filter(listed)
+	view := match.View{Instances: within, Nodes: nodes}
 	instance, err := match.Find(node, view)
 	if unread, ok := errors.AsType[*match.NetworksError](err); ok && len(unread.IDs) <= maxNetworks {
-		if view.Private, err = i.read(ctx, listed, unread.IDs); err != nil {
+		if view.Private, err = i.read(ctx, within, unread.IDs); err != nil {
 			return vultr.Instance{}, err
 		}
 		instance, err = match.Find(node, view)
 	}
+	if outside := len(listed) - len(within); outside > 0 && errors.Is(err, match.ErrUnknown) {
+		err = fmt.Errorf("%w (of %d instances %d are outside of %s, and were not looked at)", err, len(listed), outside, i.options.Scope)
+	}
 	if err == nil {
 		err = i.check(ctx, node, instance)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoAddressYet) { // which new instances in a VPC have for some seconds
 		i.tell(node, instanceNotMatched, "The instance of this node cannot be found: "+err.Error())
 	}
 	return instance, err
@@ -77,7 +81,7 @@ func (i *Instances) read(ctx context.Context, listed []vultr.Instance, ids []str
 		if err != nil {
 			return nil, fmt.Errorf("the addresses of instance %s in its VPCs: %w", in.ID, err)
 		}
-		private[in.ID] = found
+		private[in.ID] = texts(found)
 	}
 	return private, nil
 }
@@ -90,7 +94,7 @@ func (i *Instances) check(ctx context.Context, node *v1.Node, in vultr.Instance)
 	if err != nil {
 		return err
 	}
-	reported, own := addresses.Reported(node), addresses.Texts(addresses.Of(in, private...))
+	reported, own := addresses.Reported(node), addresses.Texts(addresses.Of(in, texts(private)...))
 	if len(reported) == 0 || slices.ContainsFunc(reported, func(address string) bool { return slices.Contains(own, address) }) {
 		return nil
 	}

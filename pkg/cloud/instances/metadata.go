@@ -11,18 +11,20 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// metadata translates an instance, with addresses in VPCs that its entry in the list lacks, into what Kubernetes wants
-// to know of it.
-func metadata(instance vultr.Instance, private []string, zoneFromRegion bool) *cloudprovider.InstanceMetadata {
+// metadata translates an instance and the addresses of its Node into what Kubernetes wants to know of it.
+func metadata(instance vultr.Instance, own addresses.Addresses, options Options) *cloudprovider.InstanceMetadata {
 	region := strings.ToLower(instance.Region)
 	md := &cloudprovider.InstanceMetadata{
 		ProviderID:    providerid.Format(instance.ID),
 		InstanceType:  LabelValue(instance.Plan),
-		NodeAddresses: addresses.Of(instance, private...),
+		NodeAddresses: own.List,
 		Region:        LabelValue(region),
 	}
-	if zoneFromRegion {
+	if options.ZoneFromRegion {
 		md.Zone = md.Region
+	}
+	if options.Label != nil {
+		md.AdditionalLabels = labelsOf(instance, own.VPC)
 	}
 	return md
 }

@@ -29,23 +29,23 @@ type networks struct {
 
 // joined is what one instance had when it was asked about.
 type joined struct {
-	vpcs      string // of its entry in the list
-	addresses []string
-	at        time.Time
+	vpcs     string // of its entry in the list
+	networks []vultr.Network
+	at       time.Time
 }
 
 // errNoAddressYet says that an instance is in a VPC but has no address there.
 var errNoAddressYet = errors.New("it is in a VPC, but the platform has given it no address there yet")
 
-// of returns the addresses of an instance in its VPCs, the first one first. It is an error if one of them is not known,
-// because an address that is left out would look like one that was taken away.
-func (n *networks) of(ctx context.Context, in vultr.Instance) ([]string, error) {
+// of returns the places of an instance in its VPCs, the first one first. It is an error if an address is not known there,
+// because one that is left out would look like one that was taken away.
+func (n *networks) of(ctx context.Context, in vultr.Instance) ([]vultr.Network, error) {
 	vpcs := strings.Join(in.VPCs, ",")
 	n.mu.Lock()
 	known, ok := n.known[in.ID]
 	n.mu.Unlock()
 	if ok && known.vpcs == vpcs && len(in.VPCs) > 0 && time.Since(known.at) < networksAge {
-		return known.addresses, nil
+		return known.networks, nil
 	}
 	list, err := n.api.Networks(ctx, in)
 	if vultr.IsNotFound(err) {
@@ -58,31 +58,30 @@ func (n *networks) of(ctx context.Context, in vultr.Instance) ([]string, error) 
 	if len(list) < len(in.VPCs) || slices.ContainsFunc(list, func(network vultr.Network) bool { return network.IP == "" }) {
 		return nil, errNoAddressYet
 	}
-	found := make([]string, 0, len(list))
+	found := make([]vultr.Network, 0, len(list))
 	for _, network := range list {
-		address := addresses.Normalise(network.IP)
 		if len(in.VPCs) > 0 && network.VPC == in.VPCs[0] {
-			found = slices.Insert(found, 0, address)
+			found = slices.Insert(found, 0, network)
 			continue
 		}
-		found = append(found, address)
+		found = append(found, network)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.known == nil || len(n.known) > maxKnown {
 		n.known = map[string]joined{}
 	}
-	n.known[in.ID] = joined{vpcs: vpcs, addresses: found, at: time.Now()}
+	n.known[in.ID] = joined{vpcs: vpcs, networks: found, at: time.Now()}
 	return found, nil
 }
 
 // maxKnown bounds the memory for instances of long ago.
 const maxKnown = 10000
 
-// private returns the addresses in VPCs that a Node's instance has beside those of its entry in the list, which lacks
-// those of bare metal, all but the first of a virtual machine in several VPCs, and now and then one that is there.
-func (i *Instances) private(ctx context.Context, node *v1.Node, in vultr.Instance) ([]string, error) {
-	if !incomplete(node, in) {
+// private returns the places in VPCs that a Node's instance has beside that of its entry in the list, which lacks those of
+// bare metal, all but the first of a virtual machine in several VPCs, and now and then one that is there.
+func (i *Instances) private(ctx context.Context, node *v1.Node, in vultr.Instance) ([]vultr.Network, error) {
+	if !incomplete(node, in) && !i.options.Choice.Unread(in) {
 		return nil, nil
 	}
 	found, err := i.networks.of(ctx, in)
@@ -90,6 +89,15 @@ func (i *Instances) private(ctx context.Context, node *v1.Node, in vultr.Instanc
 		return nil, fmt.Errorf("the addresses of instance %s of node %s in its VPCs: %w", in.ID, node.Name, err)
 	}
 	return found, nil
+}
+
+// texts returns the addresses in networks.
+func texts(networks []vultr.Network) []string {
+	list := make([]string, 0, len(networks))
+	for _, network := range networks {
+		list = append(list, network.IP)
+	}
+	return list
 }
 
 // incomplete reports whether an instance may have addresses that its entry in the list does not show and that matter to

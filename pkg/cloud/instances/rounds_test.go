@@ -82,8 +82,13 @@ type rig struct {
 
 func newRig(t *testing.T, cloud *fakeCloud, nodes ...*v1.Node) *rig {
 	t.Helper()
+	return newRigWith(t, cloud, instances.Options{}, nodes...)
+}
+
+func newRigWith(t *testing.T, cloud *fakeCloud, options instances.Options, nodes ...*v1.Node) *rig {
+	t.Helper()
 	events := record.NewFakeRecorder(1000)
-	return &rig{t, cloud, instances.New(cloud, roster.New(cloud), nodesOf(nodes...), nil, events, instances.Options{}), events}
+	return &rig{t, cloud, instances.New(cloud, roster.New(cloud), nodesOf(nodes...), nil, events, options), events}
 }
 
 func (r *rig) told() []string {

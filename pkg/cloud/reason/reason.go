@@ -43,7 +43,9 @@ const (
 // The reasons of Events about the instances behind Nodes.
 const (
 	InstanceNotMatched   = "InstanceNotMatched"
+	NodeNotInitialised   = "NodeNotInitialised"
 	NodeIPNotFound       = "NodeIPNotFound"
+	NodeVPCNotFound      = "NodeVPCNotFound"
 	ForeignProviderID    = "ForeignProviderID"
 	StaleProviderID      = "StaleProviderID"
 	InstanceNotSeen      = "InstanceNotSeen"
@@ -236,9 +238,19 @@ var table = []Event{
 		Remedy:  "rename the instance, or start the kubelet with `--provider-id=vultr://UUID`",
 	},
 	{
+		Reason: NodeNotInitialised, Warning: true, Object: "Node",
+		Meaning: "the node has been without provider ID, addresses and labels for 30 seconds, and so gets no pods; the reason is named",
+		Remedy:  "see the reason; it is tried again",
+	},
+	{
 		Reason: NodeIPNotFound, Warning: true, Object: "Node",
 		Meaning: "the kubelet's `--node-ip` is not an address of its instance",
 		Remedy:  "use one of the addresses in the Event, or attach the instance to that VPC",
+	},
+	{
+		Reason: NodeVPCNotFound, Warning: true, Object: "Node",
+		Meaning: "the instance is not in the network that `--vultr-vpc` names; the node has the addresses that it would have without that flag",
+		Remedy:  "attach the instance to that VPC, or correct the flag",
 	},
 	{
 		Reason: ForeignProviderID, Warning: true, Object: "Node",
