@@ -50,15 +50,17 @@ func networksOf(ops operations) resource[govultr.VPCInfo, Network] {
 	}
 }
 
-// Instance reads one server. IsNotFound only if the API said 404 for it both as a virtual machine and as bare metal.
+// Instance reads one server. IsNotFound only if the API said 404 for it by the route of its kind, which no server changes; if that
+// is not known, both as a virtual machine and as bare metal.
 func (c *Client) Instance(ctx context.Context, id string) (Instance, error) {
-	first, second := c.virtualMachine, c.bareMetal
-	if c.kinds.isMetal(id) {
-		first, second = second, first
+	var in Instance
+	var err error
+	kind := c.kinds.of(id)
+	if kind != KindBareMetal {
+		in, err = c.virtualMachine(ctx, id)
 	}
-	in, err := first(ctx, id)
-	if IsNotFound(err) {
-		in, err = second(ctx, id)
+	if kind == KindBareMetal || kind == "" && IsNotFound(err) {
+		in, err = c.bareMetal(ctx, id)
 	}
 	if err == nil {
 		c.kinds.remember(in)
@@ -189,27 +191,24 @@ func addressOf(text string) string {
 // maxKinds bounds the memory for servers of long ago.
 const maxKinds = 10000
 
-// kinds remembers which servers are bare metal, to ask the right route first.
+// kinds remembers which servers are virtual and which are bare metal, to ask the right route alone.
 type kinds struct {
-	mu     sync.Mutex
-	metals map[string]struct{}
+	mu    sync.Mutex
+	known map[string]InstanceKind
 }
 
 func (k *kinds) remember(in Instance) {
-	if in.Kind != KindBareMetal {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.metals == nil || len(k.metals) >= maxKinds {
-		k.metals = map[string]struct{}{}
+	if k.known == nil || len(k.known) >= maxKinds && k.known[in.ID] == "" {
+		k.known = map[string]InstanceKind{}
 	}
-	k.metals[in.ID] = struct{}{}
+	k.known[in.ID] = in.Kind
 }
 
-func (k *kinds) isMetal(id string) bool {
+// of returns the kind of a server, "" if it is not known.
+func (k *kinds) of(id string) InstanceKind {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok := k.metals[id]
-	return ok
+	return k.known[id]
 }

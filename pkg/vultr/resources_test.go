@@ -229,13 +229,43 @@ func TestAnInstanceIsGoneOnlyIfBothRoutesSaySo(t *testing.T) {
 	}
 }
 
+// What was seen before is asked for by the route of its kind alone, also when it is gone. A route that fails says nothing.
+func TestAnInstanceOfKnownKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := servers
+		net := &cloud{answer: func(r *http.Request) (*http.Response, error) { return answer(r) }}
+		c, ctx := net.client(t), t.Context()
+		if _, err := c.Instances(ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+		for id, path := range map[string]string{idA: instancesPath, idB: bareMetalsPath} {
+			answer = func(*http.Request) (*http.Response, error) { return refusal(404, "Invalid instance-id."), nil }
+			before := len(net.requests())
+			if _, err := c.Instance(ctx, id); !IsNotFound(err) || len(net.requests()) != before+1 || net.count("GET", path+"/"+id) != 1 {
+				t.Errorf("%s: %v after %d requests", path, err, len(net.requests())-before)
+			}
+			answer = func(*http.Request) (*http.Response, error) {
+				return reply(404, map[string]any{"error": "Not found.", "status": 404}), nil // the route is missing, not the server
+			}
+			if _, err := c.Instance(ctx, id); err == nil || IsNotFound(err) {
+				t.Errorf("%s: %v without its route", path, err)
+			}
+		}
+	})
+}
+
 func TestKindsAreBounded(t *testing.T) {
 	var k kinds
 	for i := range maxKinds + 10 {
 		k.remember(Instance{ID: strconv.Itoa(i), Kind: KindBareMetal})
 	}
-	if len(k.metals) > maxKinds || !k.isMetal(strconv.Itoa(maxKinds+9)) {
-		t.Errorf("%d are remembered", len(k.metals))
+	if len(k.known) > maxKinds || k.of(strconv.Itoa(maxKinds+9)) != KindBareMetal || k.of("another") != "" {
+		t.Errorf("%d are remembered", len(k.known))
+	}
+	size := len(k.known)
+	k.remember(Instance{ID: strconv.Itoa(maxKinds + 9), Kind: KindBareMetal})
+	if len(k.known) != size {
+		t.Error("one that is known takes room again")
 	}
 }
 

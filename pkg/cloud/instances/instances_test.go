@@ -304,6 +304,19 @@ func TestLabelValue(t *testing.T) {
 	}
 }
 
+// The names of plans are labels as they are: who selects nodes by them writes what the platform's pages say.
+func TestLabelValueOfEveryPlan(t *testing.T) {
+	plans, err := newScene(t).api.Plans(t.Context())
+	if err != nil || len(plans) < 10 {
+		t.Fatalf("%d plans, %v", len(plans), err)
+	}
+	for _, plan := range plans {
+		if got := instances.LabelValue(plan.ID); got != plan.ID || len(validation.IsValidLabelValue(got)) > 0 {
+			t.Errorf("%q became %q", plan.ID, got)
+		}
+	}
+}
+
 func FuzzLabelValue(f *testing.F) {
 	f.Add("vc2-1c-2gb")
 	f.Add(strings.Repeat("é", 50) + "/")
