@@ -22,6 +22,7 @@ const (
 	vpcFlag         = "vultr-vpc"
 	familiesFlag    = "vultr-address-families"
 	labelsFlag      = "vultr-node-labels"
+	tagFlag         = "vultr-instance-tag"
 	scopeTagFlag    = "vultr-node-scope-tag"
 	scopeVPCFlag    = "vultr-node-scope-vpc"
 	scopeRegionFlag = "vultr-node-scope-region"
@@ -51,10 +52,10 @@ func (o *Options) scope() (instances.Scope, error) {
 }
 
 // instanceOptions returns what is chosen about Nodes. The error says what is wrong, which Validate has found before.
-func (o *Options) instanceOptions(nodes corev1.NodeInterface) (instances.Options, error) {
+func (o *Options) instanceOptions(nodes corev1.NodeInterface, api API) (instances.Options, error) {
 	choice, err := o.choice()
 	scope, scopeErr := o.scope()
-	options := instances.Options{ZoneFromRegion: o.ZoneFromRegion, Choice: choice, Scope: scope}
+	options := instances.Options{ZoneFromRegion: o.ZoneFromRegion, Choice: choice, Scope: scope, Tag: strings.TrimSpace(o.InstanceTag), SetTags: api.SetTags}
 	if o.NodeLabels {
 		options.Label = func(ctx context.Context, node *v1.Node, changes map[string]any) error {
 			return label(ctx, nodes, node, changes)

@@ -30,7 +30,7 @@ func TestNodeOptions(t *testing.T) {
 	id := c.AddInstance(simulator.NewServer{Label: "a", MainIP: "198.18.0.77", VPCs: vpcs, Plan: "vc2-2c-4gb", Tags: []string{"production"}})
 	twin := c.AddInstance(simulator.NewServer{Label: "b", Tags: []string{"production"}})
 	c.AddInstance(simulator.NewServer{Label: "b", Tags: []string{"test"}})
-	options := cloud.Options{VPC: vpcs[1], AddressFamilies: "ipv4", NodeLabels: true, ZoneFromRegion: true, NodeScopeTag: "production"}
+	options := cloud.Options{VPC: vpcs[1], AddressFamilies: "ipv4", NodeLabels: true, ZoneFromRegion: true, NodeScopeTag: "production", InstanceTag: "ours"}
 	client := fake.NewClientset()
 	known := node("a", "vultr://"+id, v1.ConditionTrue)
 	if err := client.Tracker().Add(known); err != nil {
@@ -51,6 +51,10 @@ func TestNodeOptions(t *testing.T) {
 	labelled, err := client.CoreV1().Nodes().Get(t.Context(), "a", metav1.GetOptions{})
 	if err != nil || labelled.Labels["vultr.com/plan"] != "vc2-2c-4gb" || labelled.Labels["vultr.com/kind"] != "vm" || labelled.Labels["vultr.com/vpc"] != vpcs[1] {
 		t.Errorf("labels %v, %v", labelled.Labels, err)
+	}
+	c.AwaitReads()
+	if tagged, err := api.Instance(t.Context(), id); err != nil || !slices.Equal(tagged.Tags, []string{"production", "ours"}) {
+		t.Errorf("tags %v, %v", tagged.Tags, err)
 	}
 	if md, err := instances.InstanceMetadata(t.Context(), node("b", "", v1.ConditionTrue)); err != nil || md.ProviderID != "vultr://"+twin {
 		t.Errorf("the one within the scope: %+v, %v", md, err)

@@ -61,6 +61,8 @@ type Options struct {
 	AddressFamilies string
 	// NodeLabels gives Nodes labels beside Kubernetes' own.
 	NodeLabels bool
+	// InstanceTag is given to the instances of Nodes, "" for none.
+	InstanceTag string
 	// NodeScopeTag, NodeScopeVPC and NodeScopeRegion say where the instances of new Nodes are looked for.
 	NodeScopeTag, NodeScopeVPC, NodeScopeRegion string
 
@@ -97,6 +99,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.VPC, vpcFlag, o.VPC, "UUID of the VPC whose addresses are the internal ones of nodes, or a range that these are in, such as 10.1.0.0/20. If empty, the first VPC of each instance. Given as UUID, load balancers prefer it too.")
 	fs.StringVar(&o.AddressFamilies, familiesFlag, o.AddressFamilies, "Families of addresses that nodes have, in this order: ipv4, ipv6, or both, such as ipv6,ipv4. Each has an internal address then, a public one where there is no other. If empty, the internal address is of IPv4 where there is one, and the external ones are of both.")
 	fs.BoolVar(&o.NodeLabels, labelsFlag, o.NodeLabels, "Give nodes the labels vultr.com/plan, vultr.com/kind (vm, gpu or metal) and vultr.com/vpc.")
+	fs.StringVar(&o.InstanceTag, tagFlag, o.InstanceTag, "Tag that the instances of nodes are given, beside those that they have. None if empty.")
 	fs.StringVar(&o.NodeScopeTag, scopeTagFlag, o.NodeScopeTag, "Tag of the instances among which those of new nodes are looked for. It never decides whether an instance exists.")
 	fs.StringVar(&o.NodeScopeVPC, scopeVPCFlag, o.NodeScopeVPC, "UUID of the VPC of the instances among which those of new nodes are looked for.")
 	fs.StringVar(&o.NodeScopeRegion, scopeRegionFlag, o.NodeScopeRegion, "Region of the instances among which those of new nodes are looked for.")

@@ -41,6 +41,7 @@ type API interface {
 	instances.API
 	roster.API
 	servicelb.API
+	SetTags(ctx context.Context, in vultr.Instance, tags []string) error
 }
 
 // Provider implements cloudprovider.Interface. It is complete after Initialize and SetInformers, which the library
@@ -113,7 +114,7 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		marking = p.recovery.Running
 	}
 	departures := recovery.NewDepartures(prober, p.client, marking)
-	options, err := p.options.instanceOptions(p.client.CoreV1().Nodes())
+	options, err := p.options.instanceOptions(p.client.CoreV1().Nodes(), p.api)
 	if err != nil {
 		p.failure = err // Validate has found it before
 		return

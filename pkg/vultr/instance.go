@@ -87,6 +87,18 @@ func (c *Client) Networks(ctx context.Context, in Instance) ([]Network, error) {
 	return networks, ended(kind.ops.list, err)
 }
 
+// SetTags replaces the tags of a server, all of them.
+func (c *Client) SetTags(ctx context.Context, in Instance, tags []string) error {
+	if tags == nil {
+		tags = []string{} // null would keep them
+	}
+	body := map[string][]string{"tags": tags}
+	if in.Kind == KindBareMetal {
+		return bareMetals.change(ctx, c, bareMetals.ops.update, in.ID, "", body)
+	}
+	return virtualMachines.change(ctx, c, virtualMachines.ops.update, in.ID, "", body)
+}
+
 func (c *Client) virtualMachine(ctx context.Context, id string) (Instance, error) {
 	return virtualMachines.read(ctx, c, id)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -250,6 +251,32 @@ func TestAnInstanceOfKnownKind(t *testing.T) {
 			if _, err := c.Instance(ctx, id); err == nil || IsNotFound(err) {
 				t.Errorf("%s: %v without its route", path, err)
 			}
+		}
+	})
+}
+
+func TestSetTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) { return reply(202, map[string]any{}), nil }}
+		c := net.client(t)
+		for _, in := range []struct {
+			Instance
+			tags []string
+		}{{Instance{ID: idA, Kind: KindVM}, []string{"a", "b"}}, {Instance{ID: idB, Kind: KindBareMetal}, nil}} {
+			if err := c.SetTags(t.Context(), in.Instance, in.tags); err != nil {
+				t.Error(err)
+			}
+		}
+		var sent []string
+		for _, r := range net.requests() {
+			sent = append(sent, r.method+" "+r.path+" "+strings.TrimSpace(r.body))
+		}
+		want := []string{"PATCH " + instancesPath + "/" + idA + ` {"tags":["a","b"]}`, "PATCH " + bareMetalsPath + "/" + idB + ` {"tags":[]}`}
+		if !slices.Equal(sent, want) {
+			t.Errorf("sent %q", sent)
+		}
+		if err := c.SetTags(t.Context(), Instance{ID: "x"}, nil); err == nil || len(net.requests()) != 2 {
+			t.Errorf("of what has no ID: %v", err)
 		}
 	})
 }

@@ -50,6 +50,7 @@ var table = []Setting{
 	{"nodes.vpc", "vultr-vpc", Text},
 	{"nodes.addressFamilies", "vultr-address-families", Text},
 	{"nodes.labels", "vultr-node-labels", Switch},
+	{"nodes.instanceTag", "vultr-instance-tag", Text},
 	{"nodes.scopeTag", "vultr-node-scope-tag", Text},
 	{"nodes.scopeVPC", "vultr-node-scope-vpc", Text},
 	{"nodes.scopeRegion", "vultr-node-scope-region", Text},

@@ -62,6 +62,9 @@ type Options struct {
 	// Label changes labels of a Node, those with the value nil by removing them. Without it Nodes get no labels but Kubernetes'
 	// own.
 	Label func(ctx context.Context, node *v1.Node, changes map[string]any) error
+	// Tag is given to the instances of Nodes, by SetTags, which replaces all tags of one; "" is none.
+	Tag     string
+	SetTags func(ctx context.Context, in vultr.Instance, tags []string) error
 }
 
 // Instances implements cloudprovider.InstancesV2.
@@ -75,6 +78,7 @@ type Instances struct {
 	networks   networks
 	attempts   attempts
 	waiting    waiting
+	tagged     tagged
 
 	mu   sync.Mutex
 	told map[types.UID]map[string]string // what was last said about a Node for each reason, so that it is said once
@@ -161,6 +165,7 @@ func (i *Instances) describe(ctx context.Context, node *v1.Node) (*cloudprovider
 	i.tellMissed(node, instance, own)
 	md := metadata(instance, own, i.options)
 	i.relabel(ctx, node, md.AdditionalLabels)
+	i.tag(ctx, node, instance)
 	return md, nil
 }
 
