@@ -58,9 +58,15 @@ func (c *Controller) tellBackends(s *scene) {
 	}
 }
 
+// mostTold is how many nodes an Event names: a message has its limits, and so do readers.
+const mostTold = 10
+
 // leftOutText names the nodes that are left out, each with the reason.
 func (s *scene) leftOutText() string {
 	slices.Sort(s.leftOut)
+	if more := len(s.leftOut) - mostTold; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(s.leftOut[:mostTold], ", "), more)
+	}
 	return strings.Join(s.leftOut, ", ")
 }
 

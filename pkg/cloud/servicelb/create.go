@@ -46,7 +46,11 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	region, err := c.Region(ctx, c.selected(s, s.reading.Desired.NodeSelector))
+	nodes := c.selected(s, s.reading.Desired.NodeSelector)
+	if len(nodes) == 0 {
+		nodes = candidates(s.nodes) // those that it will have are more likely where the others are than elsewhere
+	}
+	region, err := c.Region(ctx, nodes)
 	if err != nil {
 		return err
 	}

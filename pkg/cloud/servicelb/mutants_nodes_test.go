@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -77,6 +78,19 @@ func namesOf(nodes []*v1.Node) []string {
 		names = append(names, node.Name)
 	}
 	return names
+}
+
+// However many nodes are left out, an Event names some of them and says how many there are.
+func TestLeftOutText(t *testing.T) {
+	for n, want := range map[int]string{0: "", 2: "n0, n1", 10: "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9", 11: "n0, n1, n10, n2, n3, n4, n5, n6, n7, n8 and 1 more"} {
+		s := &scene{}
+		for i := range n {
+			s.leftOut = append(s.leftOut, fmt.Sprint("n", n-1-i))
+		}
+		if got := s.leftOutText(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 // What a change of a Node announces: nothing when backends do not depend on it, at once when it stops to get traffic.
