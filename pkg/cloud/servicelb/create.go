@@ -46,11 +46,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	nodes := c.selected(s, s.reading.Desired.NodeSelector)
-	if len(nodes) == 0 {
-		nodes = candidates(s.nodes) // those that it will have are more likely where the others are than elsewhere
-	}
-	region, err := c.Region(ctx, nodes)
+	region, err := c.regionFor(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,16 @@ func (c *Controller) setBackends(ctx context.Context, s *scene, lb vultr.LoadBal
 	return nil
 }
 
+// regionFor returns where a load balancer is made: where its nodes are. Those that a Service without any will have are more likely
+// where the others are than elsewhere.
+func (c *Controller) regionFor(ctx context.Context, s *scene) (string, error) {
+	nodes := c.selected(s, s.reading.Desired.NodeSelector)
+	if len(nodes) == 0 {
+		nodes = candidates(s.nodes)
+	}
+	return c.Region(ctx, nodes)
+}
+
 // selected returns the nodes that are to get traffic out of those that the Service chooses.
 func (c *Controller) selected(s *scene, selector string) []*v1.Node {
 	return candidates(plan.Select(s.nodes, selector))
