@@ -41,6 +41,8 @@ type Entry struct {
 	Late time.Time `json:"late,omitzero"`
 	// Guests are further Services that it serves, "" for none.
 	Guests Members `json:"guests,omitempty"`
+	// Group is the label by which they came to share it.
+	Group string `json:"group,omitempty"`
 }
 
 // Released reports whether the Service has no load balancer any more, and only what reads may be late to show is left to look

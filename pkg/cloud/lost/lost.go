@@ -32,17 +32,19 @@ func Label(uid types.UID) string {
 }
 
 // Find returns what was made for Services that do not exist and is still there: what the ledger names, else, where the
-// answer to an attempt was lost, what has the Service's label. there are the Services that exist.
+// answer to an attempt was lost, what has the Service's label. there are the Services that exist. A load balancer that several share
+// is lost when none of them exists.
 func Find(there map[types.UID]bool, entries map[types.UID]ledger.Entry, all []vultr.LoadBalancer) []Orphan {
 	var lost []Orphan
 	others := map[string]bool{}
 	for uid, entry := range entries {
-		if there[uid] {
+		if there[uid] || entry.Guests != "" {
 			others[entry.ID] = true // whatever its label says
 		}
 	}
 	for uid, entry := range entries {
-		if there[uid] || entry.Adopted {
+		shared := slices.ContainsFunc(entry.Guests.List(), func(guest types.UID) bool { return there[guest] })
+		if there[uid] || entry.Adopted || shared {
 			continue
 		}
 		if exists(all, entry.ID) {
