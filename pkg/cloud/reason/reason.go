@@ -24,6 +24,9 @@ const (
 	LoadBalancerKept             = "LoadBalancerKept"
 	LoadBalancerNotFound         = "LoadBalancerNotFound"
 	LabelTaken                   = "LabelTaken"
+	LoadBalancerShared           = "LoadBalancerShared"
+	LoadBalancerPortTaken        = "LoadBalancerPortTaken"
+	LoadBalancerSharedSetting    = "LoadBalancerSharedSetting"
 	FirewallKept                 = "FirewallKept"
 	IPFamilyUnmet                = "IPFamilyUnmet"
 	NodesLeftOut                 = "NodesLeftOut"
@@ -161,6 +164,21 @@ var table = []Event{
 		Reason: LabelTaken, Warning: true, Object: "Service",
 		Meaning: "the load balancer keeps its name, because an older Service has the wanted one, or it has the form of a name that proves an owner",
 		Remedy:  "choose another label",
+	},
+	{
+		Reason: LoadBalancerShared, Object: "Service",
+		Meaning: "the Service shares the load balancer of another one that has the same label",
+		Remedy:  "nothing",
+	},
+	{
+		Reason: LoadBalancerPortTaken, Warning: true, Object: "Service",
+		Meaning: "ports of the Service are not served by the load balancer that it shares, because another Service had them first, or it forwards 15 already",
+		Remedy:  "use other ports, or a label of its own",
+	},
+	{
+		Reason: LoadBalancerSharedSetting, Warning: true, Object: "Service",
+		Meaning: "settings of the Service have no effect, because the load balancer that it shares has them once for all, and follows the oldest Service",
+		Remedy:  "set them on the Service that is named, or use a label of its own",
 	},
 	{
 		Reason: FirewallKept, Warning: true, Object: "Service",

@@ -19,6 +19,9 @@ const (
 	AllowAdoption Key = Prefix + "allow-adoption"
 	// HandOver gives them to the Services that use them: they are deleted with their Services, as those made for them.
 	HandOver Key = Prefix + "hand-over"
+	// AllowSharing has labels instead of IDs. It lets the Services in the Namespace that name one of them share its load balancer
+	// with those of other Namespaces that say so too.
+	AllowSharing Key = Prefix + "allow-sharing"
 )
 
 // lifeSettings say which load balancer a Service has and what becomes of it.
@@ -34,7 +37,7 @@ var lifeSettings = []Setting{
 	},
 	{
 		Key: Label, Kind: Text, Format: "any text but an empty one", DefaultText: "`a` and the Service's UID", Since: first, NoClusterDefault: true,
-		Doc: "The load balancer's name in the account.",
+		Doc: "The load balancer's name in the account. Services of one Namespace with the same label share one load balancer.",
 	},
 	{
 		Key: ID, Kind: UUID, Format: "UUID", DefaultText: "set by the controller", Since: first, NoClusterDefault: true,
@@ -50,5 +53,6 @@ var lifeSettings = []Setting{
 	},
 	{Key: AllowAdoption, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers, separated by commas, that Services of the Namespace may take over. They are kept when the Services go."},
 	{Key: HandOver, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers that belong to the Services of the Namespace that use them, and are deleted with these."},
+	{Key: AllowSharing, Kind: Text, Support: OnNamespace, Since: first, Doc: "Labels, separated by commas, whose load balancers the Services of the Namespace share with those of other Namespaces that name them too."},
 	{Key: SSLLastUpdated, Kind: Text, Support: Obsolete, Since: first, Doc: "Was written by the official controller; it has no effect."},
 }

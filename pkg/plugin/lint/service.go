@@ -174,6 +174,9 @@ func Namespace(where Where, namespace *v1.Namespace) []report.Finding {
 				"set it on the Service", "metadata", "annotations", key))
 			continue
 		}
+		if row.Key == settings.AllowSharing {
+			continue // it has labels
+		}
 		for id := range strings.SplitSeq(namespace.Annotations[key], ",") {
 			if id = strings.TrimSpace(id); id != "" && !vultr.IsID(id) {
 				findings = append(findings, where.finding(report.Error, checkAnnotation, key, fmt.Sprintf("%q is not the UUID of a load balancer", id),
