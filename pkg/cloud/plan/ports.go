@@ -45,14 +45,10 @@ func (r *reader) rules() {
 
 // collisions reports ports that two rules would listen on. The platform refuses them without saying which.
 func (r *reader) collisions() {
-	type listener struct {
-		port int
-		udp  bool
-	}
 	d := &r.out.Desired
 	taken := map[listener]bool{}
 	for _, rule := range d.Rules {
-		at := listener{rule.FrontendPort, rule.FrontendProtocol == "udp"}
+		at := listenerOf(rule)
 		if taken[at] {
 			r.Fail(fmt.Errorf("port %d is forwarded twice with the same transport protocol", at.port))
 		}
