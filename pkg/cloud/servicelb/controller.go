@@ -2,14 +2,14 @@
 // the service controller of k8s.io/cloud-provider, under its name, and keeps what users know of it: the finalizer, the
 // reasons of Events, the label that excludes Nodes.
 //
-// The key of its one queue is a load balancer, today named by the one Service that it serves. Whatever can make a load
-// balancer differ from what it should be adds a key: Services, Nodes, Secrets with certificates, a timer, and the
+// The key of its one queue is a load balancer, named by the Service that it serves, or by one of those that share it. Whatever
+// can make a load balancer differ from what it should be adds a key: Services, Nodes, Secrets with certificates, a timer, and the
 // platform while it is still busy. A sync goes one way:
 //
 //	observe (informers, ledger, one shared list) -> resolve and plan (pure) -> apply -> report
 //
-// Two rules are above all others: never a second load balancer for one Service, and never a write to one that is not
-// proven to be the Service's. The proof is the ledger or the label with the Service's UID, never an annotation.
+// Two rules are above all others: never a second load balancer for one Service or for those that share one, and never a write to
+// one that is not proven to be theirs. The proof is the ledger or the label with the Service's UID, never an annotation.
 package servicelb
 
 import (
@@ -111,6 +111,7 @@ type Controller struct {
 	atWork   underWay
 	doubts   doubts
 	searches searches
+	hosts    hosts
 	// endpoints are set before the informers start.
 	endpoints endpoints
 	began     time.Time // when this process began to lead, as far as it matters: when it read the ledger
@@ -191,6 +192,9 @@ func (c *Controller) load(ctx context.Context) bool {
 		c.loaded.Store(err == nil)
 		return err == nil, nil
 	})
+	for uid, entry := range c.ledger.All() {
+		c.hosts.set(uid, entry)
+	}
 	return err == nil
 }
 
@@ -200,9 +204,12 @@ func (c *Controller) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		c.atWork.begin(name)
-		c.process(ctx, name)
-		c.atWork.end(name)
+		if names, free := c.claim(name); free {
+			c.process(ctx, name)
+			c.atWork.end(names...)
+		} else {
+			c.queue.AddAfter(name, claimPause)
+		}
 		c.queue.Done(name)
 	}
 }

@@ -42,15 +42,19 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.witness(ctx, s); err != nil {
 		return err
 	}
-	certificate, err := c.certificate(ctx, s.service, s.reading.Desired.TLSSecret)
-	if err != nil {
+	certificate, err := c.certificate(ctx, s.certifier(), s.reading.Desired.TLSSecret)
+	if err != nil && !s.shared() {
 		return err
 	}
+	certErr := err
 	region, err := c.regionFor(ctx, s)
 	if err != nil {
 		return err
 	}
 	want := s.reading.Desired
+	if certErr != nil {
+		want = plan.WithoutHTTPS(want) // the others don't wait for it
+	}
 	want.Label = label(s.service)
 	if err := c.setBackends(ctx, s, vultr.LoadBalancer{Region: region}, &want); err != nil {
 		return err
@@ -71,6 +75,9 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	}
 	c.announce(s, lb)
 	s.entry.Firewall = want.FirewallStated
+	before := s.entry.Guests
+	s.entry.Guests = s.admitted()
+	s.entry.Group = s.group(s.entry.Guests)
 	s.entry.Certificate = serves(certificate, want.AutoSSL, lb.ID)
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
@@ -81,12 +88,21 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
-	return waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID)
+	if err := c.welcome(ctx, s, lb.ID, before); err != nil {
+		return err
+	}
+	if err := c.part(ctx, s); err != nil {
+		return err
+	}
+	return both(waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID), certErr)
 }
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
-	tried := ledger.Entry{Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late}
+	tried := ledger.Entry{
+		Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late,
+		Guests: s.entry.Guests, Group: s.entry.Group,
+	}
 	tried = withSent(tried, creation) // whoever finds it has to know what it was made with
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
@@ -119,7 +135,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 	}
 	tried.Tried, tried.Firewall, tried.Certificate = time.Time{}, false, ""
 	err = fmt.Errorf("making the load balancer: %w", err)
-	if tried.Address == "" && tried.Late.IsZero() {
+	if tried.Address == "" && tried.Late.IsZero() && tried.Guests == "" {
 		tried = ledger.Entry{}
 	}
 	return lb, errors.Join(err, c.write(ctx, s, tried))
@@ -169,7 +185,7 @@ func (c *Controller) witness(ctx context.Context, s *scene) error {
 // proof is the form of the labels that prove to which Service a load balancer belongs. No other may have one.
 var proof = regexp.MustCompile(`^a[0-9a-f]{31}$`)
 
-// labelTaken returns an error when the label is a proof or an older Service has the same one: one load balancer for several is not supported.
+// labelTaken returns an error when the label is a proof, or an older Service has the same one and does not share the load balancer.
 func (c *Controller) labelTaken(s *scene) error {
 	want := s.reading.Desired.Label
 	switch {
@@ -184,9 +200,9 @@ func (c *Controller) labelTaken(s *scene) error {
 		return fmt.Errorf("listing Services: %w", err)
 	}
 	for _, other := range all {
-		if other.UID != s.service.UID && c.wanted(other) && text(other, settings.Label) == want && older(other, s.service) {
-			return fmt.Errorf("annotation %s: another Service has the label %q too; several Services on one load balancer are not supported, so each needs a label of its own",
-				settings.Label, want)
+		if other.UID != s.service.UID && !s.includes(other.UID) && c.wanted(other) && text(other, settings.Label) == want && older(other, s.service) {
+			return fmt.Errorf("annotation %s: another Service has the label %q too, and they share no load balancer: either each has one of its own, or they are in two "+
+				"Namespaces that do not both name the label in their annotation %s; choose another label", settings.Label, want, settings.AllowSharing)
 		}
 	}
 	return nil

@@ -111,7 +111,7 @@ func (c *Controller) searchFor(ctx context.Context, name key, uid types.UID) err
 		service = nil
 	case err != nil:
 		return fmt.Errorf("reading the Service: %w", err)
-	case service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer:
+	case service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && !c.isGuest(uid):
 		return nil // whoever serves it, here or for its class, finds by the label what is its own
 	}
 	proven := entry.Late.Add(visibleAfter)

@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -26,24 +27,25 @@ type memory struct {
 	// noted is the load balancer's ID that was written into the Service last.
 	noted atomic.Pointer[string]
 
-	annotated    string        // the load balancer's ID that the Service has got, which the ledger may not say yet
-	pendingSince time.Time     // when it was first seen being made
-	pendingAge   time.Duration // how long after that it was looked at last
-	absentSince  time.Time     // since when it was not found without a break
-	emptySince   time.Time     // when no node could be a backend for the first time
-	busySince    time.Time     // since when the platform has refused changes for now
-	halfSince    time.Time     // since when it has an address of one family, and the Service has two
-	doubtSince   time.Time     // when an answer about the last change was lost
-	bareSince    time.Time     // since when a certificate that nobody asks for is not shown, though the ledger knows one
-	sent         []change      // what was changed and may not be shown yet
-	applied      bool          // whether it was once seen, or made, as its Service asks for
-	asked        string        // what it was asked to be then
-	knownID      string        // the load balancer that was last found to be the Service's
-	knownSince   time.Time     // since when it is
-	places       *places       // where the Service's pods are and were, nil if that does not matter
-	finalized    bool          // whether the finalizer was put there by this process
-	ensuring     bool          // whether the Event that work begins was made since the last one that it ended
-	deleting     bool          // whether the Event that it is being deleted was made
+	annotated    string         // the load balancer's ID that the Service has got, which the ledger may not say yet
+	pendingSince time.Time      // when it was first seen being made
+	pendingAge   time.Duration  // how long after that it was looked at last
+	absentSince  time.Time      // since when it was not found without a break
+	emptySince   time.Time      // when no node could be a backend for the first time
+	busySince    time.Time      // since when the platform has refused changes for now
+	halfSince    time.Time      // since when it has an address of one family, and the Service has two
+	doubtSince   time.Time      // when an answer about the last change was lost
+	bareSince    time.Time      // since when a certificate that nobody asks for is not shown, though the ledger knows one
+	sent         []change       // what was changed and may not be shown yet
+	applied      bool           // whether it was once seen, or made, as its Service asks for
+	asked        string         // what it was asked to be then
+	company      ledger.Members // who shared it then
+	knownID      string         // the load balancer that was last found to be the Service's
+	knownSince   time.Time      // since when it is
+	places       *places        // where the pods of the Service are and were, nil if that does not matter
+	finalized    bool           // whether the finalizer was put there by this process
+	ensuring     bool           // whether the Event that work begins was made since the last one that it ended
+	deleting     bool           // whether the Event that it is being deleted was made
 	told         map[topic]string
 	dropped      map[string]bool // the load balancers whose deletion was accepted
 	trusted      map[string]bool // the load balancers that serve this cluster, or that a person says are its own
@@ -78,6 +80,8 @@ const (
 	aboutSelector
 	aboutNetwork
 	aboutBackends
+	aboutPorts
+	aboutShared
 )
 
 func (m *memories) of(uid types.UID) *memory {
@@ -89,6 +93,15 @@ func (m *memories) of(uid types.UID) *memory {
 		m.known[uid] = known
 	}
 	return known
+}
+
+// pass gives what is known of a load balancer to the Service under whose UID it is written down from now on.
+func (m *memories) pass(from, to types.UID) {
+	old, heir := m.of(from), m.of(to)
+	heir.sent, heir.doubtSince, heir.busySince, heir.emptySince = old.sent, old.doubtSince, old.busySince, old.emptySince
+	heir.knownID, heir.knownSince, heir.pendingSince, heir.pendingAge = old.knownID, old.knownSince, old.pendingSince, old.pendingAge
+	maps.Copy(heir.trusted, old.trusted)
+	old.sent, old.knownID, old.knownSince, old.pendingSince, old.absentSince = nil, "", time.Time{}, time.Time{}, time.Time{}
 }
 
 // keep drops what is known of Services that are no more.

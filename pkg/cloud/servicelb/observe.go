@@ -40,6 +40,13 @@ type scene struct {
 	leftOut   []string // the nodes that are no backends, with the reason
 	// vacated are the entries of Services that are proven gone and whose load balancer this one is about to take over.
 	vacated map[types.UID]ledger.Entry
+	// members are the Services that share the load balancer, the oldest first and this one among them; nil if nobody does.
+	// leaving are those that are written down as guests and share it no more, whole is what members ask for together, and faults
+	// are those of this one, whose reading is what all ask for then.
+	members []member
+	leaving []types.UID
+	whole   plan.Merged
+	faults  error
 	next    time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
 }
 
@@ -195,6 +202,10 @@ func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, 
 		if other.UID == s.service.UID {
 			continue
 		}
+		if s.includes(other.UID) {
+			out.add(other) // what serves it can be what all of them share
+			continue
+		}
 		for _, ingress := range other.Status.LoadBalancer.Ingress {
 			out.serves[ingress.IP] = true // tenants can't write the status
 			out.named[ingress.Hostname] = true
@@ -215,9 +226,7 @@ func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, 
 	for _, id := range slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)) {
 		out.allowed[id] = true
 	}
-	for _, port := range s.service.Spec.Ports {
-		out.ports[int(port.NodePort)] = true
-	}
+	out.add(s.service)
 	delete(out.named, "")
 	delete(out.serves, "")
 	delete(out.ports, 0)
@@ -264,9 +273,7 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
 	h, m := s.hint(), s.memory
 	if h == (hint{}) {
-		if !s.entry.Adopted {
-			c.words.forget(nameOf(s.service))
-		}
+		c.forgetWords(s)
 		return nil, nil
 	}
 	s.comeBack(lookAgain)
@@ -288,7 +295,7 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 	lb, err := h.choose(list.Items, direct)
 	if lb == nil {
 		m.dead = h.id // nothing has it, unless there is an error
-		c.words.forget(nameOf(s.service))
+		c.forgetWords(s)
 		return nil, err
 	}
 	claims, err := c.claims(ctx, s, lb.ID)
@@ -299,6 +306,13 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		return nil, h.refused(err)
 	}
 	return lb, nil
+}
+
+// forgetWords ends the interest in what the administrator says, if nothing depends on it.
+func (c *Controller) forgetWords(s *scene) {
+	if !s.entry.Adopted && !c.listensFor(s.service) {
+		c.words.forget(nameOf(s.service))
+	}
 }
 
 // hint returns what the Service names beside its present load balancer: not a note of ours, also of one that is gone, and

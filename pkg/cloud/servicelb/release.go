@@ -25,6 +25,9 @@ const (
 // release lets go of a Service that is deleted or is no longer of type LoadBalancer: what was made for it is deleted,
 // and the finalizer goes when the platform says that nothing is left. What was not made for it is kept.
 func (c *Controller) release(ctx context.Context, service *v1.Service) error {
+	if err := c.depart(ctx, service); err != nil {
+		return err
+	}
 	s, err := c.observe(ctx, service, c.read(ctx, service))
 	if err != nil {
 		return err

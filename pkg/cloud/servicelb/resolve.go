@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
@@ -197,7 +198,7 @@ type claims struct {
 	named map[string]bool
 	// serves are the addresses in the status of other Services.
 	serves map[string]bool
-	// ports are the Service's node ports, which the API server gives to one Service only.
+	// ports are the node ports of the Service and those that it shares with, which the API server gives to one Service only.
 	ports map[int]bool
 	// instances are the instances behind the cluster's Nodes.
 	instances map[string]bool
@@ -205,9 +206,16 @@ type claims struct {
 	allowed map[string]bool
 }
 
+// add counts the node ports of a Service among those that the load balancer may lead to.
+func (c *claims) add(service *v1.Service) {
+	for _, port := range service.Spec.Ports {
+		c.ports[int(port.NodePort)] = true
+	}
+}
+
 // The refusals of an adoption. Their texts hold nothing that the Service's owner did not write.
 var (
-	errHeld    = errors.New("it belongs to another Service; several Services on one load balancer are not supported")
+	errHeld    = errors.New("it belongs to another Service, with which this one does not share a load balancer by a common label")
 	errForeign = errors.New("it is not proven to serve this Service alone (its backends must be nodes of this cluster, and every rule must lead to " +
 		"a node port of this Service), and the administrator has not allowed this namespace to adopt it")
 )

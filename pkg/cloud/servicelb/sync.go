@@ -27,6 +27,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
+		c.wakeGuestsOf(name)
 		return 0, nil
 	}
 	if err != nil {
@@ -49,10 +50,25 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
+		return 0, c.depart(ctx, service)
+	}
+	if err := c.regroup(ctx, service); err != nil {
+		return 0, err
+	}
+	t, err := c.teamOf(ctx, service)
+	if err != nil {
+		return 0, err
+	}
+	if t.host.UID != service.UID {
+		c.queue.AddAfter(nameOf(t.host), sharePause)
 		return 0, nil
 	}
-	next, err = c.ensure(ctx, service)
-	return next, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+	next, others, err := c.ensure(ctx, service, t)
+	err = c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+	if err == nil {
+		return next, others
+	}
+	return next, err
 }
 
 // ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
@@ -62,7 +78,7 @@ func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
 		return false, nil
 	}
 	entry, err := c.ledger.Get(service.UID)
-	return (entry == ledger.Entry{} || entry.Released()) && !c.memories.of(service.UID).finalized, err
+	return (entry == ledger.Entry{} || entry.Released()) && !c.isGuest(service.UID) && !c.memories.of(service.UID).finalized, err
 }
 
 // failing makes a Warning Event of a failure, once for each new text. Waiting is none.
@@ -77,10 +93,8 @@ func (c *Controller) failing(service *v1.Service, reason, what string, err error
 	return err
 }
 
-// ensure makes or changes the load balancer until it is as asked for.
-func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time.Duration, err error) {
-	m := c.memories.of(service.UID)
-	reading := c.read(ctx, service)
+// greet tells the owner of a Service that work on its load balancer begins, and what has no effect.
+func (c *Controller) greet(service *v1.Service, m *memory, reading plan.Reading) {
 	if message := strings.Join(reading.Warnings, "; "); m.news(aboutSettings, message) {
 		c.Recorder.Event(service, v1.EventTypeWarning, reason.LoadBalancerSettings, message)
 	}
@@ -88,33 +102,54 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service) (next time
 		m.ensuring = true
 		c.Recorder.Event(service, v1.EventTypeNormal, reason.EnsuringLoadBalancer, "Ensuring load balancer")
 	}
+}
+
+// ensure makes or changes the load balancer of a team until it is as asked for. It returns what is wrong with guests apart from
+// everything else.
+func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (next time.Duration, guests, err error) {
+	reading := c.read(ctx, service)
+	c.greet(service, c.memories.of(service.UID), reading)
 	// The finalizer comes before anything that would be left behind without it.
 	if err := c.addFinalizer(ctx, service); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	s, err := c.observe(ctx, service, reading)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	defer func() { err = both(err, c.flush(ctx, s)) }()
-	c.refs.want(nameOf(service), referencesOf(service, reading)...)
+	if err := c.gather(ctx, s, t); err != nil {
+		return 0, nil, err
+	}
+	whole := both(c.bring(ctx, s), c.flush(ctx, s))
+	return s.next, c.failingGuests(s, whole), both(whole, s.faults)
+}
+
+// bring makes or changes the load balancer of a scene.
+func (c *Controller) bring(ctx context.Context, s *scene) error {
+	c.refs.want(nameOf(s.service), referencesOf(s.service, s.reading)...)
 	if current := s.finding.current; current != nil {
 		if err := c.servesThisCluster(ctx, s, *current); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if err := c.settle(ctx, s); err != nil {
-		return 0, both(err, s.reading.Err)
+		return both(err, s.reading.Err)
 	}
 	if s.finding.current == nil {
-		return 0, c.create(ctx, s)
+		c.merge(s, nil)
+		return c.create(ctx, s)
 	}
-	if left := visibleAfter + listAge - time.Since(m.knownSince); left > 0 {
+	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
+	c.merge(s, &lb)
+	if err := c.admit(ctx, s, lb); err != nil {
+		return err
+	}
+	if left := visibleAfter + listAge - time.Since(s.memory.knownSince); left > 0 {
 		s.comeBack(left) // by then a second one, which a request that was delivered twice has made, is shown
 	}
 	tidyErr := c.tidy(ctx, s) // what is superfluous must not hold up what serves
-	err = c.update(ctx, s)
-	return s.next, both(err, tidyErr)
+	err := c.update(ctx, s)
+	return both(both(err, c.serveGuests(ctx, s)), tidyErr)
 }
 
 // settle finds out which load balancer is the Service's, and writes it down.
@@ -244,6 +279,7 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 		return err
 	}
 	s.entry = entry
+	c.hosts.set(s.service.UID, entry)
 	return nil
 }
 

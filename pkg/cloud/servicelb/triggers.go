@@ -35,13 +35,23 @@ func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 			old, isService := before.(*v1.Service)
 			fresh, alsoService := after.(*v1.Service)
 			switch {
-			case !isService || !alsoService || c.concerns(old, fresh):
+			case !isService || !alsoService:
+				c.enqueue(after)
+			case c.concerns(old, fresh):
+				if shareLabel(old) != shareLabel(fresh) {
+					c.enqueueMates(old)
+				}
 				c.enqueue(after)
 			case c.overwritten(old, fresh):
 				c.queue.AddAfter(c.keyOf(fresh), statusPause) // whoever wrote it may do so again at once
 			}
 		},
-		DeleteFunc: func(object any) { c.enqueue(object) },
+		DeleteFunc: func(object any) {
+			c.enqueue(object)
+			if service, ok := object.(*v1.Service); ok {
+				c.enqueueMates(service)
+			}
+		},
 	}
 }
 
@@ -50,7 +60,20 @@ func (c *Controller) enqueue(object any) {
 		object = last.Obj
 	}
 	if service, ok := object.(*v1.Service); ok {
-		c.queue.Add(c.keyOf(service))
+		c.add(service)
+	}
+}
+
+// enqueueMates adds the load balancers of those with which a Service may have shared one, or have kept them from having one.
+func (c *Controller) enqueueMates(service *v1.Service) {
+	all, err := c.services.List(labels.Everything())
+	if err != nil || shareLabel(service) == "" {
+		return
+	}
+	for _, other := range all {
+		if other.UID != service.UID && shareLabel(other) == shareLabel(service) && c.mayShare(other) {
+			c.add(other)
+		}
 	}
 }
 

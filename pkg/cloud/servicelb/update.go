@@ -39,9 +39,14 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		// The backends have nothing to do with the faults: what serves goes on serving.
 		return both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
-	certificate, certErr := c.certificate(ctx, s.service, want.TLSSecret)
+	certificate, certErr := c.certificate(ctx, s.certifier(), want.TLSSecret)
 	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
-	if certErr != nil && !lb.HasSSL {
+	switch {
+	case certErr == nil || lb.HasSSL:
+	case s.shared():
+		want = plan.WithoutHTTPS(want) // the others don't wait for it
+		diff, remove = plan.Diff(lb, want), false
+	default:
 		return both(c.serve(ctx, s, lb, diff), certErr)
 	}
 	if certErr == nil {
@@ -56,13 +61,20 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		return both(err, certErr)
 	}
 	c.tellBackends(s)
-	if certErr != nil {
+	c.tellMembers(s, lb.ID)
+	if err := c.part(ctx, s); err != nil {
+		return both(err, certErr)
+	}
+	switch {
+	case certErr != nil && lb.HasSSL:
 		return both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
+	case certErr != nil:
+		return both(c.showAddress(ctx, s, lb), fmt.Errorf("the https ports wait for their certificate: %w", certErr))
 	}
-	if err := c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want); err != nil {
-		return err
+	if s.shared() {
+		want.Rules = plan.RulesOf(want.Rules, s.service) // what its own ports are decides how its address is used
 	}
-	return nil
+	return c.report(ctx, s, overlay(lb, vultr.LoadBalancerSettings{Label: labelOrNil(want.Label)}), want)
 }
 
 // serve sends what can be sent to a load balancer whose Service has faults.
@@ -101,7 +113,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	} else if err != nil {
 		return err
 	}
-	s.memory.applied, s.memory.asked = true, request(s.service, s.reading)
+	s.brought()
 	if !want.KeepRules {
 		watchRules(nameOf(s.service), len(want.Rules))
 	}
@@ -169,7 +181,7 @@ func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change
 	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool {
 		return field == "instances" || field == "ssl" || field == "vpc" && s.reading.Desired.VPCOfNodes // which follow the nodes
 	})
-	if len(fields) == 0 || !s.memory.applied || s.memory.asked != request(s.service, s.reading) {
+	if len(fields) == 0 || len(s.leaving) > 0 || !s.unchanged() {
 		return
 	}
 	countDrift(nameOf(s.service))

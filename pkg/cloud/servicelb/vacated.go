@@ -25,12 +25,24 @@ func (c *Controller) vacated(ctx context.Context, s *scene, id string) (map[type
 		if uid == s.service.UID || entry.ID != id {
 			continue
 		}
+		if c.hasGuests(entry) {
+			return nil, nil
+		}
 		if gone, err := c.vanished(ctx, s, uid, entry); !gone || err != nil {
 			return nil, err
 		}
 		entries[uid] = entry
 	}
 	return entries, nil
+}
+
+// hasGuests reports whether a Service that exists is written down as a guest: it takes the place of a host that has vanished.
+func (c *Controller) hasGuests(entry ledger.Entry) bool {
+	if entry.Guests == "" {
+		return false
+	}
+	there, err := c.existing()
+	return err != nil || slices.ContainsFunc(entry.Guests.List(), func(uid types.UID) bool { return there[uid] })
 }
 
 // vanished reports whether the Service of an entry is proven not to exist any more, with nothing left under way for it here.

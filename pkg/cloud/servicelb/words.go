@@ -19,8 +19,8 @@ import (
 // them takes effect. It costs one read of the API server a Namespace, and none of the platform.
 const wordPause = 30 * time.Second
 
-// words remembers under which word of the administrator a Service was refused a load balancer, or got one to keep only. It
-// is read again, on a timer of its own, so that another word wakes the Service up. No Namespace is listed or watched for it.
+// words remembers under which word of the administrator a Service was refused a load balancer, got one to keep only, or shares
+// one. It is read again, on a timer of its own, so that another word wakes the Service up. No Namespace is listed or watched for it.
 type words struct {
 	mu    sync.Mutex
 	known map[key]*word
@@ -34,9 +34,10 @@ type word struct {
 
 func newWords() *words { return &words{known: map[key]*word{}} }
 
-// wordOf returns what the administrator says about adoptions, as text.
+// wordOf returns what the administrator says about adoptions and shared load balancers, as text.
 func wordOf(namespace *v1.Namespace) string {
-	return strings.Join(listed(namespace, settings.AllowAdoption), ",") + ";" + strings.Join(listed(namespace, settings.HandOver), ",")
+	return strings.Join(listed(namespace, settings.AllowAdoption), ",") + ";" + strings.Join(listed(namespace, settings.HandOver), ",") +
+		";" + namespace.Annotations[string(settings.AllowSharing)]
 }
 
 // judged notes that the Service was judged under a word.
@@ -44,6 +45,15 @@ func (w *words) judged(service key, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.known[service] = &word{text: text}
+}
+
+// follow notes under which word a Service is, unless that is known.
+func (w *words) follow(service key, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known[service] == nil {
+		w.known[service] = &word{text: text}
+	}
 }
 
 // forget ends the interest in a Service for which nothing depends on the administrator's word.

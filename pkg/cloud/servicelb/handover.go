@@ -1,0 +1,221 @@
+package servicelb
+
+import (
+	"context"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+)
+
+// depart lets a Service go that shares a load balancer and does not want to, or must not, any more. It returns nil when nothing
+// is shared: what is left is the Service's own. Until then it waits for the host, whose next change takes the Service's ports
+// away, and which then wakes it up. A host becomes a guest first, and the oldest guest the host.
+func (c *Controller) depart(ctx context.Context, service *v1.Service) error {
+	if len(c.hosts.company(service.UID)) == 1 {
+		return nil
+	}
+	n, err := c.census()
+	if err != nil {
+		return err
+	}
+	if n.hosts(service.UID) {
+		return c.handOver(ctx, n, service)
+	}
+	uid, guest := c.hostOf(n, service.UID)
+	switch {
+	case !guest:
+		return nil
+	case n.services[uid] == nil:
+		if err := c.inherit(ctx, n, service, uid); err != nil {
+			return err
+		}
+		return c.handOver(ctx, n, service) // the host has vanished
+	}
+	c.queue.AddAfter(nameOf(n.services[uid]), sharePause)
+	return waitFor(lookAgain, "load balancer %s is to serve the Service no more", n.entries[uid].ID)
+}
+
+// regroup hands the load balancer of a Service over that has left its guests by taking another label.
+func (c *Controller) regroup(ctx context.Context, service *v1.Service) error {
+	if len(c.hosts.company(service.UID)) == 1 {
+		return nil
+	}
+	entry, err := c.ledger.Get(service.UID)
+	if err != nil || entry.Guests == "" || entry.Group == shareLabel(service) {
+		return err
+	}
+	return c.depart(ctx, service)
+}
+
+// handOver gives the load balancer of a host to the oldest of its guests that goes on. If none does, the host has it for itself.
+//
+// The new record is written before the old one goes, so that a process that dies in between has forgotten nothing. Whoever finds
+// both takes the second step.
+func (c *Controller) handOver(ctx context.Context, n *census, service *v1.Service) error {
+	entry := n.entries[service.UID]
+	if entry.Guests == "" {
+		return nil
+	}
+	for uid, other := range n.entries {
+		if uid != service.UID && entry.ID != "" && other.ID == entry.ID && entry.Guests.Has(uid) {
+			if err := c.forgetHost(ctx, n, service.UID); err != nil {
+				return err
+			}
+			return c.depart(ctx, service)
+		}
+	}
+	heir := c.heir(n, entry)
+	if heir == nil || entry.ID == "" || !entry.Deleted.IsZero() {
+		return c.dissolve(ctx, n, service)
+	}
+	moved := entry
+	moved.Guests = entry.Guests.Without(heir.UID).With(service.UID)
+	if err := c.passOn(ctx, n, service.UID, heir, moved); err != nil {
+		return err
+	}
+	c.queue.Add(nameOf(heir))
+	return waitFor(lookAgain, "load balancer %s is to serve the Service no more", entry.ID)
+}
+
+// inherit makes a guest the host if the host has vanished without its finalizer's work. It returns nil when this Service is the
+// host now.
+func (c *Controller) inherit(ctx context.Context, n *census, service *v1.Service, uid types.UID) error {
+	entry := n.entries[uid]
+	gone, err := c.vanished(ctx, &scene{service: service}, uid, entry)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		return waitFor(conflictPause, "whether Service %s, which had the load balancer, is gone is not known yet", entry.Service)
+	}
+	if heir := c.heir(n, entry); heir != nil && heir.UID != service.UID {
+		c.queue.Add(nameOf(heir))
+		return waitFor(lookAgain, "load balancer %s is being handed over", entry.ID)
+	}
+	moved := entry
+	moved.Guests = entry.Guests.Without(service.UID)
+	return c.passOn(ctx, n, uid, service, moved)
+}
+
+// heir returns the oldest guest that goes on sharing, nil if there is none.
+func (c *Controller) heir(n *census, entry ledger.Entry) *v1.Service {
+	var heir *v1.Service
+	for _, uid := range entry.Guests.List() {
+		guest := n.services[uid]
+		if guest == nil || !c.mayShare(guest) || shareLabel(guest) != entry.Group || n.entries[uid].ID != "" {
+			continue
+		}
+		if heir == nil || older(guest, heir) {
+			heir = guest
+		}
+	}
+	return heir
+}
+
+// passOn writes a load balancer down under another UID, and then no more under the first.
+func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir *v1.Service, moved ledger.Entry) error {
+	moved.Service, moved.Noted, moved.Late = nameOf(heir).String(), "", n.entries[heir.UID].Late
+	if named(heir) == moved.ID {
+		moved.Noted = moved.ID
+	}
+	if moved.Guests == "" {
+		moved.Group = ""
+	}
+	if err := c.ledger.Put(ctx, heir.UID, moved); err != nil {
+		return err
+	}
+	n.entries[heir.UID] = moved
+	c.memories.pass(from, heir.UID)
+	if err := c.forgetHost(ctx, n, from); err != nil {
+		return err
+	}
+	c.hosts.set(heir.UID, moved)
+	return nil
+}
+
+// forgetHost leaves of a record that was handed over what reads may be late to show.
+func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) error {
+	rest := afterRelease(n.entries[uid], time.Now())
+	if err := c.ledger.Put(ctx, uid, rest); err != nil {
+		return err
+	}
+	n.entries[uid] = rest
+	c.hosts.set(uid, rest)
+	for at, entry := range n.entries {
+		c.hosts.set(at, entry) // the guests are another one's
+	}
+	return nil
+}
+
+// dissolve ends the sharing where nobody goes on: what is left is the host's own.
+func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Service) error {
+	entry := n.entries[service.UID]
+	guests := entry.Guests.List()
+	for _, uid := range guests {
+		if err := c.dismiss(ctx, n.services[uid], entry.ID); err != nil {
+			return err
+		}
+	}
+	entry.Guests, entry.Group = "", ""
+	if err := c.ledger.Put(ctx, service.UID, entry); err != nil {
+		return err
+	}
+	c.hosts.set(service.UID, entry)
+	c.wake(guests)
+	return nil
+}
+
+// dismiss takes the note of a load balancer from a guest that leaves: it would ask for it by that. A nil Service has none.
+func (c *Controller) dismiss(ctx context.Context, service *v1.Service, id string) error {
+	if service == nil {
+		return nil
+	}
+	c.memories.of(service.UID).finalized = true // the finalizer is of this controller, and nothing was made for the Service
+	if service.DeletionTimestamp != nil || id == "" || named(service) != id {
+		return nil
+	}
+	err := c.annotate(ctx, service, map[settings.Key]string{settings.ID: ""})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// wake has Services looked at that are no guests any more.
+func (c *Controller) wake(uids []types.UID) {
+	all, err := c.existingByUID()
+	if err != nil {
+		return // a lister over an informer has no errors
+	}
+	for _, uid := range uids {
+		if service := all[uid]; service != nil {
+			c.queue.Add(c.keyOf(service))
+		}
+	}
+}
+
+func (c *Controller) existingByUID() (map[types.UID]*v1.Service, error) {
+	n, err := c.census()
+	if err != nil {
+		return nil, err
+	}
+	return n.services, nil
+}
+
+// wakeGuestsOf has the guests of a Service looked at that does not exist any more.
+func (c *Controller) wakeGuestsOf(name key) {
+	for uid, entry := range c.ledger.All() {
+		if entry.Guests == "" || entry.Service != name.String() {
+			continue
+		}
+		if there, err := c.services.Services(name.Namespace).Get(name.Name); err == nil && there.UID == uid {
+			continue
+		}
+		c.wake(entry.Guests.List())
+	}
+}

@@ -1,0 +1,305 @@
+package servicelb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// member is a Service on a load balancer that several share.
+type member struct {
+	service *v1.Service
+	memory  *memory
+	reading plan.Reading // what the Service itself asks for
+	// waits says why the Service is not served yet, nil if it is one of those that the load balancer is made for.
+	waits error
+}
+
+// shared reports whether the load balancer serves several Services, or did so until now.
+func (s *scene) shared() bool { return len(s.members) > 1 || len(s.leaving) > 0 }
+
+// includes reports whether a Service is to share the load balancer.
+func (s *scene) includes(uid types.UID) bool {
+	return slices.ContainsFunc(s.members, func(m member) bool { return m.service.UID == uid })
+}
+
+// gather reads the guests of a team, beside the host that is read already.
+func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
+	if len(t.guests) == 0 && len(t.leaving) == 0 {
+		return nil
+	}
+	s.leaving = t.leaving
+	s.members = []member{{service: s.service, memory: s.memory, reading: s.reading}}
+	for _, guest := range t.guests {
+		guest = guest.DeepCopy()
+		m := member{service: guest, memory: c.memories.of(guest.UID), reading: c.read(ctx, guest)}
+		c.greet(guest, m.memory, m.reading)
+		if err := c.addFinalizer(ctx, guest); err != nil {
+			return err
+		}
+		c.refs.want(nameOf(guest), referencesOf(guest, m.reading)...)
+		s.members = append(s.members, m)
+	}
+	slices.SortFunc(s.members, func(a, b member) int { return byAge(a.service, b.service) })
+	return nil
+}
+
+// merge puts what all members ask for in the place of what the host asks for. current is the load balancer, nil while there is none.
+// Members with faults that have nothing to lose have to wait.
+func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
+	if !s.shared() {
+		s.memory.news(aboutPorts, "")
+		s.memory.news(aboutShared, "")
+		return
+	}
+	var is vultr.LoadBalancer
+	if current != nil {
+		is = *current
+	}
+	var all []plan.Member
+	hostFaults := s.reading.Err
+	for i := range s.members {
+		m := &s.members[i]
+		m.waits = able(m.reading)
+		served := current != nil && (m.service.UID == s.service.UID || s.entry.Guests.Has(m.service.UID) || servedBy(m.service, is))
+		if served {
+			m.waits = nil
+		}
+		if m.waits == nil {
+			all = append(all, plan.Member{Service: m.service, Reading: m.reading})
+		} else if m.service.UID == s.service.UID {
+			hostFaults = m.waits
+		}
+	}
+	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && s.reading.Err == nil {
+		return // the host is alone
+	}
+	s.faults, s.reading.Err, s.reading.Unprotected = hostFaults, nil, nil
+	s.whole = plan.Merge(all, is)
+	own := s.reading.Desired
+	s.reading.Desired = s.whole.Desired
+	s.reading.Desired.Label, s.reading.Desired.Hostname, s.reading.Desired.IPMode = shareLabel(s.service), own.Hostname, own.IPMode
+}
+
+// servedBy reports whether the address in a Service's status is the load balancer's, and one of its rules leads to the Service.
+func servedBy(service *v1.Service, lb vultr.LoadBalancer) bool {
+	address := published(service)
+	return address != "" && (lb.IPv4 == address || lb.IPv6 == address) && len(plan.RulesOf(lb.Rules, service)) > 0
+}
+
+// admitted returns the guests that the load balancer serves or is to serve now.
+func (s *scene) admitted() ledger.Members {
+	var uids []types.UID
+	for _, m := range s.members {
+		if m.service.UID != s.service.UID && m.waits == nil {
+			uids = append(uids, m.service.UID)
+		}
+	}
+	return ledger.MembersOf(uids...)
+}
+
+// group returns the label of those that share the load balancer, "" if nobody does.
+func (s *scene) group(guests ledger.Members) string {
+	if guests == "" {
+		return ""
+	}
+	return shareLabel(s.service)
+}
+
+// admit writes down who shares the load balancer, before it serves them. Those that leave stay until it does not.
+func (c *Controller) admit(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
+	if !s.shared() {
+		return nil
+	}
+	entry := s.entry
+	entry.Guests = ledger.MembersOf(slices.Concat(s.admitted().List(), s.leaving)...)
+	if entry.Group = s.group(entry.Guests); s.admitted() == "" {
+		entry.Group = s.entry.Group
+	}
+	before := s.entry.Guests
+	if err := c.write(ctx, s, entry); err != nil {
+		return err
+	}
+	return c.welcome(ctx, s, lb.ID, before)
+}
+
+// welcome writes the load balancer's ID into the Services that share it from now on, and tells their owners.
+func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) error {
+	for i := range s.members {
+		m := &s.members[i]
+		there := named(m.service)
+		switch {
+		case m.service.UID == s.service.UID || m.waits != nil:
+			continue
+		case before.Has(m.service.UID) && (there == "" || there != s.finding.lost):
+			continue // it was written once, and is whatever somebody made of it
+		}
+		m.memory.noted.Store(&id)
+		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
+			return err
+		}
+		if !before.Has(m.service.UID) {
+			c.Recorder.Eventf(m.service, v1.EventTypeNormal, reason.LoadBalancerShared,
+				"The Service shares load balancer %s with Service %s, by the label %q", id, nameOf(s.service), shareLabel(m.service))
+		}
+	}
+	return nil
+}
+
+// part lets those go whose ports the load balancer does not serve any more.
+func (c *Controller) part(ctx context.Context, s *scene) error {
+	if len(s.leaving) == 0 {
+		return nil
+	}
+	all, err := c.existingByUID()
+	if err != nil {
+		return err
+	}
+	for _, uid := range s.leaving {
+		if err := c.dismiss(ctx, all[uid], s.entry.ID); err != nil {
+			return err
+		}
+	}
+	entry := s.entry
+	entry.Guests = s.admitted()
+	entry.Group = s.group(entry.Guests)
+	if err := c.write(ctx, s, entry); err != nil {
+		return err
+	}
+	gone := s.leaving
+	s.leaving = nil
+	c.wake(gone)
+	return nil
+}
+
+// tellMembers tells the owners of the Services what they asked for and don't get.
+func (c *Controller) tellMembers(s *scene, id string) {
+	i := 0 // among those that were merged
+	for _, m := range s.members {
+		if m.waits != nil || i >= len(s.whole.Refused) {
+			continue
+		}
+		refused, overruled := s.whole.Refused[i], s.whole.Overruled[i]
+		i++
+		if message := strings.Join(refused, ", "); m.memory.news(aboutPorts, message) {
+			c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerPortTaken, "These ports of the Service are not served by load balancer %s, which it shares: %s", id, message)
+		}
+		message := strings.Join(overruled, ", ")
+		if !m.memory.news(aboutShared, message) {
+			continue
+		}
+		leader := "one of the Services"
+		if s.whole.Leader != nil {
+			leader = "Service " + nameOf(s.whole.Leader).String()
+		}
+		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerSharedSetting,
+			"Load balancer %s, which the Service shares, has these settings once for all, as %s asks for: %s", id, leader, message)
+	}
+}
+
+// serveGuests gives the guests the address of the load balancer as soon as it serves them.
+func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
+	if s.finding.current == nil || len(s.members) < 2 {
+		return nil
+	}
+	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
+	var failures []error
+	for i := range s.members {
+		if m := &s.members[i]; m.service.UID != s.service.UID && m.waits == nil && s.entry.Guests.Has(m.service.UID) {
+			failures = append(failures, c.serveGuest(ctx, m, lb))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBalancer) error {
+	rules := plan.RulesOf(lb.Rules, m.service)
+	is := plan.Desired{Hostname: m.reading.Desired.Hostname, IPMode: m.reading.Desired.IPMode, ProxyProtocol: lb.ProxyProtocol, Rules: rules}
+	status, ready := plan.Status(lb, m.service, is, c.LabelInStatus)
+	old := published(m.service)
+	switch {
+	case !ready || len(rules) == 0:
+		return nil
+	case m.reading.Err != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
+		return nil
+	}
+	if err := c.publish(ctx, m.service, m.memory, status); err != nil {
+		return err
+	}
+	if address := firstAddress(status); old != "" && address != "" && old != address {
+		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerAddressChanged, "The address of the load balancer was %s and is %s now", old, address)
+	}
+	if m.memory.ensuring && m.reading.Err == nil {
+		m.memory.ensuring = false
+		c.Recorder.Event(m.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
+	}
+	return nil
+}
+
+// failingGuests makes Events of what is wrong with guests, and of what happened to their load balancer. It returns the former.
+func (c *Controller) failingGuests(s *scene, err error) error {
+	var faults []error
+	for i := range s.members {
+		m := &s.members[i]
+		if m.service.UID == s.service.UID {
+			continue
+		}
+		fault := m.reading.Err
+		if m.waits != nil {
+			fault = m.waits
+		}
+		if fault != nil {
+			faults = append(faults, fmt.Errorf("service %s: %w", nameOf(m.service), fault))
+		}
+		_ = c.failing(m.service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(err, fault))
+	}
+	return errors.Join(faults...)
+}
+
+// unchanged reports whether all that the load balancer serves ask for what it was once brought to.
+func (s *scene) unchanged() bool {
+	if !s.memory.applied || s.memory.company != s.admitted() {
+		return false
+	}
+	if len(s.members) == 0 {
+		return s.memory.asked == request(s.service, s.reading)
+	}
+	for _, m := range s.members {
+		if m.waits == nil && m.memory.asked != request(m.service, m.reading) {
+			return false
+		}
+	}
+	return true
+}
+
+// brought notes that the load balancer was brought to what those ask for that it serves.
+func (s *scene) brought() {
+	s.memory.applied, s.memory.company = true, s.admitted()
+	if len(s.members) == 0 {
+		s.memory.asked = request(s.service, s.reading)
+	}
+	for _, m := range s.members {
+		if m.waits == nil {
+			m.memory.asked = request(m.service, m.reading)
+		}
+	}
+}
+
+// certifier returns the Service whose certificate the load balancer has.
+func (s *scene) certifier() *v1.Service {
+	if s.whole.Certifier != nil {
+		return s.whole.Certifier
+	}
+	return s.service
+}

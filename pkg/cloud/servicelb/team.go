@@ -1,0 +1,283 @@
+package servicelb
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// Services that name the same label share one load balancer, if they are in one Namespace, or the administrators of both
+// Namespaces allow it. It is written down under the UID of one of them, its host, with the others as guests. A Service that has
+// a load balancer of its own keeps that: no setting takes an address away.
+
+// team is who is to share one load balancer.
+type team struct {
+	host    *v1.Service
+	guests  []*v1.Service // the oldest first
+	leaving []types.UID   // those that are written down as guests and share it no more
+}
+
+// census is what there is of Services and their load balancers at one moment.
+type census struct {
+	services map[types.UID]*v1.Service
+	entries  map[types.UID]ledger.Entry
+	readings map[types.UID]plan.Reading // of those that were read so far
+}
+
+func (c *Controller) census() (*census, error) {
+	all, err := c.services.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing Services: %w", err)
+	}
+	n := &census{services: make(map[types.UID]*v1.Service, len(all)), entries: c.ledger.All(), readings: map[types.UID]plan.Reading{}}
+	for _, service := range all {
+		n.services[service.UID] = service
+	}
+	return n, nil
+}
+
+// hosts reports whether a load balancer is or may be written down under the UID.
+func (n *census) hosts(uid types.UID) bool {
+	entry := n.entries[uid]
+	return entry.ID != "" || !entry.Tried.IsZero() || entry.Guests != ""
+}
+
+// hostOf returns under whose UID a Service is written down as a guest. There are two for a moment while a load balancer is
+// handed over: then it is the one who goes on.
+func (c *Controller) hostOf(n *census, guest types.UID) (types.UID, bool) {
+	var found []types.UID
+	for uid, entry := range n.entries {
+		if uid != guest && entry.Guests.Has(guest) {
+			found = append(found, uid)
+		}
+	}
+	if len(found) == 0 {
+		return "", false
+	}
+	goes := func(uid types.UID) int {
+		if service := n.services[uid]; service != nil && c.mayShare(service) {
+			return 0
+		}
+		return 1
+	}
+	return slices.MinFunc(found, func(a, b types.UID) int { return cmp.Or(goes(a)-goes(b), cmp.Compare(a, b)) }), true
+}
+
+// teamOf returns the team of a Service that wants a load balancer. If its host is another Service, that one's sync does all.
+func (c *Controller) teamOf(ctx context.Context, service *v1.Service) (team, error) {
+	if shareLabel(service) == "" && len(c.hosts.company(service.UID)) == 1 {
+		return team{host: service}, nil
+	}
+	n, err := c.census()
+	if err != nil {
+		return team{}, err
+	}
+	if n.hosts(service.UID) {
+		return c.hosted(ctx, n, service)
+	}
+	if uid, guest := c.hostOf(n, service.UID); guest {
+		if n.services[uid] != nil {
+			return team{host: n.services[uid]}, nil
+		}
+		if err := c.inherit(ctx, n, service, uid); err != nil {
+			return team{}, err
+		}
+		return c.hosted(ctx, n, service)
+	}
+	mates, err := c.mates(ctx, n, service)
+	if err != nil {
+		return team{}, err
+	}
+	if chosen := c.choose(ctx, n, service, mates); chosen.UID != service.UID {
+		return team{host: chosen}, nil
+	}
+	return c.hosted(ctx, n, service)
+}
+
+// hosted returns the team of a host.
+func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service) (team, error) {
+	t, entry := team{host: service}, n.entries[service.UID]
+	mates, err := c.mates(ctx, n, service)
+	if err != nil {
+		return t, err
+	}
+	for _, mate := range mates {
+		if n.hosts(mate.UID) {
+			continue // one with a load balancer of its own
+		}
+		comes := entry.Guests.Has(mate.UID)
+		if _, guest := c.hostOf(n, mate.UID); !guest {
+			others := slices.DeleteFunc(slices.Clone(mates), func(other *v1.Service) bool { return other.UID == mate.UID })
+			comes = c.choose(ctx, n, mate, append(others, service)).UID == service.UID
+		}
+		if comes {
+			t.guests = append(t.guests, mate)
+		}
+	}
+	for _, uid := range entry.Guests.List() {
+		if !slices.ContainsFunc(t.guests, func(guest *v1.Service) bool { return guest.UID == uid }) {
+			t.leaving = append(t.leaving, uid)
+		}
+	}
+	return t, nil
+}
+
+// mates returns the Services that may share a load balancer with this one, the oldest first.
+func (c *Controller) mates(ctx context.Context, n *census, service *v1.Service) ([]*v1.Service, error) {
+	name := shareLabel(service)
+	if name == "" {
+		return nil, nil
+	}
+	var mates []*v1.Service
+	elsewhere := map[string]bool{}
+	for _, other := range n.services {
+		if other.UID == service.UID || shareLabel(other) != name || !c.mayShare(other) {
+			continue
+		}
+		mates = append(mates, other)
+		if other.Namespace != service.Namespace {
+			elsewhere[other.Namespace] = true
+		}
+	}
+	allowed := map[string]bool{service.Namespace: true}
+	if len(elsewhere) > 0 {
+		own, err := c.allowsSharing(ctx, service, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range mates {
+			if _, asked := allowed[other.Namespace]; asked || !own {
+				continue
+			}
+			if allowed[other.Namespace], err = c.allowsSharing(ctx, other, name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	mates = slices.DeleteFunc(mates, func(other *v1.Service) bool { return !allowed[other.Namespace] })
+	slices.SortFunc(mates, byAge)
+	return mates, nil
+}
+
+// byAge orders Services, the oldest first.
+func byAge(a, b *v1.Service) int {
+	switch {
+	case a.UID == b.UID:
+		return 0
+	case older(a, b):
+		return -1
+	}
+	return 1
+}
+
+// allowsSharing reports whether the administrator of a Service's Namespace lets its Services share the load balancer of this
+// label with those of other Namespaces. The word is listened to from now on.
+func (c *Controller) allowsSharing(ctx context.Context, service *v1.Service, name string) (bool, error) {
+	namespace, err := c.namespace(ctx, service.Namespace)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	c.words.follow(nameOf(service), wordOf(namespace))
+	for allowed := range strings.SplitSeq(namespace.Annotations[string(settings.AllowSharing)], ",") {
+		if strings.TrimSpace(allowed) == name {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// listensFor reports whether the team of a Service depends on what administrators say about sharing.
+func (c *Controller) listensFor(service *v1.Service) bool {
+	name := shareLabel(service)
+	all, err := c.services.List(labels.Everything())
+	if err != nil || name == "" {
+		return false
+	}
+	return slices.ContainsFunc(all, func(other *v1.Service) bool {
+		return other.Namespace != service.Namespace && shareLabel(other) == name && c.mayShare(other)
+	})
+}
+
+// choose returns whose load balancer a Service without one is to share: of its mates one that has a load balancer, best the one
+// that is shared already, then the oldest one's. While none has one, the oldest Service without faults makes it.
+func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
+	var chosen *v1.Service
+	for _, mate := range mates {
+		if !n.hosts(mate.UID) || c.asksElsewhere(service, n.entries[mate.UID]) {
+			continue
+		}
+		first := chosen == nil
+		shared := !first && n.entries[mate.UID].Guests != "" && n.entries[chosen.UID].Guests == ""
+		alike := !first && (n.entries[mate.UID].Guests == "") == (n.entries[chosen.UID].Guests == "")
+		if first || shared || alike && older(mate, chosen) {
+			chosen = mate
+		}
+	}
+	if chosen != nil {
+		return chosen
+	}
+	makers := []*v1.Service{service}
+	for _, mate := range mates {
+		if _, guest := c.hostOf(n, mate.UID); !guest && !n.hosts(mate.UID) && namesTheSame(service, mate) {
+			makers = append(makers, mate)
+		}
+	}
+	if len(makers) == 1 {
+		return service
+	}
+	slices.SortFunc(makers, byAge)
+	for _, maker := range makers {
+		if able(c.readOnce(ctx, n, maker)) == nil {
+			return maker
+		}
+	}
+	return service
+}
+
+// able returns what keeps a Service from getting a load balancer, nil if nothing does.
+func able(reading plan.Reading) error { return both(reading.Err, reading.MayCreate()) }
+
+// readOnce reads a Service, unless that was done for this census already.
+func (c *Controller) readOnce(ctx context.Context, n *census, service *v1.Service) plan.Reading {
+	reading, done := n.readings[service.UID]
+	if !done {
+		reading = c.read(ctx, service)
+		n.readings[service.UID] = reading
+	}
+	return reading
+}
+
+// asksElsewhere reports whether a Service names another load balancer than the one of this entry, by its ID, that may exist.
+func (c *Controller) asksElsewhere(service *v1.Service, entry ledger.Entry) bool {
+	id := named(service)
+	return id != "" && id != entry.ID && id != entry.Noted && id != c.memories.of(service.UID).dead
+}
+
+// namesTheSame reports whether two Services name no two different load balancers by their IDs.
+func namesTheSame(a, b *v1.Service) bool {
+	return named(a) == "" || named(b) == "" || named(a) == named(b)
+}
+
+// named returns the ID of the load balancer that a Service names, "" if it names none.
+func named(service *v1.Service) string {
+	id := strings.ToLower(text(service, settings.ID))
+	if !vultr.IsID(id) {
+		return ""
+	}
+	return id
+}
