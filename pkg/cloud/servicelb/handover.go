@@ -170,13 +170,20 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 	return nil
 }
 
-// dismiss takes the note of a load balancer from a guest that leaves: it would ask for it by that. A nil Service has none.
+// dismiss takes address and note of a load balancer from a guest that leaves: it would ask for it by the latter. A nil Service has
+// none.
 func (c *Controller) dismiss(ctx context.Context, service *v1.Service, id string) error {
 	if service == nil {
 		return nil
 	}
 	c.memories.of(service.UID).finalized = true // the finalizer is of this controller, and nothing was made for the Service
-	if service.DeletionTimestamp != nil || id == "" || named(service) != id {
+	if service.DeletionTimestamp != nil {
+		return nil
+	}
+	if err := c.publish(ctx, service, c.memories.of(service.UID), &v1.LoadBalancerStatus{}); err != nil {
+		return err
+	}
+	if id == "" || named(service) != id {
 		return nil
 	}
 	err := c.annotate(ctx, service, map[settings.Key]string{settings.ID: ""})
@@ -194,7 +201,7 @@ func (c *Controller) wake(uids []types.UID) {
 	}
 	for _, uid := range uids {
 		if service := all[uid]; service != nil {
-			c.queue.Add(c.keyOf(service))
+			c.queue.AddAfter(c.keyOf(service), sharePause) // by then informers show what was just taken from it
 		}
 	}
 }

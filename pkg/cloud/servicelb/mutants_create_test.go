@@ -280,12 +280,13 @@ func TestCreateKeepsTheBackendsThatExist(t *testing.T) {
 	})
 }
 
-// Of two Services that want one label and have nothing yet, the older one gets a load balancer.
+// Of two Services in Namespaces that do not share, which want one label and have nothing yet, the older one gets a load balancer.
 func TestTwoServicesWantOneLabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t)
 		older := w.service("older", with(settings.Label, "www"), func(s *v1.Service) { s.CreationTimestamp = metav1.NewTime(time.Now()) })
-		younger := w.service("younger", with(settings.Label, "www"))
+		w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}})
+		younger := w.service("younger", with(settings.Label, "www"), func(s *v1.Service) { s.Namespace = "bank" })
 		w.start()
 		w.settled(older)
 		w.later(10 * time.Minute)

@@ -234,7 +234,8 @@ func TestAnnotationsAreReplaced(t *testing.T) {
 	})
 }
 
-// An older Service that wants the label of a younger one's load balancer does not get it.
+// An older Service that wants the label of a younger one's load balancer keeps its own, as the younger one does. Who has none
+// shares the older one's.
 func TestOlderServiceWantsTheLabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -245,11 +246,14 @@ func TestOlderServiceWantsTheLabel(t *testing.T) {
 		w.shows(lb.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "www" })
 		w.edit(older, with(settings.Label, "www"))
 		w.later(20 * time.Minute)
-		third := w.service("third", with(settings.Label, "www"))
+		third := w.service("third", with(settings.Label, "www"), on(443, 30443))
 		w.wantEvent("another Service has the label")
 		w.later(20 * time.Minute)
-		if entry := w.entry(third); entry.ID != "" {
+		if entry := w.entry(third); entry.ID != "" || len(w.all()) != 2 {
 			t.Errorf("a load balancer was made for the youngest: %+v", entry)
+		}
+		if now := leads(w.truth(own.ID)); now != "443:30443 80:30080" {
+			t.Errorf("the older one's leads to %s", now)
 		}
 		if entry := w.entry(younger); entry.ID != lb.ID {
 			t.Errorf("the younger has %+v", entry)

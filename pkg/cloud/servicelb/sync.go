@@ -57,7 +57,7 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 	}
 	t, err := c.teamOf(ctx, service)
 	if err != nil {
-		return 0, err
+		return 0, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
 	}
 	if t.host.UID != service.UID {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
