@@ -93,6 +93,9 @@ type Balancer struct {
 // healthUntold says why the health of backends is not shown.
 const healthUntold = "not told by the API; ready is what Kubernetes says of the node"
 
+// Difference is a setting that is not as asked for.
+type Difference = plan.Difference
+
 // Input is what is known of a cluster and its account.
 type Input struct {
 	Services      []*v1.Service
@@ -115,7 +118,7 @@ func Show(in Input) []Balancer {
 	var all []Balancer
 	taken := map[string]bool{}
 	for _, service := range in.Services {
-		if service.Spec.Type != v1.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
+		if service.Spec.Type != v1.ServiceTypeLoadBalancer || !plan.OfClass(service, false) {
 			continue
 		}
 		b := in.show(service)
@@ -170,7 +173,7 @@ func (in Input) show(service *v1.Service) Balancer {
 		return b
 	}
 	diff := in.compare(&b, *lb, service, entry, reading)
-	b.Differs, b.Differences = diff.Fields, differences(*lb, diff, kube.Instances(in.Nodes))
+	b.Differs, b.Differences = diff.Fields, plan.Differences(*lb, diff, kube.Instances(in.Nodes))
 	switch {
 	case reading.Err != nil:
 		b.State = Faulty
@@ -231,7 +234,7 @@ func (in Input) fill(b *Balancer, lb vultr.LoadBalancer) {
 	rules := slices.Clone(lb.Rules)
 	plan.SortRules(rules)
 	for _, r := range rules {
-		b.Rules = append(b.Rules, rule(r))
+		b.Rules = append(b.Rules, plan.RuleText(r))
 	}
 	names, ready := kube.Instances(in.Nodes), map[string]bool{}
 	for _, node := range in.Nodes {

@@ -1,10 +1,9 @@
-package balancers
+package plan
 
 import (
 	"fmt"
 	"strings"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -29,8 +28,8 @@ func orNone(text string) string {
 	return text
 }
 
-// differences returns what a change would make of a load balancer, field by field.
-func differences(lb vultr.LoadBalancer, change plan.Change, names map[string]string) []Difference {
+// Differences returns what a change would make of a load balancer, field by field. Instances are called by the names of their nodes.
+func Differences(lb vultr.LoadBalancer, change Change, names map[string]string) []Difference {
 	var all []Difference
 	for _, field := range change.Fields {
 		is, wanted := values(field, lb, change.Settings, names)
@@ -65,7 +64,7 @@ func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, n
 	case "health_check":
 		return check(lb.HealthCheck), each(s.HealthCheck, check)
 	case "forwarding_rules":
-		return list(lb.Rules, rule), each(s.Rules, func(all []vultr.ForwardingRule) string { return list(all, rule) })
+		return list(lb.Rules, RuleText), each(s.Rules, func(all []vultr.ForwardingRule) string { return list(all, RuleText) })
 	case "firewall_rules":
 		return list(lb.Firewall, admitted), each(s.Firewall, func(all []vultr.FirewallRule) string { return list(all, admitted) })
 	case "auto_ssl":
@@ -97,8 +96,8 @@ func list[T any](all []T, text func(T) string) string {
 	return strings.Join(texts, ", ")
 }
 
-// rule says what a port does: "https 443 -> http 31080".
-func rule(r vultr.ForwardingRule) string {
+// RuleText says what a port does: "https 443 -> http 31080".
+func RuleText(r vultr.ForwardingRule) string {
 	return fmt.Sprintf("%s %d -> %s %d", r.FrontendProtocol, r.FrontendPort, r.BackendProtocol, r.BackendPort)
 }
 
