@@ -79,6 +79,7 @@ func (p *process) connect(ctx context.Context, common *options.CloudControllerMa
 	if err := errors.Join(unread, own.Validate()); err != nil {
 		return err
 	}
+	ownLease(common, own, flags)
 	client, err := own.NewClient(legacyregistry.Registerer())
 	if err != nil {
 		return err
@@ -88,6 +89,16 @@ func (p *process) connect(ctx context.Context, common *options.CloudControllerMa
 	}
 	p.client, p.provider = client, cloud.NewProvider(client, *own)
 	return p.listen(own.HealthAddress)
+}
+
+// classLease is the lease of a controller that serves the Services of its class only: it works beside another cloud controller
+// manager, which has the usual one.
+const classLease = "vultr-ccm-class"
+
+func ownLease(common *options.CloudControllerManagerOptions, own *cloud.Options, flags *pflag.FlagSet) {
+	if asked := flags.Lookup("leader-elect-resource-name"); own.ClassOnly && (asked == nil || !asked.Changed) {
+		common.Generic.LeaderElection.ResourceName = classLease
+	}
 }
 
 // aliases are the old names of controllers that --controllers accepts.

@@ -68,6 +68,10 @@ type Options struct {
 
 	LabelInStatus bool
 	DriftPeriod   time.Duration
+	// DriftRepair brings back what somebody changed on the platform; without it that is told only.
+	DriftRepair bool
+	// ClassOnly leaves the Services to another controller that do not have this cloud's class.
+	ClassOnly bool
 	// KubeProxyPort is where kube-proxy answers on every node whether it works.
 	KubeProxyPort int
 	// HealthAddress is where questions about liveness and readiness are answered; "" is nowhere.
@@ -82,7 +86,10 @@ type Options struct {
 
 // NewOptions returns the defaults, some of them from the environment.
 func NewOptions() *Options {
-	return &Options{KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, NodeLabels: true, LabelInStatus: true, DriftPeriod: 5 * time.Minute, KubeProxyPort: settings.KubeProxyPort}
+	return &Options{
+		KeyFile: DefaultKeyFile, APIURL: os.Getenv(envURL), FastNodeRecovery: true, NodeDeletionLimit: breaker.DefaultLimit, NodeLabels: true,
+		LabelInStatus: true, DriftPeriod: 5 * time.Minute, DriftRepair: true, KubeProxyPort: settings.KubeProxyPort,
+	}
 }
 
 // AddFlags adds the flags to a set.
@@ -104,6 +111,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.NodeScopeVPC, scopeVPCFlag, o.NodeScopeVPC, "UUID of the VPC of the instances among which those of new nodes are looked for.")
 	fs.StringVar(&o.NodeScopeRegion, scopeRegionFlag, o.NodeScopeRegion, "Region of the instances among which those of new nodes are looked for.")
 	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
+	fs.BoolVar(&o.DriftRepair, "vultr-drift-repair", o.DriftRepair, "Change back what somebody changed at a load balancer on the platform. With false that is told by an Event only; nodes and certificates are kept up to date.")
+	fs.BoolVar(&o.ClassOnly, "vultr-load-balancer-class-only", o.ClassOnly, "Serve only Services whose loadBalancerClass is vultr.com/load-balancer, beside another controller for all others: with a lease and records of its own.")
 	fs.IntVar(&o.KubeProxyPort, kubeProxyFlag, o.KubeProxyPort, "Port on which kube-proxy answers health checks on the nodes: that of its healthzBindAddress.")
 	fs.StringArrayVar(&o.LoadBalancerDefaults, defaultsFlag, o.LoadBalancerDefaults, "Value of an annotation for all Services that do not have it, as name=value, such as timeout=300; may be given several times. The name is that of the annotation without its prefix.")
 	fs.BoolVar(&o.LabelInStatus, "vultr-label-in-status", o.LabelInStatus, "Write the load balancer's label as host name beside the address into the Service's status, where it is a valid host name.")

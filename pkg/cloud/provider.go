@@ -140,6 +140,8 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 		VPC:            options.Choice.VPC,
 		LabelInStatus:  p.options.LabelInStatus,
 		DriftPeriod:    p.options.DriftPeriod,
+		KeepDrift:      !p.options.DriftRepair,
+		ClassOnly:      p.options.ClassOnly,
 		KubeProxyPort:  p.options.KubeProxyPort,
 		Defaults:       defaults,
 	})

@@ -40,7 +40,7 @@ func (b builder) ClientOrDie(string) kubernetes.Interface     { return b.Interfa
 func newClient(t *testing.T, c *simtest.Cloud) *vultr.Client  { return clientWithKey(t, c, c.Key) }
 
 func optionsFor(region, metadata string) cloud.Options {
-	return cloud.Options{Region: region, MetadataURL: metadata, LabelInStatus: true}
+	return cloud.Options{Region: region, MetadataURL: metadata, LabelInStatus: true, DriftRepair: true}
 }
 
 func node(name, providerID string, ready v1.ConditionStatus) *v1.Node {

@@ -56,6 +56,8 @@ var table = []Setting{
 	{"nodes.scopeRegion", "vultr-node-scope-region", Text},
 	{"loadBalancers.region", "vultr-region", Text},
 	{"loadBalancers.driftPeriod", "vultr-drift-period", Duration},
+	{"loadBalancers.driftRepair", "vultr-drift-repair", Switch},
+	{"loadBalancers.classOnly", "vultr-load-balancer-class-only", Switch},
 	{"loadBalancers.labelInStatus", "vultr-label-in-status", Switch},
 	{"loadBalancers.kubeProxyPort", "vultr-kube-proxy-health-port", Number},
 	{"loadBalancers.defaults", "vultr-load-balancer-default", Pairs},

@@ -31,6 +31,8 @@ nodes:
 loadBalancers:
   region: ewr
   driftPeriod: 1h30m
+  driftRepair: false
+  classOnly: true
   labelInStatus: false
   kubeProxyPort: 10356
   defaults: # what Services do not state
@@ -64,7 +66,7 @@ func TestEverySetting(t *testing.T) {
 		"vultr-api-key-file=/etc/vultr/key", "vultr-api-url=https://api.example.com", "vultr-api-proxy=http://proxy.example.com:3128", "vultr-api-ca-file=/etc/vultr-ca/ca.crt", "vultr-metadata-url=http://192.0.2.1",
 		"fast-node-recovery=false", "node-deletion-limit=0.25", "vultr-zone-from-region=true", "vultr-vpc=10.1.0.0/20", "vultr-address-families=ipv6,ipv4", "vultr-node-labels=false", "vultr-instance-tag=cluster-one",
 		"vultr-node-scope-tag=production", "vultr-node-scope-vpc=11111111-66fd-4dfb-b839-443f2e6c0b60", "vultr-node-scope-region=fra",
-		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-label-in-status=false", "vultr-kube-proxy-health-port=10356",
+		"vultr-region=ewr", "vultr-drift-period=1h30m", "vultr-drift-repair=false", "vultr-load-balancer-class-only=true", "vultr-label-in-status=false", "vultr-kube-proxy-health-port=10356",
 		"vultr-load-balancer-default=timeout=300", "vultr-load-balancer-default=algorithm=least_connections", "vultr-load-balancer-default=proxy-protocol=true",
 		"vultr-health-address=127.0.0.1:10261",
 	}

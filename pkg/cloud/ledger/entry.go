@@ -26,6 +26,10 @@ type Entry struct {
 	Shown bool `json:"shown,omitempty"`
 	// Adopted is set for one that was not made for the Service: it is kept when the Service goes.
 	Adopted bool `json:"adopted,omitempty"`
+	// Unseen is set for one that was taken over until its owner was told what will change.
+	Unseen bool `json:"unseen,omitempty"`
+	// Asked tells what it was last brought to, where what differs from that is told only and left.
+	Asked string `json:"asked,omitempty"`
 	// Deleted is when the platform accepted its deletion. Zero before.
 	Deleted time.Time `json:"deleted,omitzero"`
 	// Noted is the ID that was written into the Service's annotation, where it proves nothing.

@@ -36,6 +36,8 @@ const (
 	Namespace = metav1.NamespaceSystem
 	// Prefix is what their names begin with; two hexadecimal digits follow.
 	Prefix = "vultr-load-balancers-"
+	// ClassPrefix is that of a controller which serves the Services of its class only, beside another one.
+	ClassPrefix = "vultr-class-load-balancers-"
 	// Shards is how many there are at most: one is made when the first entry comes into it.
 	Shards = 64
 )
@@ -54,23 +56,30 @@ var (
 // Ledger holds all entries. It is safe for concurrent use; the entry of one Service is read and written by one goroutine
 // at a time.
 type Ledger struct {
+	prefix string
 	shards [Shards]*shard
 	loaded atomic.Bool
 }
 
 // New returns a ledger that knows nothing until Load.
-func New(client kubernetes.Interface) *Ledger {
-	l, writer := &Ledger{}, rand.Text()
+func New(client kubernetes.Interface) *Ledger { return NewAt(client, Prefix) }
+
+// NewAt is New for ConfigMaps whose names begin otherwise.
+func NewAt(client kubernetes.Interface, prefix string) *Ledger {
+	l, writer := &Ledger{prefix: prefix}, rand.Text()
 	for i := range &l.shards {
-		l.shards[i] = &shard{maps: client.CoreV1().ConfigMaps(Namespace), name: name(i), writer: writer}
+		l.shards[i] = &shard{maps: client.CoreV1().ConfigMaps(Namespace), name: name(prefix, i), writer: writer}
 	}
 	return l
 }
 
 // Name returns the name of the ConfigMap that has the Service's entry.
-func Name(uid types.UID) string { return name(index(uid)) }
+func Name(uid types.UID) string { return name(Prefix, index(uid)) }
 
-func name(i int) string { return fmt.Sprintf("%s%02x", Prefix, i) }
+// Name returns the name of the ConfigMap that has the Service's entry in this ledger.
+func (l *Ledger) Name(uid types.UID) string { return name(l.prefix, index(uid)) }
+
+func name(prefix string, i int) string { return fmt.Sprintf("%s%02x", prefix, i) }
 
 func index(uid types.UID) int {
 	hash := fnv.New32a()

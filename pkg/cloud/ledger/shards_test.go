@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 )
@@ -221,5 +223,29 @@ func TestTheRoleNamesEachShard(t *testing.T) {
 	}
 	if name := ledger.Name(uid); name != ledger.Prefix+"1a" {
 		t.Errorf("the entry of %s has moved to %s: what earlier versions wrote is not found any more", uid, name)
+	}
+}
+
+// A controller for one class beside another one has records of its own, which its role names.
+func TestClassHasItsOwnShards(t *testing.T) {
+	client := fake.NewClientset()
+	l := ledger.NewAt(client, ledger.ClassPrefix)
+	if err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, uid, ledger.Entry{Service: "shop/web", ID: "1"})
+	found, err := client.CoreV1().ConfigMaps(ledger.Namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(found.Items) != 1 || found.Items[0].Name != l.Name(uid) || l.Name(uid) == ledger.Name(uid) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	wantEntry(t, loaded(t, client), uid, ledger.Entry{})
+	content, err := os.ReadFile("../../../deploy/examples/ccm-class-only/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10000 {
+		if name := l.Name(types.UID(fmt.Sprint(i))); !strings.Contains(string(content), "- "+name+"\n") {
+			t.Fatalf("%s is not in the role", name)
+		}
 	}
 }

@@ -197,6 +197,22 @@ func (r *reader) reading() Reading {
 	return r.out
 }
 
+// Class is the loadBalancerClass of Services that are for this cloud, whoever else serves Services without a class.
+const Class = "vultr.com/load-balancer"
+
+// OfClass reports whether a Service is for this cloud by its class: none or ours, or, where only is set, ours alone.
+func OfClass(service *v1.Service, only bool) bool {
+	if class := service.Spec.LoadBalancerClass; class != nil {
+		return *class == Class
+	}
+	return !only
+}
+
+// Disowned reports whether the Service gives its load balancer up, which goes on as it is.
+func Disowned(service *v1.Service) bool {
+	return settings.NewReader(service.Annotations).Bool(settings.Disown)
+}
+
 // Managed reports whether the Service wants a load balancer of this cloud at all.
 func Managed(service *v1.Service) bool {
 	return settings.NewReader(service.Annotations).Bool(settings.Create)

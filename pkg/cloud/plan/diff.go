@@ -51,6 +51,17 @@ func Diff(current vultr.LoadBalancer, want Desired) Change {
 	return c
 }
 
+// Upkeep returns what of a change follows from nodes and certificates, and not from the settings of the Service.
+func (c Change) Upkeep() Change {
+	kept := Change{Settings: vultr.LoadBalancerSettings{Instances: c.Settings.Instances, Certificate: c.Settings.Certificate}}
+	for _, field := range c.Fields {
+		if field == "instances" || field == "ssl" {
+			kept.Fields = append(kept.Fields, field)
+		}
+	}
+	return kept
+}
+
 // networks compares where the load balancer is, and the certificate that the platform issues for it.
 func networks(c *Change, current vultr.LoadBalancer, want Desired) {
 	s := &c.Settings

@@ -31,6 +31,7 @@ var ipModes = map[string]*v1.LoadBalancerIPMode{"vip": new(v1.LoadBalancerIPMode
 // fields checks what only others read, and reports the fields of the Service that the platform has nothing for.
 func (r *reader) fields() {
 	r.Bool(settings.Create)
+	r.Bool(settings.Disown)
 	r.out.ID = r.Text(settings.ID)
 	if r.service.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
 		r.Warn("sessionAffinity ClientIP sees the load balancer's address, not the client's: use %s", settings.StickySessionEnabled)

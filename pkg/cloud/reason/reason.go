@@ -20,6 +20,7 @@ const (
 	LoadBalancerAddressChanged   = "LoadBalancerAddressChanged"
 	LoadBalancerDrifted          = "LoadBalancerDrifted"
 	LoadBalancerAdopted          = "LoadBalancerAdopted"
+	LoadBalancerWouldChange      = "LoadBalancerWouldChange"
 	LoadBalancerNotAdopted       = "LoadBalancerNotAdopted"
 	LoadBalancerKept             = "LoadBalancerKept"
 	LoadBalancerNotFound         = "LoadBalancerNotFound"
@@ -137,13 +138,18 @@ var table = []Event{
 	},
 	{
 		Reason: LoadBalancerDrifted, Warning: true, Object: "Service",
-		Meaning: "somebody changed the load balancer on the platform; what differed is named and is changed back",
+		Meaning: "somebody changed the load balancer on the platform; what differed is named and is changed back, or left so with `--vultr-drift-repair=false`",
 		Remedy:  "make the change in the Service instead",
 	},
 	{
 		Reason: LoadBalancerAdopted, Object: "Service",
 		Meaning: "the Service has taken over a load balancer that was not made for it",
 		Remedy:  "nothing; the Event says whether it is deleted with the Service",
+	},
+	{
+		Reason: LoadBalancerWouldChange, Object: "Service",
+		Meaning: "a load balancer that was taken over will be changed ten seconds later; what it is and what it is to be are named",
+		Remedy:  "if that is not meant, set `disown` to true at once, or mend the Service",
 	},
 	{
 		Reason: LoadBalancerNotAdopted, Warning: true, Object: "Service",

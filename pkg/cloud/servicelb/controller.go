@@ -83,6 +83,10 @@ type Config struct {
 	Defaults settings.Defaults
 	// KubeProxyPort is where kube-proxy answers on every node whether it works; 0 is its usual port.
 	KubeProxyPort int
+	// ClassOnly leaves Services alone that do not have this cloud's class: another controller serves them.
+	ClassOnly bool
+	// KeepDrift tells of what somebody changed at a load balancer on the platform, and leaves it so.
+	KeepDrift bool
 	// DriftPeriod is how often all load balancers are compared with what they should be; 0 switches that off.
 	DriftPeriod time.Duration
 }
@@ -120,6 +124,10 @@ type Controller struct {
 
 // New returns a controller; Run starts it. It has to be made before the informers start.
 func New(config Config) (*Controller, error) {
+	prefix := ledger.Prefix
+	if config.ClassOnly {
+		prefix = ledger.ClassPrefix
+	}
 	c := &Controller{
 		Config:   config,
 		services: config.Services.Lister(),
@@ -129,7 +137,7 @@ func New(config Config) (*Controller, error) {
 			workqueue.TypedRateLimitingQueueConfig[key]{Name: "service"},
 		),
 		account:  witness.New(config.API, config.Nodes.Lister()),
-		ledger:   ledger.New(config.Client),
+		ledger:   ledger.NewAt(config.Client, prefix),
 		pace:     newPace(),
 		memories: memories{known: map[types.UID]*memory{}},
 		missing:  missing{since: map[string]time.Time{}},

@@ -95,7 +95,7 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, peri
 		told[entry.ID] = true
 		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more, or needs none; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
-		c.Recorder.Event(recordOf(entry.UID), v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
+		c.Recorder.Event(c.recordOf(entry.UID), v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
 	}
 	return nil
 }

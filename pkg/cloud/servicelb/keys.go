@@ -57,7 +57,7 @@ func (c *Controller) enqueueNamed(name key) {
 
 // wanted reports whether a Service is to have a load balancer, and not on its way to lose it.
 func (c *Controller) wanted(service *v1.Service) bool {
-	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil
+	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && plan.OfClass(service, c.ClassOnly) && !plan.Disowned(service)
 }
 
 // sharePause is how long changes of Services that may share a load balancer are collected.

@@ -157,7 +157,7 @@ func (c *Controller) deleteLate(ctx context.Context, service *v1.Service, uid ty
 	}
 	c.gone.add([]string{lb.ID}, time.Now())
 	duplicates.Inc()
-	var about runtime.Object = recordOf(uid)
+	var about runtime.Object = c.recordOf(uid)
 	if service != nil {
 		about = service
 	}
@@ -168,8 +168,8 @@ func (c *Controller) deleteLate(ctx context.Context, service *v1.Service, uid ty
 }
 
 // recordOf returns the ConfigMap that has the entry of a Service, for Events when the Service does not exist any more.
-func recordOf(uid types.UID) *v1.ObjectReference {
-	return &v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: ledger.Name(uid)}
+func (c *Controller) recordOf(uid types.UID) *v1.ObjectReference {
+	return &v1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: ledger.Namespace, Name: c.ledger.Name(uid)}
 }
 
 // settledEntries returns the entries whose load balancers are orphans if their Services do not need them. Those of Services that were

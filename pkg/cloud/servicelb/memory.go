@@ -82,6 +82,7 @@ const (
 	aboutBackends
 	aboutPorts
 	aboutShared
+	aboutDrift
 )
 
 func (m *memories) of(uid types.UID) *memory {

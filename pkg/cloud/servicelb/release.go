@@ -87,6 +87,8 @@ func (s *scene) there() string {
 // keeps says why the load balancer is left as it is when its Service goes, "" if it is not.
 func (c *Controller) keeps(s *scene) string {
 	switch {
+	case plan.Disowned(s.service):
+		return fmt.Sprintf("because %s says that it belongs to no Service any more, and is paid for until somebody deletes it", settings.Disown)
 	case !plan.Managed(s.service):
 		return fmt.Sprintf("because %s is false", settings.Create)
 	case s.reading.Retain:
@@ -233,7 +235,8 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 			return err
 		}
 	}
-	if service.DeletionTimestamp == nil {
+	// What is disowned goes on to serve by the address in the Service's status.
+	if serves := s.givesUp && plan.Disowned(service); service.DeletionTimestamp == nil && !serves {
 		if vanished, err := c.clear(ctx, s); err != nil {
 			return err
 		} else if vanished {

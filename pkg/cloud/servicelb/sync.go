@@ -72,9 +72,12 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 }
 
 // ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
-// was made for it here. Once it is deleted it is looked at all the same, as the library does.
+// was made for it here. Once it is deleted it is looked at all the same, as the library does, but for a controller that serves
+// its class only: beside it there is one for all others.
 func (c *Controller) ofOtherClass(service *v1.Service) (bool, error) {
-	if service.DeletionTimestamp != nil || service.Spec.LoadBalancerClass == nil || service.Spec.Type != v1.ServiceTypeLoadBalancer {
+	left := c.ClassOnly && service.Spec.LoadBalancerClass == nil // also one that has lost its class with its type
+	foreign := service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && !plan.OfClass(service, c.ClassOnly)
+	if !left && !foreign {
 		return false, nil
 	}
 	entry, err := c.ledger.Get(service.UID)
@@ -221,6 +224,7 @@ func (c *Controller) adopt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 		fate = "it will be deleted with the Service"
 	}
 	news := s.entry.ID != lb.ID || s.entry.Adopted == given
+	s.entry.Unseen = s.entry.Unseen || s.entry.ID != lb.ID
 	if err := c.know(ctx, s, lb, !given); err != nil {
 		return err
 	}

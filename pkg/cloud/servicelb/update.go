@@ -107,7 +107,16 @@ func (s *scene) settleDoubt() {
 // change sends what differs and writes down what the Service's firewall rules are now.
 func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change) error {
 	s.settleDoubt()
-	c.tellDrift(s, lb, diff)
+	asked := ""
+	if c.KeepDrift {
+		asked = settingsOf(want)
+		if !s.memory.applied && s.entry.Asked == asked {
+			s.brought() // by a process before this one
+		}
+	}
+	if drifted := c.tellDrift(s, lb, diff); drifted && c.KeepDrift {
+		diff = diff.Upkeep()
+	}
 	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
 		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
 	} else if err != nil {
@@ -118,6 +127,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		watchRules(nameOf(s.service), len(want.Rules))
 	}
 	entry := s.entry
+	entry.Asked = asked
 	switch {
 	case want.FirewallStated:
 		entry.Firewall = true
@@ -176,17 +186,26 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 }
 
 // tellDrift makes an Event when a load balancer that was as asked for is not any more, though nobody asked for a change
-// here: somebody changed it on the platform.
-func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change) {
+// here: somebody changed it on the platform. It reports whether that is so.
+func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change) bool {
 	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool {
 		return field == "instances" || field == "ssl" || field == "vpc" && s.reading.Desired.VPCOfNodes // which follow the nodes
 	})
 	if len(fields) == 0 || len(s.leaving) > 0 || !s.unchanged() {
-		return
+		s.memory.news(aboutDrift, "")
+		return false
+	}
+	if c.KeepDrift {
+		message := fmt.Sprintf("Load balancer %s was changed on the platform and is left so: %s", lb.ID, c.inWords(s, lb, plan.Change{Settings: diff.Settings, Fields: fields}))
+		if s.memory.news(aboutDrift, message) {
+			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerDrifted, message)
+		}
+		return true
 	}
 	countDrift(nameOf(s.service))
 	c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerDrifted,
 		"Load balancer %s was changed on the platform (%s) and is brought back to what the Service asks for", lb.ID, strings.Join(fields, ", "))
+	return true
 }
 
 // adjusted fills in what depends on whose load balancer it is and who made its settings.
@@ -218,6 +237,9 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 
 // apply sends a change, if there is any.
 func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
+	if err := c.preview(ctx, s, lb, diff); err != nil {
+		return err
+	}
 	if diff.Empty() {
 		return nil
 	}

@@ -10,5 +10,6 @@ var eachLife = map[settings.Key][]values{
 	settings.Label:              {{"shop", "shop", "", "", ""}, {" ", "", "must not be empty", "", ""}},
 	settings.ID:                 {{"", "", "", "", ""}, {"aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60\n", "aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60", "", "", ""}, {"web", "", "must be the UUID", "", ""}},
 	settings.Retain:             {{"", "false", "", "", ""}, {"1", "true", "", "", ""}, {"yes", "false", "must be true or false", "", ""}},
+	settings.Disown:             {{"", "false", "", "", ""}, {"true", "true", "", "", ""}, {"yes", "false", "must be true or false", "", ""}},
 	settings.DeletionProtection: {{"", "false", "", "", ""}, {"T", "true", "", "", ""}, {"on", "false", "must be true or false", "", ""}},
 }

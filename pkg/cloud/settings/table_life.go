@@ -8,6 +8,7 @@ const (
 	ID                 Key = Prefix + "id"
 	Retain             Key = Prefix + "retain"
 	DeletionProtection Key = Prefix + "deletion-protection"
+	Disown             Key = Prefix + "disown"
 	// SSLLastUpdated was written by the official controller to trigger its own reconciliation; it asks for nothing.
 	SSLLastUpdated Key = Prefix + "ssl-last-updated"
 )
@@ -50,6 +51,10 @@ var lifeSettings = []Setting{
 	{
 		Key: DeletionProtection, Kind: Switch, Default: "false", Since: first, NoClusterDefault: true,
 		Doc: "The load balancer is not deleted while this is true, and the Service waits for that in deletion.",
+	},
+	{
+		Key: Disown, Kind: Switch, Default: "false", Since: first, NoClusterDefault: true,
+		Doc: "The load balancer goes on as it is and belongs to no Service any more; none is made in its place.",
 	},
 	{Key: AllowAdoption, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers, separated by commas, that Services of the Namespace may take over. They are kept when the Services go."},
 	{Key: HandOver, Kind: Text, Support: OnNamespace, Since: first, Doc: "IDs of load balancers that belong to the Services of the Namespace that use them, and are deleted with these."},

@@ -48,7 +48,7 @@ func Service(where Where, service *v1.Service, c Context) []report.Finding {
 	case service.Spec.Type != v1.ServiceTypeLoadBalancer:
 		s.misplaced("the Service is not of type LoadBalancer", "set spec.type: LoadBalancer, or remove it")
 		return s.findings
-	case service.Spec.LoadBalancerClass != nil:
+	case !plan.OfClass(service, false):
 		s.misplaced(fmt.Sprintf("the Service has the class %q, which is left to another controller", *service.Spec.LoadBalancerClass),
 			"remove spec.loadBalancerClass before the Service is created, or remove the annotation")
 		return s.findings

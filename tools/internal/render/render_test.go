@@ -207,3 +207,29 @@ func TestConfigFileIsMounted(t *testing.T) {
 		}
 	}
 }
+
+// TestClassOnly: the second controller shares no name, lease, port or record with the first one, and finds its own account.
+func TestClassOnly(t *testing.T) {
+	base, class := render(t, "manifests/ccm"), render(t, "examples/ccm-class-only")
+	if class.Size() != base.Size() {
+		t.Errorf("%d objects became %d", base.Size(), class.Size())
+	}
+	text, err := class.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range class.Resources() {
+		if !strings.HasSuffix(r.GetName(), "-class") {
+			t.Errorf("%s %s", r.GetKind(), r.GetName())
+		}
+	}
+	for want, times := range map[string]int{
+		"- --vultr-load-balancer-class-only=true": 1, "- --controllers=service-lb-controller": 1, "- --secure-port=10268": 1, "containerPort: 10268": 1,
+		"- vultr-class-load-balancers-": 64, "- vultr-load-balancers-": 0, "- cloud-controller-manager": 0, "- vultr-ccm-class\n": 1,
+		"serviceAccountName: vultr-ccm-class\n": 1, "app: vultr-ccm\n": 0, "secretName: vultr-ccm\n": 1,
+	} {
+		if got := strings.Count(string(text), want); got != times {
+			t.Errorf("%q is there %d times, want %d", want, got, times)
+		}
+	}
+}
