@@ -292,7 +292,9 @@ func (m *merger) access(i int) access {
 		return access{restricted: len(m.current.Firewall) > 0, rules: only(comparableFirewall(m.current.Firewall))}
 	}
 	rules := only(d.Firewall)
-	if len(rules) < len(d.Firewall) {
+	if slices.ContainsFunc(d.Firewall, func(rule vultr.FirewallRule) bool {
+		return !slices.ContainsFunc(d.Rules, func(asked vultr.ForwardingRule) bool { return asked.FrontendPort == rule.Port })
+	}) {
 		m.out.Overruled[i] = append(m.out.Overruled[i], "firewall rules for ports that this Service does not have")
 	}
 	return access{stated: d.FirewallStated, restricted: d.FirewallStated && len(d.Firewall) > 0, rules: rules}

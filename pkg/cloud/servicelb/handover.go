@@ -2,6 +2,7 @@ package servicelb
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -119,6 +120,9 @@ func (c *Controller) heir(n *census, entry ledger.Entry) *v1.Service {
 
 // passOn writes a load balancer down under another UID, and then no more under the first.
 func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir *v1.Service, moved ledger.Entry) error {
+	if err := errors.Join(c.asInCensus(n, heir.UID), c.asInCensus(n, from)); err != nil {
+		return err
+	}
 	moved.Service, moved.Noted, moved.Late = nameOf(heir).String(), "", n.entries[heir.UID].Late
 	if named(heir) == moved.ID {
 		moved.Noted = moved.ID
@@ -138,8 +142,20 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	return nil
 }
 
+// asInCensus returns an error if another record than the one of the census is there, which another controller wrote.
+func (c *Controller) asInCensus(n *census, uid types.UID) error {
+	entry, err := c.ledger.Get(uid)
+	if err == nil && entry != n.entries[uid] {
+		return waitFor(conflictPause, "what is written down of load balancer %s has changed", entry.ID)
+	}
+	return err
+}
+
 // forgetHost leaves of a record that was handed over what reads may be late to show.
 func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) error {
+	if err := c.asInCensus(n, uid); err != nil {
+		return err
+	}
 	rest := afterRelease(n.entries[uid], time.Now())
 	if err := c.ledger.Put(ctx, uid, rest); err != nil {
 		return err
@@ -154,6 +170,9 @@ func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) e
 
 // dissolve ends the sharing where nobody goes on: what is left is the host's own.
 func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Service) error {
+	if err := c.asInCensus(n, service.UID); err != nil {
+		return err
+	}
 	entry := n.entries[service.UID]
 	guests := entry.Guests.List()
 	for _, uid := range guests {

@@ -37,6 +37,7 @@ type memory struct {
 	doubtSince   time.Time      // when an answer about the last change was lost
 	bareSince    time.Time      // since when a certificate that nobody asks for is not shown, though the ledger knows one
 	sent         []change       // what was changed and may not be shown yet
+	previewed    time.Time      // when it was told what will change at one that was taken over
 	applied      bool           // whether it was once seen, or made, as its Service asks for
 	asked        string         // what it was asked to be then
 	company      ledger.Members // who shared it then

@@ -22,7 +22,13 @@ const previewPause = 10 * time.Second
 // preview tells what will change at a load balancer that was taken over, before the first change of it, and once. It returns an
 // error to wait after that. While the Service has faults nothing but the backends changes, which follow the nodes.
 func (c *Controller) preview(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
-	if !s.entry.Unseen || s.reading.Err != nil {
+	if s.reading.Err != nil {
+		return nil
+	}
+	if left := time.Until(s.memory.previewed.Add(previewPause)); left > 0 && !diff.Empty() {
+		return waitExactly(left, "what will change at load balancer %s was told", lb.ID)
+	}
+	if !s.entry.Unseen {
 		return nil
 	}
 	entry := s.entry
@@ -32,6 +38,7 @@ func (c *Controller) preview(ctx context.Context, s *scene, lb vultr.LoadBalance
 	}
 	c.Recorder.Eventf(s.service, v1.EventTypeNormal, reason.LoadBalancerWouldChange,
 		"Load balancer %s, which was taken over, will be changed in %s: %s", lb.ID, previewPause, c.inWords(s, lb, diff))
+	s.memory.previewed = time.Now()
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}

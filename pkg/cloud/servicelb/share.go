@@ -83,6 +83,8 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		}
 	}
 	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && s.reading.Err == nil {
+		s.memory.news(aboutPorts, "")
+		s.memory.news(aboutShared, "")
 		return // the host is alone
 	}
 	s.faults, s.reading.Err, s.reading.Unprotected = hostFaults, nil, nil
