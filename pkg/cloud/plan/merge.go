@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -31,6 +32,11 @@ type Merged struct {
 	Refused [][]string
 	// Overruled has for each member the settings that it does not get, because they are the leader's.
 	Overruled [][]string
+}
+
+// ByAge orders Services, the oldest first.
+func ByAge(a, b *v1.Service) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
 }
 
 // Merge joins what the members, the oldest first, ask of the load balancer that they share, which is current; the zero value

@@ -208,12 +208,7 @@ func (c *Controller) labelTaken(s *scene) error {
 	return nil
 }
 
-func older(a, b *v1.Service) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
-}
+func older(a, b *v1.Service) bool { return plan.ByAge(a, b) < 0 }
 
 func (c *Controller) announce(s *scene, lb vultr.LoadBalancer) {
 	if s.finding.lost != "" {

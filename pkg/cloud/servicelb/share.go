@@ -51,7 +51,7 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
 		c.refs.want(nameOf(guest), referencesOf(guest, m.reading)...)
 		s.members = append(s.members, m)
 	}
-	slices.SortFunc(s.members, func(a, b member) int { return byAge(a.service, b.service) })
+	slices.SortFunc(s.members, func(a, b member) int { return plan.ByAge(a.service, b.service) })
 	return nil
 }
 

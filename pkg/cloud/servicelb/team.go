@@ -167,19 +167,8 @@ func (c *Controller) mates(ctx context.Context, n *census, service *v1.Service) 
 		}
 	}
 	mates = slices.DeleteFunc(mates, func(other *v1.Service) bool { return !allowed[other.Namespace] })
-	slices.SortFunc(mates, byAge)
+	slices.SortFunc(mates, plan.ByAge)
 	return mates, nil
-}
-
-// byAge orders Services, the oldest first.
-func byAge(a, b *v1.Service) int {
-	switch {
-	case a.UID == b.UID:
-		return 0
-	case older(a, b):
-		return -1
-	}
-	return 1
 }
 
 // allowsSharing reports whether the administrator of a Service's Namespace lets its Services share the load balancer of this
@@ -240,7 +229,7 @@ func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service,
 	if len(makers) == 1 {
 		return service
 	}
-	slices.SortFunc(makers, byAge)
+	slices.SortFunc(makers, plan.ByAge)
 	for _, maker := range makers {
 		if able(c.readOnce(ctx, n, maker)) == nil {
 			return maker

@@ -67,8 +67,10 @@ type Balancer struct {
 	ID      string `json:"id,omitempty"`
 	// Proof is by what it is known to be the Service's: "ledger", "label" or "address". Only the first is a proof to the
 	// controller as well.
-	Proof       string   `json:"proof,omitempty"`
-	Adopted     bool     `json:"adopted,omitempty"`
+	Proof   string `json:"proof,omitempty"`
+	Adopted bool   `json:"adopted,omitempty"`
+	// SharedWith are the other Services that it serves.
+	SharedWith  []string `json:"sharedWith,omitempty"`
 	Label       string   `json:"label,omitempty"`
 	Status      string   `json:"status,omitempty"`
 	Region      string   `json:"region,omitempty"`
@@ -143,7 +145,7 @@ func Show(in Input) []Balancer {
 
 // show joins a Service with its load balancer.
 func (in Input) show(service *v1.Service) Balancer {
-	entry := in.Entries[service.UID]
+	entry, sharers := in.shared(service)
 	b := Balancer{Service: service.Namespace + "/" + service.Name, ID: entry.ID, Adopted: entry.Adopted}
 	managed := plan.Managed(service)
 	reading := in.read(service)
@@ -172,7 +174,12 @@ func (in Input) show(service *v1.Service) Balancer {
 		b.State = Pending
 		return b
 	}
-	diff := in.compare(&b, *lb, service, entry, reading)
+	b.SharedWith = namesBesides(sharers, service)
+	want := reading
+	if len(sharers) > 1 {
+		want = together(sharers, *lb, entry, in.Defaults, reading)
+	}
+	diff := in.compare(&b, *lb, service, entry, want)
 	b.Differs, b.Differences = diff.Fields, plan.Differences(*lb, diff, kube.Instances(in.Nodes))
 	switch {
 	case reading.Err != nil:
@@ -195,7 +202,7 @@ func (in Input) read(service *v1.Service) plan.Reading {
 func (in Input) find(service *v1.Service, entry ledger.Entry) (lb *vultr.LoadBalancer, proof string) {
 	held := map[string]bool{}
 	for uid, other := range in.Entries {
-		held[other.ID] = held[other.ID] || uid != service.UID
+		held[other.ID] = held[other.ID] || uid != service.UID && !other.Guests.Has(service.UID)
 	}
 	by := func(is func(vultr.LoadBalancer) bool) *vultr.LoadBalancer {
 		if i := slices.IndexFunc(in.LoadBalancers, is); i >= 0 {
