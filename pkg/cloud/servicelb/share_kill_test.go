@@ -1,6 +1,7 @@
 package servicelb_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,7 +9,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 // A process that is killed at any step of sharing and leaving leaves one load balancer for those that are there, and none in the end.
@@ -69,4 +75,64 @@ func groupKilledAt(t *testing.T, n int64, late bool) int64 {
 		t.Errorf("%d requests to make one", w.posts())
 	}
 	return l.steps.Load()
+}
+
+// A process has died between the two records of a load balancer that was handed over. Whoever is looked at first, the one who
+// goes on has it in the end, and the one who leaves is let go.
+func TestHalfHandedOver(t *testing.T) {
+	for name, leave := range map[string]func(*v1.Service){
+		"the host is deleted":          func(s *v1.Service) { now := metav1.Now(); s.DeletionTimestamp = &now },
+		"the host takes another label": with(settings.Label, "other"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first, second, lb := w.pair()
+				third := w.service("third", www, on(8080, 32080))
+				w.share("443:30443 8080:32080 80:30080", first, second, third)
+				w.later(10 * time.Minute)
+				w.stop()
+				moved := w.entry(first)
+				moved.Service, moved.Guests = "shop/second", ledger.MembersOf(first.UID, third.UID)
+				w.writeEntry(second, moved)
+				w.edit(first, leave)
+				w.start()
+				w.eventually("the others are served alone", func() bool { return leads(w.truth(lb.ID)) == "443:30443 8080:32080" })
+				w.eventually("the first has nothing of it any more", func() bool {
+					fresh := w.fresh(first)
+					let := fresh.DeletionTimestamp != nil && !servicehelper.HasLBFinalizer(fresh)
+					return w.entry(first).ID != lb.ID && (let || fresh.Annotations[string(settings.ID)] != lb.ID)
+				})
+				w.later(10 * time.Minute)
+				if entry := w.entry(second); entry.ID != lb.ID || entry.Guests != ledger.MembersOf(third.UID) {
+					t.Errorf("ledger %+v", entry)
+				}
+				if w.cloud.Count("delete_load_balancer") != 0 {
+					t.Error("one was deleted")
+				}
+			})
+		})
+	}
+}
+
+// writeEntry writes what the ledger's ConfigMap says of a Service, while no controller runs.
+func (w *world) writeEntry(s *v1.Service, entry ledger.Entry) {
+	w.Helper()
+	text, err := json.Marshal(entry)
+	if err != nil {
+		w.Fatal(err)
+	}
+	maps := w.client.CoreV1().ConfigMaps(ledger.Namespace)
+	found, err := maps.Get(w.Context(), ledger.Name(s.UID), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		w.add(&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(s.UID)}, Data: map[string]string{string(s.UID): string(text)}})
+		return
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	found.Data[string(s.UID)] = string(text)
+	if _, err := maps.Update(w.Context(), found, metav1.UpdateOptions{}); err != nil {
+		w.Fatal(err)
+	}
 }
