@@ -103,6 +103,7 @@ func (m *memories) pass(from, to types.UID) {
 	heir.sent, heir.doubtSince, heir.busySince, heir.emptySince = old.sent, old.doubtSince, old.busySince, old.emptySince
 	heir.knownID, heir.knownSince, heir.pendingSince, heir.pendingAge = old.knownID, old.knownSince, old.pendingSince, old.pendingAge
 	maps.Copy(heir.trusted, old.trusted)
+	old.applied, heir.applied = false, false // it is brought to what others ask for
 	old.sent, old.knownID, old.knownSince, old.pendingSince, old.absentSince = nil, "", time.Time{}, time.Time{}, time.Time{}
 }
 

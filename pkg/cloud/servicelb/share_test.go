@@ -255,6 +255,9 @@ func TestHostLeaves(t *testing.T) {
 				w.Errorf("status %+v, annotations %v", fresh.Status, fresh.Annotations)
 			}
 		},
+		"another type, without the finalizer": func(w *world, s *v1.Service) {
+			w.edit(s, func(s *v1.Service) { s.Finalizers, s.Spec.Type = nil, v1.ServiceTypeClusterIP })
+		},
 		"given up": func(w *world, s *v1.Service) { w.edit(s, with(settings.Create, "false")) },
 		"vanished": func(w *world, s *v1.Service) { w.vanish(s) },
 	} {

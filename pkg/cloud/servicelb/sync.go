@@ -39,6 +39,9 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		c.refs.want(name)
 		c.words.forget(name)
 		if !servicehelper.HasLBFinalizer(service) {
+			if err := c.depart(ctx, service); err != nil {
+				return 0, err // somebody took the finalizer off, and others may have the load balancer through this Service
+			}
 			c.memories.drop(service.UID)
 			return 0, nil
 		}
