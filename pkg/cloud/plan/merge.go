@@ -65,8 +65,9 @@ type merger struct {
 	current vultr.LoadBalancer
 	out     Merged
 	leader  int // -1 if there is none
-	// owned are the rules of each member.
+	// owned are the rules of each member, and given is how many there are.
 	owned [][]vultr.ForwardingRule
+	given int
 }
 
 // base begins with the leader's settings, or with what there is.
@@ -132,25 +133,11 @@ func (m *merger) ports() {
 	}
 	owner, served := m.owners(wanted)
 	m.owned = make([][]vultr.ForwardingRule, len(m.members))
-	count := 0
-	give := func(already bool) {
+	for _, already := range []bool{true, false} { // what is served stays
 		for i := range m.members {
-			for _, rule := range wanted[i] {
-				at := listenerOf(rule)
-				if owner[at] != i || served[at] != already {
-					continue
-				}
-				if count == MaxRules {
-					m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (the load balancer forwards %d ports already, which is all it can)", at, MaxRules))
-					continue
-				}
-				count++
-				m.owned[i] = append(m.owned[i], rule)
-			}
+			m.give(i, wanted[i], func(at listener) bool { return owner[at] == i && served[at] == already })
 		}
 	}
-	give(true)
-	give(false)
 	for i := range m.members {
 		for _, rule := range wanted[i] {
 			if at := listenerOf(rule); owner[at] != i {
@@ -161,6 +148,20 @@ func (m *merger) ports() {
 	}
 	m.out.Desired.Rules = slices.Concat(m.owned...)
 	SortRules(m.out.Desired.Rules)
+}
+
+// give gives a member those of the ports that it wants and may have, as long as there is room.
+func (m *merger) give(i int, wanted []vultr.ForwardingRule, may func(listener) bool) {
+	for _, rule := range wanted {
+		switch at := listenerOf(rule); {
+		case !may(at):
+		case m.given == MaxRules:
+			m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (the load balancer forwards %d ports already, which is all it can)", at, MaxRules))
+		default:
+			m.given++
+			m.owned[i] = append(m.owned[i], rule)
+		}
+	}
 }
 
 // owners returns the member for each port that is wanted, and which ports lead to their owners already.

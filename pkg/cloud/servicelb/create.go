@@ -28,32 +28,20 @@ const createPause = time.Second
 // Service wants to call it: the UID in it makes it found again, and as ours, even without the ledger. It gets the name
 // that the Service gives it once it is active.
 func (c *Controller) create(ctx context.Context, s *scene) error {
-	if err := errors.Join(s.reading.Err, s.reading.MayCreate()); err != nil {
-		return err
-	}
-	if err := c.labelTaken(s); err != nil {
-		return err
-	}
-	if s.finding.lost != "" {
-		if err := c.plausible(s); err != nil {
-			return err
-		}
-	}
-	if err := c.witness(ctx, s); err != nil {
-		return err
-	}
-	certificate, err := c.certificate(ctx, s.certifier(), s.reading.Desired.TLSSecret)
-	if err != nil && !s.shared() {
-		return err
-	}
-	certErr := err
-	region, err := c.regionFor(ctx, s)
-	if err != nil {
+	if err := c.mayMake(ctx, s); err != nil {
 		return err
 	}
 	want := s.reading.Desired
+	certificate, certErr := c.certificate(ctx, s.certifier(), want.TLSSecret)
 	if certErr != nil {
 		want = plan.WithoutHTTPS(want) // the others don't wait for it
+		if !s.shared() || len(want.Rules) == 0 {
+			return certErr
+		}
+	}
+	region, err := c.regionFor(ctx, s)
+	if err != nil {
+		return err
 	}
 	want.Label = label(s.service)
 	if err := c.setBackends(ctx, s, vultr.LoadBalancer{Region: region}, &want); err != nil {
@@ -73,6 +61,28 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
+	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
+	return both(c.made(ctx, s, lb, want, certificate), certErr)
+}
+
+// mayMake returns why no load balancer can be made for the Service now.
+func (c *Controller) mayMake(ctx context.Context, s *scene) error {
+	if err := errors.Join(s.reading.Err, s.reading.MayCreate()); err != nil {
+		return err
+	}
+	if err := c.labelTaken(s); err != nil {
+		return err
+	}
+	if s.finding.lost != "" {
+		if err := c.plausible(s); err != nil {
+			return err
+		}
+	}
+	return c.witness(ctx, s)
+}
+
+// made writes down what was made, and tells of it. It returns when to look at it.
+func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certificate *plan.Certificate) error {
 	c.announce(s, lb)
 	s.entry.Firewall = want.FirewallStated
 	before := s.entry.Guests
@@ -82,7 +92,6 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
 	}
-	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
 	s.memory.pendingSince = time.Now()
 	c.tellBackends(s)
 	if err := c.note(ctx, s, lb.ID); err != nil {
@@ -94,7 +103,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if err := c.part(ctx, s); err != nil {
 		return err
 	}
-	return both(waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID), certErr)
+	return waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID)
 }
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.

@@ -205,21 +205,26 @@ func (c *Controller) listensFor(service *v1.Service) bool {
 // choose returns whose load balancer a Service without one is to share: of its mates one that has a load balancer, best the one
 // that is shared already, then the oldest one's. While none has one, the oldest Service without faults makes it.
 func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
-	var chosen *v1.Service
+	var hosts []*v1.Service
 	for _, mate := range mates {
-		if !n.hosts(mate.UID) || c.asksElsewhere(service, n.entries[mate.UID]) {
-			continue
-		}
-		first := chosen == nil
-		shared := !first && n.entries[mate.UID].Guests != "" && n.entries[chosen.UID].Guests == ""
-		alike := !first && (n.entries[mate.UID].Guests == "") == (n.entries[chosen.UID].Guests == "")
-		if first || shared || alike && older(mate, chosen) {
-			chosen = mate
+		if n.hosts(mate.UID) && !c.asksElsewhere(service, n.entries[mate.UID]) {
+			hosts = append(hosts, mate)
 		}
 	}
-	if chosen != nil {
-		return chosen
+	if len(hosts) == 0 {
+		return c.maker(ctx, n, service, mates)
 	}
+	alone := func(host *v1.Service) int {
+		if n.entries[host.UID].Guests == "" {
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(hosts, func(a, b *v1.Service) int { return cmp.Or(alone(a)-alone(b), plan.ByAge(a, b)) })
+}
+
+// maker returns who of a Service and its mates is to make the load balancer for them.
+func (c *Controller) maker(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
 	makers := []*v1.Service{service}
 	for _, mate := range mates {
 		if _, guest := c.hostOf(n, mate.UID); !guest && !n.hosts(mate.UID) && namesTheSame(service, mate) {

@@ -61,6 +61,11 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		return both(err, certErr)
 	}
 	c.tellBackends(s)
+	return c.conclude(ctx, s, lb, want, certErr)
+}
+
+// conclude reports what has become of a load balancer, and lets those go whom it does not serve any more.
+func (c *Controller) conclude(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certErr error) error {
 	c.tellMembers(s, lb.ID)
 	if err := c.part(ctx, s); err != nil {
 		return both(err, certErr)
