@@ -121,7 +121,8 @@ func TestMigrationIsNotBlocked(t *testing.T) {
 					changes = append(changes, tt.mine(lb))
 				}
 				s := w.service("web", changes...)
-				w.service("other", append(tt.others, with(settings.Label, "www"), func(s *v1.Service) { s.Spec.Ports[0].NodePort = 31999 })...)
+				w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}}) // in one Namespace they would share it
+				w.service("other", append(tt.others, in("bank"), with(settings.Label, "www"), func(s *v1.Service) { s.Spec.Ports[0].NodePort = 31999 })...)
 				w.start()
 				w.later(10 * time.Minute)
 				if adopted := w.entry(s).ID == lb.ID; adopted != tt.adopted {
