@@ -51,7 +51,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	if certificate != nil {
 		creation.Certificate = &certificate.PEM
 	}
-	if err := c.stillWanted(ctx, s.service); err != nil {
+	if err := c.allWant(ctx, s); err != nil {
 		return err
 	}
 	if wait := c.gate.enter(time.Now()); wait > 0 {
@@ -156,6 +156,19 @@ func latest(ctx context.Context) time.Time {
 		return deadline
 	}
 	return time.Now().Add(syncTimeout)
+}
+
+// allWant returns an error if one of those that the load balancer is made for does not want it any more.
+func (c *Controller) allWant(ctx context.Context, s *scene) error {
+	for _, m := range s.members {
+		if m.waits != nil || m.service.UID == s.service.UID {
+			continue
+		}
+		if err := c.stillWanted(ctx, m.service); err != nil {
+			return err
+		}
+	}
+	return c.stillWanted(ctx, s.service)
 }
 
 // stillWanted asks the API server itself: what an informer shows may be old, and what is made for a Service that is gone

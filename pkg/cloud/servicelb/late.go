@@ -79,7 +79,7 @@ func (c *Controller) expect(entries map[types.UID]ledger.Entry, list vultr.List[
 		shown := slices.ContainsFunc(labelled(list.Items, lost.Label(uid), nil), func(lb vultr.LoadBalancer) bool { return !c.gone.has(lb.ID, now) })
 		if proven || shown {
 			c.searches.add(name, uid)
-			c.enqueueNamed(name)
+			c.queue.Add(name) // by its own name, even if it shares another one's load balancer by now
 		}
 	}
 }
