@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -29,6 +30,28 @@ func Status(lb vultr.LoadBalancer, service *v1.Service, want Desired, labelAsHos
 		status.Ingress[0].Hostname = lb.Label
 	}
 	return status, true
+}
+
+// PortError is what a Service's status says of a port that its load balancer does not forward.
+const PortError = "vultr.com/PortNotForwarded"
+
+// MarkPorts says in a status which ports of the Service are forwarded and which are not, if any is not.
+func MarkPorts(status *v1.LoadBalancerStatus, service *v1.Service, rules []vultr.ForwardingRule) {
+	var ports []v1.PortStatus
+	missing := false
+	for _, port := range service.Spec.Ports {
+		is := v1.PortStatus{Port: port.Port, Protocol: cmp.Or(port.Protocol, v1.ProtocolTCP)}
+		if !slices.ContainsFunc(rules, func(rule vultr.ForwardingRule) bool { return rule.BackendPort == int(port.NodePort) }) {
+			is.Error, missing = new(PortError), true
+		}
+		ports = append(ports, is)
+	}
+	if !missing {
+		return
+	}
+	for i := range status.Ingress {
+		status.Ingress[i].Ports = ports
+	}
 }
 
 // addressesOf returns the addresses of the families that the Service has, in its order, and none while the first one is missing.

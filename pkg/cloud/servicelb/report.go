@@ -28,6 +28,9 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if !ready {
 		return c.pending(s, lb)
 	}
+	if s.shared() {
+		plan.MarkPorts(status, s.service, want.Rules)
+	}
 	if !m.pendingSince.IsZero() {
 		c.pace.took(m.pendingAge, time.Since(m.pendingSince))
 		m.pendingSince, m.pendingAge = time.Time{}, 0

@@ -236,6 +236,7 @@ func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBal
 	case m.reading.Err != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
 		return nil
 	}
+	plan.MarkPorts(status, m.service, rules)
 	if err := c.publish(ctx, m.service, m.memory, status); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -174,6 +175,10 @@ func TestGroupPortConflict(t *testing.T) {
 				}
 				w.edit(loser, add)
 				w.wantEvent(taken)
+				w.eventually("its status says which port is not forwarded", func() bool {
+					ports := w.fresh(loser).Status.LoadBalancer.Ingress[0].Ports
+					return len(ports) == 2 && ports[0].Error == nil && ports[1].Error != nil && *ports[1].Error == plan.PortError
+				})
 				w.start()
 				w.later(time.Hour)
 				w.share(stays, first, second)
@@ -186,6 +191,7 @@ func TestGroupPortConflict(t *testing.T) {
 				} else {
 					w.share("443:30443 8080:32080 80:31080", first, second)
 				}
+				w.eventually("its status has no fault any more", func() bool { return len(w.fresh(loser).Status.LoadBalancer.Ingress[0].Ports) == 0 })
 			})
 		})
 	}
