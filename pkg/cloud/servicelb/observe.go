@@ -292,7 +292,13 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		}
 	}
 	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
-	lb, err := h.choose(list.Items, direct)
+	items := list.Items
+	if h.id == "" {
+		if items, err = c.withoutOthers(s, items); err != nil {
+			return nil, err
+		}
+	}
+	lb, err := h.choose(items, direct)
 	if lb == nil {
 		m.dead = h.id // nothing has it, unless there is an error
 		c.forgetWords(s)
@@ -306,6 +312,20 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		return nil, h.refused(err)
 	}
 	return lb, nil
+}
+
+// withoutOthers returns the load balancers that no other Service has. A name alone is no wish for one of those: it may be
+// called so no longer than until it gets another name.
+func (c *Controller) withoutOthers(s *scene, all []vultr.LoadBalancer) ([]vultr.LoadBalancer, error) {
+	there, err := c.existing()
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]bool{}
+	for uid, entry := range c.ledger.All() {
+		held[entry.ID] = held[entry.ID] || uid != s.service.UID && there[uid]
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(lb vultr.LoadBalancer) bool { return held[lb.ID] }), nil
 }
 
 // forgetWords ends the interest in what the administrator says, if nothing depends on it.
