@@ -156,14 +156,16 @@ func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) e
 	if err := c.asInCensus(n, uid); err != nil {
 		return err
 	}
-	rest := afterRelease(n.entries[uid], time.Now())
+	id, rest := n.entries[uid].ID, afterRelease(n.entries[uid], time.Now())
 	if err := c.ledger.Put(ctx, uid, rest); err != nil {
 		return err
 	}
 	n.entries[uid] = rest
 	c.hosts.set(uid, rest)
 	for at, entry := range n.entries {
-		c.hosts.set(at, entry) // the guests are another one's
+		if entry.ID == id {
+			c.hosts.set(at, entry) // the guests are another one's
+		}
 	}
 	return nil
 }
