@@ -163,7 +163,7 @@ func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) e
 	n.entries[uid] = rest
 	c.hosts.set(uid, rest)
 	for at, entry := range n.entries {
-		if entry.ID == id {
+		if id != "" && entry.ID == id {
 			c.hosts.set(at, entry) // the guests are another one's
 		}
 	}
