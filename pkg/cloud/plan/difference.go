@@ -68,7 +68,7 @@ func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, n
 	case "firewall_rules":
 		return list(lb.Firewall, admitted), each(s.Firewall, func(all []vultr.FirewallRule) string { return list(all, admitted) })
 	case "auto_ssl":
-		return issued(lb.AutoSSL), each(s.AutoSSL, issued)
+		return autoCertificate(lb.AutoSSL), each(s.AutoSSL, autoCertificate)
 	case "instances":
 		named := func(id string) string { return backend(id, names) }
 		return list(lb.Instances, named), each(s.Instances, func(all []string) string { return list(all, named) })
@@ -103,8 +103,8 @@ func RuleText(r vultr.ForwardingRule) string {
 
 func admitted(r vultr.FirewallRule) string { return fmt.Sprintf("%s to %d", r.Source, r.Port) }
 
-// issued names the domain of a certificate that the platform issues.
-func issued(a vultr.AutoSSL) string { return strings.TrimPrefix(a.Sub+"."+a.Zone, ".") }
+// autoCertificate names the domain of a certificate that the platform issues.
+func autoCertificate(a vultr.AutoSSL) string { return strings.TrimPrefix(a.Sub+"."+a.Zone, ".") }
 
 func check(hc vultr.HealthCheck) string {
 	if hc == (vultr.HealthCheck{}) {
