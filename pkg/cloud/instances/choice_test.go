@@ -85,8 +85,8 @@ func TestVPCOnlyNode(t *testing.T) {
 
 // The scope decides where new Nodes' instances are looked for, and nothing else.
 func TestScope(t *testing.T) {
-	ours := vultr.Instance{ID: idOne, Label: "a", MainIP: "192.0.2.1", Region: "ewr", VPCs: []string{vpcOne}, Tags: []string{"x", "production"}}
-	theirs := vultr.Instance{ID: idTwo, Label: "a", MainIP: "192.0.2.2", Region: "fra", VPCs: []string{vpcTwo}, Tags: []string{"test"}}
+	ours := vultr.Instance{ID: idOne, Label: "a", MainIP: "192.0.2.1", InternalIP: "10.1.0.5", Region: "ewr", VPCs: []string{vpcOne}, Tags: []string{"x", "production"}}
+	theirs := vultr.Instance{ID: idTwo, Label: "a", MainIP: "192.0.2.2", InternalIP: "10.2.0.5", Region: "fra", VPCs: []string{vpcTwo}, Tags: []string{"test"}}
 	for name, tt := range map[string]struct {
 		scope instances.Scope
 		want  string

@@ -55,6 +55,7 @@ func TestReadDefaults(t *testing.T) {
 		Nodes: 1, Algorithm: "roundrobin", Timeout: 600,
 		HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080, CheckInterval: 15, ResponseTimeout: 5, UnhealthyThreshold: 5, HealthyThreshold: 5},
 		Rules:       []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)},
+		VPC:         new(""), // the public network, as with the official controller
 	}
 	if diff := cmp.Diff(want, got.Desired); diff != "" {
 		t.Error(diff)

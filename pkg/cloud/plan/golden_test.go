@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -190,8 +191,11 @@ func TestGoldenPatches(t *testing.T) {
 		t.Errorf("what is sent has changed (-want +got):\n%s", diff)
 	}
 	// Every setting that is about the load balancer itself is among them.
+	elsewhere := []settings.Key{ // which decide about the Service, its status or its nodes, and are sent to nobody
+		settings.ID, settings.Create, settings.Hostname, settings.IPMode, settings.Retain, settings.Disown, settings.DeletionProtection, settings.NodeSelector,
+	}
 	for _, s := range settings.All() {
-		if s.Support != settings.Supported || s.Key == settings.ID || s.Key == settings.Create || s.Key == settings.Hostname || s.Key == settings.IPMode || s.Key == settings.Retain || s.Key == settings.DeletionProtection || s.Key == settings.NodeSelector {
+		if s.Support != settings.Supported || slices.Contains(elsewhere, s.Key) {
 			continue
 		}
 		if name := strings.TrimSuffix(strings.TrimSuffix(s.Name(), "-enabled"), "-cookie-name"); !strings.Contains(string(want), name) {
