@@ -225,6 +225,7 @@ func TestClassOnly(t *testing.T) {
 	}
 	for want, times := range map[string]int{
 		"- --vultr-load-balancer-class-only=true": 1, "- --controllers=service-lb-controller": 1, "- --secure-port=10268": 1, "containerPort: 10268": 1,
+		"- --vultr-health-address=127.0.0.1:10262": 1, "containerPort: 10262": 1, "containerPort: 10261": 0, "containerPort: 10258": 0,
 		"- vultr-class-load-balancers-": 64, "- vultr-load-balancers-": 0, "- cloud-controller-manager": 0, "- vultr-ccm-class\n": 1,
 		"serviceAccountName: vultr-ccm-class\n": 1, "app: vultr-ccm\n": 0, "secretName: vultr-ccm\n": 1,
 	} {
