@@ -62,6 +62,9 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
+	if s.admitted() == "" && c.abandoned(ctx, s.service) {
+		return c.giveBack(ctx, s, lb)
+	}
 	return both(c.made(ctx, s, lb, want, certificate), certErr)
 }
 
@@ -113,7 +116,14 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		Guests: s.entry.Guests, Group: s.entry.Group,
 	}
 	tried = withSent(tried, creation) // whoever finds it has to know what it was made with
+	before := s.entry
 	if err := c.write(ctx, s, tried); err != nil {
+		return vultr.LoadBalancer{}, err
+	}
+	if err := c.allWant(ctx, s); err != nil { // whoever releases one of them from now on finds the record
+		if undone := c.write(context.WithoutCancel(ctx), s, before); undone != nil {
+			return vultr.LoadBalancer{}, undone
+		}
 		return vultr.LoadBalancer{}, err
 	}
 	lb, err := c.API.CreateLoadBalancer(ctx, region, creation)

@@ -83,6 +83,7 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, peri
 	}
 	entries := c.ledger.All()
 	c.expect(entries, list)
+	c.expectAttempts(entries, there, list)
 	if err := c.withoutReleased(there, entries); err != nil {
 		return err
 	}

@@ -102,8 +102,11 @@ func (c *Controller) search(ctx context.Context, name key) {
 
 func (c *Controller) searchFor(ctx context.Context, name key, uid types.UID) error {
 	entry, err := c.ledger.Get(uid)
-	if err != nil || !entry.Released() {
+	switch {
+	case err != nil || entry == (ledger.Entry{}) || entry.ID != "":
 		return err
+	case !entry.Released():
+		return c.forgetAttempt(ctx, name, uid, entry)
 	}
 	service, err := c.Client.CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
 	switch {
@@ -162,7 +165,7 @@ func (c *Controller) deleteLate(ctx context.Context, service *v1.Service, uid ty
 		about = service
 	}
 	c.Recorder.Eventf(about, v1.EventTypeWarning, reason.DuplicateLoadBalancerDeleted,
-		"Load balancer %s was made by a request for Service %s that was delivered twice, was shown when the Service did not need one any more, and was deleted",
+		"Load balancer %s was made by a request for Service %s that was delivered twice, or outlived the Service; it was shown when the Service did not need one any more, and was deleted",
 		lb.ID, entry.Service)
 	return nil
 }
