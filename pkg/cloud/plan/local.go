@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"maps"
+
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
@@ -89,4 +91,54 @@ func Local(places []Place, pods map[string]Presence) (chosen []*v1.Node, waits b
 		return ready, false
 	}
 	return append(ready, leaving...), true
+}
+
+// Joint returns what the nodes have of the pods of several Services, the oldest first, that have their backends in common: of
+// each node the least that it has of any of them, so that whoever is chosen by that serves all.
+//
+// apart are the Services, by their places, that this leaves out: their pods are ready, but no node would be left that has
+// ready ones of the older Services too. One without a ready pod narrows nothing for those that have some.
+func Joint(nodes []*v1.Node, all []map[string]Presence) (joint map[string]Presence, apart []int) {
+	if len(all) == 1 {
+		return maps.Clone(all[0]), nil
+	}
+	for _, kind := range []Presence{ReadyPod, EndingPod} {
+		for i, own := range all {
+			if most(nodes, own) != kind {
+				continue
+			}
+			switch least := lesser(joint, own); {
+			case joint == nil:
+				joint = maps.Clone(own)
+			case most(nodes, least) >= most(nodes, joint):
+				joint = least
+			case kind == ReadyPod:
+				apart = append(apart, i)
+			}
+		}
+	}
+	if joint == nil {
+		joint = map[string]Presence{}
+	}
+	return joint, apart
+}
+
+// most returns the most that any of the nodes has.
+func most(nodes []*v1.Node, pods map[string]Presence) Presence {
+	top := NoPod
+	for _, node := range nodes {
+		top = max(top, pods[node.Name])
+	}
+	return top
+}
+
+// lesser returns for each node the lesser of two presences.
+func lesser(a, b map[string]Presence) map[string]Presence {
+	least := map[string]Presence{}
+	for node, there := range a {
+		if there = min(there, b[node]); there != NoPod {
+			least[node] = there
+		}
+	}
+	return least
 }

@@ -22,7 +22,8 @@ func (m Member) faulty() bool { return m.Reading.Err != nil }
 
 // Merged is what several Services ask of their one load balancer.
 type Merged struct {
-	// Desired is what all of them together ask for, but for the backends. It can be used even if members have faults.
+	// Desired is what all of them together ask for, but for the backends, for which each member's own reading counts. It can be used
+	// even if members have faults.
 	Desired Desired
 	// Leader is the Service whose settings are those of the whole: the oldest one without faults, nil if there is none.
 	Leader *v1.Service
@@ -75,7 +76,7 @@ func (m *merger) base() {
 	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return !member.faulty() })
 	if m.leader >= 0 {
 		m.out.Leader, m.out.Desired = m.members[m.leader].Service, m.members[m.leader].Reading.Desired
-		m.out.Desired.KeepRules = false // that is seen to member by member
+		m.out.Desired.KeepRules, m.out.Desired.NodeSelector, m.out.Desired.KeepNodes = false, "", false // those are seen to member by member
 		return
 	}
 	m.out.Desired = Desired{
@@ -323,7 +324,7 @@ var shared = []struct {
 	{"ssl-redirect", []settings.Key{settings.SSLRedirect}, func(a, b Desired) bool { return a.SSLRedirect != b.SSLRedirect }},
 	{"http2", []settings.Key{settings.HTTP2}, func(a, b Desired) bool { return a.HTTP2 != b.HTTP2 }},
 	{"http3", []settings.Key{settings.HTTP3}, func(a, b Desired) bool { return a.HTTP3 != b.HTTP3 }},
-	{"vpc", []settings.Key{settings.VPC, settings.PrivateNetwork}, func(a, b Desired) bool { return textOf(a.VPC) != textOf(b.VPC) }},
+	{"vpc", []settings.Key{settings.VPC, settings.PrivateNetwork}, func(a, b Desired) bool { return a.VPCOfNodes != b.VPCOfNodes || textOf(a.VPC) != textOf(b.VPC) }},
 }
 
 func textOf(text *string) string {
@@ -352,9 +353,6 @@ func (m *merger) overrule() {
 		}
 		if m.otherCertificate(member) {
 			tell("certificate")
-		}
-		if i != m.leader && member.Service.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
-			tell("externalTrafficPolicy Local: nodes without a pod of this Service get connections, too")
 		}
 	}
 }

@@ -73,6 +73,20 @@ func Select(nodes []*v1.Node, selector string) []*v1.Node {
 	return slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool { return !chosen.Matches(labels.Set(node.Labels)) })
 }
 
+// SelectForAll returns the nodes that all of the selectors choose together. A selector that would leave none of those that the ones
+// before it have left is set apart; its place is returned.
+func SelectForAll(nodes []*v1.Node, selectors []string) (chosen []*v1.Node, apart []int) {
+	chosen = nodes
+	for i, selector := range selectors {
+		if fewer := Select(chosen, selector); len(fewer) > 0 {
+			chosen = fewer
+		} else if len(chosen) > 0 {
+			apart = append(apart, i)
+		}
+	}
+	return chosen, apart
+}
+
 // VPCOf returns the VPC through which a load balancer is to reach the nodes: the preferred one if a node is in it, else the
 // one that it is in already, else the one that all of them are in, else the only one that any is in. The error says why there
 // is none.

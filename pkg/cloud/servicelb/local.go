@@ -16,7 +16,7 @@ import (
 // first health check on, which comes at once; the rest of the time is for the platform to take a change over.
 const overlap = 5 * time.Second
 
-// places are what this process knows of where the pods of one Service are and were. Losing it costs a write at most.
+// places are what this process knows of where the pods are and were that a load balancer follows. Losing it costs a write at most.
 type places struct {
 	// since is from when on instances have been backends: the zero Time for those that were when this process first looked.
 	since map[string]time.Time
@@ -28,15 +28,28 @@ type places struct {
 }
 
 // withPods returns the nodes that are to be the backends of a Service out of those that can: with policy Local those that have
-// its pods.
+// its pods. Where several share the load balancer, those that have pods of each of them that has the policy.
 func (c *Controller) withPods(s *scene, nodes []*v1.Node, lb vultr.LoadBalancer) []*v1.Node {
-	if !followsPods(s.service) {
+	var local []*member
+	var each []map[string]plan.Presence
+	for _, m := range s.served() {
+		m.misses = false
+		if !followsPods(m.service) {
+			continue
+		}
+		pods, known := c.pods(m.service)
+		if !known {
+			return nodes
+		}
+		local, each = append(local, m), append(each, pods)
+	}
+	if len(local) == 0 {
 		s.memory.places = nil
 		return nodes
 	}
-	pods, known := c.pods(s.service)
-	if !known {
-		return nodes
+	pods, apart := plan.Joint(nodes, each)
+	for _, i := range apart {
+		local[i].misses = true
 	}
 	if s.memory.places == nil {
 		s.memory.places = &places{}

@@ -43,7 +43,7 @@ type memory struct {
 	company      ledger.Members // who shared it then
 	knownID      string         // the load balancer that was last found to be the Service's
 	knownSince   time.Time      // since when it is
-	places       *places        // where the pods of the Service are and were, nil if that does not matter
+	places       *places        // where the pods are and were that its backends follow, nil if they follow none
 	finalized    bool           // whether the finalizer was put there by this process
 	ensuring     bool           // whether the Event that work begins was made since the last one that it ended
 	deleting     bool           // whether the Event that it is being deleted was made
@@ -83,6 +83,7 @@ const (
 	aboutBackends
 	aboutPorts
 	aboutShared
+	aboutApart
 	aboutDrift
 )
 
@@ -103,6 +104,7 @@ func (m *memories) pass(from, to types.UID) {
 	heir.sent, heir.doubtSince, heir.busySince, heir.emptySince = old.sent, old.doubtSince, old.busySince, old.emptySince
 	heir.knownID, heir.knownSince, heir.pendingSince, heir.pendingAge = old.knownID, old.knownSince, old.pendingSince, old.pendingAge
 	maps.Copy(heir.trusted, old.trusted)
+	heir.places, old.places = old.places, nil
 	old.applied, heir.applied = false, false // it is brought to what others ask for
 	old.sent, old.knownID, old.knownSince, old.pendingSince, old.absentSince = nil, "", time.Time{}, time.Time{}, time.Time{}
 }

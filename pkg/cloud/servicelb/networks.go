@@ -28,19 +28,13 @@ const (
 // setBackends decides which nodes a load balancer sends to and through which network. The load balancer has no ID if it is
 // still to be made.
 func (c *Controller) setBackends(ctx context.Context, s *scene, lb vultr.LoadBalancer, want *plan.Desired) error {
-	nodes := c.selected(s, want.NodeSelector)
+	nodes, keep := c.selected(s, lb)
 	rules, err := c.reach(ctx, s, nodes, lb, want)
 	if err != nil {
 		return err
 	}
-	if want.KeepNodes && lb.ID != "" {
-		nodes = slices.DeleteFunc(nodes, func(node *v1.Node) bool {
-			id, _ := providerid.Parse(node.Spec.ProviderID) // without one it is no backend
-			return !slices.Contains(lb.Instances, id)
-		})
-	}
 	want.Instances = c.backends(s, nodes, lb, rules)
-	if c.tellSelector(s, nodes, *want) {
+	if keep {
 		want.KeepInstances = true
 		return nil
 	}
@@ -51,27 +45,68 @@ func (c *Controller) setBackends(ctx context.Context, s *scene, lb vultr.LoadBal
 // regionFor returns where a load balancer is made: where its nodes are. Those that a Service without any will have are more likely
 // where the others are than elsewhere.
 func (c *Controller) regionFor(ctx context.Context, s *scene) (string, error) {
-	nodes := c.selected(s, s.reading.Desired.NodeSelector)
+	nodes, _ := c.selected(s, vultr.LoadBalancer{})
 	if len(nodes) == 0 {
 		nodes = candidates(s.nodes)
 	}
 	return c.Region(ctx, nodes)
 }
 
-// selected returns the nodes that are to get traffic out of those that the Service chooses.
-func (c *Controller) selected(s *scene, selector string) []*v1.Node {
-	return candidates(plan.Select(s.nodes, selector))
+// selected returns the nodes that are to get traffic out of those that the Service chooses, or all that share the load balancer
+// choose together. keep is set if nobody knows better than to leave the backends as they are.
+func (c *Controller) selected(s *scene, lb vultr.LoadBalancer) (nodes []*v1.Node, keep bool) {
+	members := s.served()
+	if len(members) > 1 {
+		return c.selectedByAll(s, members, lb), false
+	}
+	own := members[0].reading.Desired
+	nodes = candidates(plan.Select(s.nodes, own.NodeSelector))
+	if own.KeepNodes && lb.ID != "" {
+		nodes = backendsAmong(nodes, lb)
+	}
+	return nodes, c.tellSelector(s, members[0])
+}
+
+// selectedByAll returns the nodes that are right for all that share a load balancer. What would leave none is left aside: the older
+// Service's word counts, and what is wrong with one leaves the backends of all others.
+func (c *Controller) selectedByAll(s *scene, members []*member, lb vultr.LoadBalancer) []*v1.Node {
+	var selectors []string
+	for _, m := range members {
+		m.apart = ""
+		selectors = append(selectors, m.reading.Desired.NodeSelector)
+	}
+	nodes, apart := plan.SelectForAll(candidates(s.nodes), selectors)
+	for i, m := range members {
+		if chooses := !c.tellSelector(s, m) && !m.reading.Desired.KeepNodes; chooses {
+			if slices.Contains(apart, i) {
+				m.apart = fmt.Sprintf("%s: no node that is ready and right for the older Services has the labels %s", settings.NodeSelector, selectors[i])
+			}
+			continue
+		}
+		if there := backendsAmong(nodes, lb); len(there) > 0 {
+			nodes = there // none becomes one that may not be meant
+		}
+	}
+	return nodes
+}
+
+// backendsAmong returns those of the nodes that are backends of the load balancer.
+func backendsAmong(nodes []*v1.Node, lb vultr.LoadBalancer) []*v1.Node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool {
+		id, _ := providerid.Parse(node.Spec.ProviderID) // without one it is no backend
+		return !slices.Contains(lb.Instances, id)
+	})
 }
 
 // tellSelector makes an Event of a selector that chooses no node though there are some: the backends stay, since more often it
 // or a label is misspelled than that nobody is to serve. It reports whether that is so.
-func (c *Controller) tellSelector(s *scene, nodes []*v1.Node, want plan.Desired) bool {
-	message := ""
-	if want.NodeSelector != "" && len(nodes) == 0 && len(candidates(s.nodes)) > 0 {
-		message = fmt.Sprintf("No node that can be a backend has the labels of %s: %s. The last backends stay until one does", settings.NodeSelector, want.NodeSelector)
+func (c *Controller) tellSelector(s *scene, m *member) bool {
+	selector, message := m.reading.Desired.NodeSelector, ""
+	if selector != "" && len(candidates(s.nodes)) > 0 && len(candidates(plan.Select(s.nodes, selector))) == 0 {
+		message = fmt.Sprintf("No node that can be a backend has the labels of %s: %s. The last backends stay until one does", settings.NodeSelector, selector)
 	}
-	if s.memory.news(aboutSelector, message) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.NodeSelectorEmpty, message)
+	if m.memory.news(aboutSelector, message) {
+		c.Recorder.Event(m.service, v1.EventTypeWarning, reason.NodeSelectorEmpty, message)
 	}
 	return message != ""
 }

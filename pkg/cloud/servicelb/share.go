@@ -24,10 +24,28 @@ type member struct {
 	reading plan.Reading // what the Service itself asks for
 	// waits says why the Service is not served yet, nil if it is one of those that the load balancer is made for.
 	waits error
+	// apart says why the nodes that the Service chooses are not what decides, "" if they do; misses is set if none of the backends has
+	// a pod of it, though its policy is Local.
+	apart  string
+	misses bool
 }
 
 // shared reports whether the load balancer serves several Services, or did so until now.
 func (s *scene) shared() bool { return len(s.members) > 1 || len(s.leaving) > 0 }
+
+// served returns the Services that the load balancer is made for, the oldest first.
+func (s *scene) served() []*member {
+	var all []*member
+	for i := range s.members {
+		if m := &s.members[i]; m.waits == nil {
+			all = append(all, m)
+		}
+	}
+	if len(all) == 0 {
+		return []*member{{service: s.service, memory: s.memory, reading: s.reading}}
+	}
+	return all
+}
 
 // includes reports whether a Service is to share the load balancer.
 func (s *scene) includes(uid types.UID) bool {
@@ -59,8 +77,7 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
 // Members with faults that have nothing to lose have to wait.
 func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 	if !s.shared() {
-		s.memory.news(aboutPorts, "")
-		s.memory.news(aboutShared, "")
+		s.memory.forgetShares()
 		return
 	}
 	var is vultr.LoadBalancer
@@ -83,8 +100,7 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		}
 	}
 	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && s.reading.Err == nil {
-		s.memory.news(aboutPorts, "")
-		s.memory.news(aboutShared, "")
+		s.memory.forgetShares()
 		return // the host is alone
 	}
 	s.faults, s.reading.Err, s.reading.Unprotected = hostFaults, nil, nil
@@ -92,6 +108,13 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 	own := s.reading.Desired
 	s.reading.Desired = s.whole.Desired
 	s.reading.Desired.Label, s.reading.Desired.Hostname, s.reading.Desired.IPMode = shareLabel(s.service), own.Hostname, own.IPMode
+}
+
+// forgetShares forgets what was told of a load balancer that several share, for one who has it alone.
+func (m *memory) forgetShares() {
+	for _, about := range []topic{aboutPorts, aboutShared, aboutApart} {
+		m.news(about, "")
+	}
 }
 
 // servedBy reports whether the address in a Service's status is the load balancer's, and one of its rules leads to the Service.
@@ -194,6 +217,7 @@ func (c *Controller) tellMembers(s *scene, id string) {
 		}
 		refused, overruled := s.whole.Refused[i], s.whole.Overruled[i]
 		i++
+		c.tellApart(m, id)
 		if message := strings.Join(refused, ", "); m.memory.news(aboutPorts, message) {
 			c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerPortTaken, "These ports of the Service are not served by load balancer %s, which it shares: %s", id, message)
 		}
@@ -207,6 +231,18 @@ func (c *Controller) tellMembers(s *scene, id string) {
 		}
 		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerSharedSetting,
 			"Load balancer %s, which the Service shares, has these settings once for all, as %s asks for: %s", id, leader, message)
+	}
+}
+
+// tellApart tells the owner of a Service that the backends follow the older ones alone.
+func (c *Controller) tellApart(m member, id string) {
+	why := m.apart
+	if m.misses {
+		why = "externalTrafficPolicy Local: no node has ready pods of this Service and of the older ones with that policy, so connections to this one are lost"
+	}
+	if m.memory.news(aboutApart, why) {
+		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerSharedSetting,
+			"Load balancer %s, which the Service shares, sends to the nodes of the older Services alone: %s", id, why)
 	}
 }
 
