@@ -52,10 +52,13 @@ func Diff(current vultr.LoadBalancer, want Desired) Change {
 }
 
 // Upkeep returns what of a change follows from nodes and certificates, and not from the settings of the Service.
-func (c Change) Upkeep() Change {
+func (c Change) Upkeep(want Desired) Change {
 	kept := Change{Settings: vultr.LoadBalancerSettings{Instances: c.Settings.Instances, Certificate: c.Settings.Certificate}}
+	if want.VPCOfNodes {
+		kept.Settings.VPC = c.Settings.VPC
+	}
 	for _, field := range c.Fields {
-		if field == "instances" || field == "ssl" {
+		if field == "instances" || field == "ssl" || field == "vpc" && want.VPCOfNodes {
 			kept.Fields = append(kept.Fields, field)
 		}
 	}

@@ -232,9 +232,9 @@ func (c *Controller) process(ctx context.Context, name key) {
 		c.queue.AddAfter(name, jitter(lanePause))
 		return
 	}
-	next, err := c.sync(ctx, name)
+	came, err := c.sync(ctx, name)
 	leave()
-	c.watch(ctx, name, err)
+	c.watch(ctx, name, came.about, err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		c.lane.late(name, time.Now())
 	}
@@ -242,8 +242,8 @@ func (c *Controller) process(ctx context.Context, name key) {
 	switch {
 	case err == nil:
 		c.queue.Forget(name)
-		if next > 0 {
-			c.queue.AddAfter(name, next)
+		if came.next > 0 {
+			c.queue.AddAfter(name, came.next)
 		}
 	case isWaiting:
 		logger.V(2).Info("Waiting", "why", waiting.why, "for", waiting.after)

@@ -74,6 +74,9 @@ func (c *Controller) inWords(s *scene, lb vultr.LoadBalancer, diff plan.Change) 
 // settingsOf tells what is asked of a load balancer from something else, whatever its backends are.
 func settingsOf(want plan.Desired) string {
 	want.Instances, want.KeepInstances = nil, false
+	if want.VPCOfNodes {
+		want.VPC = nil // which follows the nodes, too
+	}
 	text, err := json.Marshal(want)
 	if err != nil {
 		return err.Error() // there is nothing in it that has no JSON

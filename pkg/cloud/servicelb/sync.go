@@ -17,9 +17,25 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// sync brings the load balancer of a Service one step nearer to what it should be. It returns when it wants to be called
-// again without any cause from outside, 0 for never.
-func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, err error) {
+// outcome is what a sync came to beside its error.
+type outcome struct {
+	// next is when it wants to be repeated without any cause from outside, 0 for never.
+	next time.Duration
+	// about says it of each Service that it was about; nil if it was the one by whose name it was called, which the error is about.
+	about []verdict
+}
+
+// verdict is what a sync came to for one Service.
+type verdict struct {
+	service *v1.Service
+	err     error
+}
+
+// told is the outcome of a sync that left all to another one, which says what came of it.
+func told() outcome { return outcome{about: []verdict{}} }
+
+// sync brings the load balancer of a Service one step nearer to what it should be.
+func (c *Controller) sync(ctx context.Context, name key) (outcome, error) {
 	c.search(ctx, name)
 	service, err := c.services.Services(name.Namespace).Get(name.Name)
 	if apierrors.IsNotFound(err) {
@@ -28,50 +44,50 @@ func (c *Controller) sync(ctx context.Context, name key) (next time.Duration, er
 		c.words.forget(name)
 		c.doubts.remove(name)
 		c.wakeGuestsOf(name)
-		return 0, nil
+		return outcome{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading the Service: %w", err)
+		return outcome{}, fmt.Errorf("reading the Service: %w", err)
 	}
 	service = service.DeepCopy()
 	switch {
 	case !c.wanted(service):
-		c.refs.want(name)
-		c.words.forget(name)
-		if !servicehelper.HasLBFinalizer(service) {
-			if err := c.depart(ctx, service); err != nil {
-				return 0, err // somebody took the finalizer off, and others may have the load balancer through this Service
-			}
-			c.memories.drop(service.UID)
-			return 0, nil
-		}
-		if others, err := c.ofOtherClass(service); others || err != nil {
-			return 0, err
-		}
-		return 0, c.failing(service, reason.DeleteLoadBalancerFailed, "Error deleting load balancer", c.release(ctx, service))
+		return outcome{}, c.unwanted(ctx, service)
 	case !plan.Managed(service):
 		c.refs.want(name)
 		c.words.forget(name)
 		c.doubts.remove(name)
-		return 0, c.depart(ctx, service)
+		return outcome{}, c.depart(ctx, service)
 	}
 	if err := c.regroup(ctx, service); err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	t, err := c.teamOf(ctx, service)
 	if err != nil {
-		return 0, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
 	}
 	if t.host.UID != service.UID {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
-		return 0, nil
+		return told(), nil
 	}
-	next, others, err := c.ensure(ctx, service, t)
-	err = c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
-	if err == nil {
-		return next, others
+	return c.ensure(ctx, service, t)
+}
+
+// unwanted lets a Service go that is to have no load balancer here.
+func (c *Controller) unwanted(ctx context.Context, service *v1.Service) error {
+	c.refs.want(nameOf(service))
+	c.words.forget(nameOf(service))
+	if !servicehelper.HasLBFinalizer(service) {
+		if err := c.depart(ctx, service); err != nil {
+			return err // somebody took the finalizer off, and others may have the load balancer through this Service
+		}
+		c.memories.drop(service.UID)
+		return nil
 	}
-	return next, err
+	if others, err := c.ofOtherClass(service); others || err != nil {
+		return err
+	}
+	return c.failing(service, reason.DeleteLoadBalancerFailed, "Error deleting load balancer", c.release(ctx, service))
 }
 
 // ofOtherClass reports whether a Service belongs to the controller of its class, which may use the same finalizer: nothing
@@ -110,24 +126,34 @@ func (c *Controller) greet(service *v1.Service, m *memory, reading plan.Reading)
 	}
 }
 
-// ensure makes or changes the load balancer of a team until it is as asked for. It returns what is wrong with guests apart from
-// everything else.
-func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (next time.Duration, guests, err error) {
+// ensure makes or changes the load balancer of a team until it is as asked for.
+func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (outcome, error) {
+	s, err := c.prepare(ctx, service, t)
+	if err != nil {
+		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+	}
+	whole := both(c.bring(ctx, s), c.flush(ctx, s))
+	faults := c.failingGuests(s, whole)
+	came := outcome{next: s.next, about: s.verdicts(whole)}
+	if err := c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(whole, s.faults)); err != nil {
+		return came, err
+	}
+	return came, faults // what is wrong with guests apart from everything else
+}
+
+// prepare reads what a sync of a team needs to know.
+func (c *Controller) prepare(ctx context.Context, service *v1.Service, t team) (*scene, error) {
 	reading := c.read(ctx, service)
 	c.greet(service, c.memories.of(service.UID), reading)
 	// The finalizer comes before anything that would be left behind without it.
 	if err := c.addFinalizer(ctx, service); err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	s, err := c.observe(ctx, service, reading)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if err := c.gather(ctx, s, t); err != nil {
-		return 0, nil, err
-	}
-	whole := both(c.bring(ctx, s), c.flush(ctx, s))
-	return s.next, c.failingGuests(s, whole), both(whole, s.faults)
+	return s, c.gather(ctx, s, t)
 }
 
 // bring makes or changes the load balancer of a scene.

@@ -24,7 +24,7 @@ const busyWait = 5 * time.Second
 // update brings a load balancer that exists to what the Service asks for, with one change at most, and reports it.
 func (c *Controller) update(ctx context.Context, s *scene) error {
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
-	watchRules(nameOf(s.service), len(lb.Rules))
+	watchRulesOf(s, len(lb.Rules))
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		}
 	}
 	if drifted := c.tellDrift(s, lb, diff); drifted && c.KeepDrift {
-		diff = diff.Upkeep()
+		diff = diff.Upkeep(want)
 	}
 	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
 		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
@@ -129,7 +129,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	}
 	s.brought()
 	if !want.KeepRules {
-		watchRules(nameOf(s.service), len(want.Rules))
+		watchRulesOf(s, len(want.Rules))
 	}
 	entry := s.entry
 	entry.Asked = asked
@@ -167,10 +167,10 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 	entry, bare := s.entry, s.isBare(lb, want)
 	switch {
 	case certificate != nil:
-		watchExpiry(nameOf(s.service), certificate.NotAfter)
+		watchCertificate(s, certificate.NotAfter)
 		entry.Certificate = certificate.Fingerprint(lb.ID)
 	case want.AutoSSL != nil:
-		forgetExpiry(nameOf(s.service)) // the platform renews it, and does not show when it expires
+		forgetCertificate(s) // the platform renews it, and does not show when it expires
 		entry.Certificate = issuedFor(*want.AutoSSL)
 	case bare:
 		entry.Certificate = ""
@@ -185,7 +185,7 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 		}
 		s.memory.busySince = time.Time{}
 		entry.Certificate = ""
-		forgetExpiry(nameOf(s.service))
+		forgetCertificate(s)
 	}
 	return c.write(ctx, s, entry)
 }
@@ -207,7 +207,9 @@ func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change
 		}
 		return true
 	}
-	countDrift(nameOf(s.service))
+	for _, m := range s.served() {
+		countDrift(nameOf(m.service))
+	}
 	c.Recorder.Eventf(s.service, v1.EventTypeWarning, reason.LoadBalancerDrifted,
 		"Load balancer %s was changed on the platform (%s) and is brought back to what the Service asks for", lb.ID, strings.Join(fields, ", "))
 	return true

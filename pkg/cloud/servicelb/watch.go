@@ -11,16 +11,70 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 )
 
-// watch shows what a sync of the load balancer came to. The end of the process is no outcome.
-func (c *Controller) watch(ctx context.Context, name key, err error) {
+// watch shows what a sync came to for each Service that it was about. The end of the process is no outcome.
+func (c *Controller) watch(ctx context.Context, name key, about []verdict, err error) {
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return
 	}
-	is := stateNone
-	if service, lookErr := c.services.Services(name.Namespace).Get(name.Name); lookErr == nil {
-		is = c.stateAfter(service, err)
+	if about == nil {
+		service, lookErr := c.services.Services(name.Namespace).Get(name.Name)
+		if lookErr != nil {
+			watchState(name, stateNone, time.Now())
+			return
+		}
+		about = []verdict{{service, err}}
 	}
-	watchState(name, is, time.Now())
+	for _, of := range about {
+		watchState(nameOf(of.service), c.stateAfter(of.service, of.err), time.Now())
+	}
+}
+
+// errPortsTaken says that a Service does not have all of its ports on the load balancer that it shares.
+var errPortsTaken = errors.New("ports of the Service are not served")
+
+// verdicts returns what a sync that came to this error came to for each of those that share the load balancer, nil if nobody
+// does.
+func (s *scene) verdicts(whole error) []verdict {
+	var all []verdict
+	i := 0 // among those that were merged
+	for _, m := range s.members {
+		err := both(whole, m.reading.Err)
+		switch {
+		case m.waits != nil:
+			err = both(whole, m.waits)
+		case i < len(s.whole.Refused):
+			if len(s.whole.Refused[i]) > 0 {
+				err = both(err, errPortsTaken)
+			}
+			i++
+		}
+		all = append(all, verdict{m.service, err})
+	}
+	return all
+}
+
+// watchRulesOf shows how many rules a load balancer has, at each Service that it serves: the platform allows that many in all.
+func watchRulesOf(s *scene, rules int) {
+	for _, m := range s.served() {
+		watchRules(nameOf(m.service), rules)
+	}
+}
+
+// watchCertificate shows when the certificate expires, at the Service whose it is alone.
+func watchCertificate(s *scene, at time.Time) {
+	for _, m := range s.served() {
+		if m.service.UID == s.certifier().UID {
+			watchExpiry(nameOf(m.service), at)
+		} else {
+			forgetExpiry(nameOf(m.service))
+		}
+	}
+}
+
+func forgetCertificate(s *scene) {
+	for _, m := range s.served() {
+		forgetExpiry(nameOf(m.service))
+	}
 }
 
 // stateAfter returns the state of a Service's load balancer after a sync that ended so.
