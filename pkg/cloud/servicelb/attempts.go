@@ -58,21 +58,18 @@ func (c *Controller) expectAttempts(entries map[types.UID]ledger.Entry, there ma
 		if !ok || there[uid] || entry.ID != "" || entry.Released() || c.hasGuests(entry) {
 			continue
 		}
-		proves := provenBy(entry, time.Now())
-		if !list.Began.Before(proves) && len(labelled(list.Items, lost.Label(uid), c.heldBesides(uid))) == 0 {
+		from := proves(entry)
+		ahead := from.After(time.Now().Add(ledger.MaxAhead + visibleAfter)) // a wrong clock's: it is capped when it is read
+		if (ahead || !list.Began.Before(from)) && len(labelled(list.Items, lost.Label(uid), c.heldBesides(uid))) == 0 {
 			c.searches.add(name, uid)
 			c.queue.Add(name)
 		}
 	}
 }
 
-// provenBy returns from when on a list has to show what the requests of an entry have made.
-func provenBy(entry ledger.Entry, now time.Time) time.Time {
-	last := latestOf(entry.Tried, entry.Late)
-	if last.After(now.Add(ledger.MaxAhead)) {
-		last = now.Add(-visibleAfter) // a wrong clock's
-	}
-	return last.Add(visibleAfter)
+// proves returns from when on a list has to show what the requests of an entry have made.
+func proves(entry ledger.Entry) time.Time {
+	return latestOf(entry.Tried, entry.Late).Add(visibleAfter)
 }
 
 // forgetAttempt removes the record of an attempt when it is proven that its Service is gone, and that nothing was made. What was
@@ -85,12 +82,12 @@ func (c *Controller) forgetAttempt(ctx context.Context, name key, uid types.UID,
 	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("reading the Service: %w", err)
 	}
-	proves := provenBy(entry, time.Now())
-	list, err := c.API.LoadBalancers(ctx, max(listAge, time.Since(proves)))
+	from := proves(entry)
+	list, err := c.API.LoadBalancers(ctx, max(listAge, time.Since(from)))
 	if err != nil {
 		return fmt.Errorf("listing load balancers: %w", err)
 	}
-	if list.Began.Before(proves) || len(labelled(list.Items, lost.Label(uid), c.heldBesides(uid))) > 0 {
+	if list.Began.Before(from) || len(labelled(list.Items, lost.Label(uid), c.heldBesides(uid))) > 0 {
 		return nil
 	}
 	// That nothing is there is the word of this account alone.

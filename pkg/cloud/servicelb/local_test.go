@@ -162,42 +162,48 @@ func TestMovedPodLosesNoRequest(t *testing.T) {
 		lb := w.settled(s)
 		w.within(time.Minute, "the node with the pod is the backend", w.on(lb.ID, "node-0"))
 		w.later(10 * time.Minute)
-		const answers = 12 * time.Second
-		for move := range 6 {
-			from, to := fmt.Sprintf("node-%d", move%3), fmt.Sprintf("node-%d", (move+1)%3)
-			writes := w.writes()
-			steps := []struct {
-				pods  []pod
-				lasts time.Duration
-			}{
-				{[]pod{readyOn(from), failedOn(to)}, 3 * time.Second},
-				{[]pod{endingOn(from), readyOn(to)}, answers},
-				{[]pod{readyOn(to)}, 11 * time.Minute},
-			}
-			for i, step := range steps {
-				w.runs(s, step.pods...)
-				answering := map[string]bool{}
-				for _, p := range step.pods {
-					answering[w.machine(p.node)] = p.serving
-				}
-				for end := time.Now().Add(step.lasts); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // of the fake clock
-					backends := w.backendsOf(lb.ID)
-					if len(backends) == 0 || slices.ContainsFunc(backends, func(id string) bool { return !answering[id] }) {
-						t.Fatalf("move %d, step %d: of the backends %v not all answer", move, i, backends)
-					}
-				}
-			}
-			if !w.on(lb.ID, to)() {
-				t.Errorf("move %d: the backends are %v", move, w.backendsOf(lb.ID))
-			}
-			if n := w.writes() - writes; n != 2 {
-				t.Errorf("move %d: %d writes, want one that adds and one that removes", move, n)
-			}
-		}
-		if events := w.events(); has(events, "Warning") {
-			t.Errorf("events %q", events)
-		}
+		w.moves(s, lb.ID)
 	})
+}
+
+// moves has the only pod of a Service, which is on node-0, move on from node to node, of which there are three.
+func (w *world) moves(s *v1.Service, id string) {
+	w.Helper()
+	const answers = 12 * time.Second
+	for move := range 6 {
+		from, to := fmt.Sprintf("node-%d", move%3), fmt.Sprintf("node-%d", (move+1)%3)
+		writes := w.writes()
+		steps := []struct {
+			pods  []pod
+			lasts time.Duration
+		}{
+			{[]pod{readyOn(from), failedOn(to)}, 3 * time.Second},
+			{[]pod{endingOn(from), readyOn(to)}, answers},
+			{[]pod{readyOn(to)}, 11 * time.Minute},
+		}
+		for i, step := range steps {
+			w.runs(s, step.pods...)
+			answering := map[string]bool{}
+			for _, p := range step.pods {
+				answering[w.machine(p.node)] = p.serving
+			}
+			for end := time.Now().Add(step.lasts); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // of the fake clock
+				backends := w.backendsOf(id)
+				if len(backends) == 0 || slices.ContainsFunc(backends, func(id string) bool { return !answering[id] }) {
+					w.Fatalf("move %d, step %d: of the backends %v not all answer", move, i, backends)
+				}
+			}
+		}
+		if !w.on(id, to)() {
+			w.Errorf("move %d: the backends are %v", move, w.backendsOf(id))
+		}
+		if n := w.writes() - writes; n != 2 {
+			w.Errorf("move %d: %d writes, want one that adds and one that removes", move, n)
+		}
+	}
+	if events := w.events(); has(events, "Warning") {
+		w.Errorf("events %q", events)
+	}
 }
 
 // A node leaves at once when its pod is gone without having been seen to end, and its successor is there.
