@@ -60,7 +60,7 @@ func (c *Controller) selected(s *scene, lb vultr.LoadBalancer) (nodes []*v1.Node
 		return c.selectedByAll(s, members, lb), false
 	}
 	own := members[0].reading.Desired
-	nodes = candidates(plan.Select(s.nodes, own.NodeSelector))
+	nodes, _ = Selected(s.nodes, []string{own.NodeSelector})
 	if own.KeepNodes && lb.ID != "" {
 		nodes = backendsAmong(nodes, lb)
 	}
@@ -75,7 +75,7 @@ func (c *Controller) selectedByAll(s *scene, members []*member, lb vultr.LoadBal
 		m.apart = ""
 		selectors = append(selectors, m.reading.Desired.NodeSelector)
 	}
-	nodes, apart := plan.SelectForAll(candidates(s.nodes), selectors)
+	nodes, apart := Selected(s.nodes, selectors)
 	for i, m := range members {
 		if chooses := !c.tellSelector(s, m) && !m.reading.Desired.KeepNodes; chooses {
 			if slices.Contains(apart, i) {

@@ -38,7 +38,8 @@ const (
 	Pending State = "pending"
 	// Differs is one that is not as its Service asks for: the controller is at it, or does not run.
 	Differs State = "differs"
-	// Faulty is one whose Service has faults: it keeps its settings until they are mended.
+	// Faulty is one whose Service has faults: it keeps its settings until they are mended. Of one that several share, it is also the
+	// state of a Service that does not get all of its ports.
 	Faulty State = "faulty"
 	// Missing is a Service that has none.
 	Missing State = "missing"
@@ -175,14 +176,12 @@ func (in Input) show(service *v1.Service) Balancer {
 		return b
 	}
 	b.SharedWith = namesBesides(sharers, service)
-	want := reading
-	if len(sharers) > 1 {
-		want = together(sharers, *lb, entry, in.Defaults, reading)
-	}
+	want := in.asks(service, sharers, *lb, entry)
+	want.tell(&b)
 	diff := in.compare(&b, *lb, service, entry, want)
 	b.Differs, b.Differences = diff.Fields, plan.Differences(*lb, diff, kube.Instances(in.Nodes))
 	switch {
-	case reading.Err != nil:
+	case reading.Err != nil || len(want.refused) > 0:
 		b.State = Faulty
 	case !diff.Empty():
 		b.State = Differs
@@ -255,8 +254,8 @@ func (in Input) fill(b *Balancer, lb vultr.LoadBalancer) {
 }
 
 // compare compares the load balancer with what the controller would make of it now.
-func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service, entry ledger.Entry, reading plan.Reading) plan.Change {
-	want := reading.Desired
+func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service, entry ledger.Entry, all asked) plan.Change {
+	want := all.Desired
 	if want.Label == "" && !entry.Adopted {
 		want.Label = lost.Label(service.UID)
 	}
@@ -266,10 +265,10 @@ func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service,
 	if !want.FirewallStated && !entry.Firewall && len(lb.Firewall) > 0 {
 		want.KeepFirewall = true // nobody asked for it to be opened
 	}
-	if reading.Err != nil {
+	if all.Err != nil {
 		want.VPC, want.VPCOfNodes = nil, false // all but the backends stays as it is
 	}
-	nodes := servicelb.Candidates(plan.Select(in.Nodes, want.NodeSelector))
+	nodes, apart := servicelb.Selected(in.Nodes, all.selectors)
 	rules := in.reach(b, nodes, lb, &want)
 	var skipped []plan.Skip
 	want.Instances, skipped = plan.Backends(nodes, rules)
@@ -277,10 +276,8 @@ func (in Input) compare(b *Balancer, lb vultr.LoadBalancer, service *v1.Service,
 		b.LeftOut = append(b.LeftOut, skip.String())
 	}
 	want.Instances = in.known(b, want.Instances)
-	// Where the pods are that policy Local goes by is not read here.
-	local := service.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
-	want.KeepInstances = local || want.KeepNodes || len(want.Instances) == 0 && len(lb.Instances) > 0
-	if reading.Err != nil {
+	want.KeepInstances = all.unjudged || len(apart) > 0 || len(want.Instances) == 0 && len(lb.Instances) > 0
+	if all.Err != nil {
 		return plan.DiffBackends(lb, want)
 	}
 	return plan.Diff(lb, want)

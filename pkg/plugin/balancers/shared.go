@@ -2,12 +2,12 @@ package balancers
 
 import (
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -26,7 +26,7 @@ func (in Input) shared(service *v1.Service) (ledger.Entry, []*v1.Service) {
 	}
 	var sharers []*v1.Service
 	for _, other := range in.Services {
-		if other.UID == host || entry.Guests.Has(other.UID) {
+		if stays(other) && (other.UID == host || entry.Guests.Has(other.UID)) {
 			sharers = append(sharers, other)
 		}
 	}
@@ -34,15 +34,56 @@ func (in Input) shared(service *v1.Service) (ledger.Entry, []*v1.Service) {
 	return entry, sharers
 }
 
-// together returns the reading of a Service with what all that share the load balancer ask for.
-func together(sharers []*v1.Service, lb vultr.LoadBalancer, entry ledger.Entry, defaults settings.Defaults, own plan.Reading) plan.Reading {
-	members := make([]plan.Member, 0, len(sharers))
-	for _, service := range sharers {
-		members = append(members, plan.Member{Service: service, Reading: plan.Read(service, plan.WithDefaults(defaults))})
+// stays reports whether a Service is not about to leave the load balancer that it shares.
+func stays(service *v1.Service) bool {
+	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && plan.Managed(service) && !plan.Disowned(service)
+}
+
+// asked is what all that have a load balancer ask of it, and whose nodes are to be behind it.
+type asked struct {
+	plan.Reading
+
+	selectors []string
+	// unjudged is set if what is not read here decides about the backends.
+	unjudged bool
+	// refused are the ports that the Service in question does not get, overruled the settings.
+	refused, overruled []string
+}
+
+// asks returns what the Service asks for, or all together that share the load balancer.
+func (in Input) asks(service *v1.Service, sharers []*v1.Service, lb vultr.LoadBalancer, entry ledger.Entry) asked {
+	a := asked{Reading: in.read(service)}
+	if len(sharers) < 2 {
+		sharers = []*v1.Service{service}
 	}
-	own.Desired, own.Err = plan.Merge(members, lb).Desired, nil
-	own.Desired.Label = entry.Group
-	return own
+	members := make([]plan.Member, 0, len(sharers))
+	for _, sharer := range sharers {
+		reading := in.read(sharer)
+		members = append(members, plan.Member{Service: sharer, Reading: reading})
+		a.selectors = append(a.selectors, reading.Desired.NodeSelector)
+		// Where the pods are that policy Local goes by is not read here.
+		a.unjudged = a.unjudged || reading.Desired.KeepNodes || sharer.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
+	}
+	if len(members) == 1 {
+		return a
+	}
+	merged := plan.Merge(members, lb)
+	a.Desired, a.Err = merged.Desired, nil
+	a.Desired.Label = entry.Group
+	if own := slices.IndexFunc(sharers, func(sharer *v1.Service) bool { return sharer.UID == service.UID }); own >= 0 {
+		a.refused, a.overruled = merged.Refused[own], merged.Overruled[own]
+	}
+	return a
+}
+
+// tell says what a Service asks for and does not get of the load balancer that it shares.
+func (a asked) tell(b *Balancer) {
+	if len(a.refused) > 0 {
+		b.Faults = append(b.Faults, "these ports are not served by the load balancer that it shares: "+strings.Join(a.refused, ", "))
+	}
+	if len(a.overruled) > 0 {
+		b.Warnings = append(b.Warnings, "the load balancer has these settings once for all that share it: "+strings.Join(a.overruled, ", "))
+	}
 }
 
 func namesBesides(sharers []*v1.Service, own *v1.Service) []string {

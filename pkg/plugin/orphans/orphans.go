@@ -137,7 +137,8 @@ func (in Input) balancers() []Orphan {
 		}
 	}
 	for uid, entry := range in.Entries {
-		if there[uid] || entry.Adopted {
+		shared := slices.ContainsFunc(entry.Guests.List(), func(guest types.UID) bool { return there[guest] })
+		if there[uid] || entry.Adopted || shared {
 			used[strings.ToLower(entry.ID)] = true
 		}
 	}

@@ -83,6 +83,18 @@ func TestFind(t *testing.T) {
 		"another Service's record has it": {func(in *orphans.Input) {
 			in.Services, in.Entries[living] = []*v1.Service{service(nil)}, ledger.Entry{ID: id}
 		}, all[:1]},
+		"a Service that shares it exists": {func(in *orphans.Input) {
+			in.Services, in.Entries[uid] = []*v1.Service{service(nil)}, ledger.Entry{Service: "shop/gone", ID: id, Guests: ledger.MembersOf(living), Group: "www"}
+			in.LoadBalancers[0].Label = "www"
+		}, all[:1]},
+		"nobody who shared it exists": {func(in *orphans.Input) {
+			in.Entries[uid] = ledger.Entry{Service: "shop/gone", ID: id, Guests: ledger.MembersOf(living), Group: "www"}
+			in.LoadBalancers[0].Label = "www"
+		}, nil},
+		"it is being handed over": {func(in *orphans.Input) { // both have a record
+			in.Services, in.Entries[living] = []*v1.Service{service(nil)}, ledger.Entry{Service: "shop/web", ID: id, Guests: ledger.MembersOf(uid), Group: "www"}
+			in.Entries[uid] = ledger.Entry{Service: "shop/gone", ID: id, Guests: ledger.MembersOf(living), Group: "www"}
+		}, all[:1]},
 		"it was adopted":       {func(in *orphans.Input) { in.Entries[uid] = ledger.Entry{ID: id, Adopted: true} }, all[:1]},
 		"no record, our nodes": {func(in *orphans.Input) { in.Entries = nil }, nil},
 		"no record, no nodes":  {func(in *orphans.Input) { in.Entries, in.Nodes = nil, nil }, all[:1]},
