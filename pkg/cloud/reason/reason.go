@@ -113,7 +113,7 @@ var table = []Event{
 	},
 	{
 		Reason: DuplicateLoadBalancerDeleted, Warning: true, Object: "Service, or ConfigMap in kube-system",
-		Meaning: "one request was delivered twice, and the superfluous load balancer was deleted",
+		Meaning: "one request was delivered twice, or outlived its Service, and the superfluous load balancer was deleted",
 		Remedy:  "nothing",
 	},
 	{
@@ -183,8 +183,8 @@ var table = []Event{
 	},
 	{
 		Reason: LoadBalancerSharedSetting, Warning: true, Object: "Service",
-		Meaning: "settings of the Service have no effect, because the load balancer that it shares has them once for all, and follows the oldest Service",
-		Remedy:  "set them on the Service that is named, or use a label of its own",
+		Meaning: "settings of the Service have no effect, because the load balancer that it shares has them once for all, and follows the oldest Service; or no node is right for this Service and the older ones",
+		Remedy:  "set them on the Service that is named, have pods on the same nodes, or use a label of its own",
 	},
 	{
 		Reason: FirewallKept, Warning: true, Object: "Service",
