@@ -278,6 +278,14 @@ func (m *merger) firewall() {
 	}
 	SortFirewall(d.Firewall)
 	d.Firewall = slices.Compact(d.Firewall)
+	if len(d.Firewall) == 0 && len(d.Rules) > 0 {
+		d.Firewall = nobody(d.Rules[0].FrontendPort) // without a rule everybody would be admitted to all ports
+	}
+}
+
+// nobody returns a rule that admits nobody: nothing comes from TEST-NET-1.
+func nobody(port int) []vultr.FirewallRule {
+	return []vultr.FirewallRule{{Port: port, Source: "192.0.2.0/32", IPType: "v4"}}
 }
 
 // everybody returns the rules that admit everybody to a port.

@@ -147,6 +147,10 @@ func TestMergeFirewall(t *testing.T) {
 			members: []plan.Member{a(ranges), b(with(settings.FirewallRules, "0.0.0.0/0,80;192.0.2.0/24,443"))},
 			want:    slices.Concat(admits(80, "10.0.0.0/8"), admits(443, "192.0.2.0/24")), stated: true, overruledSecond: true,
 		},
+		"each for the port of the other": { // which must not open both
+			members: []plan.Member{a(with(settings.FirewallRules, "10.0.0.0/8,443")), b(with(settings.FirewallRules, "10.0.0.0/8,80"))},
+			want:    admits(80, "192.0.2.0/32"), stated: true, overruledSecond: true,
+		},
 		"faults keep what is restricted": {
 			members: []plan.Member{a(faulty), b()}, current: admits(80, "10.0.0.0/8"),
 			want: slices.Concat(admits(80, "10.0.0.0/8"), everybody(443)), stated: true,
