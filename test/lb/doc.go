@@ -7,7 +7,7 @@
 // what the controller says.
 //
 //   - TestEveryPoint counts the API calls and the writes to the API server of each script (a load balancer is made, renamed,
-//     changed, drifts, is adopted, goes ...), and runs the script once for each of these points with something going wrong right
+//     changed, shared, handed on, drifts, is adopted, goes ...), and runs the script once for each of these points with something going wrong right
 //     there: the process is killed, the answer is lost, cut off, an error, or never comes. Nobody lists the points: a new call is
 //     one of them because it is made.
 //   - TestStorm, TestHourWithoutAPI and TestLateLists are platforms that are unwell for long.

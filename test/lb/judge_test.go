@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,118 +21,6 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
-
-// group is the Services that one load balancer serves, the oldest first. Here each is one Service: for those that share one,
-// groupsOf has to put them together, and the rest follows: the union of their ports, settings of the oldest, one entry, one
-// load balancer.
-type group []*v1.Service
-
-func (g group) String() string {
-	names := make([]string, 0, len(g))
-	for _, s := range g {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, "+")
-}
-
-// groupsOf returns the groups of Services that are to have load balancers.
-func groupsOf(services []*v1.Service) []group {
-	var groups []group
-	for _, s := range services {
-		if wanting(s) {
-			groups = append(groups, group{s})
-		}
-	}
-	return groups
-}
-
-func wanting(s *v1.Service) bool {
-	return s.DeletionTimestamp == nil && s.Spec.Type == v1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil
-}
-
-// badNodeCount is a value of the node count that the Service's owner is told about, and with which nothing but backends is changed.
-const badNodeCount = "2"
-
-// faulty reports whether nobody can say what the load balancer of a group is to be like.
-func (g group) faulty() bool {
-	return slices.ContainsFunc(g, func(s *v1.Service) bool { return s.Annotations[string(settings.NodeCount)] == badNodeCount })
-}
-
-// looks is what a load balancer looks like, as far as these tests vary it.
-type looks struct {
-	Label, Algorithm, Domain string
-	Timeout                  int
-	Rules, Sources           []string
-	Encrypted                bool
-}
-
-func looksOf(lb *vultr.LoadBalancer) looks {
-	is := looks{Label: lb.Label, Algorithm: lb.Algorithm, Domain: lb.AutoSSL.Domain, Timeout: lb.Timeout, Encrypted: lb.HasSSL}
-	for _, rule := range lb.Rules {
-		is.Rules = append(is.Rules, fmt.Sprintf("%s %d to %d", rule.FrontendProtocol, rule.FrontendPort, rule.BackendPort))
-	}
-	for _, rule := range lb.Firewall {
-		is.Sources = append(is.Sources, fmt.Sprintf("%s,%d", rule.Source, rule.Port))
-	}
-	return is.sorted()
-}
-
-func (l looks) sorted() looks {
-	slices.Sort(l.Rules)
-	slices.Sort(l.Sources)
-	return l
-}
-
-// wanted is what the load balancer of a group is to look like. It is told from the fields and the few annotations that
-// these tests use, not by the code that is under test.
-func (w *world) wanted(g group, lb *vultr.LoadBalancer, adopted bool) looks {
-	first := g[0]
-	asks := func(key settings.Key) string { return first.Annotations[string(key)] }
-	want := looks{Label: asks(settings.Label), Algorithm: "roundrobin", Timeout: 600}
-	switch {
-	case want.Label != "":
-	case adopted:
-		want.Label = lb.Label
-	default:
-		want.Label = cloudprovider.DefaultLoadBalancerName(first)
-	}
-	if asks(settings.Algorithm) == "least_connections" {
-		want.Algorithm = "leastconn"
-	}
-	if text := asks(settings.Timeout); text != "" {
-		want.Timeout = 0
-		_, _ = fmt.Sscan(text, &want.Timeout) // an invalid number leaves 0, which no load balancer has
-	}
-	if want.Domain = asks(settings.AutoSSLDomain); want.Domain != "" {
-		want.Encrypted = true
-	}
-	want.Encrypted = want.Encrypted || asks(settings.SSL) != ""
-	for _, s := range g {
-		for _, port := range s.Spec.Ports {
-			protocol := strings.ToLower(string(port.Protocol))
-			if want.Encrypted && fmt.Sprint(port.Port) == asks(settings.HTTPSPorts) {
-				protocol = "https"
-			}
-			want.Rules = append(want.Rules, fmt.Sprintf("%s %d to %d", protocol, port.Port, port.NodePort))
-			for _, source := range s.Spec.LoadBalancerSourceRanges {
-				want.Sources = append(want.Sources, fmt.Sprintf("%s,%d", source, port.Port))
-			}
-		}
-		if name := s.Annotations[string(settings.FirewallRulesCM)]; name != "" {
-			want.Sources = append(want.Sources, w.rulesIn(name)...)
-		}
-	}
-	return want.sorted()
-}
-
-// rulesIn returns the firewall rules of a ConfigMap.
-func (w *world) rulesIn(name string) []string {
-	found, err := w.user.CoreV1().ConfigMaps(namespace).Get(w.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		return []string{"ConfigMap " + name + ": " + err.Error()}
-	}
-	return strings.Fields(found.Data[plan.FirewallMapKey])
-}
 
 // backends returns the instances behind the Nodes that are to get traffic.
 func (w *world) backends() []string {
@@ -161,6 +50,64 @@ func (w *world) backends() []string {
 	}
 	slices.Sort(ready)
 	return ready
+}
+
+// backendsFor returns the instances that are right for all of a group: behind nodes with the labels that each of them chooses, and
+// with pods of each that has policy Local. What would leave none does not count.
+func (w *world) backendsFor(g group, s *situation) []string {
+	backends := s.backends
+	for _, member := range g {
+		for _, nodes := range [][]string{w.chosenBy(member), w.withPodsOf(member)} {
+			fewer := slices.DeleteFunc(slices.Clone(backends), func(id string) bool { return !slices.Contains(nodes, id) })
+			if len(fewer) > 0 {
+				backends = fewer
+			}
+		}
+	}
+	return backends
+}
+
+// chosenBy returns the instances whose nodes have the label that a Service chooses: these tests have no other selectors than
+// "name=value".
+func (w *world) chosenBy(s *v1.Service) []string {
+	name, value, chooses := strings.Cut(s.Annotations[string(settings.NodeSelector)], "=")
+	return w.instancesOf(func(n *v1.Node) bool { return !chooses || n.Labels[name] == value })
+}
+
+// withPodsOf returns the instances whose nodes have ready pods of a Service, all if it does not matter.
+func (w *world) withPodsOf(s *v1.Service) []string {
+	w.Helper()
+	has := map[string]bool{}
+	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
+		list, err := w.user.DiscoveryV1().EndpointSlices(s.Namespace).List(w.Context(), metav1.ListOptions{})
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, slice := range list.Items {
+			for _, endpoint := range slice.Endpoints {
+				if slice.Labels[discoveryv1.LabelServiceName] == s.Name && *endpoint.Conditions.Ready {
+					has[*endpoint.NodeName] = true
+				}
+			}
+		}
+	}
+	return w.instancesOf(func(n *v1.Node) bool { return len(has) == 0 || has[n.Name] })
+}
+
+// instancesOf returns the instances behind some of the Nodes.
+func (w *world) instancesOf(is func(n *v1.Node) bool) []string {
+	w.Helper()
+	nodes, err := w.user.CoreV1().Nodes().List(w.Context(), metav1.ListOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	var instances []string
+	for i := range nodes.Items {
+		if is(&nodes.Items[i]) {
+			instances = append(instances, strings.TrimPrefix(nodes.Items[i].Spec.ProviderID, "vultr://"))
+		}
+	}
+	return instances
 }
 
 // situation is all that is judged.
@@ -194,7 +141,7 @@ func (w *world) wrong() []string {
 	w.Helper()
 	s := w.look()
 	var wrong []string
-	for _, g := range groupsOf(s.services) {
+	for _, g := range groupsOf(s) {
 		wrong = append(wrong, w.judge(g, s)...)
 	}
 	for _, service := range s.services {
@@ -210,16 +157,7 @@ func (w *world) judge(g group, s *situation) (wrong []string) {
 	say := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf("%s: ", g)+fmt.Sprintf(format, args...))
 	}
-	var entry ledger.Entry
-	var owner types.UID
-	for _, member := range g {
-		if e := s.entries[member.UID]; e.ID != "" {
-			if entry.ID != "" {
-				say("the ledger has %s and %s", entry.ID, e.ID)
-			}
-			entry, owner = e, member.UID
-		}
-	}
+	host, entry := g.host(s)
 	lb := s.balancers[entry.ID]
 	switch {
 	case entry.ID == "" && g.faulty():
@@ -236,33 +174,46 @@ func (w *world) judge(g group, s *situation) (wrong []string) {
 		return wrong
 	}
 	s.claimed[entry.ID] = true
+	for _, text := range g.discord(s, entry) {
+		say("%s", text)
+	}
 	for _, member := range g {
-		if asked := w.asked(member); asked != "" && asked != lb.ID {
-			say("it has load balancer %s and names %s", lb.ID, asked)
-		}
-		ingress := member.Status.LoadBalancer.Ingress
-		if len(ingress) != 1 || ingress[0].IP != lb.IPv4 || lb.IPv4 == "" {
-			say("the status of %s is %+v, the load balancer's address %q", member.Name, ingress, lb.IPv4)
-		}
-		if !servicehelper.HasLBFinalizer(member) {
-			say("%s has no finalizer", member.Name)
+		for _, text := range w.judgeMember(member, lb) {
+			say("%s", text)
 		}
 	}
-	if !slices.Equal(lb.Instances, s.backends) {
-		say("its backends are %v, the nodes %v", lb.Instances, s.backends)
+	if backends := w.backendsFor(g, s); !slices.Equal(lb.Instances, backends) {
+		say("its backends are %v, they are to be %v", lb.Instances, backends)
 	}
 	if g.faulty() {
 		return wrong
 	}
 	is, want := looksOf(lb), w.wanted(g, lb, entry.Adopted)
+	if g.namedElsewhere(s, host) {
+		want.Label = is.Label // an older Service has the label, and shares nothing with this one
+	}
 	if w.killed {
 		is = w.forgive(is, want, g, entry)
 	}
 	if !reflect.DeepEqual(is, want) {
 		say("it is %+v, asked for is %+v", is, want)
 	}
-	if text := w.certificate(g[0], lb.ID, s.entries[owner]); text != "" {
+	if text := w.certificate(g.certifier(lb), lb.ID, entry); text != "" {
 		say("%s", text)
+	}
+	return wrong
+}
+
+// judgeMember judges what a Service says about the load balancer that it has.
+func (w *world) judgeMember(s *v1.Service, lb *vultr.LoadBalancer) (wrong []string) {
+	if asked := w.asked(s); asked != "" && asked != lb.ID {
+		wrong = append(wrong, fmt.Sprintf("%s has load balancer %s and names %s", s.Name, lb.ID, asked))
+	}
+	if ingress := s.Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != lb.IPv4 || lb.IPv4 == "" {
+		wrong = append(wrong, fmt.Sprintf("the status of %s is %+v, the load balancer's address %q", s.Name, ingress, lb.IPv4))
+	}
+	if !servicehelper.HasLBFinalizer(s) {
+		wrong = append(wrong, s.Name+" has no finalizer")
 	}
 	return wrong
 }
@@ -271,7 +222,8 @@ func (w *world) judge(g group, s *situation) (wrong []string) {
 // request that put it there and its note of that, and the Service dropped it before another one had looked. To write it down
 // before each request would cost a write to the API server for each change. A firewall that stays is told by an Event.
 func (w *world) forgive(is, want looks, g group, entry ledger.Entry) looks {
-	if len(want.Sources) == 0 && strings.Contains(w.eventsOf(g[0]), "FirewallKept") {
+	kept := func(s *v1.Service) bool { return strings.Contains(w.eventsOf(s), "FirewallKept") }
+	if len(want.Sources) == 0 && slices.ContainsFunc(g, kept) {
 		is.Sources = want.Sources
 	}
 	if !want.Encrypted && entry.Certificate == "" {

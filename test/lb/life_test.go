@@ -52,7 +52,11 @@ func newLife(w *world) *life {
 }
 
 // officeRules are what the ConfigMap has.
-var officeRules = []string{"192.0.2.0/24,80", "192.0.2.0/24,80\n198.51.100.0/24,80", "203.0.113.0/24,80"}
+var officeRules = []string{"192.0.2.0/24,80\n192.0.2.0/24,81", "192.0.2.0/24,80\n198.51.100.0/24,8080", "203.0.113.0/24,82\n203.0.113.0/24,443"}
+
+// sharedLabels are those that Services take beside labels of their own: who has the same one shares a load balancer, unless it has one
+// already.
+var sharedLabels = []string{"www", "api"}
 
 // take takes a step.
 func (l *life) take(s step) {
@@ -144,7 +148,10 @@ func (l *life) create(s step) {
 		if taken[name] {
 			continue
 		}
-		var wishes []func(*v1.Service)
+		wishes := []func(*v1.Service){l.on(int32(80 + i))} // each has one that no other one asks for
+		if s.a%2 == 0 {
+			wishes = append(wishes, with(settings.Label, sharedLabels[s.a/2%len(sharedLabels)]))
+		}
 		for range s.b % 3 {
 			s.c++
 			wishes = append(wishes, l.wish(name, s.c, s.a))
@@ -189,7 +196,10 @@ func (l *life) wish(name string, which, value int) func(*v1.Service) {
 			}
 		}
 	case 3:
-		return toggle(settings.Label, fmt.Sprintf("%s-%d", name, value%3))
+		if value%3 == 0 {
+			return toggle(settings.Label, fmt.Sprintf("%s-%d", name, value%2))
+		}
+		return toggle(settings.Label, sharedLabels[value%len(sharedLabels)])
 	case 4:
 		return toggle(settings.FirewallRulesCM, office)
 	case 5:

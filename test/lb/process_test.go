@@ -23,6 +23,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/slim"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -108,15 +109,20 @@ func (w *world) start() *process {
 	w.tell("#%d starts", p.number)
 	p.client = w.kube.client(p.ask)
 	factory := informers.NewSharedInformerFactory(p.client, 0)
+	endpointSlices := factory.Discovery().V1().EndpointSlices()
+	if err := endpointSlices.Informer().SetTransform(slim.EndpointSlice); err != nil {
+		w.Fatal(err)
+	}
 	controller, err := servicelb.New(servicelb.Config{
-		API:           w.newClient(func(http.RoundTripper) http.RoundTripper { return p }),
-		Client:        p.client,
-		Recorder:      recorder{w},
-		Services:      factory.Core().V1().Services(),
-		Nodes:         factory.Core().V1().Nodes(),
-		Region:        func(context.Context, []*v1.Node) (string, error) { return region, nil },
-		LabelInStatus: true,
-		DriftPeriod:   driftPeriod,
+		API:            w.newClient(func(http.RoundTripper) http.RoundTripper { return p }),
+		Client:         p.client,
+		Recorder:       recorder{w},
+		Services:       factory.Core().V1().Services(),
+		Nodes:          factory.Core().V1().Nodes(),
+		EndpointSlices: endpointSlices,
+		Region:         func(context.Context, []*v1.Node) (string, error) { return region, nil },
+		LabelInStatus:  true,
+		DriftPeriod:    driftPeriod,
 	})
 	if err != nil {
 		w.Fatal(err)

@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
@@ -27,8 +26,6 @@ type publication struct {
 	service *v1.Service
 	// warns are what the only Warnings are about that its owner gets.
 	warns []string
-	// refused is the annotation for which nothing is made yet, "" for none.
-	refused settings.Key
 }
 
 // TestPublished: Services as people publish them have their load balancers without a change, and no Warning but those that
@@ -57,7 +54,7 @@ func TestPublished(t *testing.T) {
 			}
 			for _, event := range w.about(p) {
 				expected := slices.ContainsFunc(p.warns, func(what string) bool { return strings.Contains(event, what) })
-				if strings.Contains(event, v1.EventTypeWarning) && !expected && p.refused == "" {
+				if strings.Contains(event, v1.EventTypeWarning) && !expected {
 					t.Errorf("%s: unexpected: %s", p.file, event)
 				}
 			}
@@ -151,13 +148,6 @@ func (w *world) complete(p *publication) {
 	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
 		s.Spec.HealthCheckNodePort = w.nodePort()
 	}
-	if plan.Read(s, plan.WithUnreadReferences()).MayCreate() != nil {
-		for _, key := range []settings.Key{settings.VPC, settings.PrivateNetwork} {
-			if s.Annotations[string(key)] != "" {
-				p.refused = key
-			}
-		}
-	}
 	if name := s.Annotations[string(settings.SSL)]; name != "" {
 		content, err := newCertificate(time.Now().Add(90 * 24 * time.Hour))
 		if err != nil {
@@ -188,12 +178,6 @@ func (w *world) about(p *publication) []string { return strings.Split(w.eventsOf
 
 // lacks says what a Service has not got yet, "" for nothing.
 func (w *world) lacks(p *publication) string {
-	if p.refused != "" {
-		if !slices.ContainsFunc(w.about(p), func(event string) bool { return strings.Contains(event, string(p.refused)) }) {
-			return "nobody is told that nothing is made because of " + string(p.refused)
-		}
-		return ""
-	}
 	now, err := w.user.CoreV1().Services(p.service.Namespace).Get(w.Context(), p.service.Name, metav1.GetOptions{})
 	if err != nil {
 		return err.Error()

@@ -6,12 +6,15 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,8 +23,11 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// web is the Service of the scripts.
-const web = "web"
+// web is the Service of the scripts, and api shares its load balancer in some.
+const (
+	web = "web"
+	api = "api"
+)
 
 // script is something that happens to a load balancer. It is over when all is as the objects in the API server ask for.
 type script struct {
@@ -100,6 +106,55 @@ var scripts = []script{
 		w.pass(3 * time.Second)
 		w.remove(web)
 	}},
+	{
+		name: "joined", before: served(shares), do: func(w *world) { w.service(api, shares, w.on(8443)) },
+		over: func(w *world) bool { return w.entries()[w.get(web).UID].Guests.Has(w.get(api).UID) },
+	},
+	{name: "two at once", before: nothing, do: func(w *world) {
+		w.service(web, shares)
+		w.service(api, shares, w.on(8443))
+	}, over: func(w *world) bool { return w.entries()[w.get(web).UID].Guests.Has(w.get(api).UID) }},
+	{name: "one of two changed", before: shared, do: func(w *world) {
+		w.edit(api, admits("10.0.0.0/8"), w.listens(8080))
+	}},
+	{name: "guest leaves", before: shared, do: func(w *world) { w.remove(api) }},
+	{name: "guest takes another label", before: shared, do: func(w *world) { w.edit(api, with(settings.Label, "other")) }},
+	{name: "host leaves", before: shared, do: func(w *world) { w.remove(web) }},
+	{name: "host takes another label", before: shared, do: func(w *world) { w.edit(web, with(settings.Label, "other")) }},
+	{name: "last out", before: func(w *world) {
+		shared(w)
+		w.remove(web)
+		w.well("the guest has the load balancer")
+	}, do: func(w *world) { w.remove(api) }},
+	{name: "both leave", before: shared, do: func(w *world) {
+		w.remove(web)
+		w.remove(api)
+	}},
+	{name: "shared one deleted by hand", before: shared, do: func(w *world) {
+		if err := w.api.DeleteLoadBalancer(w.Context(), w.own(web)); err != nil {
+			w.Fatal(err)
+		}
+	}},
+	{name: "into the VPC", before: func(w *world) {
+		w.connect()
+		served()(w)
+	}, do: func(w *world) { w.edit(web, with(settings.VPC, "true")) }},
+	{name: "out of the VPC", before: func(w *world) {
+		w.connect()
+		served(with(settings.VPC, "true"))(w)
+	}, do: func(w *world) { w.edit(web, without(settings.VPC)) }},
+	{name: "nodes chosen", before: func(w *world) {
+		w.editNode("node-2", func(n *v1.Node) { n.Labels["pool"] = "web" })
+		served()(w)
+	}, do: func(w *world) { w.edit(web, with(settings.NodeSelector, "pool=web")) }},
+	{name: "pod moved", before: func(w *world) {
+		w.runs(web, map[string]bool{"node-1": true})
+		served(w.local())(w)
+	}, do: func(w *world) {
+		w.runs(web, map[string]bool{"node-1": false, "node-2": true})
+		w.pass(15 * time.Second)
+		w.runs(web, map[string]bool{"node-2": true})
+	}},
 	{name: "kept", before: served(with(settings.Retain, "true")), do: func(w *world) {
 		w.kept[w.own(web)] = true
 		w.remove(web)
@@ -114,6 +169,54 @@ func served(change ...func(*v1.Service)) func(w *world) {
 		w.start()
 		w.service(web, change...)
 		w.well("the Service is served")
+	}
+}
+
+// shares has a Service share a load balancer.
+var shares = with(settings.Label, "www")
+
+// shared has two Services whose load balancer is as both ask for.
+func shared(w *world) {
+	served(shares)(w)
+	w.service(api, shares, w.on(8443))
+	w.well("both are served")
+}
+
+// on has a Service listen on this port alone.
+func (w *world) on(number int32) func(*v1.Service) {
+	port := w.port(number)
+	return func(s *v1.Service) { s.Spec.Ports = []v1.ServicePort{port} }
+}
+
+// local has connections go only to nodes with pods of the Service.
+func (w *world) local() func(*v1.Service) {
+	port := w.nodePort()
+	return func(s *v1.Service) {
+		s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = v1.ServiceExternalTrafficPolicyLocal, port
+	}
+}
+
+// runs says on which nodes a Service has pods, and whether they are ready or end.
+func (w *world) runs(name string, pods map[string]bool) {
+	w.Helper()
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: namespace, Name: name + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	for _, node := range slices.Sorted(maps.Keys(pods)) {
+		ready := pods[node]
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{"10.244.0.7"}, NodeName: &node,
+			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: new(true), Terminating: new(!ready)},
+		})
+	}
+	objects := w.user.DiscoveryV1().EndpointSlices(namespace)
+	_, err := objects.Update(w.Context(), slice, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = objects.Create(w.Context(), slice, metav1.CreateOptions{})
+	}
+	if err != nil {
+		w.Fatal(err)
 	}
 }
 
@@ -199,11 +302,11 @@ const (
 // putRules writes the firewall rules.
 func (w *world) putRules(text string) {
 	w.Helper()
-	maps := w.user.CoreV1().ConfigMaps(namespace)
+	objects := w.user.CoreV1().ConfigMaps(namespace)
 	rules := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: office}, Data: map[string]string{plan.FirewallMapKey: text}}
-	_, err := maps.Update(w.Context(), rules, metav1.UpdateOptions{})
+	_, err := objects.Update(w.Context(), rules, metav1.UpdateOptions{})
 	if apierrors.IsNotFound(err) {
-		_, err = maps.Create(w.Context(), rules, metav1.CreateOptions{})
+		_, err = objects.Create(w.Context(), rules, metav1.CreateOptions{})
 	}
 	if err != nil {
 		w.Fatal(err)
