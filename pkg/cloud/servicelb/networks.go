@@ -185,7 +185,7 @@ func (c *Controller) tellNetwork(s *scene, why error) {
 		message = "The load balancer stays in the network that it is in: " + why.Error()
 	}
 	if s.memory.news(aboutNetwork, message) {
-		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.VPCNotChosen, message)
+		c.Recorder.Event(s.leader(), v1.EventTypeWarning, reason.VPCNotChosen, message)
 	}
 }
 

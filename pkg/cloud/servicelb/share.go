@@ -335,6 +335,14 @@ func (s *scene) brought() {
 	}
 }
 
+// leader returns the Service whose settings are those of the whole.
+func (s *scene) leader() *v1.Service {
+	if s.whole.Leader != nil {
+		return s.whole.Leader
+	}
+	return s.service
+}
+
 // certifier returns the Service whose certificate the load balancer has.
 func (s *scene) certifier() *v1.Service {
 	if s.whole.Certifier != nil {
