@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testkube"
 )
 
 var logFlag = flag.Bool("soak.v", false, "show the controller's log")
@@ -18,9 +19,7 @@ func TestMain(m *testing.M) {
 	if !*logFlag {
 		klog.SetLogger(logr.Discard())
 	}
-	// The library has whoever meets errors wait, by one clock for the whole program: in the fake time of a test the last error
-	// may lie in another test's future, or in the real time of the program's start, and the wait would take years.
-	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1] //nolint:reassign // there is no other way
+	testkube.KeepErrorsOutOfTime()
 	code := m.Run()
 	if err := found.print(); err != nil {
 		fmt.Fprintln(os.Stderr, "lb:", err)

@@ -69,6 +69,8 @@ func TestSuspectedOnes(t *testing.T) {
 		if n := s.marks(names); n != gone {
 			t.Errorf("%d of %d destroyed nodes are marked", n, gone)
 		}
+		s.stop()
+		after(time.Second) // whoever waits for a list gets it
 		s.cloud.mu.Lock()
 		looks, lists := s.cloud.looks, s.cloud.lists
 		s.cloud.mu.Unlock()

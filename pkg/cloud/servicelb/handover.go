@@ -201,6 +201,7 @@ func (c *Controller) dismiss(ctx context.Context, service *v1.Service, id string
 	if service.DeletionTimestamp != nil {
 		return nil
 	}
+	service = service.DeepCopy() // publish writes into it, and it is the informer's
 	if err := c.publish(ctx, service, c.memories.of(service.UID), &v1.LoadBalancerStatus{}); err != nil {
 		return err
 	}
