@@ -113,7 +113,7 @@ func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 func (c *Controller) post(ctx context.Context, s *scene, region string, creation vultr.LoadBalancerSettings) (vultr.LoadBalancer, error) {
 	tried := ledger.Entry{
 		Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late,
-		Guests: s.entry.Guests, Group: s.entry.Group,
+		Guests: s.entry.Guests, Group: s.entry.Group, Noted: s.entry.Noted, // the Services name the one before until they are told
 	}
 	tried = withSent(tried, creation) // whoever finds it has to know what it was made with
 	before := s.entry

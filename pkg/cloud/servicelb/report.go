@@ -149,6 +149,9 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 		}
 		s.memory.annotated = id
 	}
+	if err := c.noteAtGuests(ctx, s, id); err != nil {
+		return err
+	}
 	entry := s.entry
 	entry.Noted = id
 	s.later(entry)

@@ -159,25 +159,39 @@ func (c *Controller) admit(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 	return c.welcome(ctx, s, lb.ID, before)
 }
 
-// welcome writes the load balancer's ID into the Services that share it from now on, and tells their owners.
-func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) error {
+// noteAtGuests writes the load balancer's ID into the guests that name the one before it. The host's record says which one that
+// was until all are told.
+func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) error {
 	for i := range s.members {
 		m := &s.members[i]
 		there := named(m.service)
-		switch {
-		case m.service.UID == s.service.UID || m.waits != nil:
+		if m.service.UID == s.service.UID || !s.entry.Guests.Has(m.service.UID) || there == "" || there == id {
 			continue
-		case before.Has(m.service.UID) && (there == "" || there != s.finding.lost):
-			continue // it was written once, and is whatever somebody made of it
+		}
+		if there != s.entry.Noted && there != s.finding.lost && there != s.memory.dead {
+			continue // whatever somebody made of it
 		}
 		m.memory.noted.Store(&id)
 		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
 			return err
 		}
-		if !before.Has(m.service.UID) {
-			c.Recorder.Eventf(m.service, v1.EventTypeNormal, reason.LoadBalancerShared,
-				"The Service shares load balancer %s with Service %s, by the label %q", id, nameOf(s.service), shareLabel(m.service))
+	}
+	return nil
+}
+
+// welcome writes the load balancer's ID into the Services that share it from now on, and tells their owners.
+func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) error {
+	for i := range s.members {
+		m := &s.members[i]
+		if m.service.UID == s.service.UID || m.waits != nil || before.Has(m.service.UID) {
+			continue // those that were there have been told; see noteAtGuests
 		}
+		m.memory.noted.Store(&id)
+		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
+			return err
+		}
+		c.Recorder.Eventf(m.service, v1.EventTypeNormal, reason.LoadBalancerShared,
+			"The Service shares load balancer %s with Service %s, by the label %q", id, nameOf(s.service), shareLabel(m.service))
 	}
 	return nil
 }
