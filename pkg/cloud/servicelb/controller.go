@@ -143,7 +143,7 @@ func New(config Config) (*Controller, error) {
 		missing:  missing{since: map[string]time.Time{}},
 		gone:     missing{since: map[string]time.Time{}},
 		words:    newWords(),
-		atWork:   underWay{all: map[key]bool{}},
+		atWork:   underWay{all: map[key]key{}},
 		doubts:   doubts{all: map[key]bool{}},
 	}
 	c.refs = newReferences(config.Client, c.enqueueNamed)

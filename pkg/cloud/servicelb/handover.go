@@ -94,6 +94,13 @@ func (c *Controller) inherit(ctx context.Context, n *census, service *v1.Service
 	if !gone {
 		return waitFor(conflictPause, "whether Service %s, which had the load balancer, is gone is not known yet", entry.Service)
 	}
+	if n.recordedBesides(uid) {
+		// A process that died had passed it on already, and this Service may have left since.
+		if err := c.forgetHost(ctx, n, uid); err != nil {
+			return err
+		}
+		return waitFor(conflictPause, "load balancer %s was handed over before", entry.ID)
+	}
 	if heir := c.heir(n, entry); heir != nil && heir.UID != service.UID {
 		c.queue.Add(nameOf(heir))
 		return waitFor(lookAgain, "load balancer %s is being handed over", entry.ID)
@@ -101,6 +108,29 @@ func (c *Controller) inherit(ctx context.Context, n *census, service *v1.Service
 	moved := entry
 	moved.Guests = entry.Guests.Without(service.UID)
 	return c.passOn(ctx, n, uid, service, moved)
+}
+
+// settleHandover returns who has the load balancer that is written down under a Service's UID: another one, if a handover was cut off
+// between its two records. Each of them would take the other for one that leaves, and the load balancer would follow both in
+// turn. Of two that stay the older one has it.
+func (c *Controller) settleHandover(ctx context.Context, n *census, service *v1.Service) (*v1.Service, error) {
+	entry := n.entries[service.UID]
+	for uid, other := range n.entries {
+		if uid == service.UID || entry.ID == "" || other.ID != entry.ID || !other.Guests.Has(service.UID) {
+			continue
+		}
+		host, guest := service, uid
+		there := n.services[uid]
+		if there == nil {
+			if gone, err := c.vanished(ctx, &scene{service: service}, uid, other); !gone || err != nil {
+				return service, err
+			}
+		} else if c.mayShare(there) && shareLabel(there) == entry.Group && older(there, service) {
+			host, guest = there, service.UID
+		}
+		return host, c.forgetHost(ctx, n, guest)
+	}
+	return service, nil
 }
 
 // heir returns the oldest guest that goes on sharing, nil if there is none.
@@ -178,7 +208,7 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 	entry := n.entries[service.UID]
 	guests := entry.Guests.List()
 	for _, uid := range guests {
-		if err := c.dismiss(ctx, n.services[uid], entry.ID); err != nil {
+		if err := c.dismiss(ctx, n, uid, entry.ID); err != nil {
 			return err
 		}
 	}
@@ -191,10 +221,11 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 	return nil
 }
 
-// dismiss takes address and note of a load balancer from a guest that leaves: it would ask for it by the latter. A nil Service has
-// none.
-func (c *Controller) dismiss(ctx context.Context, service *v1.Service, id string) error {
-	if service == nil {
+// dismiss takes address and note of a load balancer from a guest that leaves: it would ask for it by the latter. One that has
+// another load balancer by now has its address from there.
+func (c *Controller) dismiss(ctx context.Context, n *census, uid types.UID, id string) error {
+	service, own := n.services[uid], n.entries[uid].ID
+	if service == nil || own != "" && own != id {
 		return nil
 	}
 	c.memories.of(service.UID).finalized = true // the finalizer is of this controller, and nothing was made for the Service

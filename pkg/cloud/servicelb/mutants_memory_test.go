@@ -201,7 +201,7 @@ func controllerOf(t *testing.T) (*Controller, cache.Indexer) {
 	c := &Controller{
 		Config: Config{Client: client}, services: corelisters.NewServiceLister(indexer), memories: emptyMemories(), ledger: ledger.New(client),
 		missing: missing{since: map[string]time.Time{}}, gone: missing{since: map[string]time.Time{}},
-		words: newWords(), atWork: underWay{all: map[key]bool{}}, doubts: doubts{all: map[key]bool{}},
+		words: newWords(), atWork: underWay{all: map[key]key{}}, doubts: doubts{all: map[key]bool{}},
 	}
 	if err := c.ledger.Load(t.Context()); err != nil {
 		t.Fatal(err)

@@ -201,12 +201,12 @@ func (c *Controller) part(ctx context.Context, s *scene) error {
 	if len(s.leaving) == 0 {
 		return nil
 	}
-	all, err := c.existingByUID()
+	n, err := c.census()
 	if err != nil {
 		return err
 	}
 	for _, uid := range s.leaving {
-		if err := c.dismiss(ctx, all[uid], s.entry.ID); err != nil {
+		if err := c.dismiss(ctx, n, uid, s.entry.ID); err != nil {
 			return err
 		}
 	}

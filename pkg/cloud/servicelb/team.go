@@ -54,6 +54,17 @@ func (n *census) hosts(uid types.UID) bool {
 	return entry.ID != "" || !entry.Tried.IsZero() || entry.Guests != ""
 }
 
+// recordedBesides reports whether the load balancer that is written down under a UID is so under another one, too.
+func (n *census) recordedBesides(uid types.UID) bool {
+	id := n.entries[uid].ID
+	for other, entry := range n.entries {
+		if other != uid && id != "" && entry.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // hostOf returns under whose UID a Service is written down as a guest. There are two for a moment while a load balancer is
 // handed over: then it is the one who goes on.
 func (c *Controller) hostOf(n *census, guest types.UID) (types.UID, bool) {
@@ -85,6 +96,10 @@ func (c *Controller) teamOf(ctx context.Context, service *v1.Service) (team, err
 		return team{}, err
 	}
 	if n.hosts(service.UID) {
+		host, err := c.settleHandover(ctx, n, service)
+		if err != nil || host.UID != service.UID {
+			return team{host: host}, err
+		}
 		return c.hosted(ctx, n, service)
 	}
 	if uid, guest := c.hostOf(n, service.UID); guest {
@@ -207,7 +222,7 @@ func (c *Controller) listensFor(service *v1.Service) bool {
 func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
 	var hosts []*v1.Service
 	for _, mate := range mates {
-		if n.hosts(mate.UID) && !c.asksElsewhere(service, n.entries[mate.UID]) {
+		if entry := c.recordFor(n, mate.UID); entry != (ledger.Entry{}) && !c.asksElsewhere(service, entry) {
 			hosts = append(hosts, mate)
 		}
 	}
@@ -215,12 +230,24 @@ func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service,
 		return c.maker(ctx, n, service, mates)
 	}
 	alone := func(host *v1.Service) int {
-		if n.entries[host.UID].Guests == "" {
+		if c.recordFor(n, host.UID).Guests == "" {
 			return 1
 		}
 		return 0
 	}
 	return slices.MinFunc(hosts, func(a, b *v1.Service) int { return cmp.Or(alone(a)-alone(b), plan.ByAge(a, b)) })
+}
+
+// recordFor returns what is written down of the load balancer that a Service has, or inherits from a host that has vanished; the zero
+// Entry if it is a guest of one that is there, or has none.
+func (c *Controller) recordFor(n *census, uid types.UID) ledger.Entry {
+	if n.hosts(uid) {
+		return n.entries[uid]
+	}
+	if at, guest := c.hostOf(n, uid); guest && n.services[at] == nil {
+		return n.entries[at]
+	}
+	return ledger.Entry{}
 }
 
 // maker returns who of a Service and its mates is to make the load balancer for them.

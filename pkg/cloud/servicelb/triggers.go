@@ -38,7 +38,7 @@ func (c *Controller) serviceHandler() cache.ResourceEventHandler {
 			case !isService || !alsoService:
 				c.enqueue(after)
 			case c.concerns(old, fresh):
-				if shareLabel(old) != shareLabel(fresh) {
+				if old.UID != fresh.UID || shareLabel(old) != shareLabel(fresh) {
 					c.enqueueMates(old)
 				}
 				c.enqueue(after)

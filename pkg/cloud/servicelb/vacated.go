@@ -64,7 +64,7 @@ func (c *Controller) vanished(ctx context.Context, s *scene, uid types.UID, entr
 	if slices.ContainsFunc(all, func(other *v1.Service) bool { return other.UID == uid }) {
 		return false, nil
 	}
-	if name != nameOf(s.service) && c.atWork.has(name) {
+	if c.atWork.besides(nameOf(s.service), name) {
 		return false, nil
 	}
 	fresh, err := c.Client.CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})

@@ -47,6 +47,18 @@ func TestVanished(t *testing.T) {
 			entry: ledger.Entry{Service: nameOf(testService()).String()}, want: true,
 			prepare: func(_ *testing.T, c *Controller) { c.atWork.begin(nameOf(testService())) },
 		},
+		"this worker is at its successor, which may share what it has": {
+			entry: ledger.Entry{Service: "shop/gone"}, want: true,
+			prepare: func(_ *testing.T, c *Controller) {
+				c.atWork.begin(nameOf(testService()), key{Namespace: "shop", Name: "gone"})
+			},
+		},
+		"another worker is at it and at others": {
+			entry: ledger.Entry{Service: "shop/gone"},
+			prepare: func(_ *testing.T, c *Controller) {
+				c.atWork.begin(key{Namespace: "shop", Name: "other"}, key{Namespace: "shop", Name: "gone"})
+			},
+		},
 		"the API server has it still": {
 			entry: ledger.Entry{Service: "shop/gone"}, prepare: func(t *testing.T, c *Controller) { serverHas(t, c, uid) },
 		},

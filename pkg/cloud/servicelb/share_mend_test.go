@@ -1,0 +1,218 @@
+package servicelb_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
+)
+
+// The Service that has the load balancer is replaced by another one of its name, and label: the others keep the load balancer with
+// its address, and the new one joins them, whether or not the old one was let go as it should be.
+func TestHostIsReplacedUnderItsName(t *testing.T) {
+	for name, replace := range map[string]func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service{
+		"deleted": func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service {
+			w.delete(s)
+			return again()
+		},
+		"without its finalizer": func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service {
+			w.vanish(s)
+			return again()
+		},
+		"while a watch was broken, which shows one change": func(w *world, s *v1.Service, _ func() *v1.Service) *v1.Service {
+			w.edit(s, on(80, 31080), without(settings.ID), func(s *v1.Service) {
+				s.UID, s.Finalizers, s.Status = "99999999-43b6-4d94-b8f5-1c5c0e0a3c11", nil, v1.ServiceStatus{}
+			})
+			return w.fresh(s)
+		},
+		"while no controller ran": func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service {
+			w.stop()
+			w.vanish(s)
+			fresh := again()
+			w.start()
+			return fresh
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, withoutDrift)
+				first, second, lb := w.pair()
+				w.later(10 * time.Minute)
+				again := replace(w, first, func() *v1.Service { return w.service("first", www, on(80, 31080)) })
+				if now := w.share("443:30443 80:31080", again, second); now.ID != lb.ID {
+					t.Errorf("another load balancer: %+v", now)
+				}
+				w.later(10 * time.Minute)
+				if entry := w.entry(second); entry.ID != lb.ID || entry.Guests != ledger.MembersOf(again.UID) || w.entry(first).ID != "" {
+					t.Errorf("ledger %+v, of the first %+v", entry, w.entry(first))
+				}
+				w.addMachine("node-9")
+				w.shows(lb.ID, "has the new backend", func(l vultr.LoadBalancer) bool { return len(l.Instances) == 3 })
+				w.delete(second)
+				w.share("80:31080", again)
+				w.delete(again)
+				w.none()
+				if w.posts() != 1 {
+					t.Errorf("%d requests to make one", w.posts())
+				}
+			})
+		})
+	}
+}
+
+// The same while the load balancer is being made, when nothing but the record says whose it is: no second one is made.
+func TestHostIsReplacedWhileItIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, withoutDrift)
+		first, second := w.service("first", www, on(80, 30080)), w.service("second", www, on(443, 30443))
+		w.eventually("it is being made", func() bool { return w.entry(first).Guests.Has(second.UID) && w.entry(first).ID != "" })
+		w.vanish(first)
+		again := w.service("first", www, on(80, 31080))
+		w.share("443:30443 80:31080", again, second)
+		w.later(20 * time.Minute)
+		w.share("443:30443 80:31080", again, second)
+		if n := w.posts(); n != 1 || w.cloud.Count("delete_load_balancer") != 0 {
+			t.Errorf("%d requests to make one", n)
+		}
+		w.delete(again)
+		w.delete(second)
+		w.none()
+	})
+}
+
+// A process has died between the two records of a load balancer that was handed over, and the one who was about to leave stays after
+// all. One of the two has it, both are served, and it is not changed back and forth.
+func TestHalfHandedOverAndStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		var watch atomic.Bool
+		tap := func() {
+			w.startWith(&tapped{API: w.newClient(w.cloud.Key), update: func(_ context.Context, s vultr.LoadBalancerSettings, do func() error) error {
+				if watch.Load() && s.Rules != nil && len(*s.Rules) < 3 {
+					t.Errorf("a change takes rules away: %+v", *s.Rules)
+				}
+				return do()
+			}})
+		}
+		tap()
+		first, second, lb := w.pair()
+		third := w.service("third", www, on(8080, 32080))
+		w.share("443:30443 8080:32080 80:30080", first, second, third)
+		w.later(10 * time.Minute)
+		w.stop()
+		moved := w.entry(first)
+		moved.Service, moved.Guests = "shop/second", ledger.MembersOf(first.UID, third.UID)
+		w.writeEntry(second, moved)
+		watch.Store(true)
+		before := w.writes()
+		tap()
+		w.later(time.Hour)
+		w.share("443:30443 8080:32080 80:30080", first, second, third)
+		if n := w.writes() - before; n != 0 {
+			t.Errorf("%d changes though nobody has asked for any", n)
+		}
+		if entry := w.entry(first); entry.ID != lb.ID || entry.Guests != ledger.MembersOf(second.UID, third.UID) || w.entry(second).ID != "" {
+			t.Errorf("ledger %+v, of the second %+v", entry, w.entry(second))
+		}
+		watch.Store(false)
+		for _, s := range []*v1.Service{first, second, third} {
+			w.delete(s)
+		}
+		w.none()
+	})
+}
+
+// The same after the host had vanished: its record is left beside the one of the heir. Who leaves afterwards does not take the load
+// balancer along by that, nor does the record outlive it.
+func TestHalfInherited(t *testing.T) {
+	for name, leave := range map[string]func(w *world, heir, s *v1.Service){
+		"takes another label": func(w *world, _, s *v1.Service) { w.edit(s, with(settings.Label, "other")) },
+		"had left before": func(w *world, heir, s *v1.Service) {
+			entry := w.entry(heir)
+			entry.Guests, entry.Group = "", ""
+			w.writeEntry(heir, entry)
+			w.edit(s, with(settings.Label, "other"), without(settings.ID), func(s *v1.Service) { s.Status = v1.ServiceStatus{} })
+		},
+		"is deleted": func(w *world, _, s *v1.Service) { w.deleting(s) },
+		"stays":      func(*world, *v1.Service, *v1.Service) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first, second, lb := w.pair()
+				third := w.service("third", www, on(8080, 32080))
+				w.share("443:30443 8080:32080 80:30080", first, second, third)
+				w.later(10 * time.Minute)
+				left := w.entry(first)
+				w.vanish(first)
+				w.share("443:30443 8080:32080", second, third)
+				w.later(10 * time.Minute)
+				w.stop()
+				w.writeEntry(first, left) // what the first process had not come to take away
+				leave(w, second, third)
+				w.start()
+				w.later(20 * time.Minute)
+				ports, guests := "443:30443", ledger.Members("")
+				if name == "stays" {
+					ports, guests = "443:30443 8080:32080", ledger.MembersOf(third.UID)
+				}
+				if now := w.truth(lb.ID); leads(now) != ports {
+					t.Errorf("it leads to %s", leads(now))
+				}
+				if entry := w.entry(second); entry.ID != lb.ID || entry.Guests != guests || w.entry(first).ID != "" {
+					t.Errorf("ledger %+v, of the first %+v", entry, w.entry(first))
+				}
+				if ingress := w.fresh(second).Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != lb.IPv4 {
+					t.Errorf("the one who stays has %+v", ingress)
+				}
+				if name == "takes another label" || name == "had left before" {
+					if own := w.entry(third); own.ID == "" || own.ID == lb.ID || own.Guests != "" {
+						t.Errorf("the one who leaves has %+v", own)
+					}
+				}
+				if name == "is deleted" {
+					w.finalizerGone(third, time.Minute)
+				}
+				if w.cloud.Count("delete_load_balancer") != 0 {
+					t.Error("one was deleted")
+				}
+			})
+		})
+	}
+}
+
+// The record of a load balancer that was handed over cannot be taken away for a while, and meanwhile its Service comes back to the
+// label. Nobody loses a port.
+func TestComesBackWhileItIsHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second, lb := w.pair()
+		w.later(10 * time.Minute)
+		w.stop()
+		moved := w.entry(first)
+		moved.Service, moved.Guests = "shop/second", ledger.MembersOf(first.UID)
+		w.writeEntry(second, moved)
+		w.edit(first, with(settings.Label, "other"))
+		w.start()
+		w.later(700 * time.Millisecond) // in the middle of whatever follows
+		w.edit(first, www)
+		w.later(20 * time.Minute)
+		if now := w.share("443:30443 80:30080", first, second); now.ID != lb.ID {
+			t.Errorf("another load balancer: %+v", now)
+		}
+		if w.entry(first).ID == lb.ID && w.entry(second).ID == lb.ID {
+			t.Error("it is written down for both")
+		}
+		for _, s := range []*v1.Service{first, second} {
+			w.delete(s)
+		}
+		w.none()
+	})
+}
