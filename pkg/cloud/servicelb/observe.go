@@ -294,7 +294,7 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
 	items := list.Items
 	if h.id == "" {
-		if items, err = c.withoutOthers(s, items); err != nil {
+		if items, err = c.called(ctx, s, h.label, items); err != nil {
 			return nil, err
 		}
 	}
@@ -314,9 +314,10 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 	return lb, nil
 }
 
-// withoutOthers returns the load balancers that no other Service has. A name alone is no wish for one of those: it may be
-// called so no longer than until it gets another name.
-func (c *Controller) withoutOthers(s *scene, all []vultr.LoadBalancer) ([]vultr.LoadBalancer, error) {
+// called returns the load balancers with a label that may be meant by it. Not meant are those that other Services have: they may be
+// called so no longer than until they get another name. A Service that has lost its own does not mean one that serves another
+// cluster in the same account, which just gives the same names.
+func (c *Controller) called(ctx context.Context, s *scene, label string, all []vultr.LoadBalancer) ([]vultr.LoadBalancer, error) {
 	there, err := c.existing()
 	if err != nil {
 		return nil, err
@@ -325,7 +326,21 @@ func (c *Controller) withoutOthers(s *scene, all []vultr.LoadBalancer) ([]vultr.
 	for uid, entry := range c.ledger.All() {
 		held[entry.ID] = held[entry.ID] || uid != s.service.UID && there[uid]
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(lb vultr.LoadBalancer) bool { return held[lb.ID] }), nil
+	found := labelled(all, label, held)
+	if s.finding.lost == "" {
+		return found, nil
+	}
+	var meant []vultr.LoadBalancer
+	for _, lb := range found {
+		foreign, err := c.foreignBackends(ctx, s.nodes, lb)
+		if err != nil {
+			return nil, err
+		}
+		if !foreign {
+			meant = append(meant, lb)
+		}
+	}
+	return meant, nil
 }
 
 // forgetWords ends the interest in what the administrator says, if nothing depends on it.
