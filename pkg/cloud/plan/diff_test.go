@@ -249,6 +249,9 @@ func TestStatus(t *testing.T) {
 		"both families": {func(_ *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
 			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}
 		}, true, []v1.LoadBalancerIngress{{IP: "2001:db8::1", IPMode: &vip}, {IP: "192.0.2.1", IPMode: &vip}}},
+		"IPv6 alone": {func(_ *vultr.LoadBalancer, s *v1.Service, _ *plan.Desired) {
+			s.Spec.IPFamilies = []v1.IPFamily{v1.IPv6Protocol}
+		}, true, []v1.LoadBalancerIngress{{IP: "2001:db8::1", IPMode: &vip}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -264,5 +267,29 @@ func TestStatus(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A port that is not forwarded is told apart from those that are, by node port and not by number; if all are, nothing is said.
+func TestMarkPorts(t *testing.T) {
+	s := service(func(s *v1.Service) {
+		s.Spec.Ports = []v1.ServicePort{
+			{Name: "dns", Port: 53, NodePort: 30053, Protocol: v1.ProtocolTCP}, {Name: "dns-udp", Port: 53, NodePort: 31053, Protocol: v1.ProtocolUDP}, {Name: "web", Port: 80, NodePort: 30080},
+		}
+	})
+	rules := []vultr.ForwardingRule{rule("tcp", 53, "tcp", 30053), rule("udp", 53, "udp", 31053), rule("tcp", 80, "tcp", 30080)}
+	status := &v1.LoadBalancerStatus{Ingress: []v1.LoadBalancerIngress{{IP: "192.0.2.1"}, {IP: "2001:db8::1"}}}
+	plan.MarkPorts(status, s, rules)
+	if status.Ingress[0].Ports != nil || status.Ingress[1].Ports != nil {
+		t.Errorf("all are forwarded: %+v", status.Ingress)
+	}
+	rules[1].BackendPort = 32053 // another Service's
+	plan.MarkPorts(status, s, rules)
+	fault := plan.PortError
+	want := []v1.PortStatus{{Port: 53, Protocol: v1.ProtocolTCP}, {Port: 53, Protocol: v1.ProtocolUDP, Error: &fault}, {Port: 80, Protocol: v1.ProtocolTCP}}
+	for _, ingress := range status.Ingress {
+		if diff := cmp.Diff(want, ingress.Ports); diff != "" {
+			t.Errorf("%s: %s", ingress.IP, diff)
+		}
 	}
 }
