@@ -227,8 +227,19 @@ func TestOrphan(t *testing.T) {
 
 // Whatever goes wrong with reading: nothing is made, nothing is believed gone.
 func TestFailureIsNotAbsence(t *testing.T) {
-	for _, status := range []int{401, 403, 422, 500, 503} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
+	faults := map[string]simulator.Fault{
+		"429, Retry-After": {Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 3},
+		"no connection":    {Action: simulator.FaultResetBefore},
+		"no answer":        {Action: simulator.FaultHang},
+		"cut JSON":         {Action: simulator.FaultTruncate},
+		"a page of HTML":   {Action: simulator.FaultNotJSON},
+	}
+	for _, status := range []int{401, 403, 422, 429, 500, 503} {
+		faults[http.StatusText(status)] = simulator.Fault{Action: simulator.FaultStatus, Status: status}
+	}
+	for name, fault := range faults {
+		fault.Method, fault.Path = http.MethodGet, "/load-balancers"
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				made := w.service("made")
@@ -236,7 +247,7 @@ func TestFailureIsNotAbsence(t *testing.T) {
 				w.later(time.Minute) // a list that was read before the fault is good for a moment
 				before := w.writes()
 				w.blind = true
-				w.cloud.Fault(simulator.Fault{Method: http.MethodGet, Path: "/load-balancers", Action: simulator.FaultStatus, Status: status})
+				w.cloud.Fault(fault)
 				fresh := w.service("fresh")
 				w.edit(made, with(settings.Timeout, "30"))
 				w.later(time.Hour)
