@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -37,13 +38,13 @@ func (c *Controller) keepHouse(ctx context.Context) {
 // watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
 // of them share one list. It finds orphans on the way, and those alone if drift is not to be looked for.
 func (c *Controller) watchDrift(ctx context.Context) {
-	told := map[string]bool{}
+	known := orphanage{told: map[string]bool{}, since: map[string]time.Time{}}
 	period := c.DriftPeriod
 	if period <= 0 {
 		period = orphanPeriod
 	}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if err := c.findOrphans(ctx, told, period); err != nil {
+		if err := c.findOrphans(ctx, known, period); err != nil {
 			klog.FromContext(ctx).Error(err, "Looking for orphaned load balancers failed")
 		}
 		// Whatever looks at a load balancer gives it the Nodes of the moment: in the middle of a wave that would be one more
@@ -68,8 +69,8 @@ func (c *Controller) existing() (map[types.UID]bool, error) {
 }
 
 // findOrphans counts the load balancers that the ledger gives to Services which do not exist: a finalizer was taken off by
-// hand, and they are paid for. They are told, not deleted.
-func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, period time.Duration) error {
+// hand, and they are paid for. They are told, not deleted, and so is what was made for such Services without a record.
+func (c *Controller) findOrphans(ctx context.Context, known orphanage, period time.Duration) error {
 	there, err := c.existing()
 	if err != nil {
 		return err
@@ -84,16 +85,20 @@ func (c *Controller) findOrphans(ctx context.Context, told map[string]bool, peri
 	entries := c.ledger.All()
 	c.expect(entries, list)
 	c.expectAttempts(entries, there, list)
+	unrecorded, err := c.findUnrecorded(ctx, known, there, entries, list.Items)
+	if err != nil {
+		return err
+	}
 	if err := c.withoutReleased(there, entries); err != nil {
 		return err
 	}
 	missing := lost.Find(there, settledEntries(entries, period, time.Now()), list.Items)
-	watchOrphans(missing)
+	watchOrphans(slices.Concat(missing, unrecorded))
 	for _, entry := range missing {
-		if told[entry.ID] {
+		if known.told[entry.ID] {
 			continue
 		}
-		told[entry.ID] = true
+		known.told[entry.ID] = true
 		message := fmt.Sprintf("Load balancer %s was made for Service %s, which does not exist any more, or needs none; it is paid for until somebody deletes it", entry.ID, entry.Service)
 		klog.FromContext(ctx).Info(message, "loadBalancer", entry.ID)
 		c.Recorder.Event(c.recordOf(entry.UID), v1.EventTypeWarning, reason.LoadBalancerOrphaned, message)
