@@ -152,7 +152,7 @@ func TestPolicyAgreesWithTheTable(t *testing.T) {
 
 // isLeftOut reports whether the policy leaves the values of a kind to the controller.
 func isLeftOut(kind settings.Kind) bool {
-	return kind == settings.PortReference || kind == settings.LabelSelector
+	return kind == settings.PortReference || kind == settings.LabelSelector || kind == settings.RegionList
 }
 
 // isAbout reports whether a message is about the annotation.

@@ -40,6 +40,9 @@ type Entry struct {
 	Certificate string `json:"certificate,omitempty"`
 	// Firewall is set when its firewall rules come from the Service, so that they go when the Service names none.
 	Firewall bool `json:"firewall,omitempty"`
+	// Regions is set when it has, or may have, parts in other regions because the Service asked for them, so that they go when the
+	// Service names none.
+	Regions bool `json:"regions,omitempty"`
 	// Late is when the last request to make one was under way, if the Service had a load balancer before or was released soon
 	// after it: should the request have been delivered twice, reads may be late to show the second one.
 	Late time.Time `json:"late,omitzero"`

@@ -261,7 +261,7 @@ func TestRoundTrip(t *testing.T) {
 	entry := ledger.Entry{
 		Service: "shop/web", ID: "1", Tried: at, Made: at.Add(time.Second), Shown: true, Adopted: true, Deleted: at.Add(2 * time.Second),
 		Noted: "2", Address: "192.0.2.1", Certificate: "c", Firewall: true, Late: at.Add(3 * time.Second), Guests: ledger.MembersOf("b", "c"),
-		Group: "www", Unseen: true, Asked: "d",
+		Group: "www", Unseen: true, Asked: "d", Regions: true,
 	}
 	client := fake.NewClientset()
 	put(t, loaded(t, client), uid, entry)
@@ -272,7 +272,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("%d writes of one entry", n)
 	}
 	var fields map[string]any
-	if err := json.Unmarshal([]byte(stored(t, client).Data[string(uid)]), &fields); err != nil || len(fields) != 16 {
+	if err := json.Unmarshal([]byte(stored(t, client).Data[string(uid)]), &fields); err != nil || len(fields) != 17 {
 		t.Errorf("%v, %v", fields, err)
 	}
 }

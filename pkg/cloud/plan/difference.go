@@ -69,6 +69,8 @@ func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, n
 		return list(lb.Firewall, admitted), each(s.Firewall, func(all []vultr.FirewallRule) string { return list(all, admitted) })
 	case "auto_ssl":
 		return autoCertificate(lb.AutoSSL), each(s.AutoSSL, autoCertificate)
+	case "global_regions":
+		return list(lb.GlobalRegions, regionText), each(s.GlobalRegions, func(all []vultr.GlobalRegion) string { return list(all, regionText) })
 	case "instances":
 		named := func(id string) string { return backend(id, names) }
 		return list(lb.Instances, named), each(s.Instances, func(all []string) string { return list(all, named) })
@@ -102,6 +104,13 @@ func RuleText(r vultr.ForwardingRule) string {
 }
 
 func admitted(r vultr.FirewallRule) string { return fmt.Sprintf("%s to %d", r.Source, r.Port) }
+
+func regionText(r vultr.GlobalRegion) string {
+	if r.VPC == "" {
+		return r.Region
+	}
+	return r.Region + " in VPC " + r.VPC
+}
 
 // autoCertificate names the domain of a certificate that the platform issues.
 func autoCertificate(a vultr.AutoSSL) string { return strings.TrimPrefix(a.Sub+"."+a.Zone, ".") }

@@ -176,6 +176,9 @@ func TestGoldenPatches(t *testing.T) {
 	on := read()
 	on.Instances = []string{idB, idA}
 	steps("instances", read(), on)
+	nowhere := read()
+	nowhere.GlobalRegions = &[]vultr.GlobalRegion{} // as the controller asks for it when the Service does not name any more
+	steps("global-regions", nowhere, read(with(settings.GlobalRegions, "fra,ams="+idB)))
 
 	const file = "testdata/patches.golden"
 	if *update {

@@ -333,6 +333,17 @@ var shared = []struct {
 	{"http2", []settings.Key{settings.HTTP2}, func(a, b Desired) bool { return a.HTTP2 != b.HTTP2 }},
 	{"http3", []settings.Key{settings.HTTP3}, func(a, b Desired) bool { return a.HTTP3 != b.HTTP3 }},
 	{"vpc", []settings.Key{settings.VPC, settings.PrivateNetwork}, func(a, b Desired) bool { return a.VPCOfNodes != b.VPCOfNodes || textOf(a.VPC) != textOf(b.VPC) }},
+	{"global-regions", []settings.Key{settings.GlobalRegions}, func(a, b Desired) bool { return !slices.Equal(regionsOf(a), regionsOf(b)) }},
+}
+
+// regionsOf returns the further regions in their order.
+func regionsOf(d Desired) []vultr.GlobalRegion {
+	if d.GlobalRegions == nil {
+		return nil
+	}
+	regions := slices.Clone(*d.GlobalRegions)
+	sortRegions(regions)
+	return regions
 }
 
 func textOf(text *string) string {

@@ -21,6 +21,10 @@ func (r *reader) network() {
 	d.NodeSelector = r.Text(settings.NodeSelector)
 	d.KeepNodes = d.KeepNodes || r.malformed(settings.NodeSelector)
 
+	if regions, err := settings.ParseRegions(r.Text(settings.GlobalRegions)); err == nil && len(regions) > 0 {
+		d.GlobalRegions = &regions
+	}
+
 	network := r.Text(settings.VPC)
 	old := r.Text(settings.PrivateNetwork)
 	says, saysOld := r.Says(settings.VPC), r.Says(settings.PrivateNetwork)

@@ -44,6 +44,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 		return err
 	}
 	want.Label = label(s.service)
+	want.GlobalRegions = nil // its parts come when it is active: they might bear its label, as what a request has made twice does
 	if err := c.setBackends(ctx, s, vultr.LoadBalancer{Region: region}, &want); err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ const (
 	aboutPorts
 	aboutShared
 	aboutApart
+	aboutRegions
 	aboutDrift
 )
 

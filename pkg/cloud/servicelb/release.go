@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -134,6 +135,9 @@ func (c *Controller) ours(s *scene, list []vultr.LoadBalancer) []vultr.LoadBalan
 		others[s.entry.ID] = true // its label proves nothing then
 	}
 	ours := labelled(list, label(s.service), others)
+	if whole := s.finding.current; whole != nil {
+		ours = slices.DeleteFunc(ours, func(lb vultr.LoadBalancer) bool { return isPart(lb, *whole) })
+	}
 	if current := s.finding.current; current != nil && !s.entry.Adopted && byID(ours, current.ID) == nil {
 		ours = append(ours, *current)
 	}

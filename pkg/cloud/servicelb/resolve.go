@@ -80,14 +80,20 @@ func resolve(e evidence) finding {
 	made := !e.entry.Adopted && (f.current.Label == e.label || !e.entry.Made.IsZero()) // for this Service, by this controller
 	for _, lb := range labelled {
 		switch {
-		case lb.ID == f.current.ID:
-		case made && lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
+		case lb.ID == f.current.ID, isPart(lb, *f.current):
+		case made && lb.Region == f.current.Region && lb.Created.Sub(f.current.Created).Abs() <= twinWindow:
 			f.twins = append(f.twins, lb)
 		default:
 			f.strays = append(f.strays, lb)
 		}
 	}
 	return f
+}
+
+// isPart reports whether a load balancer may be the part that another one has in a further region. It is neither superfluous nor
+// another one of the Service: it goes with the whole.
+func isPart(lb, whole vultr.LoadBalancer) bool {
+	return lb.Region != whole.Region && slices.ContainsFunc(whole.GlobalRegions, func(region vultr.GlobalRegion) bool { return region.Region == lb.Region })
 }
 
 // recorded tells what became of the load balancer that the ledger names.

@@ -53,6 +53,24 @@ func TestResolveWhatIsRecorded(t *testing.T) {
 	})
 }
 
+// The part of a load balancer in a further region is neither made twice nor superfluous, whatever its label. What is in another region
+// and no part of it did not come of the same request.
+func TestResolveParts(t *testing.T) {
+	whole := madeAgo("1", "www", time.Hour)
+	whole.Region, whole.GlobalRegions = "ewr", []vultr.GlobalRegion{{Region: "ams"}}
+	in := func(region string) vultr.LoadBalancer {
+		lb := madeAgo("2", resolveName, time.Hour)
+		lb.Region = region
+		return lb
+	}
+	made := ledger.Entry{ID: "1", Made: ago(time.Hour)}
+	resolveAll(t, map[string]resolveTest{
+		"a part":                {entry: made, list: []vultr.LoadBalancer{whole, in("ams")}, current: "1"},
+		"a twin":                {entry: made, list: []vultr.LoadBalancer{whole, in("ewr")}, current: "1", twins: 1},
+		"one in another region": {entry: made, list: []vultr.LoadBalancer{whole, in("fra")}, current: "1", strays: 1},
+	})
+}
+
 // What bears the Service's label is found, and nothing is believed to be missing too early.
 func TestResolveWhatIsFound(t *testing.T) {
 	resolveAll(t, map[string]resolveTest{

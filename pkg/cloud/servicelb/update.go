@@ -32,6 +32,7 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 		return both(c.pending(s, lb), s.reading.Err)
 	}
 	want := c.adjusted(s, lb)
+	c.spread(s, lb.Region, &want)
 	if err := c.setBackends(ctx, s, lb, &want); err != nil {
 		return err
 	}
@@ -138,6 +139,9 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		entry.Firewall = true
 	case !want.KeepFirewall && s.memory.doubtSince.IsZero(): // rules of a change whose answer was lost may show yet
 		entry.Firewall = false
+	}
+	if want.GlobalRegions != nil && len(*want.GlobalRegions) == 0 && s.memory.doubtSince.IsZero() {
+		entry.Regions = false
 	}
 	return c.write(ctx, s, entry)
 }
@@ -249,6 +253,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	}
 	if diff.Empty() {
 		return nil
+	}
+	if err := c.noteRegions(ctx, s, diff.Settings); err != nil {
+		return err
 	}
 	// A change that hangs must not keep the worker from other load balancers: it can be repeated, and a look follows.
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)

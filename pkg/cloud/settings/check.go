@@ -74,6 +74,8 @@ func (s *Setting) Problem() string {
 		return "must be true, false or the UUID of a VPC"
 	case LabelSelector:
 		return "must be a label selector such as pool=web,!spot"
+	case RegionList:
+		return regionListProblem
 	case Text:
 		return "must not be empty"
 	case PortReference:
@@ -109,6 +111,9 @@ func (s *Setting) check(text string) (string, error) {
 	case PortMap:
 		entries, err := ParsePortProtocols(text)
 		return joinPortProtocols(entries), err
+	case RegionList:
+		regions, err := ParseRegions(text)
+		return joinRegions(regions), err
 	case SourceList:
 		sources, err := ParseSources(text)
 		return joinSources(sources), err

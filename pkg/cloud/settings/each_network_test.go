@@ -25,4 +25,14 @@ var eachNetwork = map[settings.Key][]values{
 		{"pool in", "", "must be a label selector", "", ""},
 		{"-pool=web", "", "must be a label selector", "", ""},
 	},
+	settings.GlobalRegions: {
+		{"", "", "", "", ""},
+		{" AMS , fra,", "ams,fra", "", "", ""},
+		{"ams=AAAAAAAA-66fd-4dfb-b839-443f2e6c0b60,fra", "ams=aaaaaaaa-66fd-4dfb-b839-443f2e6c0b60,fra", "", "", ""},
+		{"ams,ams", "", "must be a list of regions separated by commas, each of them once", "", ""},
+		{"amsterdam", "", "must be a list of regions", "", ""},
+		{"ams=vpc", "", "a VPC of the region follows it by its UUID", "", ""},
+		{"ams=", "", "a VPC of the region follows it", "", ""},
+		{"ams fra", "", "must be a list of regions", "", ""},
+	},
 }

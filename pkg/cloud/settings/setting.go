@@ -38,6 +38,8 @@ const (
 	VPCReference
 	// LabelSelector chooses objects by their labels.
 	LabelSelector
+	// RegionList is a list of regions separated by commas, each with a VPC if need be.
+	RegionList
 	// Text is any text but an empty one.
 	Text
 )

@@ -5,6 +5,7 @@ const (
 	VPC            Key = Prefix + "vpc"
 	PrivateNetwork Key = Prefix + "private-network"
 	NodeSelector   Key = Prefix + "node-selector"
+	GlobalRegions  Key = Prefix + "global-regions"
 )
 
 // networkSettings are about which nodes the load balancer sends to, and how it reaches them.
@@ -21,5 +22,9 @@ var networkSettings = []Setting{
 	{
 		Key: NodeSelector, Kind: LabelSelector, Format: "label selector: `pool=web,!spot`", DefaultText: "all nodes", Since: first,
 		Doc: "Only nodes with these labels are backends.",
+	},
+	{
+		Key: GlobalRegions, Kind: RegionList, Format: "regions: `ams,fra`, or `ams=UUID` of a VPC there", Since: first, NoClusterDefault: true,
+		Doc: "The load balancer has a part in each of these regions, too, which is paid for.",
 	},
 }
