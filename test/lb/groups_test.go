@@ -56,8 +56,10 @@ func groupsOf(s *situation) []group {
 }
 
 func wanting(s *v1.Service) bool {
-	return s.DeletionTimestamp == nil && s.Spec.Type == v1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil
+	return s.DeletionTimestamp == nil && s.Spec.Type == v1.ServiceTypeLoadBalancer && s.Spec.LoadBalancerClass == nil && !disowned(s)
 }
+
+func disowned(s *v1.Service) bool { return s.Annotations[string(settings.Disown)] == "true" }
 
 // host returns the Service under whose UID the load balancer of a group is written down, and the entry; nil and nothing if it is
 // not, or under that of a Service which is not one of them.
@@ -162,7 +164,7 @@ func (g group) ports(lb *vultr.LoadBalancer) []owned {
 type looks struct {
 	Label, Algorithm, Domain, VPC string
 	Timeout                       int
-	Rules, Sources                []string
+	Rules, Sources, Regions       []string
 	Encrypted                     bool
 }
 
@@ -174,12 +176,16 @@ func looksOf(lb *vultr.LoadBalancer) looks {
 	for _, rule := range lb.Firewall {
 		is.Sources = append(is.Sources, fmt.Sprintf("%s,%d", rule.Source, rule.Port))
 	}
+	for _, region := range lb.GlobalRegions {
+		is.Regions = append(is.Regions, region.Region)
+	}
 	return is.sorted()
 }
 
 func (l looks) sorted() looks {
 	slices.Sort(l.Rules)
 	slices.Sort(l.Sources)
+	slices.Sort(l.Regions)
 	return l
 }
 
@@ -204,6 +210,9 @@ func (w *world) wanted(g group, lb *vultr.LoadBalancer, adopted bool) looks {
 	}
 	if asks(settings.VPC) == "true" {
 		want.VPC = w.cloud.Sim.View().VPCs[0].ID // these tests have one
+	}
+	if regions := asks(settings.GlobalRegions); regions != "" {
+		want.Regions = strings.Split(regions, ",")
 	}
 	certifier := g.certifier(lb)
 	want.Domain = certifier.Annotations[string(settings.AutoSSLDomain)]

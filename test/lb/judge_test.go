@@ -280,7 +280,7 @@ func (*world) judgeOther(s *v1.Service) (wrong []string) {
 	if servicehelper.HasLBFinalizer(s) {
 		wrong = append(wrong, s.Name+" has the finalizer")
 	}
-	if len(s.Status.LoadBalancer.Ingress) > 0 {
+	if len(s.Status.LoadBalancer.Ingress) > 0 && !disowned(s) { // whose load balancer serves on
 		wrong = append(wrong, fmt.Sprintf("%s has the status %+v", s.Name, s.Status.LoadBalancer.Ingress))
 	}
 	return wrong

@@ -155,9 +155,15 @@ var scripts = []script{
 		w.pass(15 * time.Second)
 		w.runs(web, map[string]bool{"node-2": true})
 	}},
+	{name: "spread over regions", before: served(), do: func(w *world) { w.edit(web, with(settings.GlobalRegions, "ams,fra")) }},
+	{name: "spread no more", before: served(with(settings.GlobalRegions, "ams")), do: func(w *world) { w.edit(web, without(settings.GlobalRegions)) }},
 	{name: "kept", before: served(with(settings.Retain, "true")), do: func(w *world) {
 		w.kept[w.own(web)] = true
 		w.remove(web)
+	}},
+	{name: "disowned", before: served(with(settings.Label, "www")), do: func(w *world) {
+		w.kept[w.own(web)] = true
+		w.edit(web, with(settings.Disown, "true"))
 	}},
 }
 
