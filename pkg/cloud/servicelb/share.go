@@ -123,6 +123,17 @@ func servedBy(service *v1.Service, lb vultr.LoadBalancer) bool {
 	return address != "" && (lb.IPv4 == address || lb.IPv6 == address) && len(plan.RulesOf(lb.Rules, service)) > 0
 }
 
+// wished returns the load balancer that the Service names and may have in the place of its present one. Those that share that have not
+// asked for another address.
+func (c *Controller) wished(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
+	lb, err := c.hinted(ctx, s)
+	if lb == nil || s.finding.current == nil || s.entry.Guests == "" {
+		return lb, err
+	}
+	return nil, fmt.Errorf("annotation %s names the load balancer %s, but other Services share %s, which this one has, and would lose their address with it; "+
+		"give this Service another label first, or none", settings.ID, lb.ID, s.finding.current.ID)
+}
+
 // admitted returns the guests that the load balancer serves or is to serve now.
 func (s *scene) admitted() ledger.Members {
 	var uids []types.UID

@@ -216,3 +216,38 @@ func TestComesBackWhileItIsHandedOver(t *testing.T) {
 		w.none()
 	})
 }
+
+// Two controllers at once, without leader election, make one load balancer for those that share it, and let them join and leave
+// without a second one, a loss or a deletion.
+func TestTwoControllersShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stopFirst := w.stop
+		w.stop = func() {}
+		w.start()
+		stopSecond := w.stop
+		w.stop = func() { stopFirst(); stopSecond() }
+		w.later(10 * time.Minute)
+		first, second, lb := w.pair()
+		third := w.service("third", www, on(8080, 32080))
+		w.share("443:30443 8080:32080 80:30080", first, second, third)
+		w.later(10 * time.Minute)
+		w.delete(first)
+		if now := w.share("443:30443 8080:32080", second, third); now.ID != lb.ID {
+			t.Errorf("another load balancer: %+v", now)
+		}
+		w.edit(third, also(8081, 32081))
+		w.share("443:30443 8080:32080 8081:32081", second, third)
+		w.later(10 * time.Minute)
+		if n := w.cloud.Count("delete_load_balancer"); w.posts() != 1 || n != 0 {
+			t.Errorf("%d requests to make one, %d to delete one", w.posts(), n)
+		}
+		entries := []ledger.Entry{w.entry(first), w.entry(second), w.entry(third)}
+		if entries[0].ID != "" || (entries[1].ID == "") == (entries[2].ID == "") {
+			t.Errorf("ledger %+v", entries)
+		}
+		w.delete(second)
+		w.delete(third)
+		w.none()
+	})
+}

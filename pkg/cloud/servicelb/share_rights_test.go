@@ -190,3 +190,27 @@ func TestSharedOneIsKeptIfTakenOver(t *testing.T) {
 		w.none()
 	})
 }
+
+// Whoever has the load balancer that others share takes over another one only when it has left them: they keep their address.
+func TestHostNamesAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second, lb := w.pair()
+		other := w.existing("theirs", behind(w.ids...))
+		w.later(10 * time.Minute)
+		w.edit(first, with(settings.ID, other.ID))
+		w.wantEvent("would lose their address with it")
+		w.later(20 * time.Minute)
+		w.untouched(other)
+		if now := w.share("443:30443 80:30080", first, second); now.ID != lb.ID {
+			t.Errorf("another load balancer: %+v", now)
+		}
+		w.edit(first, with(settings.Label, "alone"))
+		w.eventually("it is taken over", func() bool { entry := w.entry(first); return entry.ID == other.ID && entry.Adopted })
+		w.eventually("it leads to the Service", func() bool { return leads(w.truth(other.ID)) == "80:30080" })
+		w.share("443:30443", second)
+		if entry := w.entry(second); entry.ID != lb.ID || entry.Guests != "" {
+			t.Errorf("ledger %+v", entry)
+		}
+	})
+}

@@ -190,7 +190,7 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
-	lb, err := c.hinted(ctx, s)
+	lb, err := c.wished(ctx, s)
 	switch {
 	case err != nil && f.current == nil:
 		return err
