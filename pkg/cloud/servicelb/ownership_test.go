@@ -168,6 +168,49 @@ func TestMigration(t *testing.T) {
 	})
 }
 
+// Services that the official controller served are deleted before this one has taken over what they have. What is proven to be a
+// Service's goes with it; what is not is told, unless another Service has it.
+func TestDeletedDuringTheMigration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		official := func(lb vultr.LoadBalancer) func(*v1.Service) {
+			return func(s *v1.Service) {
+				s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer}
+				s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: lb.IPv4, Hostname: lb.Label}}
+				s.Annotations[string(settings.ID)] = lb.ID
+			}
+		}
+		mine, shared := w.existing("mine", behind(w.ids...)), w.existing("www", behind(w.ids...))
+		byLabel := w.service("by-label", old)
+		own := w.existing(cloudprovider.DefaultLoadBalancerName(byLabel), behind(w.ids...))
+		w.edit(byLabel, official(own))
+		byID := w.service("by-id", old, with(settings.Label, "mine"), official(mine))
+		goes := w.service("goes", old, www, on(8080, 30080), official(shared))
+		stays := w.service("stays", old, www, on(443, 30443), official(shared))
+		for _, s := range []*v1.Service{byLabel, byID, goes} {
+			w.deleting(s)
+		}
+		w.start()
+		var events []string
+		for _, s := range []*v1.Service{byLabel, byID, goes} {
+			w.finalizerGone(s, 20*time.Minute)
+			w.gone(s)
+			events = append(events, w.events()...)
+		}
+		if !has(events, "Load balancer "+mine.ID+" is left as it is, because it was not made for this Service by this controller") {
+			t.Errorf("nobody is told of what is left: %q", events)
+		}
+		w.untouched(mine)
+		if _, err := w.truthOf(own.ID); !vultr.IsNotFound(err) {
+			t.Errorf("what was made for a Service has outlived it: %v", err)
+		}
+		w.eventually("the one that stays has the load balancer that it shared", func() bool { return w.entry(stays).ID == shared.ID })
+		if has(append(events, w.events()...), "Load balancer "+shared.ID+" is left as it is") {
+			t.Error("one that is still used is told as left behind")
+		}
+	})
+}
+
 // What the administrator hands over to a Service's namespace goes with the Service that uses it.
 func TestHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

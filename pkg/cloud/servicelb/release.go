@@ -55,10 +55,30 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 	if wait, why := s.unprovenAbsence(list, c.doubtful(service)); wait > 0 {
 		return waitFor(wait, "%s", why)
 	}
-	if s.entry.Adopted {
+	switch {
+	case s.entry.Adopted:
 		c.kept(s, adopted, "because it was not made for this Service")
+	case adopted == "" && !s.memory.deleting:
+		c.tellLeft(ctx, s, list.Items)
 	}
 	return c.finish(ctx, s)
+}
+
+// tellLeft tells of a load balancer that the Service names, by its ID or a label of its own, and that it would have had: another
+// controller has made it, and nothing here proves that it goes with the Service. Nobody else may ever hear of it.
+func (c *Controller) tellLeft(ctx context.Context, s *scene, list []vultr.LoadBalancer) {
+	lb, err := s.hint().choose(list, nil)
+	if err != nil || lb == nil {
+		return // there is none, or several, which nobody could tell apart
+	}
+	claims, err := c.claims(ctx, s, lb.ID)
+	c.words.forget(nameOf(s.service)) // nothing depends on what the administrator says any more
+	if err == nil {
+		err = claims.mayAdopt(*lb)
+	}
+	if err == nil && s.memory.news(aboutHint, lb.ID) {
+		c.kept(s, lb.ID, "because it was not made for this Service by this controller, and is paid for until somebody deletes it")
+	}
 }
 
 // protect holds up the Service while its load balancer must not be deleted. One that was not made for it is not deleted anyway.

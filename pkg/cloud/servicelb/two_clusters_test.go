@@ -1,6 +1,7 @@
 package servicelb_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -325,5 +326,49 @@ func TestGroupIsMadeAnew(t *testing.T) {
 		if i := slices.IndexFunc(all, holds); i < 0 || !w.entry(all[i]).Guests.Has(all[1-i].UID) {
 			t.Errorf("ledger %+v and %+v", w.entry(all[0]), w.entry(all[1]))
 		}
+	})
+}
+
+// Nothing is written down any more of a load balancer that Services share, while no controller ran. It is found by what is in their
+// status, which nobody but controllers can write, and no port goes, not even for a moment. It counts as taken over: nothing proves
+// that it was made for one of them, so it is kept when they go.
+func TestGroupLosesItsLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second, lb := w.pair()
+		third := w.service("third", www, on(8080, 32080))
+		w.share("443:30443 8080:32080 80:30080", first, second, third)
+		w.later(10 * time.Minute)
+		w.stop()
+		maps := w.client.CoreV1().ConfigMaps(ledger.Namespace)
+		shards, err := maps.List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range shards.Items {
+			if err := maps.Delete(t.Context(), shards.Items[i].Name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.startWith(&tapped{API: w.newClient(w.cloud.Key), update: func(_ context.Context, s vultr.LoadBalancerSettings, do func() error) error {
+			if s.Rules != nil && len(*s.Rules) < 3 {
+				t.Errorf("a change takes rules away: %+v", *s.Rules)
+			}
+			return do()
+		}})
+		w.eventually("it is written down again", func() bool {
+			entry := w.entry(first)
+			return entry.ID == lb.ID && entry.Guests == ledger.MembersOf(second.UID, third.UID)
+		})
+		w.later(20 * time.Minute)
+		if now := w.share("443:30443 8080:32080 80:30080", first, second, third); now.ID != lb.ID || w.posts() != 1 {
+			t.Errorf("%d made; %+v", w.posts(), now)
+		}
+		w.start()
+		for _, s := range []*v1.Service{first, second, third} {
+			w.delete(s)
+		}
+		w.truth(lb.ID)
+		w.wantEvent("Load balancer " + lb.ID + " is left as it is")
 	})
 }
