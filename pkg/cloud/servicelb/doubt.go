@@ -5,26 +5,46 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/witness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
+// silentPatience is how long a process waits for kubelets that have not been heard of for a while before it tells that they are another
+// cluster's: this one's control plane may have been away. silentPause is how often it looks.
+const (
+	silentPatience = 2 * time.Minute
+	silentPause    = 10 * time.Second
+)
+
+// heard returns the Nodes whose kubelets report to this cluster. A control plane that was restored from a backup has the Nodes of the
+// cluster that the backup is of, too, but their kubelets report there.
+func heard(nodes []*v1.Node) []*v1.Node {
+	now := time.Now()
+	return slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool { return !readiness.IsHeard(node, now) })
+}
+
 // servesThisCluster returns an error if a load balancer that is the Service's by proof serves machines that run and that are
-// no Nodes here. A cluster that was restored from a backup of another one has the same UIDs and the same ledger, and would
-// take that one's traffic, or delete its load balancers. It is asked once in a process: later this cluster's Nodes are what
-// is behind it, and may all be replaced.
+// no Nodes here, or only in a backup. A cluster that was restored from one of another cluster has the same UIDs and the same
+// ledger, and would take that one's traffic, or delete its load balancers. It is asked once in a process: later this cluster's
+// Nodes are what is behind it, and may all be replaced.
 func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	if s.memory.trusted[lb.ID] {
 		return nil
 	}
-	foreign, err := c.foreignBackends(ctx, s.nodes, lb)
+	reporting := heard(s.nodes)
+	foreign, err := c.foreignBackends(ctx, reporting, lb)
 	if err != nil {
 		return err
+	}
+	if foreign && len(reporting) < len(s.nodes) && time.Since(c.began) < silentPatience {
+		return waitFor(silentPause, "the nodes behind load balancer %s have not reported yet", lb.ID)
 	}
 	if foreign {
 		namespace, err := c.namespace(ctx, s.service.Namespace)
@@ -34,8 +54,8 @@ func (c *Controller) servesThisCluster(ctx context.Context, s *scene, lb vultr.L
 		c.words.judged(nameOf(s.service), wordOf(namespace))
 		if !slices.Contains(slices.Concat(listed(namespace, settings.AllowAdoption), listed(namespace, settings.HandOver)), lb.ID) {
 			c.doubts.add(nameOf(s.service))
-			return fmt.Errorf("load balancer %s serves machines that run and that are no nodes of this cluster, as if this cluster was restored from another one's "+
-				"backup; it is neither changed nor deleted. If it is this cluster's, annotate the Namespace with %s=%s; to give it up, annotate the Service with %s=false",
+			return fmt.Errorf("load balancer %s serves machines that run and that are no nodes of this cluster, or do not report to it, as if this cluster was restored from "+
+				"another one's backup; it is neither changed nor deleted. If it is this cluster's, annotate the Namespace with %s=%s; to give it up, annotate the Service with %s=false",
 				lb.ID, settings.AllowAdoption, lb.ID, settings.Create)
 		}
 	}

@@ -1,6 +1,7 @@
 package servicelb_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -118,6 +119,81 @@ func TestRestoredCluster(t *testing.T) {
 		clone.within(time.Minute, "a person says whose it is", func() bool { return w.serves(other, clone.ids) })
 		if n, _ := metric(t, "doubted_load_balancers", ""); n != 0 {
 			t.Errorf("metric %g", n)
+		}
+	})
+}
+
+// A backup has the Nodes, too: those of the other cluster are here, but their kubelets report there. Whether this cluster has nodes of
+// its own or none yet, the other one's traffic stays where it is, and a Service's end ends nothing there.
+func TestRestoredClusterHasTheNodes(t *testing.T) {
+	silent := map[string]func(*v1.Node){
+		"given up": func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionUnknown },
+		"not yet given up": func(n *v1.Node) {
+			n.Status.Conditions[0].LastHeartbeatTime = metav1.NewTime(time.Now().Add(-time.Hour))
+		},
+	}
+	for name, give := range silent {
+		for _, own := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, nodes of its own: %t", name, own), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					s, second := w.service("web"), w.service("second", with(settings.Label, "www"))
+					lb, other := w.settled(s), w.settled(second)
+					w.later(10 * time.Minute)
+					clone := w.restored(s, second)
+					if !own {
+						clone.removeNode("clone-0")
+						clone.removeNode("clone-1")
+					}
+					for i, id := range w.ids {
+						node := fmt.Sprintf("node-%d", i)
+						clone.addNode(node, "vultr://"+id)
+						clone.editNode(node, give)
+					}
+					before := w.writes()
+					clone.start()
+					clone.later(time.Minute)
+					if events := clone.events(); has(events, "as if this cluster was restored") {
+						t.Errorf("it is told before kubelets had time to report: %q", events)
+					}
+					clone.wantEvent("as if this cluster was restored from another one's backup")
+					clone.deleting(s)
+					clone.later(time.Hour)
+					if n := w.writes() - before; n > 0 || !w.serves(lb, w.ids) || !w.serves(other, w.ids) {
+						t.Fatalf("%d writes; backends %v and %v", n, w.truth(lb.ID).Instances, w.truth(other.ID).Instances)
+					}
+					if !servicehelper.HasLBFinalizer(clone.fresh(s)) {
+						t.Error("the finalizer is gone")
+					}
+				})
+			})
+		}
+	}
+}
+
+// Kubelets that come back after a while are this cluster's: nobody is told anything, and all goes on.
+func TestKubeletsComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.service("web")
+		lb := w.settled(s)
+		w.later(10 * time.Minute)
+		w.stop()
+		for i := range w.ids {
+			w.editNode(fmt.Sprintf("node-%d", i), func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionUnknown })
+		}
+		w.edit(s, with(settings.Timeout, "30"))
+		w.start()
+		w.later(90 * time.Second)
+		if w.truth(lb.ID).Timeout == 30 {
+			t.Error("it is changed before anything says that it serves this cluster")
+		}
+		w.editNode("node-1", func(n *v1.Node) {
+			n.Status.Conditions[0].Status, n.Status.Conditions[0].LastHeartbeatTime = v1.ConditionTrue, metav1.Now()
+		})
+		w.within(time.Minute, "the change is made", func() bool { return w.truth(lb.ID).Timeout == 30 })
+		if has(w.events(), "as if this cluster was restored") {
+			t.Error("it is told as another cluster's")
 		}
 	})
 }
