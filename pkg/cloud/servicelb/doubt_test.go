@@ -171,6 +171,37 @@ func TestRestoredClusterHasTheNodes(t *testing.T) {
 	}
 }
 
+// What the other cluster's Service has by another controller's making is not taken over either, by what the backup says: not even its
+// backends, which follow the nodes while a Service has faults.
+func TestRestoredClusterTakesNothingOver(t *testing.T) {
+	for name, change := range map[string]func(*v1.Service){"as it is": func(*v1.Service) {}, "with a fault": with(settings.NodeCount, "2")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCluster(t)
+				lb := w.existing("www", behind(w.ids...))
+				clone := w.restored()
+				for i, id := range w.ids {
+					node := fmt.Sprintf("node-%d", i)
+					clone.addNode(node, "vultr://"+id)
+					clone.editNode(node, func(n *v1.Node) { n.Status.Conditions[0].Status = v1.ConditionUnknown })
+				}
+				clone.service("web", old, www, change, func(s *v1.Service) {
+					s.Annotations[string(settings.ID)] = lb.ID
+					s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: lb.IPv4, Hostname: "www"}}
+				})
+				before := w.writes()
+				clone.start()
+				clone.wantEvent("as if this cluster was restored from another one's backup")
+				clone.later(time.Hour)
+				if n := w.writes() - before; n > 0 {
+					t.Errorf("%d writes", n)
+				}
+				w.untouched(lb)
+			})
+		})
+	}
+}
+
 // Kubelets that come back after a while are this cluster's: nobody is told anything, and all goes on.
 func TestKubeletsComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -171,6 +171,9 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 		c.merge(s, nil)
 		return c.create(ctx, s)
 	}
+	if err := c.servesThisCluster(ctx, s, *s.finding.current); err != nil {
+		return both(err, s.reading.Err) // it was just taken over, by the word of what may be a backup
+	}
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
 	c.merge(s, &lb)
 	if err := c.admit(ctx, s, lb); err != nil {
