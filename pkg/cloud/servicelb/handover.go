@@ -17,7 +17,7 @@ import (
 // is shared: what is left is the Service's own. Until then it waits for the host, whose next change takes the Service's ports
 // away, and which then wakes it up. A host becomes a guest first, and the oldest guest the host.
 func (c *Controller) depart(ctx context.Context, service *v1.Service) error {
-	if len(c.hosts.company(service.UID)) == 1 {
+	if !c.shares(service.UID) {
 		return nil
 	}
 	n, err := c.census()
@@ -41,9 +41,16 @@ func (c *Controller) depart(ctx context.Context, service *v1.Service) error {
 	return waitFor(lookAgain, "load balancer %s is to serve the Service no more", n.entries[uid].ID)
 }
 
+// shares reports whether a Service is written down as host or guest of others. What another controller has written down since this one
+// read the ledger is there before it is among the hosts.
+func (c *Controller) shares(uid types.UID) bool {
+	entry, err := c.ledger.Get(uid)
+	return len(c.hosts.company(uid)) > 1 || err == nil && entry.Guests != ""
+}
+
 // regroup hands the load balancer of a Service over that has left its guests by taking another label.
 func (c *Controller) regroup(ctx context.Context, service *v1.Service) error {
-	if len(c.hosts.company(service.UID)) == 1 {
+	if !c.shares(service.UID) {
 		return nil
 	}
 	entry, err := c.ledger.Get(service.UID)

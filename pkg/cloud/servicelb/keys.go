@@ -124,6 +124,24 @@ func (h *hosts) set(uid types.UID, entry ledger.Entry) {
 	}
 }
 
+// learn adds what another controller has written down. It takes nothing away: what has changed since is not in these entries.
+func (h *hosts) learn(entries map[types.UID]ledger.Entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for uid, entry := range entries {
+		name, ok := serviceOf(entry)
+		for _, guest := range entry.Guests.List() {
+			if _, known := h.guests[guest]; known || !ok {
+				continue
+			}
+			if h.guests == nil {
+				h.guests = map[types.UID]host{}
+			}
+			h.guests[guest] = host{uid, name}
+		}
+	}
+}
+
 // company returns the UIDs of the Services that are on a load balancer together with this one, as far as they are written down.
 func (h *hosts) company(uid types.UID) []types.UID {
 	h.mu.Lock()

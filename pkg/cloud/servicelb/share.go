@@ -233,6 +233,23 @@ func (c *Controller) part(ctx context.Context, s *scene) error {
 	return nil
 }
 
+// letGo lets those go that share the load balancer no more when it is proven that there is none: that another one is made may take
+// long, or be refused for ever.
+func (c *Controller) letGo(ctx context.Context, s *scene) error {
+	if len(s.leaving) == 0 {
+		return nil
+	}
+	if s.finding.lost != "" {
+		if err := c.plausible(s); err != nil {
+			return err
+		}
+	}
+	if err := c.witness(ctx, s); err != nil {
+		return err
+	}
+	return c.part(ctx, s)
+}
+
 // tellMembers tells the owners of the Services what they asked for and don't get.
 func (c *Controller) tellMembers(s *scene, id string) {
 	i := 0 // among those that were merged

@@ -2,12 +2,16 @@ package servicelb_test
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -249,5 +253,79 @@ func TestTwoControllersShare(t *testing.T) {
 		w.delete(second)
 		w.delete(third)
 		w.none()
+	})
+}
+
+// The load balancer was deleted on the platform, which makes no other one. Who leaves does not wait for that.
+func TestGuestLeavesWhileNoneIsMade(t *testing.T) {
+	for name, leave := range map[string]func(w *world, s *v1.Service){
+		"deleted": func(w *world, s *v1.Service) { w.deleting(s) },
+		"another type": func(w *world, s *v1.Service) {
+			w.edit(s, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first, second, lb := w.pair()
+				w.later(10 * time.Minute)
+				w.faulty("create_load_balancer", http.StatusBadRequest, `{"error":"Your account has reached its limit of load balancers.","status":400}`)
+				if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
+					t.Fatal(err)
+				}
+				w.wantEvent("has reached its limit of load balancers")
+				leave(w, second)
+				w.finalizerGone(second, 20*time.Minute)
+				if fresh := w.fresh(second); fresh.DeletionTimestamp == nil && len(fresh.Status.LoadBalancer.Ingress) > 0 {
+					t.Errorf("it still has the address of nothing: %+v", fresh.Status)
+				}
+				w.cloud.Sim.ClearFaults()
+				w.share("80:30080", first)
+				if entry := w.entry(first); entry.Guests != "" {
+					t.Errorf("ledger %+v", entry)
+				}
+			})
+		})
+	}
+}
+
+// A controller that was replaced in the middle of a request writes down what its load balancer is shared by when another one has read
+// the record already. That one learns of it before it lets go of anybody: the load balancer stays with those that are left.
+func TestSharedByTheControllerBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.later(10 * time.Minute) // whatever was made before this process began is shown
+		lb := w.existing("www", behind(w.ids...), func(s *vultr.LoadBalancerSettings) {
+			s.Rules = &[]vultr.ForwardingRule{
+				{FrontendProtocol: "tcp", FrontendPort: 80, BackendProtocol: "tcp", BackendPort: 30080},
+				{FrontendProtocol: "tcp", FrontendPort: 443, BackendProtocol: "tcp", BackendPort: 30443},
+			}
+		})
+		delete(w.ignored, lb.ID)
+		first := w.service("first", www, on(80, 30080), with(settings.Create, "false"))
+		second := w.service("second", www, on(443, 30443), with(settings.Create, "false"))
+		text, err := json.Marshal(ledger.Entry{Service: "shop/first", ID: lb.ID, Shown: true, Guests: ledger.MembersOf(second.UID), Group: "www"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(&v1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(first.UID)},
+			Data:       map[string]string{string(first.UID): string(text), "writer": "another/1"},
+		})
+		theirs := func(s *v1.Service) {
+			delete(s.Annotations, string(settings.Create))
+			s.Finalizers = []string{servicehelper.LoadBalancerCleanupFinalizer}
+			s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: lb.IPv4}}
+		}
+		w.edit(first, theirs, func(s *v1.Service) { s.Spec.Type = v1.ServiceTypeClusterIP })
+		w.edit(second, theirs)
+		w.finalizerGone(first, 20*time.Minute)
+		w.share("443:30443", second)
+		if n := w.cloud.Count("delete_load_balancer"); n != 0 {
+			t.Errorf("%d requests to delete one", n)
+		}
+		if entry := w.entry(second); entry.ID != lb.ID {
+			t.Errorf("ledger %+v", entry)
+		}
 	})
 }

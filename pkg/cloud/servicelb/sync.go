@@ -169,6 +169,9 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	}
 	if s.finding.current == nil {
 		c.merge(s, nil)
+		if err := c.letGo(ctx, s); err != nil {
+			return err
+		}
 		return c.create(ctx, s)
 	}
 	if err := c.servesThisCluster(ctx, s, *s.finding.current); err != nil {
