@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -57,7 +58,32 @@ func (c *Controller) regroup(ctx context.Context, service *v1.Service) error {
 	if err != nil || entry.Guests == "" || entry.Group == shareLabel(service) {
 		return err
 	}
-	return c.depart(ctx, service)
+	renamed, err := c.renamed(service, entry)
+	if err != nil {
+		return err
+	}
+	if !renamed {
+		return c.depart(ctx, service)
+	}
+	entry.Group = shareLabel(service)
+	if err := c.ledger.Put(ctx, service.UID, entry); err != nil {
+		return err
+	}
+	c.hosts.set(service.UID, entry)
+	return nil
+}
+
+// renamed reports whether all that share a load balancer have taken the new label of its host: they go on sharing it.
+func (c *Controller) renamed(service *v1.Service, entry ledger.Entry) (bool, error) {
+	all, err := c.existingByUID()
+	if err != nil {
+		return false, err
+	}
+	label := shareLabel(service)
+	return label != "" && !slices.ContainsFunc(entry.Guests.List(), func(uid types.UID) bool {
+		guest := all[uid]
+		return guest != nil && c.mayShare(guest) && shareLabel(guest) != label
+	}), nil
 }
 
 // handOver gives the load balancer of a host to the oldest of its guests that goes on. If none does, the host has it for itself.
@@ -231,7 +257,7 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 // dismiss takes address and note of a load balancer from a guest that leaves: it would ask for it by the latter. One that has
 // another load balancer by now has its address from there.
 func (c *Controller) dismiss(ctx context.Context, n *census, uid types.UID, id string) error {
-	service, own := n.services[uid], n.entries[uid].ID
+	service, own := n.services[uid].DeepCopy(), n.entries[uid].ID // what is written gets another version, the cache does not
 	if service == nil || own != "" && own != id {
 		return nil
 	}

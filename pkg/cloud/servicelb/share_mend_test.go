@@ -256,6 +256,38 @@ func TestTwoControllersShare(t *testing.T) {
 	})
 }
 
+// All that share a load balancer take another label at once: they go on sharing it, and none loses its address, not even for a moment.
+func TestGroupIsRenamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second, lb := w.pair()
+		third := w.service("third", www, on(8080, 32080))
+		w.share("443:30443 8080:32080 80:30080", first, second, third)
+		w.later(10 * time.Minute)
+		before := w.writes()
+		for _, s := range []*v1.Service{first, second, third} {
+			w.edit(s, with(settings.Label, "shop"))
+		}
+		for range 600 {
+			w.later(250 * time.Millisecond)
+			for _, s := range []*v1.Service{first, second, third} {
+				if ingress := w.fresh(s).Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != lb.IPv4 {
+					t.Fatalf("%s has %+v", s.Name, ingress)
+				}
+			}
+		}
+		if now := w.truth(lb.ID); now.Label != "shop" || leads(now) != "443:30443 8080:32080 80:30080" {
+			t.Errorf("%q leads to %s", now.Label, leads(now))
+		}
+		if n := w.writes() - before; n != 1 {
+			t.Errorf("%d changes, want the one of the name", n)
+		}
+		if entry := w.entry(first); entry.Group != "shop" || entry.Guests != ledger.MembersOf(second.UID, third.UID) {
+			t.Errorf("ledger %+v", entry)
+		}
+	})
+}
+
 // The load balancer was deleted on the platform, which makes no other one. Who leaves does not wait for that.
 func TestGuestLeavesWhileNoneIsMade(t *testing.T) {
 	for name, leave := range map[string]func(w *world, s *v1.Service){
