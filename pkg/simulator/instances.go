@@ -93,9 +93,6 @@ func (i instance) locked() bool {
 	return i.ID != "" && (i.Status != statusActive || i.Server != serverOK)
 }
 
-// running tells whether the guest runs and can be reached at its public address.
-func (i instance) running() bool { return i.up() && i.MainIP != "" }
-
 // up tells whether the guest runs.
 func (i instance) up() bool { return i.Status == statusActive && i.Power == powerRunning }
 

@@ -226,16 +226,36 @@ func TestLabels(t *testing.T) {
 		want map[string]string
 		sent map[string]any // nil if nothing is
 	}{
-		"a virtual machine": {vultr.Instance{Plan: "vc2-2c-4gb", Kind: vultr.KindVM, MainIP: "192.0.2.1"}, nil,
-			map[string]string{"vultr.com/plan": "vc2-2c-4gb", "vultr.com/kind": "vm"}, map[string]any{"vultr.com/plan": "vc2-2c-4gb", "vultr.com/kind": "vm"}},
-		"bare metal": {vultr.Instance{Plan: "vbm 4c", Kind: vultr.KindBareMetal, MainIP: "192.0.2.1"}, map[string]string{"vultr.com/plan": "vbm-4c", "vultr.com/kind": "metal", "x": "y"},
-			map[string]string{"vultr.com/plan": "vbm-4c", "vultr.com/kind": "metal"}, nil},
-		"a graphics processor": {vultr.Instance{Plan: "vcg-a100-1c-6g", Kind: vultr.KindVM, MainIP: "192.0.2.1"}, map[string]string{"vultr.com/kind": "vm"},
-			map[string]string{"vultr.com/plan": "vcg-a100-1c-6g", "vultr.com/kind": "gpu"}, map[string]any{"vultr.com/plan": "vcg-a100-1c-6g", "vultr.com/kind": "gpu"}},
-		"in a VPC": {vultr.Instance{Plan: "p", Kind: vultr.KindVM, MainIP: "192.0.2.1", InternalIP: "10.1.0.3", VPCs: []string{vpcOne}}, map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcTwo},
-			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcOne}, map[string]any{"vultr.com/vpc": vpcOne}},
-		"out of its VPC": {vultr.Instance{Plan: "p", Kind: vultr.KindVM, MainIP: "192.0.2.1"}, map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcTwo},
-			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm"}, map[string]any{"vultr.com/vpc": nil}},
+		"a virtual machine": {
+			vultr.Instance{Plan: "vc2-2c-4gb", Kind: vultr.KindVM, MainIP: "192.0.2.1"},
+			nil,
+			map[string]string{"vultr.com/plan": "vc2-2c-4gb", "vultr.com/kind": "vm"},
+			map[string]any{"vultr.com/plan": "vc2-2c-4gb", "vultr.com/kind": "vm"},
+		},
+		"bare metal": {
+			vultr.Instance{Plan: "vbm 4c", Kind: vultr.KindBareMetal, MainIP: "192.0.2.1"},
+			map[string]string{"vultr.com/plan": "vbm-4c", "vultr.com/kind": "metal", "x": "y"},
+			map[string]string{"vultr.com/plan": "vbm-4c", "vultr.com/kind": "metal"},
+			nil,
+		},
+		"a graphics processor": {
+			vultr.Instance{Plan: "vcg-a100-1c-6g", Kind: vultr.KindVM, MainIP: "192.0.2.1"},
+			map[string]string{"vultr.com/kind": "vm"},
+			map[string]string{"vultr.com/plan": "vcg-a100-1c-6g", "vultr.com/kind": "gpu"},
+			map[string]any{"vultr.com/plan": "vcg-a100-1c-6g", "vultr.com/kind": "gpu"},
+		},
+		"in a VPC": {
+			vultr.Instance{Plan: "p", Kind: vultr.KindVM, MainIP: "192.0.2.1", InternalIP: "10.1.0.3", VPCs: []string{vpcOne}},
+			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcTwo},
+			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcOne},
+			map[string]any{"vultr.com/vpc": vpcOne},
+		},
+		"out of its VPC": {
+			vultr.Instance{Plan: "p", Kind: vultr.KindVM, MainIP: "192.0.2.1"},
+			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm", "vultr.com/vpc": vpcTwo},
+			map[string]string{"vultr.com/plan": "p", "vultr.com/kind": "vm"},
+			map[string]any{"vultr.com/vpc": nil},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.in.ID, tt.in.Label = idOne, "a"

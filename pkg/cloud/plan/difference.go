@@ -41,6 +41,25 @@ func Differences(lb vultr.LoadBalancer, change Change, names map[string]string) 
 // values returns what a setting is and what it is to be.
 func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, names map[string]string) (is, wanted string) {
 	switch field {
+	case "health_check":
+		return check(lb.HealthCheck), each(s.HealthCheck, check)
+	case "forwarding_rules":
+		return list(lb.Rules, RuleText), each(s.Rules, func(all []vultr.ForwardingRule) string { return list(all, RuleText) })
+	case "firewall_rules":
+		return list(lb.Firewall, admitted), each(s.Firewall, func(all []vultr.FirewallRule) string { return list(all, admitted) })
+	case "auto_ssl":
+		return autoCertificate(lb.AutoSSL), each(s.AutoSSL, autoCertificate)
+	case "global_regions":
+		return list(lb.GlobalRegions, regionText), each(s.GlobalRegions, func(all []vultr.GlobalRegion) string { return list(all, regionText) })
+	case "instances":
+		named := func(id string) string { return backend(id, names) }
+		return list(lb.Instances, named), each(s.Instances, func(all []string) string { return list(all, named) })
+	}
+	return plainValues(field, lb, s)
+}
+
+func plainValues(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings) (is, wanted string) {
+	switch field {
 	case "label":
 		return both(lb.Label, s.Label)
 	case "nodes":
@@ -61,19 +80,6 @@ func values(field string, lb vultr.LoadBalancer, s vultr.LoadBalancerSettings, n
 		return both(lb.VPC, s.VPC)
 	case "sticky_session":
 		return both(lb.StickyCookie, s.StickyCookie)
-	case "health_check":
-		return check(lb.HealthCheck), each(s.HealthCheck, check)
-	case "forwarding_rules":
-		return list(lb.Rules, RuleText), each(s.Rules, func(all []vultr.ForwardingRule) string { return list(all, RuleText) })
-	case "firewall_rules":
-		return list(lb.Firewall, admitted), each(s.Firewall, func(all []vultr.FirewallRule) string { return list(all, admitted) })
-	case "auto_ssl":
-		return autoCertificate(lb.AutoSSL), each(s.AutoSSL, autoCertificate)
-	case "global_regions":
-		return list(lb.GlobalRegions, regionText), each(s.GlobalRegions, func(all []vultr.GlobalRegion) string { return list(all, regionText) })
-	case "instances":
-		named := func(id string) string { return backend(id, names) }
-		return list(lb.Instances, named), each(s.Instances, func(all []string) string { return list(all, named) })
 	}
 	return "", "" // the name alone says it
 }

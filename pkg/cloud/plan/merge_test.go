@@ -212,12 +212,14 @@ func TestMergeSettings(t *testing.T) {
 		"a health check":       {[]plan.Member{a(), b(with(settings.HealthCheckPath, "/ok"))}, "a", func(d plan.Desired) bool { return d.HealthCheck.Protocol == "tcp" }, []string{"", "health check"}},
 		"https of the second":  {[]plan.Member{a(), https()}, "a", func(d plan.Desired) bool { return d.TLSSecret == "tls-b" && d.HTTP2 && !d.HTTP3 }, []string{"", ""}},
 		"two certificates": {
-			[]plan.Member{sharer("a", 30000, []int32{8443}, with(settings.HTTPSPorts, "8443"), with(settings.SSL, "tls-a")), https()}, "a",
+			[]plan.Member{sharer("a", 30000, []int32{8443}, with(settings.HTTPSPorts, "8443"), with(settings.SSL, "tls-a")), https()},
+			"a",
 			func(d plan.Desired) bool { return d.TLSSecret == "tls-a" && !d.HTTP2 },
 			[]string{"", "http2, certificate"},
 		},
 		"HTTP/3 beside UDP": {
-			[]plan.Member{sharer("a", 30000, []int32{443}, func(s *v1.Service) { s.Spec.Ports[0].Protocol = v1.ProtocolUDP }), https(with(settings.HTTP3, "true"))}, "a",
+			[]plan.Member{sharer("a", 30000, []int32{443}, func(s *v1.Service) { s.Spec.Ports[0].Protocol = v1.ProtocolUDP }), https(with(settings.HTTP3, "true"))},
+			"a",
 			func(d plan.Desired) bool { return d.HTTP2 && !d.HTTP3 && len(d.Rules) == 2 },
 			[]string{"", "http3"},
 		},

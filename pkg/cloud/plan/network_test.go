@@ -46,8 +46,10 @@ func TestReadNetwork(t *testing.T) {
 		"by the old name, against": {service(with(settings.PrivateNetwork, "false")), byDefault, &public, false, "", false},
 		"malformed":                {service(with(settings.VPC, "enabled")), none, nil, false, `write "true"`, true},
 		"malformed, off":           {service(with(settings.VPC, "disabled")), none, nil, false, `write "false"`, false},
-		"malformed by its old name": {service(with(settings.PrivateNetwork, "vpc-1")), none, nil, false,
-			"is not one of true, false, the UUID of a VPC", true},
+		"malformed by its old name": {
+			service(with(settings.PrivateNetwork, "vpc-1")), none, nil, false,
+			"is not one of true, false, the UUID of a VPC", true,
+		},
 		"misspelled": {service(with(settings.Prefix+"vpcs", "true")), none, nil, false, "is unknown", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -108,13 +108,11 @@ func (c *Controller) searchFor(ctx context.Context, name key, uid types.UID) err
 	case !entry.Released():
 		return c.forgetAttempt(ctx, name, uid, entry)
 	}
-	service, err := c.Client.CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+	service, err := c.ifThere(ctx, name, uid)
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && service.UID != uid:
-		service = nil
 	case err != nil:
-		return fmt.Errorf("reading the Service: %w", err)
-	case service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && !c.isGuest(uid):
+		return err
+	case service != nil && service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && !c.isGuest(uid):
 		return nil // whoever serves it, here or for its class, finds by the label what is its own
 	}
 	proven := entry.Late.Add(visibleAfter)
@@ -132,6 +130,18 @@ func (c *Controller) searchFor(ctx context.Context, name key, uid types.UID) err
 		return nil
 	}
 	return c.ledger.Put(ctx, uid, ledger.Entry{})
+}
+
+// ifThere reads a Service from the API server; nil without an error if there is none with this UID.
+func (c *Controller) ifThere(ctx context.Context, name key, uid types.UID) (*v1.Service, error) {
+	service, err := c.Client.CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && service.UID != uid:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the Service: %w", err)
+	}
+	return service, nil
 }
 
 // deleteLate deletes a load balancer that the last request for a released Service has made. That it did is proven by the label,

@@ -268,6 +268,18 @@ func (c *Controller) handedOver(ctx context.Context, service *v1.Service, id str
 	return slices.Contains(listed(namespace, settings.HandOver), id), nil
 }
 
+// chosen returns the one of all load balancers that a hint means, or the one that is known from a read of its own.
+func (c *Controller) chosen(ctx context.Context, s *scene, h hint, all []vultr.LoadBalancer, direct *vultr.LoadBalancer) (*vultr.LoadBalancer, error) {
+	if h.id == "" {
+		called, err := c.called(ctx, s, h.label, all)
+		if err != nil {
+			return nil, err
+		}
+		all = called
+	}
+	return h.choose(all, direct)
+}
+
 // hinted returns another load balancer than the present one that the Service's annotations name, if the Service may have
 // it. A refusal is remembered for a while, since it can cost calls to find out.
 func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
@@ -292,13 +304,7 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		}
 	}
 	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
-	items := list.Items
-	if h.id == "" {
-		if items, err = c.called(ctx, s, h.label, items); err != nil {
-			return nil, err
-		}
-	}
-	lb, err := h.choose(items, direct)
+	lb, err := c.chosen(ctx, s, h, list.Items, direct)
 	if lb == nil {
 		m.dead = h.id // nothing has it, unless there is an error
 		c.forgetWords(s)

@@ -22,7 +22,8 @@ const previewPause = 10 * time.Second
 // preview tells what will change at a load balancer that was taken over, before the first change of it, and once. It returns an
 // error to wait after that. While the Service has faults nothing but the backends changes, which follow the nodes.
 func (c *Controller) preview(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
-	if s.reading.Err != nil {
+	faulty := s.reading.Err != nil
+	if faulty {
 		return nil
 	}
 	if left := time.Until(s.memory.previewed.Add(previewPause)); left > 0 && !diff.Empty() {

@@ -2,6 +2,7 @@ package servicelb_test
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,9 +27,7 @@ func anywhere(s *v1.Service) {
 // pool gives a Node labels for selectors.
 func pool(labels map[string]string) func(*v1.Node) {
 	return func(n *v1.Node) {
-		for name, value := range labels {
-			n.Labels[name] = value
-		}
+		maps.Copy(n.Labels, labels)
 	}
 }
 

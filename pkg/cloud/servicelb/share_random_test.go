@@ -111,16 +111,15 @@ func (l *groupLife) step() string {
 // rests waits until all is as it should be, and stays so.
 func (l *groupLife) rests(steps []string) {
 	l.Helper()
-	fault := ""
 	end := time.Now().Add(patience)
-	for fault = l.fault(); fault != ""; fault = l.fault() {
+	for fault := l.fault(); fault != ""; fault = l.fault() {
 		if time.Now().After(end) {
 			l.Fatalf("after %q: %s; events %q", steps, fault, l.events())
 		}
 		l.later(time.Second)
 	}
 	l.later(10 * time.Minute)
-	if fault = l.fault(); fault != "" {
+	if fault := l.fault(); fault != "" {
 		l.Fatalf("some minutes after %q: %s", steps, fault)
 	}
 }

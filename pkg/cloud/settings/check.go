@@ -44,8 +44,6 @@ func (s *Setting) Check(value string) (string, error) {
 // on the Service.
 func (s *Setting) Problem() string {
 	switch s.Kind {
-	case Switch:
-		return "must be true or false"
 	case Choice:
 		return "must be one of " + strings.Join(s.Values, ", ")
 	case Number:
@@ -54,33 +52,26 @@ func (s *Setting) Problem() string {
 			odd = "an odd"
 		}
 		return fmt.Sprintf("must be %s number from %d to %d", odd, s.Lowest, s.Highest)
-	case PortList:
-		return "must be a list of port numbers separated by commas"
-	case PortMap:
-		return portMapProblem
-	case SourceList:
-		return sourceListProblem
 	case ObjectName:
 		return "must be the " + s.Format + " in the namespace of the Service"
-	case HostName:
-		return "must be a host name in lower case, such as web.example.com"
-	case CookieName:
-		return "is not a name that a cookie can have"
-	case URLPath:
-		return "must begin with /"
-	case UUID:
-		return "must be the UUID of a load balancer"
-	case VPCReference:
-		return "must be true, false or the UUID of a VPC"
-	case LabelSelector:
-		return "must be a label selector such as pool=web,!spot"
-	case RegionList:
-		return regionListProblem
-	case Text:
-		return "must not be empty"
-	case PortReference:
 	}
-	return ""
+	return problems[s.Kind]
+}
+
+// problems are those that are the same for each setting of a kind.
+var problems = map[Kind]string{
+	Switch:        "must be true or false",
+	PortList:      "must be a list of port numbers separated by commas",
+	PortMap:       portMapProblem,
+	SourceList:    sourceListProblem,
+	HostName:      "must be a host name in lower case, such as web.example.com",
+	CookieName:    "is not a name that a cookie can have",
+	URLPath:       "must begin with /",
+	UUID:          "must be the UUID of a load balancer",
+	VPCReference:  "must be true, false or the UUID of a VPC",
+	LabelSelector: "must be a label selector such as pool=web,!spot",
+	RegionList:    regionListProblem,
+	Text:          "must not be empty",
 }
 
 func (s *Setting) check(text string) (string, error) {
