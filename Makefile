@@ -98,6 +98,15 @@ SOAK_FOR ?= 1h
 soak: packages-test ## Let volumes and load balancers live random lives under random faults, for an hour or SOAK_FOR.
 	$(GO) test -race -count=1 -v -timeout 0 -run '^TestSoak' $(TEST_FLAGS) ./test/soak ./test/lb -soak.for=$(SOAK_FOR) -soak.shrink=10m
 
+# CLEAN=1 only deletes what a run that was killed has left. One run at a time: each begins by cleaning up.
+MAX_COST ?= 1
+REGION ?= ewr
+.PHONY: account
+account: packages-test ## Run the load balancers' way through a real account: KEY_FILE=... REGION=ewr MAX_COST=1 (dollars); an hour at most, some cents.
+	@[ -r '$(KEY_FILE)' ] || { echo 'account: KEY_FILE=... has to name a file with an API key' >&2; exit 2; }
+	$(GO) test -race -count=1 -v -timeout 2h -run '^TestAccount$$' ./test/lb -account.key-file='$(abspath $(KEY_FILE))' -account.region=$(REGION) \
+		-account.max-cost=$(MAX_COST) $(if $(CLEAN),-account.clean)
+
 .PHONY: bench
 bench: packages-test ## Run the benchmarks.
 	HAPROXY="$$(hack/haproxy || true)" $(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...

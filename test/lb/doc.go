@@ -14,4 +14,5 @@
 //   - TestSoak lets random Services, nodes, Secrets and ConfigMaps live under random faults. A plan that fails is made shorter
 //     by leaving out steps while it still fails.
 //   - TestPublished applies Services as people publish them.
+//   - TestAccount goes the way of a load balancer, from its creation to its end, with a machine behind it. It can do so in a real account.
 package lb
