@@ -121,6 +121,10 @@ var scripts = []script{
 	{name: "guest takes another label", before: shared, do: func(w *world) { w.edit(api, with(settings.Label, "other")) }},
 	{name: "host leaves", before: shared, do: func(w *world) { w.remove(web) }},
 	{name: "host takes another label", before: shared, do: func(w *world) { w.edit(web, with(settings.Label, "other")) }},
+	{name: "both take another label", before: shared, do: func(w *world) {
+		w.edit(web, with(settings.Label, "other"))
+		w.edit(api, with(settings.Label, "other"))
+	}, over: func(w *world) bool { return w.together(web, api) }},
 	{name: "last out", before: func(w *world) {
 		shared(w)
 		w.remove(web)
@@ -186,6 +190,12 @@ func shared(w *world) {
 	served(shares)(w)
 	w.service(api, shares, w.on(8443))
 	w.well("both are served")
+}
+
+// together reports whether one of two Services is written down as a guest of the other.
+func (w *world) together(a, b string) bool {
+	one, other, entries := w.get(a).UID, w.get(b).UID, w.entries()
+	return entries[one].Guests.Has(other) || entries[other].Guests.Has(one)
 }
 
 // on has a Service listen on this port alone.
