@@ -216,13 +216,13 @@ func (c *Controller) part(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
+	entry := s.entry
 	for _, uid := range s.leaving {
 		if err := c.dismiss(ctx, n, uid, s.entry.ID); err != nil {
 			return err
 		}
+		entry.Guests = entry.Guests.Without(uid)
 	}
-	entry := s.entry
-	entry.Guests = s.admitted()
 	entry.Group = s.group(entry.Guests)
 	if err := c.write(ctx, s, entry); err != nil {
 		return err

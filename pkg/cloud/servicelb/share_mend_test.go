@@ -306,16 +306,18 @@ func TestGuestLeavesWhileNoneIsMade(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.wantEvent("has reached its limit of load balancers")
+				third := w.service("third", www, on(444, 30444))
 				leave(w, second)
 				w.finalizerGone(second, 20*time.Minute)
 				if fresh := w.fresh(second); fresh.DeletionTimestamp == nil && len(fresh.Status.LoadBalancer.Ingress) > 0 {
 					t.Errorf("it still has the address of nothing: %+v", fresh.Status)
 				}
 				w.cloud.Sim.ClearFaults()
-				w.share("80:30080", first)
-				if entry := w.entry(first); entry.Guests != "" {
+				lb = w.share("444:30444 80:30080", first, third)
+				if entry := w.entry(first); entry.Guests != ledger.MembersOf(third.UID) {
 					t.Errorf("ledger %+v", entry)
 				}
+				w.eventually("who came meanwhile is told what it shares", func() bool { return w.fresh(third).Annotations[string(settings.ID)] == lb.ID })
 			})
 		})
 	}
