@@ -17,6 +17,8 @@ const (
 	AgnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
 	// DatabaseImage is a server that keeps records on a disk.
 	DatabaseImage = "cloud-provider-vultr/test-database:v1"
+	// GreeterImage is a server that tells which pod it is, and who asks.
+	GreeterImage = "cloud-provider-vultr/test-greeter:v1"
 )
 
 // images gives archives of the images that the public registry would have.
@@ -26,6 +28,7 @@ func (c *Cache) images(ctx context.Context, programs string) ([]string, error) {
 	wanted := []struct{ program, name, module, file string }{
 		{"pause", PauseImage, "", ""},
 		{"database", DatabaseImage, "", ""},
+		{"greeter", GreeterImage, "", ""},
 		{"agnhost", AgnhostImage, "", ""},
 		{"csi-provisioner", "registry.k8s.io/sig-storage/csi-provisioner", "github.com/kubernetes-csi/external-provisioner/v6", sidecars},
 		{"csi-snapshotter", "registry.k8s.io/sig-storage/csi-snapshotter", snapshotterModule, sidecars},

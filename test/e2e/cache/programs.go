@@ -21,7 +21,7 @@ var programNames = []string{
 }
 
 // podPrograms are this module's own programs that run in pods.
-var podPrograms = []string{"pause", "database"}
+var podPrograms = []string{"pause", "database", "greeter"}
 
 // multicall is the one binary of most of them, which goes by its name.
 const multicall = "kubernetes"
