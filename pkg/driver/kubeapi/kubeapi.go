@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 )
 
 // ErrNotInCluster is returned where the process has no account of a cluster.
@@ -39,6 +41,9 @@ const (
 	JSON       = "application/json"
 	MergePatch = "application/merge-patch+json"
 )
+
+// userAgent tells the driver from the sidecars, whose account it shares, in the audit log of the apiserver.
+var userAgent = version.Get().UserAgent("csi")
 
 // Client calls the apiserver. It is safe for concurrent use.
 //
@@ -121,6 +126,7 @@ func (s *session) send(ctx context.Context, method, path, contentType string, bo
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	req.Header.Set("Accept", JSON)
+	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Authorization", "Bearer "+s.token)
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)

@@ -2,9 +2,11 @@ package kubeapi
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +73,30 @@ func TestCalls(t *testing.T) {
 	}
 	if err := patch(); !IsConflict(err) || !IsRefused(err) {
 		t.Errorf("the second change of one version: %v", err)
+	}
+}
+
+// TestUserAgent: the account is shared with the sidecars, and by this alone an audit log tells who asked.
+func TestUserAgent(t *testing.T) {
+	agents := make(chan string, 1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agents <- r.UserAgent()
+		_, _ = w.Write([]byte("{}"))
+	}))
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for name, content := range map[string][]byte{"ca.crt": certificate, "token": []byte("x")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &Client{host: server.Listener.Addr().String(), dir: dir}
+	if err := c.Get(t.Context(), nodes+"/a", &named{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-agents; !strings.HasPrefix(got, "cloud-provider-vultr-csi/") {
+		t.Errorf("the driver calls itself %q", got)
 	}
 }
 
