@@ -58,7 +58,8 @@ func TestCSIClassesAreThoseOfTheOfficialDriver(t *testing.T) {
 }
 
 // TestCSIRoles holds the exact rights of each program. Those of the sidecars are what their code uses: Events are only
-// created and patched (client-go's recordEvent), a lease is never patched (its LeaseLock).
+// created and patched (client-go's recordEvent), a lease is never patched (its LeaseLock), and the resizer looks at pods only
+// with --handle-volume-inuse-error. TestRights in test/e2e compares them with what was asked.
 func TestCSIRoles(t *testing.T) {
 	read := []string{"get", "list", "watch"}
 	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
@@ -79,7 +80,7 @@ func TestCSIRoles(t *testing.T) {
 			rule(storage, "csinodes", read...),
 			rule("", "nodes", read...),
 			rule(storage, "volumeattachments", read...),
-			rule(storage, "volumeattributesclasses", read...),
+			rule(storage, "volumeattributesclasses", "get"),
 			rule("", "events", "create", "patch"),
 		},
 		"ClusterRole/csi-vultr-attacher": {
@@ -92,7 +93,6 @@ func TestCSIRoles(t *testing.T) {
 			rule("", "persistentvolumes", "get", "list", "watch", "patch"),
 			rule("", "persistentvolumeclaims", read...),
 			rule("", "persistentvolumeclaims/status", "patch"),
-			rule("", "pods", read...),
 			rule(storage, "volumeattributesclasses", read...),
 			rule("", "events", "create", "patch"),
 		},

@@ -61,7 +61,7 @@ func TestSnapshotRoles(t *testing.T) {
 	want := map[string][]rbacv1.PolicyRule{
 		"csi-vultr-snapshotter": {
 			rule(group, []string{"volumesnapshotclasses"}, []string{"get", "list", "watch"}),
-			rule(group, []string{"volumesnapshotcontents"}, []string{"get", "list", "watch", "update", "patch"}),
+			rule(group, []string{"volumesnapshotcontents"}, []string{"get", "list", "watch", "patch"}),
 			rule(group, []string{"volumesnapshotcontents/status"}, []string{"update", "patch"}),
 			rule("", []string{"events"}, []string{"create", "patch"}),
 		},
