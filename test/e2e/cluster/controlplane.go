@@ -73,6 +73,9 @@ func (c *Cluster) startProgram(ctx context.Context, name string, argv ...string)
 
 // startControlPlane starts etcd and Kubernetes' own programs.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
+	if err := c.run.writeAuditPolicy(); err != nil {
+		return err
+	}
 	pki := func(file string) string { return c.run.path("pki", file) }
 	const etcd = "http://127.0.0.1:2379"
 	programs := [][]string{
@@ -90,6 +93,8 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 			"--service-account-signing-key-file=" + pki("service-account.key"), "--service-cluster-ip-range=" + serviceRange,
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
 			"--feature-gates=" + volumeHealth + "=true",
+			// One file: a run is over before it is large.
+			"--audit-policy-file=" + c.run.path(auditPolicy), "--audit-log-path=" + c.AuditLog(), "--audit-log-maxsize=0",
 		},
 		{
 			"kube-controller-manager", "--kubeconfig=" + pki("kube-controller-manager.kubeconfig"),
