@@ -105,12 +105,14 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 			MessageExpression: fmt.Sprintf(`"the Service has " + string(object.spec.ports.size()) + " ports, but a load balancer forwards at most %d"`, plan.MaxRules),
 		},
 		admissionv1.Validation{
-			Expression: `variables.unknown.size() == 0`, Message: "unknown annotation",
-			MessageExpression: `"unknown annotations, which would have no effect: " + variables.unknown.join(", ")`,
+			Expression: `variables.unknown.size() == 0`, Message: "an annotation is unknown",
+			// As the controller says it; it goes on with what was probably meant.
+			MessageExpression: `variables.unknown.map(k, "annotation " + k + " is unknown").join("; ")`,
 		},
 		admissionv1.Validation{
-			Expression: `variables.internal.size() == 0`, Message: "asks for an internal load balancer",
-			MessageExpression: `"every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges; not possible: " + variables.internal.join(", ")`,
+			Expression: `variables.internal.size() == 0`, Message: "an annotation asks for an internal load balancer, which the platform does not have",
+			// As the controller says it; of other clouds it names the one whose annotation it is.
+			MessageExpression: `variables.internal.map(k, "annotation " + k + " has no effect here").join("; ") + ` + quote("; "+plan.AllPublic),
 		})
 	return p
 }
@@ -124,7 +126,7 @@ func rule(t *testing.T, s settings.Setting) (expression, problem string) {
 		return "", ""
 	case settings.Supported:
 	}
-	return condition(t, s), s.Problem()
+	return condition(t, s), s.Complaint()
 }
 
 func condition(t *testing.T, s settings.Setting) string {

@@ -301,6 +301,9 @@ func (r *reader) whereItFits(key settings.Key, fits bool, problem string) bool {
 // ErrUnprotected is returned instead of creating a load balancer that would be more open or less encrypted than its owner asked for.
 var ErrUnprotected = errors.New("no load balancer was created, because it would be more open than asked for")
 
+// AllPublic is what to do about annotations that ask for what the platform does not have.
+const AllPublic = "every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges, and correct or remove these annotations"
+
 // MayCreate returns an error if no load balancer may be created for the Service.
 func (r Reading) MayCreate() error {
 	if len(r.Unprotected) == 0 {
@@ -310,6 +313,5 @@ func (r Reading) MayCreate() error {
 	for _, refusal := range r.refusals {
 		reasons = append(reasons, refusal.String())
 	}
-	return fmt.Errorf("%w: %s; every load balancer of this platform has a public address, so restrict access by spec.loadBalancerSourceRanges, and correct or remove these annotations",
-		ErrUnprotected, strings.Join(reasons, "; "))
+	return fmt.Errorf("%w: %s; %s", ErrUnprotected, strings.Join(reasons, "; "), AllPublic)
 }

@@ -116,6 +116,15 @@ func (s *Setting) AsksForProtection(value string) bool {
 	return s.asks(value) || meant != "" && s.asks(meant)
 }
 
+// Complaint says what is wrong with a value that cannot be used, in the words of the controller's Events. It is "" where that
+// depends on the Service.
+func (s *Setting) Complaint() string {
+	if s.Lenient {
+		return "is not one of " + s.allowed()
+	}
+	return s.Problem()
+}
+
 // All returns the table in the order of the documentation.
 func All() []Setting { return slices.Clone(table) }
 

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (w *World) grants(ctx context.Context) ([]rights.Grant, error) {
 		}
 		bound[role] = true
 		for _, subject := range b.subjects {
-			user := "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
+			user := "system:serviceaccount:" + cmp.Or(subject.Namespace, b.namespace) + ":" + subject.Name
 			program, known := programOf[b.role.Name]
 			if user == controllerAccount && !known {
 				return nil, fmt.Errorf("which program of %s is the role %s for? It has to be in programOf", user, role)
