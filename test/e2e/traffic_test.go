@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/scenario"
@@ -13,7 +14,7 @@ func TestTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("together", func(t *testing.T) {
-		for _, step := range scenario.Traffic() {
+		for _, step := range slices.Concat(scenario.Traffic(), scenario.Conflicts()) {
 			t.Run(step.Name, func(t *testing.T) {
 				t.Parallel()
 				play(t, world(t), step)

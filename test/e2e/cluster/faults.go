@@ -51,6 +51,18 @@ func (c *Cluster) WaitHeld(ctx context.Context, id string) error {
 	})
 }
 
+// Held is how many requests the fault holds now.
+func (c *Cluster) Held(ctx context.Context, id string) (int, error) {
+	var f Fault
+	err := c.Admin.Get(ctx, "/faults/"+id, &f)
+	return f.Held, err
+}
+
+// LetGo lets go the requests that the fault holds now. It holds the next ones.
+func (c *Cluster) LetGo(ctx context.Context, id string) error {
+	return c.Admin.Do(ctx, http.MethodPost, "/faults/"+id+"/release", nil, nil)
+}
+
 // EndFaults ends all faults and lets go what they hold.
 func (c *Cluster) EndFaults(ctx context.Context) error {
 	return c.Admin.Do(ctx, http.MethodDelete, "/faults", nil, nil)

@@ -34,7 +34,7 @@ func Traffic() []Step {
 
 // TrafficOnNodes are those that need the nodes for themselves.
 func TrafficOnNodes() []Step {
-	return []Step{{"all nodes are replaced, one after the other", withinStep("traffic-nodes", nodesReplaced)}}
+	return []Step{{"all nodes are replaced", withinStep("traffic-nodes", nodesReplaced)}}
 }
 
 // portsChange adds ports to a Service, moves one and takes it away, while another is used.
@@ -93,7 +93,7 @@ func (w *World) listenOn(ctx context.Context, address string, ports []int32) err
 		}
 		ask := w.greeted(address, number)
 		err := w.wait(ctx, fmt.Sprintf("port %d answers no more", number), func(ctx context.Context) error {
-			if name, err := ask(ctx); err == nil {
+			if name, err := look(ctx, ask); err == nil {
 				return fmt.Errorf("%s answers", name)
 			}
 			return ctx.Err()
@@ -213,7 +213,7 @@ func proxyProtocol(ctx context.Context, w *World) (string, error) {
 	}
 	asked, err := under(ctx, ask, func(ctx context.Context, _ *traffic) error {
 		// Health checks, which come without the header, find the pods well all the time.
-		return w.stays(ctx, 10*time.Second, func(ctx context.Context) error {
+		return w.stays(ctx, 8*time.Second, func(ctx context.Context) error {
 			healthy, err := w.healthyBackends(ctx, address)
 			if err == nil && len(healthy) < len(two) {
 				err = fmt.Errorf("only %v are well", healthy)
@@ -293,7 +293,7 @@ func (w *World) datagram(ctx context.Context, address string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }() // nothing is to come
-	deadline, _ := ctx.Deadline()
+	deadline, _ := ctx.Deadline()       // whoever asks has one
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
@@ -313,7 +313,8 @@ func (w *World) datagram(ctx context.Context, address string) (string, error) {
 	return name, nil
 }
 
-// rangesRefuse lets one worker connect, and then the other one alone.
+// rangesRefuse lets one worker connect, by the Service's own ranges; then the other one alone, by a ConfigMap; and then, when that is
+// changed, the first one again.
 func rangesRefuse(ctx context.Context, w *World) (string, error) {
 	if err := w.greeters(ctx, 2, nil); err != nil {
 		return "", err
@@ -329,42 +330,61 @@ func rangesRefuse(ctx context.Context, w *World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for i, instance := range two {
-		if i > 0 {
-			err := w.changeService(ctx, func(s *corev1.Service) { s.Spec.LoadBalancerSourceRanges = []string{instance.MainIP + "/32"} })
-			if err != nil {
-				return "", err
-			}
-		}
-		if err := w.admitsOnly(ctx, address, instance, two[1-i]); err != nil {
-			return "", err
-		}
+	if err := w.admitsOnly(ctx, address, two[0], two[1]); err != nil {
+		return "", err
 	}
-	if _, err := w.fetch(ctx, "http://"+address+"/"); err == nil {
+	rules := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: greeter}, Data: map[string]string{firewallKey: two[1].MainIP + "/32,80"}}
+	if rules, err = w.Kubernetes.CoreV1().ConfigMaps(w.Namespace).Create(ctx, rules, metav1.CreateOptions{}); err != nil {
+		return "", err
+	}
+	err = w.changeService(ctx, func(s *corev1.Service) {
+		s.Spec.LoadBalancerSourceRanges = nil
+		s.Annotations[loadBalancer+"firewall-rules-cm"] = greeter
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := w.admitsOnly(ctx, address, two[1], two[0]); err != nil {
+		return "", fmt.Errorf("by a ConfigMap: %w", err)
+	}
+	rules.Data[firewallKey] = two[0].MainIP + "/32,80"
+	if _, err := w.Kubernetes.CoreV1().ConfigMaps(w.Namespace).Update(ctx, rules, metav1.UpdateOptions{}); err != nil {
+		return "", err
+	}
+	if err := w.admitsOnly(ctx, address, two[0], two[1]); err != nil {
+		return "", fmt.Errorf("by a ConfigMap that was changed: %w", err)
+	}
+	if _, err := look(ctx, w.greeted(address, 80)); err == nil {
 		return "", errors.New("a third one may connect")
 	}
-	return fmt.Sprintf("%s alone, then %s alone", two[0].Label, two[1].Label), nil
+	return fmt.Sprintf("%s alone, then %s alone, then %s again", two[0].Label, two[1].Label, two[0].Label), nil
 }
+
+// firewallKey is where a ConfigMap has rules.
+const firewallKey = "firewallRules"
 
 // admitsOnly waits until one instance can connect and the other one cannot, and sees that this stays so.
 func (w *World) admitsOnly(ctx context.Context, address string, one, other cluster.CloudInstance) error {
+	from := func(instance cluster.CloudInstance) asks {
+		return func(ctx context.Context) (string, error) { return w.fetchFrom(ctx, instance, "http://"+address+"/") }
+	}
 	both := func(ctx context.Context) error {
-		if _, err := w.fetchFrom(ctx, one, "http://"+address+"/"); err != nil {
+		if _, err := look(ctx, from(one)); err != nil {
 			return fmt.Errorf("%s: %w", one.Label, err)
 		}
-		if answer, err := w.fetchFrom(ctx, other, "http://"+address+"/"); err == nil {
+		if answer, err := look(ctx, from(other)); err == nil {
 			return fmt.Errorf("%s, which is in no range, is answered %q", other.Label, answer)
 		}
-		return nil
+		return ctx.Err()
 	}
 	if err := w.wait(ctx, "only "+one.Label+" can connect", both); err != nil {
 		return err
 	}
-	return w.stays(ctx, 5*time.Second, both)
+	return w.stays(ctx, 3*time.Second, both)
 }
 
-// nodesReplaced brings a new node for each, and takes the old one away as administrators do: first out of the load balancers,
-// then drained, then destroyed.
+// nodesReplaced brings new nodes, and takes each of the old ones away as administrators do: first out of the load balancers, then
+// drained, then destroyed.
 func nodesReplaced(ctx context.Context, w *World) (string, error) {
 	old, err := w.twoInstances(ctx)
 	if err != nil {
@@ -387,38 +407,47 @@ func nodesReplaced(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	ask := w.greeted(address, 80)
-	if err := errors.Join(w.behind(ctx, address, old[0].Label, old[1].Label), w.answers(ctx, "the pods answer", ask)); err != nil {
+	before := []string{old[0].Label, old[1].Label}
+	if err := errors.Join(w.behind(ctx, address, before...), w.answers(ctx, "the pods answer", ask)); err != nil {
 		return "", err
 	}
-	names := []string{old[0].Label, old[1].Label}
+	number := time.Now().Unix() % 100000
+	fresh := []string{fmt.Sprintf("worker-%d", number), fmt.Sprintf("worker-%d", number+1)}
 	asked, err := under(ctx, ask, func(ctx context.Context, _ *traffic) error {
-		for i, instance := range old {
-			fresh := fmt.Sprintf("worker-%d", time.Now().Unix()%100000+int64(i))
-			if err := w.replaceNode(ctx, address, instance, fresh, names[1-i]); err != nil {
-				return fmt.Errorf("replacing %s by %s: %w", instance.Label, fresh, err)
-			}
-			names[i] = fresh
+		if err := w.addNodes(ctx, address, before, fresh); err != nil {
+			return err
 		}
-		return nil
+		if err := w.leaves(ctx, address, old[0], slices.Concat(before[1:], fresh)); err != nil {
+			return err
+		}
+		return w.leaves(ctx, address, old[1], fresh)
 	})
-	return fmt.Sprintf("%s and %s are now %s and %s; %d requests meanwhile, none failed", old[0].Label, old[1].Label, names[0], names[1], asked), err
+	return fmt.Sprintf("%v are now %v; %d requests meanwhile, none failed", before, fresh, asked), err
 }
 
-// replaceNode replaces a node by a fresh one, beside another that stays.
-func (w *World) replaceNode(ctx context.Context, address string, old cluster.CloudInstance, fresh, other string) error {
-	if _, err := w.CreateInstance(ctx, fresh); err != nil {
-		return err
+// addNodes brings nodes beside those that there are, and waits until all of them are behind the load balancer.
+func (w *World) addNodes(ctx context.Context, address string, before, fresh []string) error {
+	for _, name := range fresh {
+		if _, err := w.CreateInstance(ctx, name); err != nil {
+			return err
+		}
 	}
 	patient := *w
-	patient.Limit = 2 * w.Limit // its images come first
-	if err := patient.behind(ctx, address, old.Label, fresh, other); err != nil {
+	patient.Limit = 2 * w.Limit // their images come first
+	if err := patient.behind(ctx, address, slices.Concat(before, fresh)...); err != nil {
 		return err
 	}
+	// Pods that leave the old ones need them without their start-up taint.
+	return patient.wait(ctx, "the product runs on the new nodes", w.productRuns)
+}
+
+// leaves takes a node away beside others that stay.
+func (w *World) leaves(ctx context.Context, address string, old cluster.CloudInstance, others []string) error {
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:"true"}}}`, corev1.LabelNodeExcludeBalancers)
 	if _, err := w.Kubernetes.CoreV1().Nodes().Patch(ctx, old.Label, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return err
+		return fmt.Errorf("node %s: %w", old.Label, err)
 	}
-	if err := w.behind(ctx, address, fresh, other); err != nil {
+	if err := w.behind(ctx, address, others...); err != nil {
 		return err
 	}
 	if _, err := w.Kubectl(ctx, "", "drain", old.Label, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=3m"); err != nil {
@@ -427,5 +456,5 @@ func (w *World) replaceNode(ctx context.Context, address string, old cluster.Clo
 	if err := w.removeNode(ctx, old); err != nil {
 		return err
 	}
-	return w.behind(ctx, address, fresh, other)
+	return w.behind(ctx, address, others...)
 }
