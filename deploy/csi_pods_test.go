@@ -139,6 +139,7 @@ func TestCSISidecars(t *testing.T) {
 			{
 				"--volume-name-prefix=pvc", "--default-fstype=ext4", "--extra-create-metadata=true", "--strict-topology=true",
 				"--immediate-topology=true", "--enable-capacity=true", "--capacity-poll-interval=5m", "--capacity-ownerref-level=2",
+				"--snapshot-orphan-sweep-interval=30s",
 			},
 			lease,
 			{"--http-endpoint=:9809", "--v=2"},

@@ -65,8 +65,11 @@ func TestSnapshotRoles(t *testing.T) {
 			rule(group, []string{"volumesnapshotcontents/status"}, []string{"update", "patch"}),
 			rule("", []string{"events"}, []string{"create", "patch"}),
 		},
-		"csi-vultr-controller-snapshots":        {rule(group, []string{"volumesnapshotcontents"}, []string{"list"})},
-		"csi-vultr-provisioner-snapshots":       {rule(group, []string{"volumesnapshots", "volumesnapshotcontents"}, []string{"get"})},
+		"csi-vultr-controller-snapshots": {rule(group, []string{"volumesnapshotcontents"}, []string{"list"})},
+		"csi-vultr-provisioner-snapshots": {
+			rule(group, []string{"volumesnapshots"}, []string{"get", "list", "watch", "update"}),
+			rule(group, []string{"volumesnapshotcontents"}, []string{"get"}),
+		},
 		"csi-vultr-snapshotter-leader-election": {lease},
 	}
 	got, bound := map[string][]rbacv1.PolicyRule{}, map[string]int{}
