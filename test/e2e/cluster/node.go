@@ -187,7 +187,7 @@ func (m *machine) kubeletConfig(ca string) map[string]any {
 		},
 		"authorization":            map[string]any{"mode": "Webhook"},
 		"containerRuntimeEndpoint": "unix://" + containerdSocket,
-		"clusterDNS":               []string{dnsAddress}, "clusterDomain": "cluster.local",
+		"clusterDNS":               []string{dnsAddress}, "clusterDomain": clusterDomain,
 		"volumePluginDir": "/var/lib/kubelet/volumeplugins",
 		"failCgroupV1":    false, "cgroupDriver": "cgroupfs",
 		"cgroupRoot":             m.run.cgroup(m.name),

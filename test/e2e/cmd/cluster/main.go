@@ -20,8 +20,8 @@ const usage = `usage: cluster COMMAND
   prepare build what clusters are made of, and Kubernetes' own tests, into the cache, unless it is there
   status  say what is running and how to reach it
   conformance [DEFINITION...]
-          run Kubernetes' own tests of storage on a cluster of its own, by these definitions of
-          test/e2e/conformance or by all; FOCUS and PROCS say which tests, and how many at once
+          run Kubernetes' own tests of storage and of load balancers on a cluster of its own, by these
+          definitions of test/e2e/conformance or by all; FOCUS and PROCS say which tests, and how many at once
   upgrade REVISION
           upgrade the product from an earlier revision of this repository, under pods that write
   migrate change over from the official CSI driver, by the commands of docs/migrate.md
@@ -43,13 +43,15 @@ func run(ctx context.Context, args []string) error {
 	}
 	command, rest := args[0], args[1:]
 	switch {
-	// Three commands that a cluster's own programs call.
+	// Four commands that a cluster's own programs call.
 	case command == box.Command && len(rest) == 1:
 		return box.Init(ctx, rest[0])
 	case command == cluster.HookCommand && len(rest) > 0:
 		return cluster.Hook(ctx, rest[0], rest[1:])
 	case command == cluster.ForwardCommand && len(rest) == 1:
 		return cluster.Forward(ctx, rest[0])
+	case command == cluster.NamesCommand && len(rest) == 1:
+		return cluster.Names(ctx, rest[0])
 	case command == "conformance":
 		return conformance(ctx, rest)
 	case command == "upgrade":
