@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,7 +13,7 @@ import (
 	"time"
 )
 
-// Suite is Kubernetes' own test suite for storage.
+// Suite is Kubernetes' own test suite for storage and load balancers.
 type Suite struct {
 	// Program is the suite, and Runner what runs its tests side by side.
 	Program, Runner string
@@ -28,12 +29,20 @@ const (
 	suiteRunner  = "ginkgo"
 )
 
-// busyboxPackages and toolPackages are what the images of the suite consist of: one shell with all small tools in it, and the
-// common tools as Debian has them.
+// What the images of the suite consist of: one shell with all small tools in it; the same with the clients by which tests of
+// Services ask, and a shell that does not prefer busybox's nc and wget, of which one lacks options and the other one crashes at
+// -T; and the common tools as Debian has them.
 var (
 	busyboxPackages = []string{"busybox-static"}
+	clientPackages  = []string{"busybox-static", "curl", "dash", "netcat-openbsd", "wget"}
 	toolPackages    = []string{"bash", "coreutils", "dash", "grep", "mount", "sed", "util-linux"}
 )
+
+// alternatives are links that maintainer scripts would make.
+var alternatives = map[string]string{"bin/nc": "nc.openbsd"}
+
+// wgetOnce has wget try once, as busybox's does. By default it tries twenty times.
+const wgetOnce = "\ntries = 1\n"
 
 // Suite makes the suite for the programs of a cluster.
 func (c *Cache) Suite(ctx context.Context, programs string) (Suite, error) {
@@ -92,7 +101,11 @@ func (c *Cache) suitePrograms(ctx context.Context) (string, error) {
 
 // suiteImages makes images that stand in for those of a registry, under the names by which the suite asks for them.
 func (c *Cache) suiteImages(ctx context.Context, suite, programs string) ([]string, error) {
-	busybox, err := c.busyboxRoot(ctx)
+	busybox, err := c.busyboxRoot(ctx, busyboxPackages...)
+	if err != nil {
+		return nil, err
+	}
+	clients, err := c.busyboxRoot(ctx, clientPackages...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +126,8 @@ func (c *Cache) suiteImages(ctx context.Context, suite, programs string) ([]stri
 		args       []string
 	}{
 		{"busybox", busybox, shell},
-		// A pod of it enters the node's namespaces, so it has tools besides the program.
-		{"agnhost", busybox, []string{"--file", agnhost + "=/agnhost", "--entrypoint", "/agnhost", "--cmd", "pause"}},
+		// Tests run the clients in pods of it, and one enters the node's namespaces, so it has tools besides the program.
+		{"agnhost", clients, []string{"--file", agnhost + "=/agnhost", "--entrypoint", "/agnhost", "--cmd", "pause"}},
 		// Of this one the tests of storage only use the tools, which busybox's are not good enough for.
 		{"glibc-dns-testing", tools, shell},
 		// And of this one its shell.
@@ -150,13 +163,14 @@ func (c *Cache) suiteImage(ctx context.Context, name, root string, args []string
 	})
 }
 
-// busyboxRoot gives a tar of a root file system that is busybox with a link for each of its tools.
-func (c *Cache) busyboxRoot(ctx context.Context) (string, error) {
-	tar, err := c.debianRoot(ctx, busyboxPackages...)
+// busyboxRoot gives a tar of a root file system of Debian packages, of which one is busybox, with a link for each of its tools
+// that no other package has beside it.
+func (c *Cache) busyboxRoot(ctx context.Context, packages ...string) (string, error) {
+	tar, err := c.debianRoot(ctx, packages...)
 	if err != nil {
 		return "", err
 	}
-	name := "busybox-" + key(filepath.Base(tar)) + ".tar"
+	name := "busybox-" + key(filepath.Base(tar), wgetOnce) + ".tar"
 	return c.once(name, func(part string) error {
 		root, err := os.MkdirTemp(c.Dir, "busybox-")
 		if err != nil {
@@ -165,6 +179,12 @@ func (c *Cache) busyboxRoot(ctx context.Context) (string, error) {
 		defer func() { _ = os.RemoveAll(root) }()
 		if out, err := exec.CommandContext(ctx, "tar", "-C", root, "-xf", tar).CombinedOutput(); err != nil {
 			return fmt.Errorf("unpack %s: %w: %s", tar, err, out)
+		}
+		if err := linkAlternatives(root); err != nil {
+			return err
+		}
+		if err := tryOnce(root); err != nil {
+			return err
 		}
 		if err := linkBusybox(ctx, root); err != nil {
 			return err
@@ -176,7 +196,35 @@ func (c *Cache) busyboxRoot(ctx context.Context) (string, error) {
 	})
 }
 
-// linkBusybox makes the links.
+// linkAlternatives makes those links whose programs are there.
+func linkAlternatives(root string) error {
+	for link, program := range alternatives {
+		link = filepath.Join(root, link)
+		_, err := os.Stat(filepath.Join(filepath.Dir(link), program))
+		if err == nil {
+			err = os.Symlink(program, link)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// tryOnce configures wget, if it is there.
+func tryOnce(root string) error {
+	config := filepath.Join(root, "etc", "wgetrc")
+	content, err := os.ReadFile(config)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(config, append(content, wgetOnce...), 0o644)
+}
+
+// linkBusybox makes the links to it, where there is no such program.
 func linkBusybox(ctx context.Context, root string) error {
 	program := filepath.Join(root, "bin", "busybox")
 	out, err := exec.CommandContext(ctx, program, "--list").Output()
