@@ -29,5 +29,5 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestE2E runs the tests that the drivers' definitions (-storage.testdriver) bring about.
+// TestE2E runs the tests of the network, and those that a driver's definition (-storage.testdriver) brings about.
 func TestE2E(t *testing.T) { e2e.RunE2ETests(t) }

@@ -3,7 +3,6 @@ package suite
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,28 +12,39 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// definition is as much of a driver's definition (test/e2e/storage/external in Kubernetes) as is used here. The suite ignores
-// what it does not know, so that a typing mistake would silently leave out tests.
+// definition says which tests of the suite are meant, and how the suite is to run them.
 type definition struct {
-	StorageClass, SnapshotClass, VolumeAttributesClass struct{ FromExistingClassName, FromFile string }
-
-	DriverInfo struct {
-		Name                                  string
-		SupportedSizeRange                    struct{ Min, Max string }
-		SupportedFsType, SupportedMountOption map[string]struct{}
-		RequiredAccessModes, TopologyKeys     []string
-		MaxFileSize                           int64
-		Capabilities                          map[string]bool
-		StressTestOptions                     struct{ NumPods, NumRestarts int }
-		VolumeSnapshotStressTestOptions       struct{ NumPods, NumSnapshots int }
-		VolumeModifyStressTestOptions         struct{ NumPods int }
-	}
+	name string
+	// focus is a regular expression of the full names of its tests.
+	focus string
+	// tests are those of which it consists. Each matches at least one test of the suite.
+	tests []*regexp.Regexp
+	// prefix begins all of these names and goes without saying.
+	prefix string
+	// arguments are those of the suite.
+	arguments []string
+	// parallel is how many tests run side by side unless somebody says otherwise; 0 if that does not matter.
+	parallel int
 }
 
-// isDefinition is what makes a file a driver's definition. The classes that definitions name, and the list of skips, are none.
-var isDefinition = regexp.MustCompile(`(?m)^DriverInfo:$`)
+// selection is a definition that names tests of the suite. They need to know nothing of a driver.
+type selection struct {
+	// Tests are regular expressions of the tests' full names.
+	Tests []string
+	// Provider is what the suite calls the cloud.
+	Provider string
+	// Parallel is how many tests run side by side unless somebody says otherwise.
+	Parallel int
+}
 
-// Definitions lists the drivers' definitions of a directory.
+// What makes a file a definition: a driver's, or one of tests that need none. The classes that definitions name, and the lists of
+// tests, are none.
+var (
+	isDriver    = regexp.MustCompile(`(?m)^DriverInfo:$`)
+	isSelection = regexp.MustCompile(`(?m)^Tests:$`)
+)
+
+// Definitions lists the definitions of a directory.
 func Definitions(dir string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
@@ -46,44 +56,75 @@ func Definitions(dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if isDefinition.Match(content) {
+		if isDriver.Match(content) || isSelection.Match(content) {
 			names = append(names, strings.TrimSuffix(filepath.Base(file), ".yaml"))
 		}
 	}
 	return names, nil
 }
 
-// capability is how the suite's source declares one.
-var capability = regexp.MustCompile(`(?m)^\s+Cap\w+\s+Capability = "(\w+)"`)
+// readDefinition reads a definition and holds it against the source of the suite.
+func readDefinition(dir, name, source string) (*definition, error) {
+	file := filepath.Join(dir, name+".yaml")
+	content, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return nil, err
+	}
+	if isSelection.Match(content) {
+		return ofSelection(name, content)
+	}
+	if err := checkDriver(name, content, source); err != nil {
+		return nil, err
+	}
+	return ofDriver(name, file), nil
+}
 
-// Check holds a definition against the source of the suite: it has to say of each capability whether the driver has it.
-func Check(dir, name, source string) error {
-	content, err := os.ReadFile(filepath.Join(dir, name+".yaml"))
-	if err != nil {
-		return err
+// external is how the names of tests of a driver's definition begin.
+const external = "External Storage "
+
+// ofDriver is the definition of a driver: the suite makes the tests out of the file.
+func ofDriver(name, file string) *definition {
+	return &definition{
+		name: name, focus: external, tests: []*regexp.Regexp{regexp.MustCompile(external)}, prefix: external,
+		arguments: []string{"-storage.testdriver=" + file},
 	}
-	var d definition
-	if err := yaml.UnmarshalStrict(content, &d); err != nil {
-		return fmt.Errorf("%s.yaml: %w", name, err)
-	}
-	declared, err := os.ReadFile(filepath.Join(source, "test", "e2e", "storage", "framework", "testdriver.go"))
-	if err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, match := range capability.FindAllSubmatch(declared, -1) {
-		known[string(match[1])] = true
+}
+
+// ofSelection reads the definition of tests that need no driver.
+func ofSelection(name string, content []byte) (*definition, error) {
+	var s selection
+	if err := yaml.UnmarshalStrict(content, &s); err != nil {
+		return nil, fmt.Errorf("%s.yaml: %w", name, err)
 	}
 	var faults []error
-	for _, c := range slices.Sorted(maps.Keys(known)) {
-		if _, said := d.DriverInfo.Capabilities[c]; !said {
-			faults = append(faults, fmt.Errorf("%s.yaml does not say whether the driver has the capability %s", name, c))
-		}
+	if len(s.Tests) == 0 {
+		faults = append(faults, fmt.Errorf("%s.yaml names no test", name))
 	}
-	for _, c := range slices.Sorted(maps.Keys(d.DriverInfo.Capabilities)) {
-		if !known[c] {
-			faults = append(faults, fmt.Errorf("%s.yaml: the suite knows no capability %s", name, c))
-		}
+	if s.Provider == "" {
+		faults = append(faults, fmt.Errorf("%s.yaml does not say what the suite calls the cloud (Provider)", name))
 	}
-	return errors.Join(faults...)
+	if s.Parallel < 0 {
+		faults = append(faults, fmt.Errorf("%s.yaml: %d tests cannot run side by side", name, s.Parallel))
+	}
+	d := &definition{
+		name: name, focus: "(" + strings.Join(s.Tests, "|") + ")",
+		arguments: []string{"-provider=" + s.Provider}, parallel: s.Parallel,
+	}
+	for _, tests := range s.Tests {
+		pattern, err := regexp.Compile(tests)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s.yaml: %w", name, err))
+			continue
+		}
+		d.tests = append(d.tests, pattern)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return d, nil
+}
+
+// has reports whether a test is one of the definition.
+func (d *definition) has(fullName string) bool {
+	return slices.ContainsFunc(d.tests, func(tests *regexp.Regexp) bool { return tests.MatchString(fullName) })
 }

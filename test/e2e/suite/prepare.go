@@ -8,7 +8,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cache"
 )
 
-// parallel is how many tests run side by side unless somebody says otherwise.
+// parallel is how many tests run side by side unless the definition or somebody says otherwise.
 const parallel = 6
 
 // Prepare builds what is missing of the suite and returns a run of all of its tests, of which Inside is still to be set.
@@ -28,7 +28,7 @@ func Prepare(ctx context.Context, out io.Writer, conditions Conditions) (*Run, e
 	dir, output := Directories(store.Source)
 	return &Run{
 		Suite: programs, Dir: dir, Kubectl: filepath.Join(artifacts.Programs, "kubectl"), Output: output,
-		Conditions: conditions, Parallel: parallel, Out: out,
+		Conditions: conditions, Out: out,
 	}, nil
 }
 

@@ -7,20 +7,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 )
 
-// external is how the names of tests of a driver's definition begin.
-const external = "External Storage "
-
 // test is the outcome of one test.
 type test struct {
-	name  string
-	state string
-	took  time.Duration
-	why   string // it failed or was skipped
+	fullName string
+	name     string // without what goes without saying
+	state    string
+	took     time.Duration
+	why      string // it failed or was skipped
 }
 
 // Result is what became of the tests of one definition.
@@ -28,9 +27,10 @@ type Result struct {
 	Definition string
 	Took       time.Duration
 
-	tests []test
-	skips []Skip
-	whole bool // and not a part that was chosen
+	tests  []test
+	wanted []*regexp.Regexp // each is of one test at least
+	skips  []Skip
+	whole  bool // and not a part that was chosen
 }
 
 // ginkgoReport is what is used of a report in JSON.
@@ -48,7 +48,7 @@ type ginkgoReport struct {
 }
 
 // readResult reads a run's report. What failed outside of any test is an error.
-func readResult(file, definition string, skips []Skip, whole bool) (*Result, error) {
+func readResult(file string, d *definition, skips []Skip, whole bool) (*Result, error) {
 	content, err := os.ReadFile(filepath.Clean(file))
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func readResult(file, definition string, skips []Skip, whole bool) (*Result, err
 	if err := json.Unmarshal(content, &reports); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	r := &Result{Definition: definition, skips: skips, whole: whole}
+	r := &Result{Definition: d.name, wanted: d.tests, skips: skips, whole: whole}
 	var faults []error
 	for _, report := range reports {
 		r.Took += report.RunTime
@@ -66,10 +66,12 @@ func readResult(file, definition string, skips []Skip, whole bool) (*Result, err
 		}
 		for _, spec := range report.SpecReports {
 			name := strings.Join(append(spec.ContainerHierarchyTexts, spec.LeafNodeText), " ")
-			t := test{name: name, state: spec.State, took: spec.RunTime, why: strings.TrimSpace(spec.Failure.Message)}
+			t := test{
+				fullName: name, name: strings.TrimPrefix(name, d.prefix),
+				state: spec.State, took: spec.RunTime, why: strings.TrimSpace(spec.Failure.Message),
+			}
 			switch {
-			case spec.LeafNodeType == "It" && strings.HasPrefix(name, external):
-				t.name = strings.TrimPrefix(name, external)
+			case spec.LeafNodeType == "It" && d.has(name):
 				r.tests = append(r.tests, t)
 			case spec.LeafNodeType != "It" && t.failed():
 				faults = append(faults, fmt.Errorf("%s %s: %s", spec.LeafNodeType, t.state, t.why))
@@ -97,7 +99,7 @@ func (r *Result) explain() {
 		}
 		t.why = "not chosen"
 		for _, s := range r.skips {
-			if s.pattern.MatchString(external + t.name) {
+			if s.pattern.MatchString(t.fullName) {
 				t.why = s.Reason
 				if s.Instead != "" {
 					t.why += "; instead: " + s.Instead
@@ -109,7 +111,8 @@ func (r *Result) explain() {
 	slices.SortFunc(r.tests, func(a, b test) int { return strings.Compare(a.name, b.name) })
 }
 
-// Err reports what does not hold: tests that failed, entries of the list of skips that match no test, no test that passed.
+// Err reports what does not hold: tests that failed, no test that passed, and what matches no test: of the definition, or of the
+// list of skips.
 func (r *Result) Err() error {
 	var faults []error
 	for _, t := range r.tests {
@@ -120,16 +123,25 @@ func (r *Result) Err() error {
 	if r.count(passed) == 0 {
 		faults = append(faults, fmt.Errorf("%s: no test passed", r.Definition))
 	}
+	for _, tests := range r.wanted {
+		if !r.knows(tests) {
+			faults = append(faults, fmt.Errorf("%s: the suite has no test that %q of the definition names", r.Definition, tests))
+		}
+	}
 	if !r.whole {
 		return errors.Join(faults...)
 	}
 	for _, s := range r.skips {
-		matches := func(t test) bool { return s.pattern.MatchString(external + t.name) }
-		if !slices.ContainsFunc(r.tests, matches) {
+		if !r.knows(s.pattern) {
 			faults = append(faults, fmt.Errorf("%s: the suite has no test that %q of %s skips", r.Definition, s.Tests, skipsFile))
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// knows reports whether there is a test of that name, run or not.
+func (r *Result) knows(tests *regexp.Regexp) bool {
+	return slices.ContainsFunc(r.tests, func(t test) bool { return tests.MatchString(t.fullName) })
 }
 
 func (r *Result) count(state string) int {

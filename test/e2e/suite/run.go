@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,10 @@ type Run struct {
 	Output string
 	// Conditions are the machine's.
 	Conditions Conditions
-	// Focus is a regular expression of the names of tests to run; all when empty.
+	// Focus is a regular expression of the names of tests to run, of what follows there on that which makes them the
+	// definition's; all when empty.
 	Focus string
-	// Parallel is how many tests run side by side.
+	// Parallel is how many tests run side by side; 0 for as many as the definition says.
 	Parallel int
 	// Out takes what is being done.
 	Out io.Writer
@@ -41,7 +43,8 @@ const timeout = 6 * time.Hour
 
 // Definition runs the tests of one definition. Tests that fail are no error of it but in its result.
 func (r *Run) Definition(ctx context.Context, name string) (*Result, error) {
-	if err := Check(r.Dir, name, r.Suite.Source); err != nil {
+	d, err := readDefinition(r.Dir, name, r.Suite.Source)
+	if err != nil {
 		return nil, err
 	}
 	all, err := readSkips(r.Dir)
@@ -56,10 +59,10 @@ func (r *Run) Definition(ctx context.Context, name string) (*Result, error) {
 	if err := os.Remove(report); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	if err := r.ginkgo(ctx, name, filepath.Base(report), skips); err != nil {
+	if err := r.ginkgo(ctx, d, filepath.Base(report), skips); err != nil {
 		return nil, err
 	}
-	result, err := readResult(report, name, skips, r.Focus == "")
+	result, err := readResult(report, d, skips, r.Focus == "")
 	if err != nil {
 		return result, fmt.Errorf("%s: %w (see %s)", name, err, filepath.Join(r.Output, name+".log"))
 	}
@@ -71,40 +74,39 @@ func (r *Run) Definition(ctx context.Context, name string) (*Result, error) {
 }
 
 // arguments are those of the runner.
-func (r *Run) arguments(name, report string, skips []Skip) []string {
-	focus := external
+func (r *Run) arguments(d *definition, report string, skips []Skip) []string {
+	focus := d.focus
 	if r.Focus != "" {
 		focus += ".*(" + r.Focus + ")"
 	}
 	args := []string{
-		"--procs=" + strconv.Itoa(r.Parallel), "--timeout=" + timeout.String(), "--no-color", "--focus=" + focus,
+		"--procs=" + strconv.Itoa(cmp.Or(r.Parallel, d.parallel, parallel)), "--timeout=" + timeout.String(), "--no-color", "--focus=" + focus,
 		"--output-dir=" + r.Output, "--json-report=" + report,
 	}
 	for _, s := range skips {
 		args = append(args, "--skip="+s.Tests)
 	}
-	return append(args, r.Suite.Program, "--",
-		"-kubectl-path="+r.Kubectl, "-repo-root="+r.Dir, "-e2e-output-dir="+r.Output,
-		"-storage.testdriver="+filepath.Join(r.Dir, name+".yaml"))
+	args = append(args, r.Suite.Program, "--", "-kubectl-path="+r.Kubectl, "-repo-root="+r.Dir, "-e2e-output-dir="+r.Output)
+	return append(args, d.arguments...)
 }
 
 // ginkgo runs the tests. It returns nil although some failed: the report has them.
-func (r *Run) ginkgo(ctx context.Context, name, report string, skips []Skip) error {
-	log := filepath.Join(r.Output, name+".log")
+func (r *Run) ginkgo(ctx context.Context, d *definition, report string, skips []Skip) error {
+	log := filepath.Join(r.Output, d.name+".log")
 	into := []string{"sh", "-c", `exec "$@" >"$0" 2>&1`, log, r.Suite.Runner}
 	told, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(told)
-		r.tell(name, log, ended)
+		r.tell(d.name, log, ended)
 	}()
-	_, err := r.Inside(ctx, append(into, r.arguments(name, report, skips)...)...)
+	_, err := r.Inside(ctx, append(into, r.arguments(d, report, skips)...)...)
 	close(ended)
 	<-told
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if _, statErr := os.Stat(filepath.Join(r.Output, report)); statErr != nil {
-		return fmt.Errorf("%s: the suite ended without a report: %w (see %s)", name, err, log)
+		return fmt.Errorf("%s: the suite ended without a report: %w (see %s)", d.name, err, log)
 	}
 	return nil
 }

@@ -65,6 +65,63 @@ func TestDefinition(t *testing.T) {
 	}
 }
 
+// TestSelection: what the suite is asked for tests that need no driver, and what the report says of them.
+func TestSelection(t *testing.T) {
+	const tests = `[{"SpecReports": [
+		{"ContainerHierarchyTexts": ["[sig-network] LoadBalancers"], "LeafNodeType": "It", "LeafNodeText": "answer", "State": "passed"},
+		{"ContainerHierarchyTexts": ["[sig-network] LoadBalancers"], "LeafNodeType": "It", "LeafNodeText": "grows", "State": "skipped"},
+		{"ContainerHierarchyTexts": ["[sig-network] Ingress"], "LeafNodeType": "It", "LeafNodeText": "answers", "State": "failed"}]}]`
+	var asked []string
+	var r *Run
+	r = newRun(t, func(args []string) error {
+		asked = args
+		return os.WriteFile(filepath.Join(r.Output, "network.json"), []byte(tests), 0o600)
+	})
+	r.Focus = "answer$"
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(r.Dir, "network.yaml"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		of    int
+		procs string
+	}{{0, "--procs=3"}, {2, "--procs=2"}} {
+		write("Tests:\n  - \\] LoadBalancers\nProvider: skeleton\nParallel: 3\n")
+		r.Parallel = c.of
+		result, err := r.Definition(t.Context(), "network")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := result.Err(); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{`--focus=(\] LoadBalancers).*(answer$)`, "-provider=skeleton", c.procs} {
+			if !slices.Contains(asked, want) {
+				t.Errorf("asked %q, without %q", asked, want)
+			}
+		}
+		if slices.ContainsFunc(asked, func(arg string) bool { return strings.Contains(arg, "testdriver") }) {
+			t.Errorf("asked %q, with a driver", asked)
+		}
+	}
+	list, err := os.ReadFile(filepath.Join(r.Output, "network.txt"))
+	const want = "passed      0.0 s  [sig-network] LoadBalancers answer\nskipped     0.0 s  [sig-network] LoadBalancers grows\n    no kernel\n"
+	if err != nil || string(list) != want {
+		t.Errorf("list:\n%s, %v, want\n%s", list, err, want)
+	}
+	// A test that the suite has under another name now would be left out without a word.
+	write("Tests:\n  - \\] LoadBalancers\n  - \\] Services\nProvider: skeleton\n")
+	result, err := r.Definition(t.Context(), "network")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := result.Err(); err == nil || !strings.Contains(err.Error(), `"\\] Services"`) {
+		t.Errorf("a name that no test has: %v", err)
+	}
+}
+
 // TestNoReport: a suite that came to no end is an error, and a report of an earlier run is not taken for its.
 func TestNoReport(t *testing.T) {
 	r := newRun(t, func([]string) error { return errors.New("exit code 2") })

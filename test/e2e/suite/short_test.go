@@ -25,7 +25,7 @@ func TestShortOfRepository(t *testing.T) {
 			t.Errorf("%s names tests of %s; there are the definitions %v", shortFile, definition, known)
 		}
 	}
-	for _, definition := range []string{"block", "vfs"} {
+	for _, definition := range []string{"block", "network", "vfs"} {
 		if len(short[definition]) == 0 {
 			t.Errorf("%s names no test of %s", shortFile, definition)
 		}
@@ -85,22 +85,27 @@ func TestShortNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const driver = "External Storage [Driver: block.csi.vultr.com] "
+	const driver = "[Driver: block.csi.vultr.com] "
 	for definition, names := range map[string][]string{
 		"block": {
-			"[Testpattern: Dynamic PV (default fs)] volumes should store data",
-			"[Testpattern: Dynamic PV (xfs)] volumes should store data [Slow]",
-			"[Testpattern: Dynamic PV (block volmode)] volumes should store data",
-			"[Testpattern: Dynamic PV (default fs)] provisioning should provision storage with snapshot data source [Feature:VolumeSnapshotDataSource]",
-			"[Testpattern: Dynamic PV (default fs)] subPath should support existing directory",
-			"[Testpattern: Dynamic PV (default fs)] read-write-once-pod should block a second pod from using an in-use ReadWriteOncePod volume on the same node",
-			"[Testpattern: Dynamic PV (block volmode)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
+			driver + "[Testpattern: Dynamic PV (default fs)] volumes should store data",
+			driver + "[Testpattern: Dynamic PV (xfs)] volumes should store data [Slow]",
+			driver + "[Testpattern: Dynamic PV (block volmode)] volumes should store data",
+			driver + "[Testpattern: Dynamic PV (default fs)] provisioning should provision storage with snapshot data source [Feature:VolumeSnapshotDataSource]",
+			driver + "[Testpattern: Dynamic PV (default fs)] subPath should support existing directory",
+			driver + "[Testpattern: Dynamic PV (default fs)] read-write-once-pod should block a second pod from using an in-use ReadWriteOncePod volume on the same node",
+			driver + "[Testpattern: Dynamic PV (block volmode)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
+		},
+		"network": {
+			balancers + "should be able to change the type and ports of a TCP service [Slow]",
+			balancers + "should only allow access from service loadbalancer source ranges [Slow]",
+			local + "should work from pods [Slow]",
 		},
 		"vfs": {
-			"[Testpattern: Dynamic PV (default fs)] volumes should store data",
-			"[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single volume from pods on different node [Slow]",
-			"[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single read-only volume from pods on the same node [Slow]",
-			"[Testpattern: Dynamic PV (default fs)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
+			driver + "[Testpattern: Dynamic PV (default fs)] volumes should store data",
+			driver + "[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single volume from pods on different node [Slow]",
+			driver + "[Testpattern: Dynamic PV (filesystem volmode)] multiVolume should concurrently access the single read-only volume from pods on the same node [Slow]",
+			driver + "[Testpattern: Dynamic PV (default fs)(allowExpansion)] volume-expand should resize volume when PVC is edited while pod is using it",
 		},
 	} {
 		if len(short[definition]) != len(names) {
@@ -108,7 +113,7 @@ func TestShortNames(t *testing.T) {
 		}
 		for _, entry := range short[definition] {
 			pattern := regexp.MustCompile(entry) // ReadShort has tried it
-			misses := func(name string) bool { return !pattern.MatchString(driver + name) }
+			misses := func(name string) bool { return !pattern.MatchString(name) }
 			if left := slices.DeleteFunc(slices.Clone(names), misses); len(left) != 1 {
 				t.Errorf("%s: %q matches %q", definition, entry, left)
 			}

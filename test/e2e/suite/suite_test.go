@@ -13,7 +13,7 @@ import (
 func TestRepository(t *testing.T) {
 	dir := filepath.Join("..", "conformance")
 	names, err := Definitions(dir)
-	if want := []string{"block", "btrfs", "vfs"}; err != nil || !slices.Equal(names, want) {
+	if want := []string{"block", "btrfs", "network", "vfs"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("definitions %v, %v; want %v", names, err, want)
 	}
 	skips, err := readSkips(dir)
@@ -39,8 +39,8 @@ func TestRepository(t *testing.T) {
 	}
 }
 
-// TestCheck: a definition says of each capability whether the driver has it, and nothing that the suite does not know.
-func TestCheck(t *testing.T) {
+// TestCheckDriver: a driver's definition says of each capability whether the driver has it, and nothing that the suite does not know.
+func TestCheckDriver(t *testing.T) {
 	source, dir := t.TempDir(), t.TempDir()
 	framework := filepath.Join(source, "test", "e2e", "storage", "framework")
 	if err := os.MkdirAll(framework, 0o700); err != nil {
@@ -59,7 +59,7 @@ func TestCheck(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "d.yaml"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := Check(dir, "d", source); (err == nil) != (fault == "") || err != nil && !strings.Contains(err.Error(), fault) {
+		if _, err := readDefinition(dir, "d", source); (err == nil) != (fault == "") || err != nil && !strings.Contains(err.Error(), fault) {
 			t.Errorf("%s: %v, want %q", content, err, fault)
 		}
 	}
@@ -130,7 +130,7 @@ func read(t *testing.T, more string, skips []Skip, whole bool) (*Result, error) 
 	if err := os.WriteFile(file, []byte(strings.Replace(report, "STATE", more, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return readResult(file, "block", skips, whole)
+	return readResult(file, ofDriver("block", "block.yaml"), skips, whole)
 }
 
 func TestResult(t *testing.T) {
