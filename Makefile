@@ -137,10 +137,10 @@ e2e: packages-test vm cluster-tool ## Run the end-to-end tests on a real Kuberne
 	@bin/cluster prepare # outside of the tests' time limit: the first time takes long
 	cd test/e2e && $(GO) test -p 1 -parallel 8 -race -count=1 -v -timeout 70m $(TEST_FLAGS) ./...
 
-# DEFINITIONS="block vfs" are files of test/e2e/conformance, FOCUS a regular expression of the tests' names, PROCS how many
-# run side by side.
+# DEFINITIONS="block vfs" are files of test/e2e/conformance (network has the load balancers), FOCUS a regular expression of the
+# tests' names, PROCS how many run side by side.
 .PHONY: e2e-conformance
-e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own storage tests against the CSI driver on that Kubernetes: about two hours.
+e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own tests of storage and load balancers on that Kubernetes: two to three hours.
 	@FOCUS='$(FOCUS)' PROCS='$(PROCS)' bin/cluster conformance $(DEFINITIONS)
 
 # The version before is a revision of this repository; the last release once there is one.

@@ -15,11 +15,14 @@ import (
 // shortLimit bounds the tests of one definition, which take a few minutes.
 const shortLimit = 15 * time.Minute
 
-// TestConformance runs a few of Kubernetes' own tests of storage, those of test/e2e/conformance/short.yaml; make e2e-conformance
-// runs all. Afterwards the cloud has nothing left of any.
+// TestConformance runs a few of Kubernetes' own tests of storage and of load balancers, those of test/e2e/conformance/short.yaml;
+// make e2e-conformance runs all. Afterwards the cloud has nothing left of any.
 func TestConformance(t *testing.T) {
 	w := world(t)
 	if err := w.Ready(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ReadyForServices(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	run := shortRun(t, w)

@@ -14,7 +14,8 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/suite"
 )
 
-// conformance runs Kubernetes' own tests of storage on a cluster of its own, for the definitions named, else for all.
+// conformance runs Kubernetes' own tests of storage and of load balancers on a cluster of its own, for the definitions named,
+// else for all.
 func conformance(ctx context.Context, definitions []string) error {
 	run, err := prepareSuite(ctx)
 	if err != nil {
@@ -64,6 +65,9 @@ func prepareSuite(ctx context.Context) (*suite.Run, error) {
 func runSuite(ctx context.Context, c *cluster.Cluster, run *suite.Run, definitions []string) error {
 	w := scenario.NewWorld(c)
 	if err := play(ctx, w, scenario.MainJob()[:2]); err != nil {
+		return err
+	}
+	if err := c.ReadyForServices(ctx); err != nil {
 		return err
 	}
 	run.Inside = c.Inside
