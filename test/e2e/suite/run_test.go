@@ -85,11 +85,11 @@ func TestSelection(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		of    int
-		procs string
+		parallel int
+		procs    string
 	}{{0, "--procs=3"}, {2, "--procs=2"}} {
 		write("Tests:\n  - \\] LoadBalancers\nProvider: skeleton\nParallel: 3\n")
-		r.Parallel = c.of
+		r.Parallel = c.parallel
 		result, err := r.Definition(t.Context(), "network")
 		if err != nil {
 			t.Fatal(err)
