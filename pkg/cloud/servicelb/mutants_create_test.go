@@ -264,6 +264,19 @@ func TestNoOtherOneWhileItsOwnIsNotShown(t *testing.T) {
 	})
 }
 
+// A look that comes before the platform shows what was just made, as every change of the Service may bring one, does not keep the
+// address back for as long as reads can lag.
+func TestLooksAgainSoonForWhatWasMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lagging(simulator.ReadLags{"all": 30 * time.Second}))
+		began := time.Now()
+		w.settled(w.service("web"))
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // The request says in which region, and a refusal that is not about backends leaves them.
 func TestCreateKeepsTheBackendsThatExist(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -125,7 +125,8 @@ func (e *evidence) absent() finding {
 		return finding{} // its deletion was accepted
 	}
 	if age := e.now.Sub(e.entry.Made); age < visibleAfter {
-		return finding{wait: visibleAfter - age, why: "load balancer " + e.entry.ID + " was just made and is not shown yet"}
+		// Reads seldom lag by that much, and whatever changes at the Service brings a look as early as this one.
+		return finding{wait: min(visibleAfter-age, confirmAfter), why: "load balancer " + e.entry.ID + " was just made and is not shown yet"}
 	}
 	if e.absentBefore.IsZero() {
 		return finding{wait: confirmAfter, why: "load balancer " + e.entry.ID + " is not found; it is looked for once more"}
