@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/joined"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 )
 
@@ -51,11 +52,7 @@ func start(args []string, getenv func(string) string) int {
 
 // complain prints each of joined errors on a line of its own.
 func complain(err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			complain(e)
-		}
-		return
+	for _, fault := range joined.Errors(err) {
+		fmt.Fprintln(os.Stderr, "csi: "+strings.Join(strings.Fields(fault.Error()), " "))
 	}
-	fmt.Fprintln(os.Stderr, "csi: "+strings.Join(strings.Fields(err.Error()), " "))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/joined"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
@@ -137,7 +138,7 @@ func filesOf(name string) ([]string, error) {
 func parse(name string, content []byte) ([]manifest.Object, []report.Finding) {
 	objects, err := manifest.Parse(name, content)
 	var findings []report.Finding
-	for _, fault := range flat(err) {
+	for _, fault := range joined.Errors(err) {
 		f := report.Finding{Severity: report.Error, Check: "object", File: name, Problem: fault.Error(), Remedy: "write a Kubernetes object in YAML or JSON"}
 		if at, ok := errors.AsType[*manifest.ParseError](fault); ok {
 			f.Line, f.Problem = at.Line, at.Err.Error()
@@ -145,18 +146,6 @@ func parse(name string, content []byte) ([]manifest.Object, []report.Finding) {
 		findings = append(findings, f)
 	}
 	return objects, findings
-}
-
-// flat returns joined errors one by one.
-func flat(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost error, if it is a join
-	switch {
-	case err == nil:
-		return nil
-	case !ok:
-		return []error{err}
-	}
-	return joined.Unwrap()
 }
 
 func (c *common) lintCluster(ctx context.Context) ([]report.Finding, error) {

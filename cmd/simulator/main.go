@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/joined"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 )
 
@@ -50,11 +51,7 @@ func start(args []string, out, errs io.Writer) int {
 
 // complain prints each of joined errors on a line of its own.
 func complain(errs io.Writer, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
-			complain(errs, one)
-		}
-		return
+	for _, fault := range joined.Errors(err) {
+		_, _ = fmt.Fprintln(errs, "simulator: "+strings.Join(strings.Fields(fault.Error()), " ")) // nobody to tell when standard error is gone
 	}
-	_, _ = fmt.Fprintln(errs, "simulator: "+strings.Join(strings.Fields(err.Error()), " ")) // nobody to tell when standard error is gone
 }

@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/joined"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
@@ -56,7 +57,7 @@ func Service(where Where, service *v1.Service, c Context) []report.Finding {
 		return nil // it asks for nothing
 	}
 	reading := c.reading(service)
-	for _, fault := range split(reading.Err) {
+	for _, fault := range joined.Errors(reading.Err) {
 		s.add(report.Error, fault.Error(), s.keyOf(fault))
 	}
 	refusal := reading.MayCreate()
@@ -110,22 +111,6 @@ func remedyFor(key settings.Key) string {
 		return fmt.Sprintf("%s (%s)", strings.TrimSuffix(row.Doc, "."), reference("annotations.md"))
 	}
 	return "correct or remove it (" + reference("annotations.md") + ")"
-}
-
-// split returns joined errors one by one.
-func split(err error) []error {
-	if err == nil {
-		return nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost error, if it is a join
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, e := range joined.Unwrap() {
-		all = append(all, split(e)...)
-	}
-	return all
 }
 
 // keyOf returns the annotation that a fault is about, "" if it is about none.
