@@ -127,9 +127,9 @@ func (s *shard) commit(ctx context.Context, batch []*change) {
 	}
 }
 
-// compare looks at the shard if that is asked for.
+// compare looks at the shard if that is asked for, and a list has not shown it as it is known.
 func (s *shard) compare(ctx context.Context, batch []*change) error {
-	if !slices.ContainsFunc(batch, func(c *change) bool { return c.look }) {
+	if !slices.ContainsFunc(batch, func(c *change) bool { return c.look && (!c.listed || !same(c.seen, s.there)) }) {
 		return nil
 	}
 	return s.look(ctx)
@@ -206,7 +206,7 @@ func (s *shard) request(ctx context.Context) (*v1.ConfigMap, error) {
 		return s.maps.Create(ctx, &v1.ConfigMap{ //nolint:wrapcheck // Put says what was tried
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: Namespace, Name: s.name,
-				Labels:      map[string]string{"app": "vultr-ccm"},
+				Labels:      map[string]string{labelKey: labelValue},
 				Annotations: map[string]string{"kubernetes.io/description": about},
 			},
 			Data: data,
@@ -318,7 +318,7 @@ func (s *shard) learn(ctx context.Context, texts map[string]string, foreign bool
 	}
 }
 
-// same reports whether nothing has changed that explains why a write failed.
+// same reports whether nothing has changed between two reads.
 func same(a, b *v1.ConfigMap) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -24,9 +24,12 @@ import (
 	"maps"
 	"sync/atomic"
 
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -45,6 +48,12 @@ const (
 // readsAtOnce is how many shards are read at a time.
 const readsAtOnce = 8
 
+// The label of the ConfigMaps. People may take it off, so it finds them and proves nothing.
+const (
+	labelKey   = "app"
+	labelValue = "vultr-ccm"
+)
+
 var (
 	// ErrNotLoaded is returned before Load has succeeded: what is not known must not be taken for empty.
 	ErrNotLoaded = errors.New("the record of load balancers is not loaded yet")
@@ -57,8 +66,11 @@ var (
 // at a time.
 type Ledger struct {
 	prefix string
+	maps   typedv1.ConfigMapInterface
 	shards [Shards]*shard
 	loaded atomic.Bool
+	// refused is set when this process has no right to list ConfigMaps, so that it does not ask again and again.
+	refused atomic.Bool
 }
 
 // New returns a ledger that knows nothing until Load.
@@ -66,9 +78,9 @@ func New(client kubernetes.Interface) *Ledger { return NewAt(client, Prefix) }
 
 // NewAt is New for ConfigMaps whose names begin otherwise.
 func NewAt(client kubernetes.Interface, prefix string) *Ledger {
-	l, writer := &Ledger{prefix: prefix}, rand.Text()
+	l, writer := &Ledger{prefix: prefix, maps: client.CoreV1().ConfigMaps(Namespace)}, rand.Text()
 	for i := range &l.shards {
-		l.shards[i] = &shard{maps: client.CoreV1().ConfigMaps(Namespace), name: name(prefix, i), writer: writer}
+		l.shards[i] = &shard{maps: l.maps, name: name(prefix, i), writer: writer}
 	}
 	return l
 }
@@ -89,8 +101,9 @@ func index(uid types.UID) int {
 
 func (l *Ledger) shard(uid types.UID) *shard { return l.shards[index(uid)] }
 
-// Load reads the ConfigMaps as the API server has them now. An entry that cannot be decoded is an error of Get and Put for
-// its own Service: people must mend or delete it, since a load balancer that is forgotten is paid for ever.
+// Load reads the ConfigMaps as the API server has them now, each by its name, so that one without its label is not
+// forgotten. An entry that cannot be decoded is an error of Get and Put for its own Service: people must mend or delete it,
+// since a load balancer that is forgotten is paid for ever.
 func (l *Ledger) Load(ctx context.Context) error {
 	if err := l.each(func(s *shard) error { return s.load(ctx) }); err != nil {
 		return err
@@ -164,14 +177,42 @@ func (l *Ledger) Confirm(ctx context.Context, uid types.UID) error {
 
 // Mend restores what people have deleted or changed: what this process knows is what holds. What another controller has
 // written holds too, and is learned, also where nothing was written before: it may have led when this process read the ConfigMaps.
+//
+// One list tells which of them have changed, and those are read. Without the right to list, each is.
 func (l *Ledger) Mend(ctx context.Context) error {
 	if !l.loaded.Load() {
 		return ErrNotLoaded
 	}
+	seen, listed, err := l.list(ctx)
+	if err != nil {
+		return err
+	}
 	return l.each(func(s *shard) error {
-		if err := s.put(ctx, &change{look: true}); err != nil {
+		if err := s.put(ctx, &change{look: true, listed: listed, seen: seen[s.name]}); err != nil {
 			return fmt.Errorf("comparing ConfigMap %s/%s with what is known: %w", Namespace, s.name, err)
 		}
 		return nil
 	})
+}
+
+// list returns the ConfigMaps that have the label, by name, and whether they may be listed.
+func (l *Ledger) list(ctx context.Context) (seen map[string]*v1.ConfigMap, listed bool, err error) {
+	if l.refused.Load() {
+		return nil, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	found, err := l.maps.List(ctx, metav1.ListOptions{LabelSelector: labelKey + "=" + labelValue})
+	if apierrors.IsForbidden(err) {
+		l.refused.Store(true)
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("listing the ConfigMaps of the record of load balancers in %s: %w", Namespace, err)
+	}
+	seen = map[string]*v1.ConfigMap{}
+	for i := range found.Items {
+		seen[found.Items[i].Name] = &found.Items[i]
+	}
+	return seen, true, nil
 }

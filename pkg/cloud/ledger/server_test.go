@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -37,8 +39,12 @@ type server struct {
 	broken func(verb string) (before, after error)
 
 	unreadable bool
+	unlistable error  // of lists
+	listed     func() // runs when a list is made and not yet answered; nil does nothing
 
 	mu     sync.Mutex
+	gets   int
+	lists  int
 	writes int
 	bytes  int // of all versions of all objects
 }
@@ -55,6 +61,7 @@ func (s *server) Get(ctx context.Context, name string, _ metav1.GetOptions) (*v1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gets++
 	if s.unreadable {
 		return nil, errDown
 	}
@@ -63,6 +70,37 @@ func (s *server) Get(ctx context.Context, name string, _ metav1.GetOptions) (*v1
 		return nil, err
 	}
 	return object.(*v1.ConfigMap), nil
+}
+
+func (s *server) List(ctx context.Context, options metav1.ListOptions) (*v1.ConfigMapList, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found, err := s.list(options)
+	if s.listed != nil {
+		s.listed()
+	}
+	return found, err
+}
+
+func (s *server) list(options metav1.ListOptions) (*v1.ConfigMapList, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists++
+	if s.unlistable != nil {
+		return nil, s.unlistable
+	}
+	selector, err := labels.Parse(options.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	object, err := s.tracker.List(configMaps, v1.SchemeGroupVersion.WithKind("ConfigMap"), ledger.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	all := object.(*v1.ConfigMapList)
+	all.Items = slices.DeleteFunc(all.Items, func(cm v1.ConfigMap) bool { return !selector.Matches(labels.Set(cm.Labels)) })
+	return all, nil
 }
 
 func (s *server) Create(ctx context.Context, cm *v1.ConfigMap, _ metav1.CreateOptions) (*v1.ConfigMap, error) {

@@ -49,6 +49,10 @@ type change struct {
 	entry Entry
 	text  string // the entry as it is stored, "" to remove it
 	look  bool   // nothing to write, but a comparison of all with what the API server has
+	// listed is set for a comparison with a list, which has shown the shard as seen, or that it is not there. The list may be
+	// older than what was written since, so all that it proves is that nothing has changed.
+	listed bool
+	seen   *v1.ConfigMap
 
 	done chan struct{} // closed when err is final
 	err  error

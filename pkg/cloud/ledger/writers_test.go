@@ -145,6 +145,7 @@ func TestWhatPeopleChangeIsRestored(t *testing.T) {
 		"the mark is removed":    func(cm *v1.ConfigMap) { delete(cm.Data, "writer") },
 		"what goes is gone":      func(cm *v1.ConfigMap) { delete(cm.Data, string(other)) },
 		"nothing but the labels": func(cm *v1.ConfigMap) { cm.Labels["x"] = "y" },
+		"an entry and the label": func(cm *v1.ConfigMap) { delete(cm.Data, string(uid)); cm.Labels = nil },
 	}
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {

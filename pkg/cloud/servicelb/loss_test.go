@@ -68,7 +68,7 @@ func TestLedgerIsAtRest(t *testing.T) {
 		w.client.ClearActions()
 		w.later(time.Hour)
 		for _, action := range w.client.Actions() {
-			if action.GetVerb() != "get" {
+			if verb := action.GetVerb(); verb != "get" && verb != "list" {
 				t.Errorf("%s %s in a quiet hour", action.GetVerb(), action.GetResource().Resource)
 			}
 		}
