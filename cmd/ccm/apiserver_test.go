@@ -69,6 +69,9 @@ func startAPIServer(tb testing.TB, nodes ...*v1.Node) *apiServer {
 	mux.HandleFunc("POST "+leasePath, s.putLease)
 	mux.HandleFunc("PUT "+leasePath+"/{name}", s.putLease)
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/events", s.event)
+	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, &v1.ConfigMapList{TypeMeta: metav1.TypeMeta{Kind: "ConfigMapList", APIVersion: "v1"}})
+	})
 	mux.HandleFunc("POST /api/v1/namespaces/kube-system/configmaps", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusCreated, &v1.ConfigMap{TypeMeta: metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}})
 	})

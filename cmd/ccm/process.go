@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/cloud-provider/app/config"
+	cloudconfig "k8s.io/cloud-provider/config"
 	"k8s.io/controller-manager/pkg/leadermigration"
 	"k8s.io/klog/v2"
 
@@ -39,6 +40,7 @@ type process struct {
 
 	election      *election.Election // nil if this process works without one, or the library has its own
 	libraryElects bool
+	config        *cloudconfig.CloudControllerManagerConfiguration // as it was asked for; nil if the library knows it so
 	leaseDuration time.Duration
 	holding       context.Context //nolint:containedctx // it ends when the work has, which no call lasts
 	letGo         context.CancelFunc
@@ -104,6 +106,7 @@ func (p *process) prepare(cfg *config.CompletedConfig) error {
 		if p.election, err = newElection(cfg, name); err != nil {
 			return err
 		}
+		p.config = cfg.ComponentConfig.DeepCopy()
 		// The library starts its servers either way, and its controllers at once then: lead is what they wait for.
 		elect.LeaderElect = false
 	}
@@ -138,6 +141,11 @@ func newElection(cfg *config.CompletedConfig, name string) (*election.Election, 
 // lead returns when this process may work. If it is told to end before, it never returns: nothing is to be started any more,
 // and the library has no way to be told.
 func (p *process) lead() {
+	if p.config != nil { // the library has just registered its own
+		if err := showConfig(p.config); err != nil {
+			klog.Background().Error(err, "/configz says that there is no leader election, though there is one")
+		}
+	}
 	if p.election != nil && p.campaign() {
 		go func() { p.result <- p.election.Run(p.holding) }()
 		select {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -15,15 +17,18 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/cloud-provider/app"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
 )
 
 // program is one running process of the program.
 type program struct {
-	cmd    *exec.Cmd
-	health string
-	out    *output
-	ended  chan struct{}
+	cmd     *exec.Cmd
+	health  string
+	serving string
+	out     *output
+	ended   chan struct{}
 }
 
 // output is what a process prints.
@@ -60,7 +65,7 @@ func (r *nodesRig) launch(t *testing.T, args ...string) *program {
 		"--bind-address=" + serving.Addr().String(), "--secure-port=" + strconv.Itoa(int(serving.Port())), "--vultr-health-address=" + health.String(),
 		"--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=30s", "--leader-elect-retry-period=200ms", "--vultr-drift-period=1s",
 	}, args...)
-	p := &program{cmd: exec.CommandContext(t.Context(), os.Args[0], args...), health: "http://" + health.String(), out: &output{}, ended: make(chan struct{})}
+	p := &program{cmd: exec.CommandContext(t.Context(), os.Args[0], args...), health: "http://" + health.String(), serving: "https://" + serving.String(), out: &output{}, ended: make(chan struct{})}
 	p.cmd.Env = []string{asProgram + "=1", "HOME=" + dir, "GOCOVERDIR=" + counters(t), "VULTR_API_KEY=" + r.cloud.Key, "API_URL=" + r.cloud.URL}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
@@ -240,6 +245,43 @@ func TestRefusedKeyMakesUnready(t *testing.T) {
 	case <-p.ended:
 		t.Error("it ended")
 	default:
+	}
+}
+
+// /configz says how the process is set up, the leader election included, which the library knows nothing of.
+func TestConfigzShowsTheElection(t *testing.T) {
+	for _, elects := range []bool{true, false} {
+		t.Run(strconv.FormatBool(elects), func(t *testing.T) {
+			r := newNodesRig(t, 1)
+			p := r.launch(t, "--leader-elect="+strconv.FormatBool(elects), "--authorization-always-allow-paths=/configz")
+			p.becomes(t, http.StatusOK, "[+] role: ")
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the process made its certificate itself
+			defer client.CloseIdleConnections()
+			resp, err := client.Get(p.serving + "/configz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var shown map[string]struct {
+				Kind    string
+				Generic struct {
+					LeaderElection struct {
+						LeaderElect   *bool
+						ResourceName  string
+						LeaseDuration string
+					}
+				}
+			}
+			if err := json.NewDecoder(resp.Body).Decode(&shown); err != nil {
+				t.Fatalf("%s: %v", resp.Status, err)
+			}
+			got := shown[app.ConfigzName]
+			election := got.Generic.LeaderElection
+			if len(shown) != 1 || got.Kind != "CloudControllerManagerConfiguration" || election.LeaderElect == nil || *election.LeaderElect != elects ||
+				election.ResourceName != "cloud-controller-manager" || election.LeaseDuration != "1m0s" {
+				t.Errorf("it shows %+v", shown)
+			}
+		})
 	}
 }
 
