@@ -19,8 +19,8 @@ var errFree = errors.New("the name is free again")
 // Create makes the snapshot of a name, or finds it. The first answer does not wait until it is complete. It answers only when a list
 // shows the snapshot: by then whatever was made before it under the same name shows as well, by another controller, by a
 // predecessor that was killed, or by a network that delivered a request twice. Of several the oldest is the snapshot of
-// that name, and what this call made is deleted again. The ID of a name never changes once it was answered: Kubernetes
-// keeps the first that it was told.
+// that name, and what this call made is deleted again. So it is with one that was made just before the cluster got an ID, whose
+// description lacks that. The ID of a name never changes once it was answered: Kubernetes keeps the first that it was told.
 func (s *Store) Create(ctx context.Context, name, volumeID string) (vultr.Snapshot, error) {
 	if m, ok := s.names.get(name); ok {
 		snap, err := s.resume(ctx, m, name, volumeID)
@@ -166,7 +166,7 @@ func (s *Store) finish(ctx context.Context, m made, name, volumeID string) (vult
 		return vultr.Snapshot{}, s.takeBack(ctx, m, name, volume.Errorf(volume.Busy, "the platform says that snapshot %s of volume %s has the state %q", m.id, snap.VolumeID, snap.State))
 	}
 	kept := snap
-	if all := s.named(list.Items, name); len(all) > 0 && all[0].ID != m.id {
+	if all := s.meant(list.Items, name, volumeID); len(all) > 0 && all[0].ID != m.id {
 		kept = all[0]
 		klog.FromContext(ctx).Info("Somebody else made the snapshot of the name a moment before, giving up what was just made",
 			"name", name, "snapshotID", kept.ID, "duplicateID", m.id)

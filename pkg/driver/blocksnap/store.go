@@ -200,3 +200,18 @@ func (s *Store) named(all []vultr.Snapshot, name string) []vultr.Snapshot {
 	})
 	return found
 }
+
+// meant returns the snapshots that a name may mean in a list, in an order that is the same for every process: those from
+// before the cluster had an ID first, since Kubernetes may have been told of them by a process that did not have it yet, and
+// the oldest first. Where the description differs from the name by the ID, only the same volume makes them one.
+func (s *Store) meant(all []vultr.Snapshot, name, volumeID string) []vultr.Snapshot {
+	plain := name
+	if s.opts.Cluster.Owns(name) {
+		plain = s.opts.Cluster.Name(name)
+	}
+	found := s.named(all, plain)
+	if own := s.opts.Cluster.Label(plain); own != plain {
+		found = append(found, s.named(all, own)...)
+	}
+	return slices.DeleteFunc(found, func(snap vultr.Snapshot) bool { return snap.Description != name && snap.VolumeID != volumeID })
+}

@@ -72,8 +72,13 @@ func (s *Store) report(ctx context.Context, kept, other vultr.Snapshot) {
 	s.twins.known.Add(other.ID, nil)
 	s.twins.found.Inc()
 	if apart := other.Created.Sub(kept.Created).Abs(); other.VolumeID == kept.VolumeID && apart <= twinSpan {
-		s.twins.note(kept.ID, other)
-		s.twins.note(other.ID, kept) // which of them Kubernetes was told of shows when it deletes one
+		// Which of them Kubernetes was told of shows when it deletes one.
+		if s.goesWith(kept, other) {
+			s.twins.note(kept.ID, other)
+		}
+		if s.goesWith(other, kept) {
+			s.twins.note(other.ID, kept)
+		}
 	}
 	klog.FromContext(ctx).Info("Found another snapshot of the same name",
 		"name", other.Description, "snapshotID", kept.ID, "duplicateID", other.ID, "duplicateCreated", other.Created)
@@ -127,17 +132,24 @@ func (s *Store) Leftovers(ctx context.Context, all []vultr.Snapshot) {
 // errNoTwin says that a snapshot is not to be deleted after all.
 var errNoTwin = errors.New("it is not certain that nobody was told of it")
 
+// goesWith reports whether the other snapshot, going by its description, may be deleted for the one that is kept. One without
+// the cluster's ID may not for one with it: it can be that of another cluster, which has none.
+func (s *Store) goesWith(kept, other vultr.Snapshot) bool {
+	return other.Description == kept.Description || other.Description == s.opts.Cluster.Label(kept.Description)
+}
+
 // isTwin reports whether nobody can have been told of the snapshot, which was made by the same wish as the one that is
 // kept.
 func (s *Store) isTwin(kept, other vultr.Snapshot) bool {
-	if other.ID == kept.ID || other.Description != kept.Description || s.names.wasAnswered(other.ID) {
+	if other.ID == kept.ID || !s.goesWith(kept, other) || s.names.wasAnswered(other.ID) {
 		return false
 	}
 	if s.twins.isGivenUp(other.ID) {
 		return true
 	}
 	younger := other.Created.Sub(kept.Created)
-	return other.VolumeID == kept.VolumeID && !kept.Created.IsZero() && younger > 0 && younger <= twinSpan && time.Since(other.Created) <= twinAge
+	// Of two descriptions earlier versions of this program looked at one only, so that the younger may have been answered.
+	return other.Description == kept.Description && other.VolumeID == kept.VolumeID && !kept.Created.IsZero() && younger > 0 && younger <= twinSpan && time.Since(other.Created) <= twinAge
 }
 
 // removeTwin deletes a snapshot that was made beside the one that is kept. It is false if a twin could not be deleted now;
@@ -207,7 +219,7 @@ func (s *Store) lookBeside(ctx context.Context, id string) (snap vultr.Snapshot,
 			return shown, false, nil
 		}
 		snap, late = shown, list.Began.Before(shown.Created.Add(twinSpan+s.opts.Unseen))
-		for _, other := range s.named(list.Items, snap.Description) {
+		for _, other := range s.meant(list.Items, snap.Description, snap.VolumeID) {
 			if other.ID != id {
 				s.report(ctx, snap, other)
 			}
@@ -277,7 +289,7 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 		return false
 	}
 	shown, done := s.IsGone(kept.ID), true
-	for _, other := range s.named(list.Items, name) {
+	for _, other := range s.meant(list.Items, name, kept.VolumeID) {
 		if other.ID == kept.ID {
 			shown = true
 			continue
