@@ -51,6 +51,7 @@ type Service struct {
 	defaultRegion RegionSource
 	warner        events.Warner
 	busy          inflight.Set
+	leaving       inflight.Queue // volumes that are unpublished
 	published     publications
 }
 

@@ -1,9 +1,12 @@
 package controller_test
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
@@ -99,6 +102,70 @@ func TestPublishToSeveralNodesAtOnce(t *testing.T) {
 			t.Errorf("attached are %+v, %v", list.Items, err)
 		}
 	})
+}
+
+// TestUnpublishFromSeveralNodesAtOnce: a ReadWriteMany volume is taken from all its nodes by calls that come together, and none
+// is refused because of another one.
+func TestUnpublishFromSeveralNodesAtOnce(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id, nodes := r.sharedBy("node-1", "node-2", "node-3")
+		var all sync.WaitGroup
+		for _, node := range nodes {
+			all.Go(func() {
+				if err := r.unpublish(id, node); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if list, err := r.api.FileSystemAttachments(t.Context(), id, 0); err != nil || len(list.Items) != 0 {
+			t.Errorf("attached are %+v, %v", list.Items, err)
+		}
+	})
+}
+
+// TestUnpublishWaitsWithinItsTime: a call that waits for the one of another node ends with its own time. One for the same node
+// is refused, and operations on the volume are kept apart from those that wait as well.
+func TestUnpublishWaitsWithinItsTime(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		id, nodes := r.sharedBy("node-1", "node-2")
+		hold := r.cloud.Hold("detach_vfs", simulator.FaultHoldBefore)
+		first := make(chan error, 1)
+		go func() { first <- r.unpublish(id, nodes[0]) }()
+		hold.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		want(t, r.unpublishes(id, nodes[1])(short), codes.DeadlineExceeded, id, "another instance")
+		want(t, r.unpublish(id, nodes[0]), codes.Aborted, "ControllerUnpublishVolume")
+		want(t, r.delete(id), codes.Aborted, "ControllerUnpublishVolume")
+
+		second := make(chan error, 1)
+		go func() { second <- r.unpublish(id, nodes[1]) }()
+		synctest.Wait()
+		again := publishRequest(id, nodes[1])
+		again.VolumeCapability = capability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
+		_, err := r.ControllerPublishVolume(t.Context(), again)
+		want(t, err, codes.Aborted, "ControllerUnpublishVolume")
+		hold.Release()
+		want(t, <-first, codes.OK)
+		want(t, <-second, codes.OK)
+	})
+}
+
+// sharedBy makes a file system that is published to new instances with these names.
+func (r *rig) sharedBy(names ...string) (id string, nodes []string) {
+	r.t.Helper()
+	for _, name := range names {
+		nodes = append(nodes, r.instance(name))
+	}
+	id = r.fileSystem(nodes[0])
+	for _, node := range nodes {
+		request := publishRequest(id, node)
+		request.VolumeCapability = capability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
+		_, err := r.ControllerPublishVolume(r.t.Context(), request)
+		want(r.t, err, codes.OK)
+	}
+	return id, nodes
 }
 
 // TestSharedFileSystemClass: a claim of the shipped class becomes a file system, and asks for one in vain with disks that

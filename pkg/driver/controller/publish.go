@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -103,16 +104,23 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	if !volume.ValidID(id) || (node != "" && !volume.ValidID(node)) {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
-	end, err := s.begin(id, "ControllerUnpublishVolume")
-	if err != nil {
-		return nil, err
-	}
-	defer end()
 	endThere, err := s.begin(atInstance(id, node), "ControllerUnpublishVolume")
 	if err != nil {
 		return nil, err
 	}
 	defer endThere()
+	// A drain or a rollout takes a ReadWriteMany volume from several instances at once. Which kind of volume it is the request
+	// does not say, so they are taken one after the other; refused calls would come again later and later.
+	turn, err := s.leaving.Enter(ctx, id)
+	if err != nil {
+		return nil, asStatus(fmt.Errorf("waiting until volume %s is unpublished from another instance: %w", id, err))
+	}
+	defer turn.Leave()
+	end, err := s.begin(id, "ControllerUnpublishVolume")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
 		return nil, asStatus(err)
 	}
