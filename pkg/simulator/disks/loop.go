@@ -24,6 +24,8 @@ const (
 	// settle is how long a device may be in use because somebody just looks at it: blkid and others open every block
 	// device for a moment. No disk of this plane can be changed meanwhile, so it is short.
 	settle = 300 * time.Millisecond
+	// findWithin bounds the search for a loop device that nobody else takes. Whoever makes one writes out its file first.
+	findWithin = 10 * time.Second
 )
 
 // loop is one loop device that has a backing file.
@@ -148,7 +150,8 @@ func configure(backing *os.File, step func(string)) (loop, error) {
 		return loop{}, err
 	}
 	defer func() { _ = control.Close() }() // carries no data
-	for range 100 {
+	pause := time.Millisecond
+	for began := time.Now(); time.Since(began) < findWithin; pause = min(2*pause, 20*time.Millisecond) {
 		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
 			return loop{}, fmt.Errorf("asking for a free loop device: %w", err)
@@ -156,6 +159,7 @@ func configure(backing *os.File, step func(string)) (loop, error) {
 		step("free loop device found")
 		err = configureNumber(number, backing)
 		if errors.Is(err, unix.EBUSY) {
+			time.Sleep(pause) // the number counts as free until the other one has made its device
 			continue
 		}
 		if err != nil {
@@ -166,12 +170,21 @@ func configure(backing *os.File, step func(string)) (loop, error) {
 	return loop{}, errors.New("no loop device stayed free long enough to be used")
 }
 
+// configureNumber makes the loop device with the number, which was free a moment ago. It is EBUSY if somebody else has it.
 func configureNumber(number int, backing *os.File) (err error) {
-	f, err := openLoop(number, os.O_RDWR)
+	// Whoever has the device for itself alone keeps others from configuring it (since Linux 5.3). Without that somebody could
+	// take the number right before the flag is taken back, which would be the flag of their disk then.
+	f, err := openLoop(number, os.O_RDWR|unix.O_EXCL)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	switch _, err := unix.IoctlLoopGetStatus64(int(f.Fd())); {
+	case err == nil:
+		return unix.EBUSY
+	case !errors.Is(err, unix.ENXIO):
+		return err
+	}
 	if err := makeWritable(int(f.Fd())); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package disks
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,29 @@ func TestReadOnlyFlag(t *testing.T) {
 		must(t, err)
 		wantWritable(t, left.number)
 		return
+	}
+}
+
+// TestReadOnlyFlagOfAnother: a number was free when the kernel was asked for one, and somebody else was quicker and has a disk
+// with a flag there. It keeps its flag.
+func TestReadOnlyFlagOfAnother(t *testing.T) {
+	ctx, p := t.Context(), newPlane(t)
+	must(t, p.Ensure(ctx, disk, 4*mib))
+	must(t, p.Plug(ctx, disk, serial, alpha))
+	theirs := loopsUnder(t, p.root)[0]
+	setReadOnly(t, theirs.number)
+	backing, err := os.Create(filepath.Join(t.TempDir(), "backing"))
+	must(t, err)
+	defer func() { _ = backing.Close() }() // carries no data
+	must(t, backing.Truncate(4*mib))
+	if err := configureNumber(theirs.number, backing); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("taking the number of another one: %v", err)
+	}
+	f, err := openLoop(theirs.number, os.O_RDONLY)
+	must(t, err)
+	defer func() { _ = f.Close() }() // carries no data
+	if readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET); err != nil || readOnly == 0 {
+		t.Errorf("the flag of another one's disk is taken back: %d, %v", readOnly, err)
 	}
 }
 
