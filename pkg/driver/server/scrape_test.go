@@ -82,8 +82,20 @@ func TestScrape(t *testing.T) {
 	granted("with the token", scrapeToken)
 	refused("without one", http.MethodGet, "/metrics", "", http.StatusUnauthorized)
 	refused("an empty one", http.MethodGet, "/metrics", "Bearer ", http.StatusUnauthorized)
-	refused("another one", http.MethodGet, "/metrics", "Bearer "+scrapeToken+"x", http.StatusUnauthorized)
-	refused("the beginning of it", http.MethodGet, "/metrics", "Bearer "+scrapeToken[:19], http.StatusUnauthorized)
+	for what, token := range map[string]string{
+		"another one":         "jihgfedcba9876543210",
+		"the beginning of it": scrapeToken[:19],
+		"the end of it":       scrapeToken[1:],
+		"its first character": scrapeToken[:1],
+		"more after it":       scrapeToken + "x",
+		"more before it":      "x" + scrapeToken,
+		"another beginning":   "x" + scrapeToken[1:],
+		"another end":         scrapeToken[:19] + "x",
+		"in capitals":         strings.ToUpper(scrapeToken),
+		"it twice":            scrapeToken + " " + scrapeToken,
+	} {
+		refused(what, http.MethodGet, "/metrics", "Bearer "+token, http.StatusUnauthorized)
+	}
 	refused("as a password", http.MethodGet, "/metrics", "Basic "+scrapeToken, http.StatusUnauthorized)
 	refused("what the host may ask", http.MethodGet, "/healthz", "Bearer "+scrapeToken, http.StatusNotFound)
 	refused("what the host may change", http.MethodPut, "/debug/flags/v", "Bearer "+scrapeToken, http.StatusNotFound)
