@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -163,5 +164,30 @@ func TestListAndWatch(t *testing.T) {
 	s.Forget()
 	if err := Watch(t.Context(), c, nodes, version, func(Event[named]) error { return nil }); !IsGone(err) {
 		t.Errorf("a watch from a version that is too old: %v", err)
+	}
+}
+
+// TestWatchThatTheServerEnds: the end of a watch is no failure. If the caller has gone meanwhile it is the caller's end, also
+// where the server's was there before: here it comes with the event, so that it is always read.
+func TestWatchThatTheServerEnds(t *testing.T) {
+	s := testkube.New(t)
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"type":"ADDED","object":{"metadata":{"name":"a"}}}`) // the test sees what is missing
+	})
+	c := client(t, s)
+	for _, gone := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		events := 0
+		err := Watch(ctx, c, nodes, "1", func(Event[named]) error {
+			events++
+			if gone {
+				cancel()
+			}
+			return nil
+		})
+		cancel()
+		if events != 1 || !gone && err != nil || gone && !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller has gone: %t; got %d events, %v", gone, events, err)
+		}
 	}
 }
