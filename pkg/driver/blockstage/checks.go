@@ -25,6 +25,16 @@ func newChecks(reg prometheus.Registerer) checks {
 		Name: "csi_fsck_total",
 		Help: "Checks of file systems that ended, by tool and outcome: clean, repaired, faulty, ended with the process, or unknown.",
 	}, []string{"tool", "outcome"})}
+	// A counter that appears with its first event has never grown, as far as an alert can see.
+	for _, t := range filesystem.All {
+		for _, tool := range t.Check("") {
+			for _, name := range outcomes {
+				if tool.Checks {
+					c.total.WithLabelValues(tool.Name, name)
+				}
+			}
+		}
+	}
 	if reg != nil {
 		reg.MustRegister(c.total)
 	}
@@ -66,6 +76,9 @@ func quick(d device.Device, t filesystem.Tool) bool {
 	defer file.Close() //nolint:errcheck // only read from
 	return t.Quick(file)
 }
+
+// outcomes are what outcome can return.
+var outcomes = []string{"clean", "repaired", "faulty", "ended", "unknown"}
 
 // outcome is what a check's end says of the file system. A tool that could not have the device says nothing of it.
 func outcome(repaired bool, err error) string {

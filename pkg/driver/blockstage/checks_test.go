@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,8 +56,26 @@ func TestChecksAreCounted(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	counts(1, 1, 1)
-	if n, err := testutil.GatherAndCount(registry, "csi_fsck_total"); err != nil || n != 3 {
+	if n, err := testutil.GatherAndCount(registry, "csi_fsck_total"); err != nil || n != len(outcomes) {
 		t.Errorf("%d series are shown, %v", n, err)
+	}
+}
+
+// TestChecksAreCountedFromZero: each outcome is shown before its first time. The alert VultrFileSystemNotRepaired goes by how
+// much the counter has grown.
+func TestChecksAreCountedFromZero(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	newChecks(registry)
+	const want = `# HELP csi_fsck_total Checks of file systems that ended, by tool and outcome: clean, repaired, faulty, ended with the process, or unknown.
+# TYPE csi_fsck_total counter
+csi_fsck_total{outcome="clean",tool="e2fsck"} 0
+csi_fsck_total{outcome="ended",tool="e2fsck"} 0
+csi_fsck_total{outcome="faulty",tool="e2fsck"} 0
+csi_fsck_total{outcome="repaired",tool="e2fsck"} 0
+csi_fsck_total{outcome="unknown",tool="e2fsck"} 0
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "csi_fsck_total"); err != nil {
+		t.Error(err)
 	}
 }
 
