@@ -1,49 +1,52 @@
-package deploy
+package monitoring
 
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/yaml"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"go.yaml.in/yaml/v3"
 )
 
-const monitoringDir = "examples/monitoring"
+const examples = root + "/deploy/examples/monitoring"
 
-// alert is one rule of the alerts.
-type alert struct {
-	Alert       string            `json:"alert"`
-	Expr        string            `json:"expr"`
-	For         string            `json:"for"`
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
-}
-
-func alerts(t *testing.T) []alert {
+// alerts are the rules for alerts, as Prometheus reads them: what is below spec is a file of rules as it is.
+func alerts(t *testing.T) []rulefmt.Rule {
 	t.Helper()
-	content, err := os.ReadFile(monitoringDir + "/rules.yaml")
+	content, err := os.ReadFile(filepath.Join(examples, "rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rules struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   any    `json:"metadata"`
-		Spec       struct {
-			Groups []struct {
-				Name  string  `json:"name"`
-				Rules []alert `json:"rules"`
-			} `json:"groups"`
-		} `json:"spec"`
+	var object struct {
+		Kind string    `yaml:"kind"`
+		Spec yaml.Node `yaml:"spec"`
 	}
-	if err := yaml.UnmarshalStrict(content, &rules); err != nil {
+	if err := yaml.Unmarshal(content, &object); err != nil {
 		t.Fatal(err)
 	}
-	var all []alert
-	for _, group := range rules.Spec.Groups {
+	if object.Kind != "PrometheusRule" {
+		t.Fatalf("it is a %s", object.Kind)
+	}
+	rules, err := yaml.Marshal(&object.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, faults := rulefmt.Parse(rules, false, model.UTF8Validation, language, promslog.NewNopLogger())
+	for _, fault := range faults {
+		t.Error(fault)
+	}
+	if groups == nil {
+		t.FailNow()
+	}
+	var all []rulefmt.Rule
+	for _, group := range groups.Groups {
 		all = append(all, group.Rules...)
 	}
 	if len(all) < 10 {
@@ -69,7 +72,7 @@ type panel struct {
 
 func panels(t *testing.T) []panel {
 	t.Helper()
-	content, err := os.ReadFile(monitoringDir + "/dashboard.json")
+	content, err := os.ReadFile(filepath.Join(examples, "dashboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +88,14 @@ func panels(t *testing.T) []panel {
 	return dashboard.Panels
 }
 
+var (
+	// ofGrafana puts values in the place of what Grafana fills in.
+	ofGrafana = strings.NewReplacer("$__rate_interval", "5m", "$namespace", ".*")
+	// inTemplate and inLegend are the labels in the texts of alerts, and in those of the dashboard.
+	inTemplate = regexp.MustCompile(`\$labels\.(\w+)`)
+	inLegend   = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
+)
+
 // TestMonitoringNamesMetricsThatExist: whatever an alert or a panel names is a metric that the programs have, with these labels.
 func TestMonitoringNamesMetricsThatExist(t *testing.T) {
 	known := metricsOfTheCode(t)
@@ -95,8 +106,19 @@ func TestMonitoringNamesMetricsThatExist(t *testing.T) {
 	}
 	for _, p := range panels(t) {
 		for _, target := range p.Targets {
-			for _, fault := range faultsOf(target.Expr, known) {
+			expr := ofGrafana.Replace(target.Expr)
+			faults := faultsOf(expr, known)
+			for _, fault := range faults {
 				t.Errorf("panel %s: %s", p.Title, fault)
+			}
+			if len(faults) > 0 {
+				continue
+			}
+			left := labelsOf(parsed(t, expr), known)
+			for _, label := range inLegend.FindAllStringSubmatch(target.Legend, -1) {
+				if !slices.Contains(left, label[1]) {
+					t.Errorf("panel %s: %s has no label %s left", p.Title, target.Expr, label[1])
+				}
 			}
 		}
 	}
@@ -108,7 +130,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	known := metricsOfTheCode(t)
 	named := map[string]bool{}
 	for _, page := range []string{"operation", "install", "troubleshooting", "load-balancers", "block-volumes", "snapshots", "node-plugin", "encryption", "scale"} {
-		content, err := os.ReadFile("../docs/" + page + ".md")
+		content, err := os.ReadFile(filepath.Join(root, "docs", page+".md"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,11 +150,11 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 
 // TestAlertsSayWhatToDo: each has words for people, and a place in the documentation.
 func TestAlertsSayWhatToDo(t *testing.T) {
-	page, err := os.ReadFile("../docs/operation.md")
+	page, err := os.ReadFile(filepath.Join(root, "docs", "operation.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
+	known, seen := metricsOfTheCode(t), map[string]bool{}
 	for _, a := range alerts(t) {
 		if seen[a.Alert] {
 			t.Errorf("%s is there twice", a.Alert)
@@ -147,9 +169,10 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 		if _, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "/docs/operation.md#"); !strings.EqualFold(anchor, a.Alert) || !strings.Contains(string(page), "\n### "+a.Alert+"\n") {
 			t.Errorf("%s: nothing says what to do: %s", a.Alert, a.Annotations["runbook_url"])
 		}
+		left := labelsOf(parsed(t, a.Expr), known)
 		for _, text := range []string{a.Annotations["summary"], a.Annotations["description"]} {
-			for _, label := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
-				if !slices.Contains(resultLabels(a.Expr), label[1]) {
+			for _, label := range inTemplate.FindAllStringSubmatch(text, -1) {
+				if !slices.Contains(left, label[1]) {
 					t.Errorf("%s: its expression has no label %s left", a.Alert, label[1])
 				}
 			}

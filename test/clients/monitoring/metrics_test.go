@@ -1,18 +1,22 @@
-package deploy
+package monitoring
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
+
+// root is the repository.
+const root = "../../.."
+
+// targetLabels are those that Prometheus adds to whatever it scrapes.
+var targetLabels = []string{"namespace", "pod", "instance", "job", "container"}
 
 // metricsOfTheCode are the metrics that the programs have, with their labels, by their own code: a vector shows nothing of
 // itself before it has a value. Those of libraries that are used here are added.
@@ -21,9 +25,9 @@ func metricsOfTheCode(t *testing.T) map[string][]string {
 	known := map[string][]string{
 		"leader_election_master_status": {"name"}, // k8s.io/component-base/metrics/prometheus/clientgo/leaderelection
 	}
-	for _, dir := range []string{"../pkg/vultr", "../pkg/cloud", "../pkg/driver", "../cmd/ccm", "../cmd/csi"} {
+	for _, dir := range []string{"pkg/vultr", "pkg/cloud", "pkg/driver", "cmd/ccm", "cmd/csi"} {
 		packages := map[string][]*ast.File{}
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
@@ -158,97 +162,4 @@ func texts(expr ast.Expr, values map[string]ast.Expr) []string {
 // isPart reports whether a name is one of those that a histogram has besides its own.
 func isPart(name string) bool {
 	return strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_sum") || strings.HasSuffix(name, "_count")
-}
-
-var (
-	// functions are the words of PromQL that are used, which are no metrics.
-	functions = []string{
-		"sum", "min", "max", "rate", "increase", "time", "topk", "bottomk", "histogram_quantile", "vector", "or", "and", "unless",
-	}
-	// targetLabels are those that Prometheus adds to whatever it scrapes.
-	targetLabels = []string{"namespace", "pod", "instance", "job", "container"}
-
-	quoted   = regexp.MustCompile(`"[^"]*"`)
-	selector = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}`)
-	matcher  = regexp.MustCompile(`([a-zA-Z_]\w*)\s*(=~|!~|!=|=)`)
-	span     = regexp.MustCompile(`\[[^\]]*\]`)
-	grouping = regexp.MustCompile(`\b(by|without|on|ignoring)\s*\(([^)]*)\)`)
-	word     = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
-)
-
-// faultsOf returns whatever an expression names that does not exist. It understands as much of PromQL as is used.
-func faultsOf(expr string, known map[string][]string) (faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	for _, pair := range []string{"()", "{}", "[]"} {
-		if strings.Count(expr, pair[:1]) != strings.Count(expr, pair[1:]) {
-			fault("%s do not match in %s", pair, expr)
-		}
-	}
-	if strings.Count(expr, `"`)%2 != 0 {
-		fault("a quotation has no end in %s", expr)
-	}
-	bare := quoted.ReplaceAllString(expr, `""`)
-	for _, found := range selector.FindAllStringSubmatch(bare, -1) {
-		for _, label := range matcher.FindAllStringSubmatch(found[2], -1) {
-			if !slices.Contains(known[found[1]], label[1]) && !slices.Contains(targetLabels, label[1]) {
-				fault("%s has no label %s, but %v", found[1], label[1], known[found[1]])
-			}
-		}
-	}
-	bare = span.ReplaceAllString(selector.ReplaceAllString(bare, "$1"), "")
-	names := word.FindAllString(grouping.ReplaceAllString(bare, ""), -1)
-	var labels []string
-	metrics := 0
-	for _, name := range names {
-		if slices.Contains(functions, name) {
-			continue
-		}
-		of, there := known[name]
-		if !there {
-			fault("nothing is called %s in %s", name, expr)
-			continue
-		}
-		metrics++
-		labels = append(labels, of...)
-	}
-	if metrics == 0 {
-		fault("%s is about no metric", expr)
-	}
-	for _, group := range grouping.FindAllStringSubmatch(bare, -1) {
-		for _, label := range word.FindAllString(group[2], -1) {
-			if !slices.Contains(labels, label) && !slices.Contains(targetLabels, label) {
-				fault("no metric in %s has the label %s", expr, label)
-			}
-		}
-	}
-	return faults
-}
-
-// resultLabels are the labels by which an expression groups.
-func resultLabels(expr string) []string {
-	var all []string
-	for _, group := range grouping.FindAllStringSubmatch(expr, -1) {
-		all = append(all, word.FindAllString(group[2], -1)...)
-	}
-	return all
-}
-
-// TestExpressionsAreChecked: what is wrong with an expression is found.
-func TestExpressionsAreChecked(t *testing.T) {
-	known := map[string][]string{"a_total": {"code"}, "b": {"le"}}
-	for expr, wrong := range map[string]bool{
-		`sum by (code) (rate(a_total{code="429"}[5m])) > 0.1`: false,
-		`max by (pod) (b{le=~"1|2"}) < 3 and a_total == 1`:    false,
-		`sum(rate(c_total[5m]))`:                              true,
-		`sum by (kind) (a_total)`:                             true,
-		`a_total{kind="x"}`:                                   true,
-		`sum(a_total`:                                         true,
-		`sum(rate(a_total[5m])`:                               true,
-		`avg_of(a_total)`:                                     true,
-		`1 > 0`:                                               true,
-	} {
-		if faults := faultsOf(expr, known); (len(faults) > 0) != wrong {
-			t.Errorf("%s: found %q", expr, faults)
-		}
-	}
 }

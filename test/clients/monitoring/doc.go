@@ -1,0 +1,3 @@
+// Package monitoring holds the tests of deploy/examples/monitoring by Prometheus' own code: its reader of rules, the parser of
+// its language, and its engine, by which alerts fire or stay quiet.
+package monitoring
