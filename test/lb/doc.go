@@ -15,4 +15,6 @@
 //     by leaving out steps while it still fails.
 //   - TestPublished applies Services as people publish them.
 //   - TestAccount goes the way of a load balancer, from its creation to its end, with a machine behind it. It can do so in a real account.
+//
+// The benchmarks are figures of the whole program in the same world: what it costs in calls, and how soon it acts.
 package lb
