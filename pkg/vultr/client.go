@@ -83,6 +83,7 @@ type Client struct {
 	fileSystemRegions *shared[string]
 	plans             *shared[Plan]
 	attachments       attachmentLists
+	sizes             pageSizes
 
 	settle  time.Duration
 	kinds   kinds

@@ -2,7 +2,9 @@ package vultr
 
 import (
 	"context"
+	"hash/maphash"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -17,6 +19,37 @@ var loadBalancers = resource[loadBalancer, LoadBalancer]{
 	path: loadBalancersPath, one: []string{"load_balancer"}, many: "load_balancers",
 	ops: operationsOn("load_balancer", "load_balancers", "load balancer", "load balancers"),
 	id:  func(l LoadBalancer) string { return l.ID }, domain: loadBalancer.domain,
+	firstPage: 100, compact: sharedBackends,
+}
+
+// sharedBackends gives load balancers of one list with the same backends one slice of them. In front of thousands of nodes they are
+// nearly all that there is of a list, and most Services have all nodes.
+func sharedBackends() func(LoadBalancer) LoadBalancer {
+	seed, sets, ids := maphash.MakeSeed(), map[uint64][]string{}, map[string]string{}
+	return func(lb LoadBalancer) LoadBalancer {
+		if len(lb.Instances) == 0 {
+			return lb
+		}
+		var hash maphash.Hash
+		hash.SetSeed(seed)
+		for _, id := range lb.Instances {
+			_, _ = hash.WriteString(id) // which takes everything
+		}
+		key := hash.Sum64()
+		if known, there := sets[key]; there && slices.Equal(known, lb.Instances) {
+			lb.Instances = known
+			return lb
+		}
+		own := make([]string, len(lb.Instances))
+		for i, id := range lb.Instances {
+			if _, there := ids[id]; !there {
+				ids[id] = id
+			}
+			own[i] = ids[id]
+		}
+		lb.Instances, sets[key] = own, own
+		return lb
+	}
 }
 
 // LoadBalancer reads one load balancer. Only its IsNotFound proves that it does not exist.

@@ -1,6 +1,7 @@
 package vultr
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"k8s.io/klog/v2"
 )
@@ -15,15 +17,20 @@ import (
 const (
 	pageSize = 500 // the API's maximum
 	maxPages = 1000
+	// largePage is how many bytes a page is to have at most: it is in memory as a whole.
+	largePage = 8 << 20
 	// listReads is how often a list is read that turns out to be short.
 	listReads = 2
 )
 
 // page is one page of a list as the API sends it.
 type page[W any] struct {
-	key   string
-	items []W
-	meta  struct {
+	key string
+	// take gets the items one by one, so that there is never more than one of them in the API's form.
+	take func(W)
+	// items is how many there were, in that many bytes of the page.
+	items, bytes int
+	meta         struct {
 		Total int `json:"total"`
 		Links struct {
 			Next string `json:"next"`
@@ -33,21 +40,90 @@ type page[W any] struct {
 
 // UnmarshalJSON takes the items from under the list's key. Some lists have no meta at all: then the page is the list.
 func (p *page[W]) UnmarshalJSON(data []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return err
+	p.bytes = len(data)
+	in := json.NewDecoder(bytes.NewReader(data))
+	if begin, err := in.Token(); err != nil || begin != json.Delim('{') {
+		return errors.Join(err, errors.New("it is no object"))
 	}
-	items, ok := fields[p.key]
-	if !ok {
+	found := false
+	for in.More() {
+		name, err := in.Token()
+		switch {
+		case err != nil:
+		case name == p.key && found:
+			err = fmt.Errorf("it has %q twice", p.key)
+		case name == p.key:
+			found, err = true, p.read(in)
+		case name == "meta":
+			err = in.Decode(&p.meta)
+		default:
+			err = in.Decode(&json.RawMessage{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
 		return fmt.Errorf("it lacks %q", p.key)
 	}
-	if err := json.Unmarshal(items, &p.items); err != nil {
+	return nil
+}
+
+// read takes the items of the list that comes next.
+func (p *page[W]) read(in *json.Decoder) error {
+	begin, err := in.Token()
+	if err != nil || begin == nil { // null is a list without items
 		return err
 	}
-	if meta, ok := fields["meta"]; ok {
-		return json.Unmarshal(meta, &p.meta)
+	if begin != json.Delim('[') {
+		return fmt.Errorf("%q is no list", p.key)
 	}
-	return nil
+	for in.More() {
+		var item W
+		if err := in.Decode(&item); err != nil {
+			return err
+		}
+		p.items++
+		p.take(item)
+	}
+	_, err = in.Token() // its end
+	return err
+}
+
+// pageSizes is how many objects are asked for in a page of each list. Load balancers have the IDs of all their backends in them: in
+// front of thousands of nodes, five hundred of them are more than one answer should be, and more than the client takes.
+type pageSizes struct {
+	mu    sync.Mutex
+	known map[string]int // by the operation's name
+}
+
+// of returns the size for the next list; first is what it is before anything is known, 0 for the API's maximum.
+func (s *pageSizes) of(list operation, first int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return orDefault(s.known[list.name], orDefault(first, pageSize))
+}
+
+// learn notes how many bytes the objects had, on average over the page where they had most; 0 if there were none.
+func (s *pageSizes) learn(list operation, each int) {
+	if each > 0 {
+		s.set(list, largePage/each)
+	}
+}
+
+// shrink notes that a page of this size was larger than any answer may be. It reports whether smaller ones are possible.
+func (s *pageSizes) shrink(list operation, size int) bool {
+	s.set(list, size/4)
+	return size > 1
+}
+
+func (s *pageSizes) set(list operation, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = map[string]int{}
+	}
+	s.known[list.name] = min(max(size, 1), pageSize)
 }
 
 // listing is what one reading of a list came to.
@@ -89,33 +165,42 @@ func (r resource[W, D]) all(ctx context.Context, c *Client, filter url.Values) (
 	return list.items, short
 }
 
+// once reads every page, all over again in smaller ones if one is larger than any answer may be.
 func (r resource[W, D]) once(ctx context.Context, c *Client, filter url.Values) (listing[D], error) {
+	for {
+		size := c.sizes.of(r.ops.list, r.firstPage)
+		list, err := r.inPages(ctx, c, filter, size)
+		if !errors.Is(err, errTooLarge) || !c.sizes.shrink(r.ops.list, size) {
+			return list, err
+		}
+	}
+}
+
+// inPages reads every page, each of this many objects.
+func (r resource[W, D]) inPages(ctx context.Context, c *Client, filter url.Values, size int) (listing[D], error) {
 	list := listing[D]{filtered: len(filter) > 0}
-	seen := map[string]bool{}
+	nameless := false
+	take := r.into(&list, &nameless)
+	most := 0 // bytes of an object
 	cursors := map[string]bool{}
-	query := url.Values{"per_page": {strconv.Itoa(pageSize)}}
+	query := url.Values{"per_page": {strconv.Itoa(size)}}
 	maps.Copy(query, filter)
 	for list.pages < maxPages {
-		p := page[W]{key: r.many}
+		p := page[W]{key: r.many, take: take}
 		if err := c.do(ctx, r.ops.list, "", r.path+"?"+query.Encode(), nil, &p); err != nil {
 			return list, err
 		}
+		if nameless {
+			return list, r.unlistable("an object in the list has no ID")
+		}
 		list.pages++
 		list.counted = max(list.counted, p.meta.Total)
-		for _, item := range p.items {
-			object := r.domain(item)
-			id := r.id(object)
-			if id == "" {
-				return list, r.unlistable("an object in the list has no ID")
-			}
-			// A list that shifts while it is read shows the same object twice.
-			if !seen[id] {
-				seen[id] = true
-				list.items = append(list.items, object)
-			}
+		if p.items > 0 {
+			most = max(most, p.bytes/p.items)
 		}
 		cursor := p.meta.Links.Next
 		if cursor == "" {
+			c.sizes.learn(r.ops.list, most)
 			return list, nil
 		}
 		if cursors[cursor] {
@@ -125,6 +210,25 @@ func (r resource[W, D]) once(ctx context.Context, c *Client, filter url.Values) 
 		query.Set("cursor", cursor)
 	}
 	return list, r.unlistable(fmt.Sprintf("the list has more than %d pages", maxPages))
+}
+
+// into returns what adds an item to a list, and notes if one has no ID.
+func (r resource[W, D]) into(list *listing[D], nameless *bool) func(W) {
+	seen := map[string]bool{}
+	compact := func(object D) D { return object }
+	if r.compact != nil {
+		compact = r.compact()
+	}
+	return func(item W) {
+		object := r.domain(item)
+		id := r.id(object)
+		*nameless = *nameless || id == ""
+		// A list that shifts while it is read shows the same object twice.
+		if !seen[id] {
+			seen[id] = true
+			list.items = append(list.items, compact(object))
+		}
+	}
 }
 
 func (r resource[W, D]) unlistable(why string) error {

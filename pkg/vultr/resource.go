@@ -18,6 +18,11 @@ type resource[W, D any] struct {
 	many   string
 	id     func(D) string
 	domain func(W) D
+	// firstPage is how many objects are asked for in a page of the first list, 0 for as many as the API gives: what can be large is
+	// better met a few at a time.
+	firstPage int
+	// compact returns what lets the objects of one list share what they have in common; nil for those that are small.
+	compact func() func(D) D
 }
 
 // operations are the calls that every kind of object has. Their names are metric labels.

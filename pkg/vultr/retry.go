@@ -1,6 +1,7 @@
 package vultr
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -30,6 +31,8 @@ func nextAttempt(method string, out outcome, n int) (time.Duration, bool) {
 		return 0, false
 	case status >= 500:
 		return max(jitter(backoff(n)), spread(min(out.err.RetryAfter, maxRetryAfter))), true
+	case errors.Is(out.err, errTooLarge):
+		return 0, false // the next one would be as large
 	case status == 0:
 		return jitter(backoff(n)), true
 	default:

@@ -21,6 +21,9 @@ const (
 	maxBody      = 64 << 20
 )
 
+// errTooLarge is the end of a call whose answer is more than this client takes into memory.
+var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
+
 // transport is everything between govultr and the network: key, rate, repetition, metrics, redaction, typed errors.
 type transport struct {
 	base    http.RoundTripper
@@ -162,13 +165,13 @@ func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) 
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	err = errors.Join(err, resp.Body.Close())
 	if err == nil && len(data) > maxBody {
-		err = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
+		err = errTooLarge
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(data))
-	resp.ContentLength = int64(len(data))
+	// The answer is in the record for whoever asked; govultr would make a copy of it for nobody.
+	resp.Body, resp.ContentLength = http.NoBody, 0
 	return resp, data, nil
 }
 
