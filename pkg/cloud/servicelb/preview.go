@@ -22,9 +22,8 @@ const previewPause = 10 * time.Second
 // preview tells what will change at a load balancer that was taken over, before the first change of it, and once. It returns an
 // error to wait after that. While the Service has faults nothing but the backends changes, which follow the nodes.
 func (c *Controller) preview(ctx context.Context, s *scene, lb vultr.LoadBalancer, diff plan.Change) error {
-	faulty := s.reading.Err != nil
-	if faulty {
-		return nil
+	if s.reading.Err != nil {
+		return nil //nolint:nilerr // the faults have been told; see above
 	}
 	if left := time.Until(s.memory.previewed.Add(previewPause)); left > 0 && !diff.Empty() {
 		return waitExactly(left, "what will change at load balancer %s was told", lb.ID)

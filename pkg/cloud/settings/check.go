@@ -43,16 +43,17 @@ func (s *Setting) Check(value string) (string, error) {
 // Problem says in words what a value must be, the same ones for whoever finds out that it is not. It is "" where that depends
 // on the Service.
 func (s *Setting) Problem() string {
-	switch s.Kind {
-	case Choice:
+	if s.Kind == Choice {
 		return "must be one of " + strings.Join(s.Values, ", ")
-	case Number:
+	}
+	if s.Kind == Number {
 		odd := "a"
 		if s.Odd {
 			odd = "an odd"
 		}
 		return fmt.Sprintf("must be %s number from %d to %d", odd, s.Lowest, s.Highest)
-	case ObjectName:
+	}
+	if s.Kind == ObjectName {
 		return "must be the " + s.Format + " in the namespace of the Service"
 	}
 	return problems[s.Kind]
