@@ -99,7 +99,7 @@ func TestWrittenAfterTheRecordWasRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.add(&v1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(gone.UID)},
+			ObjectMeta: metav1.ObjectMeta{Namespace: ledger.Namespace, Name: ledger.Name(gone.UID), Labels: map[string]string{"app": "vultr-ccm"}},
 			Data:       map[string]string{string(gone.UID): string(text), "writer": "another/1"},
 		})
 		w.later(20 * time.Minute)
