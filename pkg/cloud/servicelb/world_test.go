@@ -41,6 +41,7 @@ const patience = 30 * time.Minute
 // happens in the cloud.
 type world struct {
 	*testing.T
+	bubble bool // its time is that of testing/synctest
 	cloud  *simtest.Cloud
 	client *fake.Clientset
 	ids    []string // the instances behind the nodes, sorted
@@ -72,7 +73,7 @@ func newWorld(t *testing.T, options ...option) *world {
 func newCluster(t *testing.T, options ...option) *world {
 	t.Helper()
 	sim := simtest.Options{Bubble: true}
-	w := &world{T: t, client: fake.NewSimpleClientset(), ignored: map[string]bool{}}
+	w := &world{T: t, bubble: true, client: fake.NewSimpleClientset(), ignored: map[string]bool{}}
 	w.config = servicelb.Config{
 		Region:        func(context.Context, []*v1.Node) (string, error) { return "ewr", nil },
 		LabelInStatus: true,
@@ -191,6 +192,9 @@ var uids atomic.Int64
 // service adds a Service to the cluster.
 func (w *world) service(name string, change ...func(*v1.Service)) *v1.Service {
 	w.Helper()
+	if w.bubble {
+		synctest.Wait() // informers have shown what was added before, and it counts when the Service is met for the first time
+	}
 	n := uids.Add(1)
 	s := &v1.Service{
 		ObjectMeta: metav1.ObjectMeta{
@@ -458,7 +462,7 @@ func (w *world) calls() int {
 // newWorldOf returns a cloud alone, of another account.
 func newWorldOf(t *testing.T, _ string) *world {
 	t.Helper()
-	w := &world{T: t, cloud: simtest.Start(t, simtest.Options{Bubble: true}), ignored: map[string]bool{}}
+	w := &world{T: t, bubble: true, cloud: simtest.Start(t, simtest.Options{Bubble: true}), ignored: map[string]bool{}}
 	w.api = w.newClient(w.cloud.Key)
 	return w
 }
