@@ -175,6 +175,7 @@ func TestWhatIsNoList(t *testing.T) {
 		`{"blocks":[],"meta":[]}`:      "cannot be decoded",
 		`{"blocks":[],"meta":{"tot`:    "cannot be decoded",
 		`{"blocks":[{"id":"x"},null]}`: "no ID",
+		`{"blocks":[],"blocks":[]}`:    "twice", // which of the two shows all that there is?
 	}
 	for body, want := range tests {
 		synctest.Test(t, func(t *testing.T) {
