@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,33 @@ func TestReadOnlyFlagOfAnother(t *testing.T) {
 	defer func() { _ = f.Close() }() // carries no data
 	if readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET); err != nil || readOnly == 0 {
 		t.Errorf("the flag of another one's disk is taken back: %d, %v", readOnly, err)
+	}
+}
+
+// TestFreeNumberThatIsBeingTaken: somebody else is about to configure a number. Its flag is left to them.
+func TestFreeNumberThatIsBeingTaken(t *testing.T) {
+	newPlane(t)
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = control.Close() }) // carries no data
+	number := 900_000 + os.Getpid()%100_000   // the kernel names the lowest free one, so nobody else is told of it
+	must(t, unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_ADD, number))
+	// While udev looks at it, it cannot be removed. A number without a file hurts nobody.
+	t.Cleanup(func() { _ = unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_REMOVE, number) })
+	setReadOnly(t, number)
+	t.Cleanup(func() { _ = os.Remove("/dev/loop" + strconv.Itoa(number)) }) // udev or devtmpfs may have been quicker
+	theirs, err := openLoop(number, os.O_RDONLY|unix.O_EXCL)
+	must(t, err)
+	defer func() { _ = theirs.Close() }() // carries no data
+	backing, err := os.Create(filepath.Join(t.TempDir(), "backing"))
+	must(t, err)
+	defer func() { _ = backing.Close() }() // carries no data
+	must(t, backing.Truncate(4*mib))
+	if err := configureNumber(number, backing); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("taking a number that somebody is taking: %v", err)
+	}
+	if readOnly, err := unix.IoctlGetInt(int(theirs.Fd()), unix.BLKROGET); err != nil || readOnly == 0 {
+		t.Errorf("the flag is taken back: %d, %v", readOnly, err)
 	}
 }
 
