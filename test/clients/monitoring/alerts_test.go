@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -97,7 +98,9 @@ var scenarios = []scenario{
 	{"VultrCertificateExpires", "in 23 days", []string{`vultr_ccm_certificate_expiry_timestamp_seconds{namespace="shop",service="web"} 2000000x90`}, 70 * time.Minute, ""},
 
 	{
-		"VultrLoadBalancerOrphaned", "one", []string{`vultr_ccm_orphaned_load_balancer{load_balancer="lb-1",namespace="shop",service="web"} 1x90`}, 70 * time.Minute,
+		"VultrLoadBalancerOrphaned", "one",
+		[]string{`vultr_ccm_orphaned_load_balancer{load_balancer="lb-1",namespace="shop",service="web"} 1x90`},
+		70 * time.Minute,
 		`{load_balancer="lb-1", namespace="shop", service="web"}`,
 	},
 	{"VultrLoadBalancerOrphaned", "none", nil, 70 * time.Minute, ""},
@@ -109,7 +112,9 @@ var scenarios = []scenario{
 	{"VultrLoadBalancersDoubted", "none", []string{`vultr_ccm_doubted_load_balancers{pod="a"} 0x30`}, 20 * time.Minute, ""},
 
 	{
-		"VultrVolumeOperationHangs", "a stage", []string{`csi_pending_operations_oldest_age_seconds{namespace="kube-system",pod="a",method="NodeStageVolume"} 0+60x60`}, 20 * time.Minute,
+		"VultrVolumeOperationHangs", "a stage",
+		[]string{`csi_pending_operations_oldest_age_seconds{namespace="kube-system",pod="a",method="NodeStageVolume"} 0+60x60`},
+		20 * time.Minute,
 		`{method="NodeStageVolume", namespace="kube-system", pod="a"}`,
 	},
 	{"VultrVolumeOperationHangs", "operations that follow each other", []string{
@@ -118,7 +123,9 @@ var scenarios = []scenario{
 	{"VultrVolumeOperationHangs", "a create", []string{`csi_pending_operations_oldest_age_seconds{namespace="kube-system",pod="a",method="CreateVolume"} 0+60x60`}, 20 * time.Minute, ""},
 
 	{
-		"VultrVolumeUnwell", "one", []string{`csi_volume_conditions{pod="a",storage_type="block",reason="FileSystemFailed"} 1x10`}, 5 * time.Minute,
+		"VultrVolumeUnwell", "one",
+		[]string{`csi_volume_conditions{pod="a",storage_type="block",reason="FileSystemFailed"} 1x10`},
+		5 * time.Minute,
 		`{pod="a", reason="FileSystemFailed", storage_type="block"}`,
 	},
 	{"VultrVolumeUnwell", "no more", []string{`csi_volume_conditions{pod="a",storage_type="block",reason="FileSystemFailed"} 1x3 0x7`}, 5 * time.Minute, ""},
@@ -201,7 +208,7 @@ func firing(t *testing.T, engine *promql.Engine, scraped storage.Queryable, rule
 		}
 		still := map[string]time.Duration{}
 		for _, sample := range found {
-			metric := sample.Metric.DropMetricName().String()
+			metric := sample.Metric.DropReserved(func(name string) bool { return name == model.MetricNameLabel }).String()
 			if since, was := active[metric]; was {
 				still[metric] = since
 			} else {
