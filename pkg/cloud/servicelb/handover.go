@@ -255,24 +255,35 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 }
 
 // dismiss takes address and note of a load balancer from a guest that leaves: it would ask for it by the latter. One that has
-// another load balancer by now has its address from there.
+// another load balancer by now has its address from there, and is to name that one.
 func (c *Controller) dismiss(ctx context.Context, n *census, uid types.UID, id string) error {
 	service, own := n.services[uid].DeepCopy(), n.entries[uid].ID // what is written gets another version, the cache does not
-	if service == nil || own != "" && own != id {
+	if service == nil {
 		return nil
+	}
+	if own != "" && own != id {
+		return c.noteInstead(ctx, service, id, own)
 	}
 	c.memories.of(service.UID).finalized = true // the finalizer is of this controller, and nothing was made for the Service
 	if service.DeletionTimestamp != nil {
 		return nil
 	}
-	service = service.DeepCopy() // publish writes into it, and it is the informer's
 	if err := c.publish(ctx, service, c.memories.of(service.UID), &v1.LoadBalancerStatus{}); err != nil {
 		return err
 	}
+	return c.noteInstead(ctx, service, id, "")
+}
+
+// noteInstead writes another ID into a Service that names the load balancer of which it is no guest any more; "" takes the note
+// away.
+func (c *Controller) noteInstead(ctx context.Context, service *v1.Service, id, another string) error {
 	if id == "" || named(service) != id {
 		return nil
 	}
-	err := c.annotate(ctx, service, map[settings.Key]string{settings.ID: ""})
+	if another != "" {
+		c.memories.of(service.UID).noted.Store(&another)
+	}
+	err := c.annotate(ctx, service, map[settings.Key]string{settings.ID: another})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

@@ -115,6 +115,34 @@ func TestHalfHandedOver(t *testing.T) {
 	}
 }
 
+// Two controllers were at work at once: one has made a load balancer for a Service, the other has written the Service down as a guest of
+// another one and has put that one's ID into its annotation. It keeps its own one, and names it.
+func TestGuestWithALoadBalancerOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second := w.service("first", www, on(80, 30080)), w.service("second", on(443, 30443))
+		host, own := w.settled(first), w.settled(second)
+		w.later(10 * time.Minute)
+		w.stop()
+		entry := w.entry(first)
+		entry.Guests, entry.Group = ledger.MembersOf(second.UID), "www"
+		w.writeEntry(first, entry)
+		w.edit(second, www, with(settings.ID, host.ID))
+		w.start()
+		w.eventually("the second names its own one", func() bool { return w.fresh(second).Annotations[string(settings.ID)] == own.ID })
+		w.later(10 * time.Minute)
+		if entry := w.entry(first); entry.ID != host.ID || entry.Guests != "" {
+			t.Errorf("ledger of the first: %+v", entry)
+		}
+		if entry := w.entry(second); entry.ID != own.ID {
+			t.Errorf("ledger of the second: %+v", entry)
+		}
+		if ingress := w.fresh(second).Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != own.IPv4 {
+			t.Errorf("the second has %+v, not %s", ingress, own.IPv4)
+		}
+	})
+}
+
 // writeEntry writes what the ledger's ConfigMap says of a Service, while no controller runs.
 func (w *world) writeEntry(s *v1.Service, entry ledger.Entry) {
 	w.Helper()
