@@ -51,6 +51,27 @@ func (c *Controller) giveBack(ctx context.Context, s *scene, lb vultr.LoadBalanc
 	return waitFor(createPause, "load balancer %s was made for a Service that is gone", lb.ID)
 }
 
+// joinsInstead drops the record of an attempt that has come to nothing if the Service is to share another one's load balancer by now.
+// With a record it would have to make its own one, and an older Service has the label already.
+func (c *Controller) joinsInstead(ctx context.Context, s *scene) error {
+	if s.entry.Tried.IsZero() || s.entry.ID != "" || s.entry.Guests != "" || shareLabel(s.service) == "" {
+		return nil
+	}
+	n, err := c.census()
+	if err != nil {
+		return err
+	}
+	delete(n.entries, s.service.UID)
+	mates, err := c.mates(ctx, n, s.service)
+	if err != nil || c.choose(ctx, n, s.service, mates).UID == s.service.UID {
+		return err
+	}
+	if err := c.write(ctx, s, afterRelease(s.entry, time.Now())); err != nil {
+		return err
+	}
+	return waitFor(createPause, "it shares the load balancer of another Service")
+}
+
 // expectAttempts has the attempts looked at whose Services do not exist any more, where a list shows that nothing has come of them.
 func (c *Controller) expectAttempts(entries map[types.UID]ledger.Entry, there map[types.UID]bool, list vultr.List[vultr.LoadBalancer]) {
 	for uid, entry := range entries {

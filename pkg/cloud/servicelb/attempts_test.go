@@ -209,3 +209,20 @@ func TestAttemptIsNotForgottenTooSoon(t *testing.T) {
 		w.wantEvent("LoadBalancerOrphaned Load balancer " + lb.ID)
 	})
 }
+
+// A request got lost, and before that is known its Service takes the label of another one: once it is known, both share.
+func TestAttemptOfOneThatShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first := w.service("first", www, on(80, 30080))
+		w.settled(first)
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultResetBefore, Times: 1})
+		second := w.service("second", on(443, 30443))
+		w.eventually("a request got lost", func() bool { return !w.entry(second).Tried.IsZero() })
+		w.edit(second, www)
+		w.share("443:30443 80:30080", first, second)
+		if n := w.posts(); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}

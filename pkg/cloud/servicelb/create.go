@@ -28,6 +28,9 @@ const createPause = time.Second
 // Service wants to call it: the UID in it makes it found again, and as ours, even without the ledger. It gets the name
 // that the Service gives it once it is active.
 func (c *Controller) create(ctx context.Context, s *scene) error {
+	if err := c.joinsInstead(ctx, s); err != nil {
+		return err
+	}
 	if err := c.mayMake(ctx, s); err != nil {
 		return err
 	}
