@@ -133,17 +133,21 @@ func (m *merger) ports() {
 		wanted[i] = m.wanted(member)
 	}
 	owner, served := m.owners(wanted)
+	clashes := m.clashes(owner, served)
 	m.owned = make([][]vultr.ForwardingRule, len(m.members))
 	for _, already := range []bool{true, false} { // what is served stays
 		for i := range m.members {
-			m.give(i, wanted[i], func(at listener) bool { return owner[at] == i && served[at] == already })
+			m.give(i, wanted[i], func(at listener) bool { return owner[at] == i && served[at] == already && clashes[at] == nil })
 		}
 	}
 	for i := range m.members {
 		for _, rule := range wanted[i] {
-			if at := listenerOf(rule); owner[at] != i {
-				holder := m.members[owner[at]].Service
+			at := listenerOf(rule)
+			if holder := m.members[owner[at]].Service; owner[at] != i {
 				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has it)", at, holder.Namespace, holder.Name))
+			} else if other := clashes[at]; other != nil {
+				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has %s and admits others, and firewall rules are for both)",
+					at, other.Namespace, other.Name, listener{at.port, !at.udp}))
 			}
 		}
 	}
@@ -184,6 +188,43 @@ func (m *merger) owners(wanted [][]vultr.ForwardingRule) (owner map[listener]int
 		}
 	}
 	return owner, served
+}
+
+// clashes returns the ports that their owners don't get, with the Service that keeps them from it: it has the same number by the
+// other protocol, and admits others. Firewall rules are for both protocols, so each would open the other's port to whom it admits.
+func (m *merger) clashes(owner map[listener]int, served map[listener]bool) map[listener]*v1.Service {
+	clashes := map[listener]*v1.Service{}
+	for tcp, i := range owner {
+		udp := listener{tcp.port, true}
+		j, both := owner[udp]
+		if tcp.udp || !both || i == j || m.admits(i, tcp.port) == m.admits(j, tcp.port) {
+			continue
+		}
+		if served[udp] && !served[tcp] || served[udp] == served[tcp] && j < i {
+			clashes[tcp] = m.members[j].Service
+		} else {
+			clashes[udp] = m.members[i].Service
+		}
+	}
+	return clashes
+}
+
+// admits returns whom a member admits to a port, as text; "" is everybody.
+func (m *merger) admits(i, port int) string {
+	d, rules := m.members[i].Reading.Desired, []vultr.FirewallRule(nil)
+	switch {
+	case m.members[i].faulty() || d.KeepFirewall:
+		rules = comparableFirewall(m.current.Firewall)
+	case d.FirewallStated:
+		rules = d.Firewall
+	}
+	own := slices.DeleteFunc(slices.Clone(rules), func(rule vultr.FirewallRule) bool { return rule.Port != port })
+	lacks := func(rule vultr.FirewallRule) bool { return !slices.Contains(own, rule) }
+	if len(rules) == 0 || !slices.ContainsFunc(everybody(port), lacks) {
+		return ""
+	}
+	SortFirewall(own)
+	return fmt.Sprint(own)
 }
 
 // has reports whether a member's rules listen by one of the protocols.

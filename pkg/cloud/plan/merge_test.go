@@ -181,6 +181,55 @@ func TestMergeFirewall(t *testing.T) {
 	}
 }
 
+// Firewall rules are for a number, by TCP and UDP alike. Of two who have a number, one by each protocol, and admit others, each would open
+// the other's port: the later one's is refused, and nothing changes for who has the other.
+func TestMergeFirewallOfBothProtocols(t *testing.T) {
+	ranges := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} }
+	udp := func(s *v1.Service) { s.Spec.Ports[0].Protocol = v1.ProtocolUDP }
+	slip := with(settings.FirewallRulesCM, "rules") // no ConfigMap was read
+	all := with(settings.FirewallRules, "0.0.0.0/0,53;::/0,53")
+	tcpOnly := []vultr.ForwardingRule{rule("tcp", 53, "tcp", 30053)}
+	udpOnly := []vultr.ForwardingRule{rule("udp", 53, "udp", 31053)}
+	both := slices.Concat(tcpOnly, udpOnly)
+	a := func(change ...func(*v1.Service)) plan.Member { return sharer("a", 30000, []int32{53}, change...) }
+	b := func(change ...func(*v1.Service)) plan.Member {
+		return sharer("b", 31000, []int32{53}, append(change, udp)...)
+	}
+	for name, tt := range map[string]struct {
+		members        []plan.Member
+		current, want  []vultr.ForwardingRule
+		firewall, then []vultr.FirewallRule
+		refused        int // the member, -1 for none
+	}{
+		"the younger would open it":         {members: []plan.Member{a(ranges), b()}, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1},
+		"the older would open it":           {members: []plan.Member{a(), b(ranges)}, want: tcpOnly, then: admits(53, "0.0.0.0/0", "::/0"), refused: 1},
+		"the younger has it":                {members: []plan.Member{a(ranges), b()}, current: udpOnly, want: udpOnly, then: admits(53, "0.0.0.0/0", "::/0"), refused: 0},
+		"both had it, and one is narrowed":  {members: []plan.Member{a(ranges), b()}, current: both, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1},
+		"both admit everybody":              {members: []plan.Member{a(), b()}, want: both, refused: -1},
+		"one says that it admits everybody": {members: []plan.Member{a(all), b()}, want: both, then: admits(53, "0.0.0.0/0", "::/0"), refused: -1},
+		"both admit the same":               {members: []plan.Member{a(ranges), b(ranges)}, want: both, then: admits(53, "10.0.0.0/8"), refused: -1},
+		"a slip keeps what both have": {
+			members: []plan.Member{a(ranges), b(slip)}, current: both, firewall: admits(53, "10.0.0.0/8"),
+			want: both, then: admits(53, "10.0.0.0/8"), refused: -1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Merge(tt.members, vultr.LoadBalancer{Rules: tt.current, Firewall: tt.firewall})
+			if diff := cmp.Diff(tt.want, got.Desired.Rules); diff != "" {
+				t.Error(diff)
+			}
+			if len(tt.then) != len(got.Desired.Firewall) || len(tt.then) > 0 && !slices.Equal(tt.then, got.Desired.Firewall) {
+				t.Errorf("firewall %+v, want %+v", got.Desired.Firewall, tt.then)
+			}
+			for i, texts := range got.Refused {
+				if told := strings.Contains(strings.Join(texts, ", "), "firewall rules are for both"); told != (i == tt.refused) {
+					t.Errorf("member %d is refused %q", i, texts)
+				}
+			}
+		})
+	}
+}
+
 // What a load balancer has once for all follows the leader; who states something else is told, and only that one.
 func TestMergeSettings(t *testing.T) {
 	a := func(change ...func(*v1.Service)) plan.Member { return sharer("a", 30000, []int32{80}, change...) }
