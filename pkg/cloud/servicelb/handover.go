@@ -103,7 +103,10 @@ func (c *Controller) handOver(ctx context.Context, n *census, service *v1.Servic
 			return c.depart(ctx, service)
 		}
 	}
-	heir := c.heir(n, entry)
+	heir, err := c.heir(ctx, n, entry)
+	if err != nil {
+		return err
+	}
 	if heir == nil || entry.ID == "" || !entry.Deleted.IsZero() {
 		return c.dissolve(ctx, n, service)
 	}
@@ -134,7 +137,11 @@ func (c *Controller) inherit(ctx context.Context, n *census, service *v1.Service
 		}
 		return waitFor(conflictPause, "load balancer %s was handed over before", entry.ID)
 	}
-	if heir := c.heir(n, entry); heir != nil && heir.UID != service.UID {
+	heir, err := c.heir(ctx, n, entry)
+	if err != nil {
+		return err
+	}
+	if heir != nil && heir.UID != service.UID {
 		c.queue.Add(nameOf(heir))
 		return waitFor(lookAgain, "load balancer %s is being handed over", entry.ID)
 	}
@@ -167,18 +174,40 @@ func (c *Controller) settleHandover(ctx context.Context, n *census, service *v1.
 }
 
 // heir returns the oldest guest that goes on sharing, nil if there is none.
-func (c *Controller) heir(n *census, entry ledger.Entry) *v1.Service {
+func (c *Controller) heir(ctx context.Context, n *census, entry ledger.Entry) (*v1.Service, error) {
 	var heir *v1.Service
 	for _, uid := range entry.Guests.List() {
 		guest := n.services[uid]
-		if guest == nil || !c.mayShare(guest) || shareLabel(guest) != entry.Group || n.entries[uid].ID != "" {
+		if guest == nil || !c.mayShare(guest) || shareLabel(guest) != entry.Group || n.entries[uid].ID != "" || heir != nil && older(heir, guest) {
 			continue
 		}
-		if heir == nil || older(guest, heir) {
+		may, err := c.mayInherit(ctx, guest, entry)
+		if err != nil {
+			return nil, err
+		}
+		if may {
 			heir = guest
 		}
 	}
-	return heir
+	return heir, nil
+}
+
+// mayInherit reports whether a guest still shares the load balancer of this entry, as far as administrators decide it. One that must not
+// any more, and was not let go yet, would keep it, and all others would lose their address.
+func (c *Controller) mayInherit(ctx context.Context, guest *v1.Service, entry ledger.Entry) (bool, error) {
+	host, ok := serviceOf(entry)
+	if !ok || host.Namespace == guest.Namespace {
+		return true, nil
+	}
+	namespace, err := c.namespace(ctx, host.Namespace)
+	switch {
+	case apierrors.IsNotFound(err): // it has vanished with all its Services, and nobody takes back what it allowed
+	case err != nil:
+		return false, err
+	case !letsShare(namespace, entry.Group):
+		return false, nil
+	}
+	return c.allowsSharing(ctx, guest, entry.Group)
 }
 
 // passOn writes a load balancer down under another UID, and then no more under the first.

@@ -66,6 +66,43 @@ func TestGuestOfAnotherNamespace(t *testing.T) {
 	})
 }
 
+// The host goes right after the administrators have taken their word back, and before a guest of another Namespace was let go for that:
+// who must not share any more does not get the load balancer, and who may keeps its address.
+func TestHeirOfANamespaceThatMustNot(t *testing.T) {
+	for _, withdraws := range []string{"shop", "bank"} {
+		t.Run(withdraws, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}})
+				w.allowSharing("shop", "www")
+				w.allowSharing("bank", "www")
+				first := w.service("first", www, on(80, 30080), aged(3*time.Hour))
+				lb := w.settled(first)
+				second := w.service("second", www, on(443, 30443), aged(2*time.Hour), in("bank"))
+				third := w.service("third", www, on(8080, 32080), aged(time.Hour))
+				w.share("443:30443 8080:32080 80:30080", first, second, third)
+				w.later(10 * time.Minute)
+				w.stop()
+				w.allowSharing(withdraws, "")
+				w.deleting(first)
+				w.start()
+				w.shows(lb.ID, "leads to the third alone", func(l vultr.LoadBalancer) bool { return leads(l) == "8080:32080" })
+				w.eventually("the second has lost the address", func() bool {
+					ingress := w.fresh(second).Status.LoadBalancer.Ingress
+					return len(ingress) == 0 || ingress[0].IP != lb.IPv4
+				})
+				w.eventually("the first is let go", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(first)) })
+				if entry := w.entry(third); entry.ID != lb.ID || entry.Guests != "" || w.entry(second).ID == lb.ID {
+					t.Errorf("ledger %+v", entry)
+				}
+				if ingress := w.fresh(third).Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != lb.IPv4 {
+					t.Errorf("the third has %+v", ingress)
+				}
+			})
+		})
+	}
+}
+
 // That a Namespace can't be read says nothing: nobody is put out for it.
 func TestNamespaceCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

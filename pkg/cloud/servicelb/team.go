@@ -197,12 +197,17 @@ func (c *Controller) allowsSharing(ctx context.Context, service *v1.Service, nam
 		return false, err
 	}
 	c.words.follow(nameOf(service), wordOf(namespace))
+	return letsShare(namespace, name), nil
+}
+
+// letsShare reports whether a Namespace's annotation names a label.
+func letsShare(namespace *v1.Namespace, name string) bool {
 	for allowed := range strings.SplitSeq(namespace.Annotations[string(settings.AllowSharing)], ",") {
 		if strings.TrimSpace(allowed) == name {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // listensFor reports whether the team of a Service depends on what administrators say about sharing.
