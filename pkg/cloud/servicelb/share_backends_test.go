@@ -1,8 +1,11 @@
 package servicelb_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +32,35 @@ func pool(labels map[string]string) func(*v1.Node) {
 	return func(n *v1.Node) {
 		maps.Copy(n.Labels, labels)
 	}
+}
+
+// The platform refuses what one of those that share asks for. The backends of all follow the nodes all the same, and what was refused is
+// sent as soon as it is taken.
+func TestRefusedSettingHoldsUpNoBackends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		var refuses atomic.Bool
+		refuses.Store(true)
+		w.startWith(&tapped{API: w.newClient(w.cloud.Key), update: func(_ context.Context, s vultr.LoadBalancerSettings, do func() error) error {
+			if refuses.Load() && s.Firewall != nil {
+				return &vultr.Error{Op: "change load balancer", Status: http.StatusBadRequest, Message: "Too many firewall rules."}
+			}
+			return do()
+		}})
+		_, second, lb := w.pair()
+		w.later(time.Minute)
+		w.edit(second, func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} })
+		w.wantEvent("Too many firewall rules.")
+		w.addMachine("node-2")
+		w.within(10*time.Minute, "the new node is a backend", w.on(lb.ID, "node-0", "node-1", "node-2"))
+		w.editNode("node-0", ready(false))
+		w.within(10*time.Minute, "the one that has failed is none any more", w.on(lb.ID, "node-1", "node-2"))
+		if now := w.truth(lb.ID); len(now.Firewall) != 0 || leads(now) != "443:30443 80:30080" {
+			t.Errorf("%+v", now)
+		}
+		refuses.Store(false)
+		w.within(10*time.Minute, "the ranges are sent", func() bool { return len(w.truth(lb.ID).Firewall) == 3 })
+	})
 }
 
 // The backends are nodes that have pods of all that ask for such nodes, whoever is the oldest. Where no node has, those of the

@@ -126,7 +126,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if err := c.apply(ctx, s, lb, diff); vultr.IsOutcomeUnknown(err) {
 		return errors.Join(err, c.mayHaveSent(ctx, s, diff.Settings))
 	} else if err != nil {
-		return err
+		return c.followNodes(ctx, s, lb, want, diff, err)
 	}
 	s.brought()
 	if !want.KeepRules {
@@ -144,6 +144,16 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 		entry.Regions = false
 	}
 	return c.write(ctx, s, entry)
+}
+
+// followNodes sends the backends alone after the platform has refused a change of a load balancer that several share: what one of them
+// asks for must not keep the others from their nodes. It returns the refusal. Backends that another network is to reach stay.
+func (c *Controller) followNodes(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change, refused error) error {
+	nodes := plan.DiffBackends(lb, want)
+	if !s.shared() || !vultr.IsInvalid(refused) || diff.Settings.VPC != nil || nodes.Empty() || len(nodes.Fields) == len(diff.Fields) {
+		return refused
+	}
+	return both(c.apply(ctx, s, lb, nodes), refused)
 }
 
 // mayHaveSent writes down what a change whose answer was lost may have put there.
