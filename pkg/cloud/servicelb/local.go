@@ -66,7 +66,7 @@ func (c *Controller) withPods(s *scene, nodes []*v1.Node, lb vultr.LoadBalancer)
 		p.joined(chosen, now)
 		return chosen
 	}
-	// Nobody can serve. The last backends are more likely the next ones than others are, so a Service that is started anew
+	// Nobody can serve. The last backends are more likely the next ones than others are, so a Service that is restarted
 	// costs no write for that; after a while the health check has to find out by itself.
 	if p.without.IsZero() {
 		p.without = now

@@ -220,7 +220,7 @@ func TestPodThatIsKilled(t *testing.T) {
 	})
 }
 
-// While no pod answers nothing is written at first: a Service that is started anew finds its backends again. After a while
+// While no pod answers nothing is written at first: a Service that is restarted finds its backends again. After a while
 // all nodes are backends, so that nothing depends on this controller any more.
 func TestServiceWithoutPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,7 +60,7 @@ func TestTwoClustersGiveOneName(t *testing.T) {
 		if err := w.api.DeleteLoadBalancer(t.Context(), own.ID); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually("it is made anew", func() bool { all := w.all(); return len(all) == 1 && all[0].ID != own.ID })
+		w.eventually("it is made again", func() bool { all := w.all(); return len(all) == 1 && all[0].ID != own.ID })
 		w.share("443:30443 80:30080", first, second)
 		w.later(20 * time.Minute)
 		w.untouched(other)
@@ -295,9 +295,9 @@ func TestClusterIsSetBack(t *testing.T) {
 	}
 }
 
-// All Services are made anew under their names while the finalizers of the old ones were of no use. What the old ones shared is not
+// All Services are recreated under their names while the finalizers of the old ones were of no use. What the old ones shared is not
 // taken without the administrator's word, since the new ones may be anybody's; by that word all of them have it.
-func TestGroupIsMadeAnew(t *testing.T) {
+func TestServicesOfAGroupAreRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		first, second, lb := w.pair()
