@@ -82,6 +82,17 @@ type clients struct {
 	last          atomic.Value // of the failures
 }
 
+// avoid returns a condition that holds once many requests in a row were answered elsewhere.
+func (c *clients) avoid(m *machine) func() bool {
+	served, asked := int64(-1), int64(0)
+	return func() bool {
+		if now := m.served.Load(); now != served {
+			served, asked = now, c.asked.Load()
+		}
+		return c.asked.Load() > asked+50
+	}
+}
+
 func (c *clients) run(ctx context.Context, url string) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	pace := time.NewTicker(10 * time.Millisecond) // else the ports of this machine are used up
@@ -188,6 +199,8 @@ func TestMovedPodUnderTraffic(t *testing.T) {
 		before := machines[to].served.Load()
 		has(endingOn(from), readyOn(to))
 		w.within(limit, "the node is out while its pod still answers", w.on(id, to))
+		// It ends when those requests are answered that were under way to it: a pod has a grace period for them.
+		w.within(limit, "nobody asks the old pod any more", c.avoid(machines[from]))
 		has(readyOn(to))
 		asked := c.asked.Load()
 		w.within(limit, "the new pod answers all", func() bool { return c.asked.Load() > asked+100 })
