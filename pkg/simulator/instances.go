@@ -93,7 +93,7 @@ func (i instance) locked() bool {
 	return i.ID != "" && (i.Status != statusActive || i.Server != serverOK)
 }
 
-// up tells whether the guest runs.
+// up reports whether the guest runs.
 func (i instance) up() bool { return i.Status == statusActive && i.Power == powerRunning }
 
 // ready tells whether the guest runs and nothing is being done to it. It may have no public address.

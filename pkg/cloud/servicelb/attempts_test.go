@@ -22,7 +22,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// released are the ways in which another controller, which is being replaced, lets go of a Service for which it knows of nothing.
+// released are the ways in which another controller, which is being replaced, releases a Service for which it has no record.
 var released = map[string]func(w *world, s *v1.Service){
 	"deleted": func(w *world, s *v1.Service) {
 		if err := w.client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("services"), s.Namespace, s.Name); err != nil {

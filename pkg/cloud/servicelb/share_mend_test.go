@@ -324,7 +324,7 @@ func TestGuestLeavesWhileNoneIsMade(t *testing.T) {
 }
 
 // A controller that was replaced in the middle of a request writes down what its load balancer is shared by when another one has read
-// the record already. That one learns of it before it lets go of anybody: the load balancer stays with those that are left.
+// the record already. That one learns of it before it releases anybody: the load balancer stays with those that are left.
 func TestSharedByTheControllerBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

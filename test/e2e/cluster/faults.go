@@ -58,8 +58,8 @@ func (c *Cluster) Held(ctx context.Context, id string) (int, error) {
 	return f.Held, err
 }
 
-// LetGo lets go the requests that the fault holds now. It holds the next ones.
-func (c *Cluster) LetGo(ctx context.Context, id string) error {
+// ReleaseHeld releases the requests that the fault holds now. It holds later ones.
+func (c *Cluster) ReleaseHeld(ctx context.Context, id string) error {
 	return c.Admin.Do(ctx, http.MethodPost, "/faults/"+id+"/release", nil, nil)
 }
 

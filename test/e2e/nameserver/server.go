@@ -35,7 +35,7 @@ const (
 	ttl         = 5                // seconds; tests create and delete Services of the same name
 )
 
-// Serve answers queries that come in datagrams and in streams until the context ends, which is no error. It closes both.
+// Serve answers DNS queries over UDP and TCP until ctx ends, and returns nil then. It closes both sockets.
 func (s *Server) Serve(ctx context.Context, datagrams net.PacketConn, streams net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

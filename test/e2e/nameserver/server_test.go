@@ -101,7 +101,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestAnswer: what is no query is not answered, and what is none that is known is refused as such.
+// TestAnswer: a malformed message is not answered, and an unknown kind of query is refused.
 func TestAnswer(t *testing.T) {
 	name := dnsmessage.MustNewName("web.demo.svc.cluster.local.")
 	question := dnsmessage.Question{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}

@@ -18,7 +18,7 @@ type Call struct {
 	Verb          string
 	// Group, Resource, Namespace and Name say what it is about. A subresource follows the resource after a slash.
 	Group, Resource, Namespace, Name string
-	// Path is there instead of these for what is no resource.
+	// Path is set instead of these for a non-resource URL.
 	Path string
 	// Code is the answer's status, and Denied is set if the rights of the user were not enough. There are other reasons for a 403: an
 	// object in a namespace that is being deleted.

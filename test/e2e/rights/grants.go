@@ -17,7 +17,7 @@ type Right struct {
 	// restricted, none for all.
 	Group, Resource string
 	Names           []string
-	// Path is there instead of these for what is no resource.
+	// Path is set instead of these for a non-resource URL.
 	Path string
 }
 

@@ -84,7 +84,7 @@ func (w *World) changeWhenHeld(ctx context.Context, fault string) (last string, 
 			if err := w.updateService(ctx, greeter, func(s *corev1.Service) { s.Labels = map[string]string{"change": last} }); err != nil {
 				return err
 			}
-			return errors.Join(w.LetGo(ctx, fault), errors.New("a look at its load balancer was held"))
+			return errors.Join(w.ReleaseHeld(ctx, fault), errors.New("a look at its load balancer was held"))
 		}
 		now, err := w.Kubernetes.CoreV1().Services(w.Namespace).Get(ctx, greeter, metav1.GetOptions{})
 		if err == nil && slices.Contains(now.Finalizers, balancerFinalizer) {
