@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
@@ -140,6 +143,33 @@ func TestGuestWithALoadBalancerOfItsOwn(t *testing.T) {
 		if ingress := w.fresh(second).Status.LoadBalancer.Ingress; len(ingress) != 1 || ingress[0].IP != own.IPv4 {
 			t.Errorf("the second has %+v, not %s", ingress, own.IPv4)
 		}
+	})
+}
+
+// A process ends after it has made another load balancer for those that share a lost one, and before the guest names it. The next
+// process goes by the record: it does not know of the lost one by itself.
+func TestGuestIsToldByTheNextProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second, lb := w.pair()
+		w.later(10 * time.Minute)
+		var refuses atomic.Bool
+		refuses.Store(true)
+		w.react("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			patch, ok := action.(clienttesting.PatchAction)
+			mine := ok && patch.GetName() == second.Name && patch.GetSubresource() == ""
+			return mine && refuses.Load(), nil, apierrors.NewServiceUnavailable("this process is about to end")
+		})
+		if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("another one is made", func() bool { id := w.entry(first).ID; return id != "" && id != lb.ID })
+		w.stop()
+		refuses.Store(false)
+		w.start()
+		w.eventually("the guest names it", func() bool {
+			return w.fresh(second).Annotations[string(settings.ID)] == w.entry(first).ID
+		})
 	})
 }
 
