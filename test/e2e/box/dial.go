@@ -8,12 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
 
 // dial opens a connection in the box and lets the caller use it: after the
-// answer's head the bytes of both are copied to each other.
+// answer's head the bytes of both, or the datagrams, are copied to each other.
 func dial(w http.ResponseWriter, r *http.Request) {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	remote, err := dialer.DialContext(r.Context(), r.FormValue("network"), r.FormValue("address"))
@@ -35,7 +36,15 @@ func dial(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = local.Close() }()
-	Splice(remote, bufferedConn{Conn: local, reader: buffered.Reader})
+	Splice(remote, carrying(remote.LocalAddr().Network(), bufferedConn{Conn: local, reader: buffered.Reader}))
+}
+
+// carrying is a stream between this process and the box's agent that carries what such a network does.
+func carrying(network string, stream net.Conn) net.Conn {
+	if strings.HasPrefix(network, "udp") {
+		return framed{stream}
+	}
+	return stream
 }
 
 // Splice copies each connection to the other until both directions have ended;
@@ -48,7 +57,7 @@ func Splice(a, b net.Conn) {
 }
 
 func copyHalf(to, from net.Conn) {
-	_, err := io.Copy(to, from)
+	_, err := io.CopyBuffer(to, from, make([]byte, 1<<16)) // the longest datagram fits
 	if half, can := to.(interface{ CloseWrite() error }); can && err == nil {
 		_ = half.CloseWrite() // the other side may be gone already
 		return
@@ -89,7 +98,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 		_ = conn.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	return bufferedConn{Conn: conn, reader: reader}, nil
+	return carrying(network, bufferedConn{Conn: conn, reader: reader}), nil
 }
 
 func askToDial(conn net.Conn, network, address string) (*bufio.Reader, error) {
