@@ -28,7 +28,7 @@ var (
 func simulated(t *testing.T) (*simtest.Cloud, *account) {
 	t.Helper()
 	cloud := simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
-	return cloud, newAccount(t, road{cloud.Sim}, cloud.URL, cloud.Key, region)
+	return cloud, newAccount(t, cloud.Direct(nil), cloud.URL, cloud.Key, region)
 }
 
 // TestAccount makes, changes, shares and deletes load balancers in front of a machine, each time with a look at what the platform

@@ -7,11 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
 
 // outcome is what becomes of a request at a numbered point.
@@ -85,13 +88,13 @@ func writerKilledAfter(p *process, do reaction) (bool, runtime.Object, error) {
 
 func answerLost(_ *process, _ *http.Request, do func() (*http.Response, error)) (*http.Response, error) {
 	_, err := do()
-	return nil, errors.Join(errReset, err)
+	return nil, errors.Join(syscall.ECONNRESET, err)
 }
 
 // answered is an error in the place of the work.
 func answered(status, retryAfter int) func(*process, *http.Request, func() (*http.Response, error)) (*http.Response, error) {
 	return func(_ *process, req *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
-		sent(req)
+		simtest.Connected(req)
 		return failure(req, status, retryAfter), nil
 	}
 }
@@ -125,15 +128,15 @@ func cutOff(_ *process, _ *http.Request, do func() (*http.Response, error)) (*ht
 	}
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || len(body) == 0 {
-		return nil, errors.Join(errReset, err)
+		return nil, errors.Join(syscall.ECONNRESET, err)
 	}
-	answer.Body = broken(body[:len(body)/2])
+	answer.Body = simtest.BrokenOff(body[:len(body)/2])
 	return answer, nil
 }
 
 // hangs is a request that is never answered, and was not done.
 func hangs(_ *process, req *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
-	sent(req)
+	simtest.Connected(req)
 	<-req.Context().Done()
 	return nil, req.Context().Err()
 }

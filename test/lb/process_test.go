@@ -1,14 +1,10 @@
 package lb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httptrace"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,70 +23,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-var (
-	errKilled = errors.New("the process was killed")
-	errReset  = errors.New("connection reset by peer")
-)
-
-// road is the way to the cloud: straight into the simulator. There is nothing to learn from sockets here, and they take most
-// of the time.
-type road struct{ cloud http.Handler }
-
-// RoundTrip has the cloud answer. What the cloud has begun goes on when nobody waits for it any more.
-func (r road) RoundTrip(req *http.Request) (*http.Response, error) {
-	sent(req)
-	asked := req.Clone(req.Context())
-	asked.RemoteAddr = "127.0.0.1:40000"
-	answers := make(chan *http.Response, 1)
-	go func() { answers <- answerTo(asked, r.cloud) }()
-	select {
-	case answer := <-answers:
-		if answer == nil {
-			return nil, errReset
-		}
-		answer.Request = req
-		return answer, nil
-	case <-req.Context().Done():
-		return nil, req.Context().Err()
-	}
-}
-
-// sent tells whoever follows the request that there is a connection: from now on it may have an effect.
-func sent(req *http.Request) {
-	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GotConn != nil {
-		trace.GotConn(httptrace.GotConnInfo{})
-	}
-}
-
-// answerTo returns nil if the connection was reset.
-func answerTo(req *http.Request, cloud http.Handler) (answer *http.Response) {
-	recorder := httptest.NewRecorder()
-	defer func() {
-		failure := recover()
-		aborted, isError := failure.(error)
-		switch {
-		case failure == nil:
-			answer = recorder.Result()
-		case !isError || !errors.Is(aborted, http.ErrAbortHandler):
-			panic(failure)
-		case recorder.Body.Len() > 0:
-			answer = recorder.Result()
-			answer.Body = broken(recorder.Body.Bytes())
-		}
-	}()
-	cloud.ServeHTTP(recorder, req)
-	return nil
-}
-
-// broken is a body that breaks off after this much.
-func broken(part []byte) io.ReadCloser {
-	return io.NopCloser(io.MultiReader(bytes.NewReader(part), brokenOff{}))
-}
-
-type brokenOff struct{}
-
-// Read fails as that of a connection that ended too early.
-func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+var errKilled = errors.New("the process was killed")
 
 // process is a controller. Nothing that it does once it is dead has any effect.
 type process struct {

@@ -84,7 +84,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, kube: newKube(), workers: fewWorkers, began: time.Now(), foreign: map[string]vultr.LoadBalancer{}, kept: map[string]bool{}, leaving: map[string]bool{}, strays: map[string]bool{}}
 	w.cloud = simtest.Start(t, simtest.Options{Bubble: true, Config: simulator.Config{ReadLags: simulator.NoReadLag()}})
-	w.road = road{w.cloud.Sim}
+	w.road = w.cloud.Direct(nil)
 	w.user = w.kube.client(directly)
 	w.api = w.newClient(func(http.RoundTripper) http.RoundTripper { return w.road })
 	for _, name := range []string{namespace, ledger.Namespace} {

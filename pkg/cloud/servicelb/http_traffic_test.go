@@ -81,7 +81,7 @@ func (v *visitor) ask(ctx context.Context) error {
 }
 
 func (v *visitor) run(ctx context.Context) {
-	pace := time.NewTicker(20 * time.Millisecond) // else the ports of this machine are used up
+	pace := time.NewTicker(60 * time.Millisecond) // else the ports of this machine are used up
 	defer pace.Stop()
 	for {
 		select {

@@ -143,7 +143,7 @@ func TestRefusedRecreate(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Out of stock.","status":400}`, Times: 1})
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Out of stock.","status":400}`, Times: 3})
 		w.wantEvent("Out of stock")
 		w.later(time.Second)
 		if entry := w.entry(s); entry.Address != lb.IPv4 || entry.ID != "" || !entry.Tried.IsZero() {

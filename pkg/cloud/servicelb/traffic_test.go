@@ -95,7 +95,7 @@ func (c *clients) avoid(m *machine) func() bool {
 
 func (c *clients) run(ctx context.Context, url string) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	pace := time.NewTicker(10 * time.Millisecond) // else the ports of this machine are used up
+	pace := time.NewTicker(50 * time.Millisecond) // else the ports of this machine are used up
 	defer pace.Stop()
 	for {
 		select {

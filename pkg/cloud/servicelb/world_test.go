@@ -99,7 +99,7 @@ func newCluster(t *testing.T, options ...option) *world {
 
 func (w *world) newClient(key string) *vultr.Client {
 	w.Helper()
-	client, err := vultr.New(vultr.Config{BaseURL: w.cloud.URL, Key: key, DialContext: w.cloud.Dial})
+	client, err := vultr.New(vultr.Config{BaseURL: w.cloud.URL, Key: key, Around: w.cloud.Direct})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -252,12 +252,13 @@ func (w *world) eventually(what string, done func() bool) {
 // within waits, in fake time, for what ends the wait.
 func (w *world) within(limit time.Duration, what string, done func() bool) {
 	w.Helper()
-	end := time.Now().Add(limit)
+	began := time.Now()
 	for !done() {
-		if time.Now().After(end) {
+		waited := time.Since(began)
+		if waited > limit {
 			w.Fatalf("%s: not within %s; events %q", what, limit, w.events())
 		}
-		time.Sleep(250 * time.Millisecond) // between two looks; only what is waited for ends the wait
+		time.Sleep(max(250*time.Millisecond, waited/20)) // between two looks; only what is waited for ends the wait
 	}
 }
 
