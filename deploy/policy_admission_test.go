@@ -52,7 +52,7 @@ func newAdmitter(t *testing.T, action admissionv1.ValidationAction) admitter {
 		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
 		Spec:       admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy.Name, ValidationActions: []admissionv1.ValidationAction{action}},
 	}
-	client := fake.NewClientset(policy, binding, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
+	client := fake.NewSimpleClientset(policy, binding, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
 	factory := informers.NewSharedInformerFactory(client, 0)
 	plugin, err := validating.NewPlugin(nil)
 	if err != nil {

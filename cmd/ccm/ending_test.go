@@ -27,7 +27,7 @@ type ending struct {
 func newEnding(t *testing.T, other string) *ending {
 	t.Helper()
 	stop := make(chan struct{})
-	e := &ending{process: newProcess(stop), client: fake.NewClientset(), tell: func() { close(stop) }, work: make(chan struct{}), result: make(chan error, 1)}
+	e := &ending{process: newProcess(stop), client: fake.NewSimpleClientset(), tell: func() { close(stop) }, work: make(chan struct{}), result: make(chan error, 1)}
 	lock := func(name string) resourcelock.Interface {
 		lock, err := resourcelock.New(resourcelock.LeasesResourceLock, "kube-system", "ccm", e.client.CoreV1(), e.client.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: name})
 		if err != nil {

@@ -58,7 +58,7 @@ var snapshotContents = schema.GroupVersionResource{Group: "snapshot.storage.k8s.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		T: t, client: fake.NewClientset(), env: map[string]string{},
+		T: t, client: fake.NewSimpleClientset(), env: map[string]string{},
 		cloud: simtest.Start(t, simtest.Options{Config: simulator.Config{ReadLags: simulator.NoReadLag()}}),
 		anyOf: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{snapshotContents: "VolumeSnapshotContentList"}),
 	}

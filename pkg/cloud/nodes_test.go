@@ -31,7 +31,7 @@ func TestNodeOptions(t *testing.T) {
 	twin := c.AddInstance(simulator.NewServer{Label: "b", Tags: []string{"production"}})
 	c.AddInstance(simulator.NewServer{Label: "b", Tags: []string{"test"}})
 	options := cloud.Options{VPC: vpcs[1], AddressFamilies: "ipv4", NodeLabels: true, ZoneFromRegion: true, NodeScopeTag: "production", InstanceTag: "ours"}
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	known := node("a", "vultr://"+id, v1.ConditionTrue)
 	if err := client.Tracker().Add(known); err != nil {
 		t.Fatal(err)

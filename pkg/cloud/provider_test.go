@@ -78,7 +78,7 @@ func leading(t *testing.T, api cloud.API, client kubernetes.Interface, options c
 func TestInterfaces(t *testing.T) {
 	c := simtest.Start(t, simtest.Options{})
 	for _, fast := range []bool{true, false} {
-		p := leading(t, newClient(t, c), fake.NewClientset(), cloud.Options{FastNodeRecovery: fast})
+		p := leading(t, newClient(t, c), fake.NewSimpleClientset(), cloud.Options{FastNodeRecovery: fast})
 		_, instances := p.InstancesV2()
 		services, err := p.LoadBalancers()
 		balancers := err == nil && services != nil
@@ -121,7 +121,7 @@ func TestRegion(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			api := newClient(t, c)
-			client := fake.NewClientset()
+			client := fake.NewSimpleClientset()
 			service := &v1.Service{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "6c8f4d0c-43b6-4d94-b8f5-1c5c0e0a3c11"},
 				Spec:       v1.ServiceSpec{Type: v1.ServiceTypeLoadBalancer, Ports: []v1.ServicePort{{Port: 80, NodePort: 30080}}},
@@ -173,7 +173,7 @@ func said(t *testing.T, client kubernetes.Interface, text string) bool {
 func TestLifecycle(t *testing.T) {
 	c := simtest.Start(t, simtest.Options{})
 	api := newClient(t, c)
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	ids := map[string]string{
 		"well":      c.AddInstance(simulator.NewServer{Label: "well"}),
 		"stopped":   c.AddInstance(simulator.NewServer{Label: "stopped", Stopped: true}),
@@ -243,7 +243,7 @@ func TestLifecycle(t *testing.T) {
 // What is remembered of an object goes with it: the same complaint about a new one is made again.
 func TestDeletedObjectsAreForgotten(t *testing.T) {
 	c := simtest.Start(t, simtest.Options{})
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	foreign := node("foreign", "aws:///i-1", v1.ConditionTrue)
 	p := leading(t, newClient(t, c), client, cloud.Options{Region: "ewr"})
 	instances, _ := p.InstancesV2()

@@ -14,7 +14,7 @@ import (
 
 // Nothing is made before this process leads, and it is ready when it knows the Nodes.
 func TestProviderIsReady(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	p := cloud.NewProvider(newClient(t, simtest.Start(t, simtest.Options{})), cloud.Options{})
 	leads := make(chan struct{})
 	asked := make(chan struct{})

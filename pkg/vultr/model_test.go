@@ -386,7 +386,7 @@ func (m *modelCloud) settled(t *testing.T, c *Client) {
 func TestModelOfWaitersCost(t *testing.T) {
 	const lasts = 30 * time.Second
 	cost := map[int]float64{}
-	for _, waiters := range []int{20, 200, 2000} {
+	for _, waiters := range []int{20, 200, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			random := &modelRandom{r: rand.New(rand.NewPCG(1, 1))}
 			p := newPlatform()
@@ -415,7 +415,7 @@ func TestModelOfWaitersCost(t *testing.T) {
 	}
 	t.Logf("lists per second by the number of waiters: %v", cost)
 	// The last few of them poll on a finer grid.
-	if cost[20] > 2 || cost[200] > 1.1 || cost[2000] > 1.1*cost[200] {
+	if cost[20] > 2 || cost[200] > 1.1 || cost[1000] > 1.1*cost[200] {
 		t.Error("more waiters cost more")
 	}
 }

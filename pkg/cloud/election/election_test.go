@@ -85,7 +85,7 @@ func (v *voter) leadsWithin(t *testing.T, limit time.Duration) {
 // A process that ends gives its lease back, and the next one leads in a few seconds instead of after the lease's end.
 func TestHandover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset()
+		client := fake.NewSimpleClientset()
 		first := join(t, client, "first")
 		first.leadsWithin(t, time.Second)
 		second := join(t, client, "second")
@@ -121,7 +121,7 @@ func TestHandover(t *testing.T) {
 // Who never led gives nothing back.
 func TestStandbyLeavesTheLeaseAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset()
+		client := fake.NewSimpleClientset()
 		first := join(t, client, "first")
 		first.leadsWithin(t, time.Second)
 		second := join(t, client, "second")
@@ -143,7 +143,7 @@ func TestStandbyLeavesTheLeaseAlone(t *testing.T) {
 // A lease that can't be renewed is lost within the renew deadline, and is not touched afterwards: the work still goes on.
 func TestLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset()
+		client := fake.NewSimpleClientset()
 		down := errors.New("the API server is down")
 		var away atomic.Bool
 		client.PrependReactor("*", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return away.Load(), nil, down })
@@ -189,7 +189,7 @@ func TestReleaseMeetsOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client := fake.NewClientset()
+				client := fake.NewSimpleClientset()
 				var mu sync.Mutex
 				refuses := false
 				client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -231,7 +231,7 @@ func TestReleaseMeetsOthers(t *testing.T) {
 // A stand-by that can't read the lease says so, and goes on trying.
 func TestStandbyWithoutAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset()
+		client := fake.NewSimpleClientset()
 		var away atomic.Bool
 		away.Store(true)
 		down := errors.New("the API server is down")
@@ -259,7 +259,7 @@ func TestStandbyWithoutAPIServer(t *testing.T) {
 }
 
 func TestBadTimes(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, "kube-system", leaseName, client.CoreV1(), client.CoordinationV1(), resourcelock.ResourceLockConfig{Identity: "x"})
 	if err != nil {
 		t.Fatal(err)

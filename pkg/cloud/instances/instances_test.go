@@ -67,7 +67,7 @@ func newSceneOf(t *testing.T, options simtest.Options, own instances.Options) *s
 		t.Fatal(err)
 	}
 	s.nodes = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
-	s.client = fake.NewClientset()
+	s.client = fake.NewSimpleClientset()
 	shared, lister := roster.New(s.api), corelisters.NewNodeLister(s.nodes)
 	prober := recovery.NewProber(s.api, shared, lister, breaker.New(breaker.DefaultLimit))
 	departures := recovery.NewDepartures(prober, s.client, func() bool { return false })

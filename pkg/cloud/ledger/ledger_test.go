@@ -112,7 +112,7 @@ func withData(t *testing.T, client *fake.Clientset, data map[string]string, made
 
 // What is not known is not taken for empty.
 func TestNothingIsKnownBeforeLoad(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := ledger.New(client)
 	if _, err := l.Get(uid); !errors.Is(err, ledger.ErrNotLoaded) {
 		t.Errorf("Get: %v", err)
@@ -133,7 +133,7 @@ func TestNothingIsKnownBeforeLoad(t *testing.T) {
 
 // The first entry makes its ConfigMap, which says what it is. What is empty needs none.
 func TestFirstEntryMakesTheConfigMap(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	wantEntry(t, l, uid, ledger.Entry{})
 	if n := requests(client, "create"); n != 0 {
@@ -148,7 +148,7 @@ func TestFirstEntryMakesTheConfigMap(t *testing.T) {
 
 // A ConfigMap that was made by an earlier process is read, and not made anew.
 func TestLoadReadsWhatIsThere(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	withData(t, client, map[string]string{string(uid): `{"service":"shop/web","id":"1","tried":"2026-01-02T12:00:00Z"}`}, made)
 	l := loaded(t, client)
@@ -166,7 +166,7 @@ func TestLoadThatFails(t *testing.T) {
 		"timeout":     apierrors.NewTimeoutError("slow", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset()
+			client := fake.NewSimpleClientset()
 			failing(client, "get", err)
 			l := ledger.New(client)
 			if got := l.Load(t.Context()); !errors.Is(got, err) || !strings.Contains(got.Error(), "kube-system/vultr-load-balancers") {
@@ -184,7 +184,7 @@ func TestLoadThatFails(t *testing.T) {
 
 // Without permission to make the ConfigMap nothing counts as written.
 func TestConfigMapThatCannotBeMade(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	failing(client, "create", apierrors.NewForbidden(v1.Resource("configmaps"), ledger.Name(uid), errors.New("no role")))
 	l := loaded(t, client)
 	if err := l.Put(t.Context(), uid, ledger.Entry{ID: "1"}); !apierrors.IsForbidden(err) {
@@ -198,7 +198,7 @@ func TestConfigMapThatCannotBeMade(t *testing.T) {
 func TestGarbledEntry(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "x", "cut off": `{"id":"1`, "wrong type": `{"id":1}`, "no time": `{"tried":"yesterday"}`, "empty": ""} {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset()
+			client := fake.NewSimpleClientset()
 			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): text, "note": "checked by Bob"}, time.Now())
 			l := loaded(t, client)
 			unreadable := func(err error) bool {
@@ -233,7 +233,7 @@ func TestMendedByPeople(t *testing.T) {
 		"removed": {func(data map[string]string) { delete(data, string(uid)) }, ledger.Entry{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset()
+			client := fake.NewSimpleClientset()
 			withData(t, client, map[string]string{string(other): `{"id":"1"}`, string(uid): "x"}, time.Now())
 			l := loaded(t, client)
 			put(t, l, third, ledger.Entry{ID: "3"})
@@ -263,7 +263,7 @@ func TestRoundTrip(t *testing.T) {
 		Noted: "2", Address: "192.0.2.1", Certificate: "c", Firewall: true, Late: at.Add(3 * time.Second), Guests: ledger.MembersOf("b", "c"),
 		Group: "www", Unseen: true, Asked: "d", Regions: true,
 	}
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	put(t, loaded(t, client), uid, entry)
 	next := loaded(t, client)
 	wantEntry(t, next, uid, entry)
@@ -279,7 +279,7 @@ func TestRoundTrip(t *testing.T) {
 
 // An entry holds only what is known: a zero time is no time.
 func TestZeroTimesAreNotWritten(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	put(t, loaded(t, client), uid, ledger.Entry{Service: "shop/web", ID: "1"})
 	if text := stored(t, client).Data[string(uid)]; text != `{"service":"shop/web","id":"1"}` {
 		t.Errorf("%s", text)
@@ -288,7 +288,7 @@ func TestZeroTimesAreNotWritten(t *testing.T) {
 
 // A write changes one entry and leaves the others, also those that another process wrote.
 func TestPutWritesOneEntry(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	put(t, l, uid, ledger.Entry{ID: "1"})
 	put(t, loaded(t, client), other, ledger.Entry{ID: "2"})
@@ -305,7 +305,7 @@ func TestPutWritesOneEntry(t *testing.T) {
 
 // The zero Entry takes an entry away, here and at the API server.
 func TestRemove(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	put(t, l, uid, ledger.Entry{ID: "1"})
 	put(t, l, other, ledger.Entry{ID: "2"})
@@ -326,7 +326,7 @@ func TestRemove(t *testing.T) {
 
 // A write that fails is told, and nothing counts as written: the same entry is sent again.
 func TestPutThatFails(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	put(t, l, uid, ledger.Entry{Service: "shop/web", ID: "1"})
 	down := true
@@ -351,7 +351,7 @@ func TestPutThatFails(t *testing.T) {
 
 // Somebody deletes the ConfigMap while the process runs: the next write puts back all that is known.
 func TestConfigMapIsDeleted(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	put(t, l, uid, ledger.Entry{ID: "1"})
 	put(t, l, other, ledger.Entry{ID: "2"})
@@ -373,7 +373,7 @@ func TestConfigMapIsDeleted(t *testing.T) {
 
 // The ConfigMap was deleted and cannot be made anew: what was known stays known, and the write is told as failed.
 func TestConfigMapIsDeletedAndCannotBeMade(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := loaded(t, client)
 	put(t, l, uid, ledger.Entry{ID: "1"})
 	put(t, l, other, ledger.Entry{ID: "2"})
@@ -401,7 +401,7 @@ func TestConfigMapIsDeletedAndCannotBeMade(t *testing.T) {
 
 // What All returns belongs to the caller.
 func TestAllIsACopy(t *testing.T) {
-	l := loaded(t, fake.NewClientset())
+	l := loaded(t, fake.NewSimpleClientset())
 	put(t, l, uid, ledger.Entry{ID: "1"})
 	all := l.All()
 	delete(all, uid)

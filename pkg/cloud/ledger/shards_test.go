@@ -228,7 +228,7 @@ func TestTheRoleNamesEachShard(t *testing.T) {
 
 // A controller for one class beside another one has records of its own, which its role names.
 func TestClassHasItsOwnShards(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewSimpleClientset()
 	l := ledger.NewAt(client, ledger.ClassPrefix)
 	if err := l.Load(t.Context()); err != nil {
 		t.Fatal(err)

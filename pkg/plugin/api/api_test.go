@@ -64,9 +64,9 @@ func TestKey(t *testing.T) {
 	secret := func(name, key string) *v1.Secret {
 		return &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name}, Data: map[string][]byte{"api-key": []byte(key)}}
 	}
-	both := &kube.Cluster{Client: fake.NewClientset(secret(kube.CCMSecret, "ONE"), secret(kube.CSISecret, "TWO"))}
-	one := &kube.Cluster{Client: fake.NewClientset(secret(kube.CCMSecret, ""), secret(kube.CSISecret, "TWO"))}
-	none := &kube.Cluster{Client: fake.NewClientset()}
+	both := &kube.Cluster{Client: fake.NewSimpleClientset(secret(kube.CCMSecret, "ONE"), secret(kube.CSISecret, "TWO"))}
+	one := &kube.Cluster{Client: fake.NewSimpleClientset(secret(kube.CCMSecret, ""), secret(kube.CSISecret, "TWO"))}
+	none := &kube.Cluster{Client: fake.NewSimpleClientset()}
 	tests := map[string]struct {
 		env         string
 		cluster     *kube.Cluster

@@ -53,7 +53,7 @@ contexts:
 }
 
 func TestKey(t *testing.T) {
-	client := fake.NewClientset(
+	client := fake.NewSimpleClientset(
 		&v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: kube.CCMSecret}, Data: map[string][]byte{"api-key": []byte(" KEY\n"), "region": []byte("ewr")}},
 		&v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: kube.CSISecret}, Data: map[string][]byte{"api-key": []byte("\n")}},
 	)
@@ -116,7 +116,7 @@ func TestSettingsOf(t *testing.T) {
 		}
 	}
 	read := func(objects ...runtime.Object) (kube.Settings, error) {
-		all, err := (&kube.Cluster{Client: fake.NewClientset(objects...)}).Workloads(t.Context())
+		all, err := (&kube.Cluster{Client: fake.NewSimpleClientset(objects...)}).Workloads(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestSettingsOfAFile(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cluster := &kube.Cluster{Client: fake.NewClientset(config, tt.ccm)}
+			cluster := &kube.Cluster{Client: fake.NewSimpleClientset(config, tt.ccm)}
 			all, err := cluster.Workloads(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -204,7 +204,7 @@ func TestSettingsOfAFile(t *testing.T) {
 			}
 		})
 	}
-	cluster := &kube.Cluster{Client: fake.NewClientset(ccm(nil, at("/etc/vultr-config/ccm.yaml")))}
+	cluster := &kube.Cluster{Client: fake.NewSimpleClientset(ccm(nil, at("/etc/vultr-config/ccm.yaml")))}
 	all, err := cluster.Workloads(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestNamed(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset(tt.objects...)
+			client := fake.NewSimpleClientset(tt.objects...)
 			if tt.refusal != nil {
 				client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, tt.refusal })
 			}
