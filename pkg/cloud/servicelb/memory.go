@@ -44,6 +44,8 @@ type memory struct {
 	knownID      string         // the load balancer that was last found to be the Service's
 	knownSince   time.Time      // since when it is
 	places       *places        // where the pods are and were that its backends follow, nil if they follow none
+	lacking      []string       // the instances of nodes that the list of instances lacks
+	lackingSince time.Time      // when it was found to lack another one last
 	finalized    bool           // whether the finalizer was put there by this process
 	ensuring     bool           // whether the Event that work begins was made since the last one that it ended
 	deleting     bool           // whether the Event that it is being deleted was made

@@ -200,23 +200,34 @@ func mayHide(node *v1.Node) bool {
 // machines returns what is known of the networks of the nodes' instances, by one list for all load balancers.
 func (c *Controller) machines(ctx context.Context, s *scene, nodes []*v1.Node) (map[string]plan.Machine, error) {
 	list, err := c.API.Instances(ctx, machinesAge)
-	if err == nil && lacking(list.Items, nodes) && time.Since(list.Began) > newcomerAge {
+	if err == nil && len(lacking(list.Items, nodes)) > 0 && time.Since(list.Began) > newcomerAge {
 		list, err = c.API.Instances(ctx, newcomerAge)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing instances, to know in which VPCs the nodes are: %w", err)
 	}
-	if lacking(list.Items, nodes) {
-		s.comeBack(newcomerAge)
-	}
+	s.awaitNewcomers(lacking(list.Items, nodes))
 	return plan.Machines(list.Items), nil
 }
 
-// lacking reports whether a list lacks the instance of one of the nodes.
-func lacking(list []vultr.Instance, nodes []*v1.Node) bool {
+// awaitNewcomers comes back for the instances that the list lacks: soon for those that it has just begun to lack, which are new, and ever
+// more seldom for those that do not come.
+func (s *scene) awaitNewcomers(ids []string) {
+	m := s.memory
+	if slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(m.lacking, id) }) {
+		m.lackingSince = time.Now()
+	}
+	m.lacking = ids
+	if len(ids) > 0 {
+		s.comeBack(min(max(newcomerAge, time.Since(m.lackingSince)/4), lookAgain))
+	}
+}
+
+// lacking returns the instances of nodes that a list lacks.
+func lacking(list []vultr.Instance, nodes []*v1.Node) []string {
 	there := make(map[string]bool, len(list))
 	for _, in := range list {
 		there[strings.ToLower(in.ID)] = true
 	}
-	return slices.ContainsFunc(plan.Instances(nodes), func(id string) bool { return !there[id] })
+	return slices.DeleteFunc(plan.Instances(nodes), func(id string) bool { return there[id] })
 }

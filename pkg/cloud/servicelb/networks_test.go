@@ -101,6 +101,27 @@ func TestVPC(t *testing.T) {
 	})
 }
 
+// A Node whose instance is in no list, for ever, does not have the platform asked for ever twice a minute; one that is new is a backend
+// as soon as it is in the list all the same.
+func TestInstanceThatIsNeverListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		one := w.network()
+		w.withoutTheFirst()
+		w.addServer("a", simulator.NewServer{VPCs: []string{one}})
+		lb := w.settled(w.service("web", with(settings.VPC, "true")))
+		w.addNode("ghost", "vultr://dddddddd-66fd-4dfb-b839-443f2e6c0b60")
+		w.later(time.Hour)
+		calls := w.calls()
+		w.later(time.Hour)
+		if n := w.calls() - calls; n > 120 { // 24 looks, 12 of which are the drift's, and the searches for orphans
+			t.Errorf("%d calls in an hour in which nothing happens", n)
+		}
+		w.addServer("b", simulator.NewServer{VPCs: []string{one}})
+		w.within(90*time.Second, "the new one is a backend", func() bool { return w.in(one, "a", "b")(w.truth(lb.ID)) })
+	})
+}
+
 // A load balancer goes nowhere where it would reach nobody, and none is made there.
 func TestVPCThatReachesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
