@@ -261,6 +261,9 @@ func (c *Controller) process(ctx context.Context, name key) {
 	default:
 		logger.Error(err, "Syncing a load balancer failed; it is repeated with growing pauses")
 		c.queue.AddRateLimited(name)
+		if came.next > 0 {
+			c.queue.AddAfter(name, came.next) // what is wrong with one Service holds up none that shares its load balancer
+		}
 	}
 }
 

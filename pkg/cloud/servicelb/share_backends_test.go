@@ -63,6 +63,24 @@ func TestRefusedSettingHoldsUpNoBackends(t *testing.T) {
 	})
 }
 
+// What is wrong with one of those that share has the load balancer looked at with growing pauses. The pods of another one that move are
+// not kept waiting for that: the node that they leave is no backend any more as soon as the other one has been tried.
+func TestFaultsHoldUpNoMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, withoutDrift)
+		first, second := w.service("first", www, on(80, 30080), local), w.service("second", www, on(443, 30443))
+		w.runs(first, readyOn("node-0"))
+		lb := w.share("443:30443 80:30080", first, second)
+		w.within(time.Minute, "the node with the pod is the backend", w.on(lb.ID, "node-0"))
+		w.edit(second, with(settings.NodeCount, "2"))
+		w.wantEvent("SyncLoadBalancerFailed")
+		w.later(2 * time.Hour)
+		w.runs(first, endingOn("node-0"), readyOn("node-1"))
+		w.within(5*time.Second, "both are backends", w.on(lb.ID, "node-0", "node-1"))
+		w.within(20*time.Second, "the one whose pod ends is none", w.on(lb.ID, "node-1"))
+	})
+}
+
 // The backends are nodes that have pods of all that ask for such nodes, whoever is the oldest. Where no node has, those of the
 // older one count, and the owner of the younger one is told, once.
 func TestGroupFollowsThePodsOfAll(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 
 // outcome is what a sync came to beside its error.
 type outcome struct {
-	// next is when it wants to be repeated without any cause from outside, 0 for never.
+	// next is when it wants to be repeated without any cause from outside, 0 for never; beside an error, when those want it that the
+	// error is not about.
 	next time.Duration
 	// about says it of each Service that it was about; nil if it was the one by whose name it was called, which the error is about.
 	about []verdict
@@ -136,6 +137,9 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (o
 	faults := c.failingGuests(s, whole)
 	came := outcome{next: s.next, about: s.verdicts(whole)}
 	if err := c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(whole, s.faults)); err != nil {
+		if whole != nil {
+			came.next = 0 // it is repeated with growing pauses
+		}
 		return came, err
 	}
 	return came, faults // what is wrong with guests apart from everything else
