@@ -104,3 +104,25 @@ func TestExpiryOfThoseWhoShare(t *testing.T) {
 		w.delete(b)
 	})
 }
+
+// Who leaves, and has no certificate any more, is not told for ever that the one which it had there expires.
+func TestExpiryOfOneWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		end := time.Now().Add(1000 * time.Hour)
+		w.putSecret(certificate(t, end))
+		a := w.service("stays-a", www, on(80, 30080))
+		b := w.service("leaves-b", www, on(443, 30443), with(settings.SSL, "tls"), with(settings.HTTPSPorts, "443"))
+		w.share("443:30443 80:30080", a, b)
+		w.each("certificate_expiry_timestamp_seconds", float64(end.Unix()), b)
+		w.edit(b, without(settings.SSL), without(settings.HTTPSPorts), with(settings.Label, "alone"))
+		w.eventually("each has its own", func() bool { return len(w.all()) == 2 && w.entry(b).Address != "" })
+		w.later(10 * time.Minute)
+		if at, there := metric(t, "certificate_expiry_timestamp_seconds", "leaves-b"); there {
+			t.Errorf("it has no certificate, and is said to have one until %f", at)
+		}
+		w.each("load_balancer_rules", 1, a, b)
+		w.delete(a)
+		w.delete(b)
+	})
+}
