@@ -116,6 +116,7 @@ type Controller struct {
 	doubts   doubts
 	searches searches
 	hosts    hosts
+	abroad   abroad
 	// endpoints are set before the informers start.
 	endpoints endpoints
 	began     time.Time // when this process began to lead, as far as it matters: when it read the ledger

@@ -174,13 +174,48 @@ func (c *Controller) together(name key) []key {
 	if err != nil {
 		return []key{name} // a lister over an informer has no errors
 	}
-	names := []key{name}
+	names, leaves := []key{name}, c.abroad.lets(service.Namespace, shares)
 	for _, other := range all {
-		if other.UID != service.UID && (slices.Contains(company, other.UID) || shares != "" && shareLabel(other) == shares) {
+		mate := shares != "" && shareLabel(other) == shares && (other.Namespace == service.Namespace || leaves && c.abroad.lets(other.Namespace, shares))
+		if other.UID != service.UID && (mate || slices.Contains(company, other.UID)) {
 			names = append(names, nameOf(other))
 		}
 	}
 	return names
+}
+
+// abroad are the labels that Namespaces let their Services share with those of others, as their annotations were read last. A sync
+// keeps Services of another Namespace to itself by that: else whoever writes a label could hold up those of others who have the same.
+// Its zero value is empty.
+type abroad struct {
+	mu  sync.Mutex
+	all map[permit]bool
+}
+
+// permit is what an administrator allows.
+type permit struct{ namespace, label string }
+
+// note remembers what was read, and returns what was remembered.
+func (a *abroad) note(namespace, label string, allowed bool) (before bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := permit{namespace, label}
+	before = a.all[at]
+	switch {
+	case !allowed:
+		delete(a.all, at)
+	case a.all == nil:
+		a.all = map[permit]bool{at: true}
+	default:
+		a.all[at] = true
+	}
+	return before
+}
+
+func (a *abroad) lets(namespace, label string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all[permit{namespace, label}]
 }
 
 // claimPause is when a load balancer's turn comes again whose Services are being dealt with.

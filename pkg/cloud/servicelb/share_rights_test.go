@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,34 @@ func TestHeirOfANamespaceThatMustNot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever writes the label of another Namespace's Services, and may not share with them, does not keep them waiting while the platform
+// does not answer about its own load balancer.
+func TestLabelOfAnotherNamespaceHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t)
+		var hangs atomic.Bool
+		w.startWith(&tapped{API: w.newClient(w.cloud.Key), update: func(ctx context.Context, s vultr.LoadBalancerSettings, do func() error) error {
+			if s.Timeout != nil && *s.Timeout == 77 {
+				hangs.Store(true)
+				<-ctx.Done()
+				return ctx.Err() //nolint:wrapcheck // it stands for what the client returns
+			}
+			return do()
+		}})
+		w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}})
+		first := w.service("first", www, on(80, 30080))
+		lb := w.settled(first)
+		theirs := w.service("theirs", with(settings.Label, "theirs"), on(443, 30443), in("bank"))
+		w.settled(theirs)
+		w.edit(theirs, www)
+		w.wantEvent("LabelTaken")
+		w.edit(theirs, with(settings.Timeout, "77"))
+		w.eventually("the platform does not answer", hangs.Load)
+		w.edit(first, with(settings.Timeout, "30"))
+		w.within(5*time.Second, "the other one is changed", func() bool { return w.truth(lb.ID).Timeout == 30 })
+	})
 }
 
 // That a Namespace can't be read says nothing: nobody is put out for it.

@@ -71,6 +71,11 @@ func (c *Controller) sync(ctx context.Context, name key) (outcome, error) {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
 		return told(), nil
 	}
+	for _, guest := range t.guests {
+		if !c.atWork.keeps(name, nameOf(guest)) { // it has come to share it since this sync began, and another one may be busy with it
+			return outcome{}, waitFor(claimPause, "Service %s is to share the load balancer, and may be dealt with just now", nameOf(guest))
+		}
+	}
 	return c.ensure(ctx, service, t)
 }
 

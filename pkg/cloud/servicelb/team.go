@@ -197,7 +197,11 @@ func (c *Controller) allowsSharing(ctx context.Context, service *v1.Service, nam
 		return false, err
 	}
 	c.words.follow(nameOf(service), wordOf(namespace))
-	return letsShare(namespace, name), nil
+	allowed := letsShare(namespace, name)
+	if known := c.abroad.note(namespace.Name, name, allowed); allowed && !known {
+		return false, waitFor(claimPause, "Namespace %s may share the load balancer of another one, whose Services nobody else may touch meanwhile", namespace.Name)
+	}
+	return allowed, nil
 }
 
 // letsShare reports whether a Namespace's annotation names a label.

@@ -35,6 +35,14 @@ func (u *underWay) end(names ...key) {
 	}
 }
 
+// keeps reports whether the sync of own has taken a Service.
+func (u *underWay) keeps(own, name key) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	whose, taken := u.all[name]
+	return taken && whose == own
+}
+
 // besides reports whether another sync than that of own is busy with a Service.
 func (u *underWay) besides(own, name key) bool {
 	u.mu.Lock()
