@@ -293,3 +293,21 @@ func TestMarkPorts(t *testing.T) {
 		}
 	}
 }
+
+// The API server gives a Service one node port for a number by TCP and UDP: that one of both is forwarded says nothing of the other.
+func TestMarkPortsOfOneNodePort(t *testing.T) {
+	s := service(func(s *v1.Service) {
+		s.Spec.Ports = []v1.ServicePort{{Name: "dns", Port: 53, NodePort: 30053, Protocol: v1.ProtocolTCP}, {Name: "dns-udp", Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}}
+	})
+	fault := plan.PortError
+	for protocol, want := range map[string][]v1.PortStatus{
+		"tcp": {{Port: 53, Protocol: v1.ProtocolTCP}, {Port: 53, Protocol: v1.ProtocolUDP, Error: &fault}},
+		"udp": {{Port: 53, Protocol: v1.ProtocolTCP, Error: &fault}, {Port: 53, Protocol: v1.ProtocolUDP}},
+	} {
+		status := &v1.LoadBalancerStatus{Ingress: []v1.LoadBalancerIngress{{IP: "192.0.2.1"}}}
+		plan.MarkPorts(status, s, []vultr.ForwardingRule{rule(protocol, 53, protocol, 30053)})
+		if diff := cmp.Diff(want, status.Ingress[0].Ports); diff != "" {
+			t.Errorf("%s: %s", protocol, diff)
+		}
+	}
+}

@@ -41,7 +41,11 @@ func MarkPorts(status *v1.LoadBalancerStatus, service *v1.Service, rules []vultr
 	missing := false
 	for _, port := range service.Spec.Ports {
 		is := v1.PortStatus{Port: port.Port, Protocol: cmp.Or(port.Protocol, v1.ProtocolTCP)}
-		if !slices.ContainsFunc(rules, func(rule vultr.ForwardingRule) bool { return rule.BackendPort == int(port.NodePort) }) {
+		// A Service often has one node port for a number by TCP and UDP.
+		forwards := func(rule vultr.ForwardingRule) bool {
+			return rule.BackendPort == int(port.NodePort) && listenerOf(rule).udp == (port.Protocol == v1.ProtocolUDP)
+		}
+		if !slices.ContainsFunc(rules, forwards) {
 			is.Error, missing = new(PortError), true
 		}
 		ports = append(ports, is)
