@@ -215,7 +215,7 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	if err := errors.Join(c.asInCensus(n, heir.UID), c.asInCensus(n, from)); err != nil {
 		return err
 	}
-	moved.Service, moved.Noted, moved.Late = nameOf(heir).String(), "", n.entries[heir.UID].Late
+	moved.Service, moved.Noted, moved.Late = nameOf(heir).String(), "", latestOf(n.entries[heir.UID].Late, n.entries[heir.UID].Tried)
 	if named(heir) == moved.ID {
 		moved.Noted = moved.ID
 	}

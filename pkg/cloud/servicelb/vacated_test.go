@@ -159,3 +159,31 @@ func TestManyLost(t *testing.T) {
 		}
 	}
 }
+
+// A Service that gets the load balancer of another one may have asked for one of its own a moment before. What came of that is looked
+// for even if the Service goes before it is shown.
+func TestHandoverKeepsAnAttempt(t *testing.T) {
+	c, _ := controllerOf(t)
+	heir, tried := testService(), ledger.Second(time.Now())
+	for uid, entry := range map[types.UID]ledger.Entry{
+		heir.UID: {Service: "shop/web", Tried: tried},
+		"9":      {Service: "shop/host", ID: "of-all", Guests: ledger.MembersOf(heir.UID), Group: "www"},
+	} {
+		if err := c.ledger.Put(t.Context(), uid, entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &census{services: map[types.UID]*v1.Service{heir.UID: heir}, entries: c.ledger.All()}
+	moved := n.entries["9"]
+	moved.Guests = ""
+	if err := c.passOn(t.Context(), n, "9", heir, moved); err != nil {
+		t.Fatal(err)
+	}
+	entry, err := c.ledger.Get(heir.UID)
+	if err != nil || entry.ID != "of-all" || !entry.Late.Equal(tried) {
+		t.Errorf("%+v, %v", entry, err)
+	}
+	if rest := afterRelease(entry, time.Now()); !rest.Late.Equal(tried) {
+		t.Errorf("of a Service that is released %+v stays", rest)
+	}
+}
