@@ -363,3 +363,29 @@ func TestSharedByTheControllerBefore(t *testing.T) {
 		}
 	})
 }
+
+// A Service leaves it to another one to make the load balancer, which becomes the guest of a third one that this one was not to share
+// with, for the ID that it names. It is not forgotten: nothing has that ID, so it joins them.
+func TestWhoWasLeftOutLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t, withoutDrift)
+		var refuses atomic.Bool
+		refuses.Store(true)
+		w.startWith(&tapped{API: w.newClient(w.cloud.Key), create: func(_ context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {
+			if refuses.Load() {
+				return vultr.LoadBalancer{}, &vultr.Error{Op: "make load balancer", Status: http.StatusBadRequest, Message: "Out of stock."}
+			}
+			return do()
+		}})
+		first := w.service("first", www, on(80, 30080), aged(3*time.Hour), with(settings.ID, "dddddddd-66fd-4dfb-b839-443f2e6c0b60"))
+		second := w.service("second", www, on(81, 30081), aged(2*time.Hour))
+		third := w.service("third", www, on(82, 30082), aged(time.Hour), with(settings.ID, "dddddddd-66fd-4dfb-b839-443f2e6c0b61"))
+		w.later(time.Minute)
+		refuses.Store(false)
+		w.later(20 * time.Minute)
+		w.share("80:30080 81:30081 82:30082", first, second, third)
+		if w.posts() != 1 {
+			t.Errorf("%d requests to make one", w.posts())
+		}
+	})
+}

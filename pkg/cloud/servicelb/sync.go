@@ -69,7 +69,11 @@ func (c *Controller) sync(ctx context.Context, name key) (outcome, error) {
 	}
 	if t.host.UID != service.UID {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
-		return told(), nil
+		came := told()
+		if !c.isGuest(service.UID) {
+			came.next = lookAgain // the other one may not take it, and nothing tells
+		}
+		return came, nil
 	}
 	for _, guest := range t.guests {
 		if !c.atWork.keeps(name, nameOf(guest)) { // it has come to share it since this sync began, and another one may be busy with it
