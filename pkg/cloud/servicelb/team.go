@@ -191,6 +191,7 @@ func (c *Controller) mates(ctx context.Context, n *census, service *v1.Service) 
 func (c *Controller) allowsSharing(ctx context.Context, service *v1.Service, name string) (bool, error) {
 	namespace, err := c.namespace(ctx, service.Namespace)
 	if apierrors.IsNotFound(err) {
+		c.abroad.note(service.Namespace, name, false)
 		return false, nil
 	}
 	if err != nil {
