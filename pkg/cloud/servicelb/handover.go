@@ -225,7 +225,7 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	if err := c.ledger.Put(ctx, heir.UID, moved); err != nil {
 		return err
 	}
-	n.entries[heir.UID] = moved
+	n.set(heir.UID, moved)
 	c.memories.pass(from, heir.UID)
 	if err := c.forgetHost(ctx, n, from); err != nil {
 		return err
@@ -252,7 +252,7 @@ func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) e
 	if err := c.ledger.Put(ctx, uid, rest); err != nil {
 		return err
 	}
-	n.entries[uid] = rest
+	n.set(uid, rest)
 	c.hosts.set(uid, rest)
 	for at, entry := range n.entries {
 		if id != "" && entry.ID == id {

@@ -34,6 +34,7 @@ type census struct {
 	services map[types.UID]*v1.Service
 	entries  map[types.UID]ledger.Entry
 	readings map[types.UID]plan.Reading // of those that were read so far
+	guests   map[types.UID][]types.UID  // under whose UIDs each guest is written down, nil until that is asked for; see written
 }
 
 func (c *Controller) census() (*census, error) {
@@ -54,6 +55,25 @@ func (n *census) hosts(uid types.UID) bool {
 	return entry.ID != "" || !entry.Tried.IsZero() || entry.Guests != ""
 }
 
+// set puts another entry in the place of one.
+func (n *census) set(uid types.UID, entry ledger.Entry) { n.entries[uid], n.guests = entry, nil }
+
+// written returns under whose UIDs a Service is written down as a guest. It is asked for each pair of those who have one label, so that
+// all entries are gone through once.
+func (n *census) written(guest types.UID) []types.UID {
+	if n.guests == nil {
+		n.guests = map[types.UID][]types.UID{}
+		for uid, entry := range n.entries {
+			for _, member := range entry.Guests.List() {
+				if member != uid {
+					n.guests[member] = append(n.guests[member], uid)
+				}
+			}
+		}
+	}
+	return n.guests[guest]
+}
+
 // recordedBesides reports whether the load balancer that is written down under a UID is so under another one, too.
 func (n *census) recordedBesides(uid types.UID) bool {
 	id := n.entries[uid].ID
@@ -68,12 +88,7 @@ func (n *census) recordedBesides(uid types.UID) bool {
 // hostOf returns under whose UID a Service is written down as a guest. There are two for a moment while a load balancer is
 // handed over: then it is the one who goes on.
 func (c *Controller) hostOf(n *census, guest types.UID) (types.UID, bool) {
-	var found []types.UID
-	for uid, entry := range n.entries {
-		if uid != guest && entry.Guests.Has(guest) {
-			found = append(found, uid)
-		}
-	}
+	found := n.written(guest)
 	if len(found) == 0 {
 		return "", false
 	}
@@ -123,7 +138,7 @@ func (c *Controller) teamOf(ctx context.Context, service *v1.Service) (team, err
 
 // hosted returns the team of a host.
 func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service) (team, error) {
-	t, entry := team{host: service}, n.entries[service.UID]
+	t, guests := team{host: service}, n.entries[service.UID].Guests.List()
 	mates, err := c.mates(ctx, n, service)
 	if err != nil {
 		return t, err
@@ -132,7 +147,7 @@ func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service)
 		if n.hosts(mate.UID) {
 			continue // one with a load balancer of its own
 		}
-		comes := entry.Guests.Has(mate.UID)
+		comes := slices.Contains(guests, mate.UID)
 		if _, guest := c.hostOf(n, mate.UID); !guest {
 			others := slices.DeleteFunc(slices.Clone(mates), func(other *v1.Service) bool { return other.UID == mate.UID })
 			comes = c.choose(ctx, n, mate, append(others, service)).UID == service.UID
@@ -141,7 +156,7 @@ func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service)
 			t.guests = append(t.guests, mate)
 		}
 	}
-	for _, uid := range entry.Guests.List() {
+	for _, uid := range guests {
 		if !slices.ContainsFunc(t.guests, func(guest *v1.Service) bool { return guest.UID == uid }) {
 			t.leaving = append(t.leaving, uid)
 		}
