@@ -411,6 +411,9 @@ func (m *merger) overrule() {
 		if whole.ProxyProtocol != own.ProxyProtocol {
 			tell(fmt.Sprintf("proxy-protocol, which is %t for all", whole.ProxyProtocol))
 		}
+		if from := m.out.Certifier; whole.SSLRedirect && from != nil && m.has(i, "http") && !asks.Says(settings.SSLRedirect) {
+			tell(fmt.Sprintf("ssl-redirect, which Service %s/%s has for all http ports", from.Namespace, from.Name))
+		}
 		if m.otherCertificate(member) {
 			tell("certificate")
 		}

@@ -268,7 +268,7 @@ func (c *Controller) tellMembers(s *scene, id string) {
 			continue
 		}
 		leader := "one of the Services"
-		if s.whole.Leader != nil {
+		if s.whole.Leader != nil && s.whole.Leader.UID != m.service.UID {
 			leader = "Service " + nameOf(s.whole.Leader).String()
 		}
 		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerSharedSetting,

@@ -126,3 +126,18 @@ func TestExpiryOfOneWhoLeaves(t *testing.T) {
 		w.delete(b)
 	})
 }
+
+// Whose http ports another Service redirects to https is told, though it asks for nothing, and by whom, not that it is the oldest itself.
+func TestRedirectOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.putSecret(certificate(t, time.Now().Add(1000*time.Hour)))
+		first := w.service("first", www, on(80, 30080), with(settings.Protocol, "http"), aged(time.Hour))
+		second := w.service("second", www, on(443, 30443), also(8080, 30088), with(settings.Protocol, "http"), with(settings.HTTPSPorts, "443"),
+			with(settings.SSL, "tls"), with(settings.SSLRedirect, "true"))
+		w.wantEvent("which the Service shares, has these settings once for all, as one of the Services asks for: ssl-redirect, which Service shop/second has")
+		if lb := w.share("443:30443 8080:30088 80:30080", first, second); !w.truth(lb.ID).SSLRedirect {
+			t.Error("it does not redirect")
+		}
+	})
+}
