@@ -25,9 +25,9 @@ func (s *Stager) Examine(volumeID string, paths ...string) ([]volume.Condition, 
 	}
 	var all []volume.Condition
 	for _, e := range places {
-		if record != nil && s.tags.Recognises(e) && e.Source != record.Serial {
+		if tag, shared := s.tags.TagOf(table, e); record != nil && shared && tag != record.Serial {
 			all = append(all, volume.Condition{Severity: volume.Inaccessible, Reason: "WrongFileSystem", Message: fmt.Sprintf(
-				"at %s the shared file system with tag %s is mounted, but the volume's has tag %s", e.Path, e.Source, record.Serial)})
+				"at %s the shared file system with tag %s is mounted, but the volume's has tag %s", e.Path, tag, record.Serial)})
 			continue
 		}
 		if err := mount.ReadRoot(e.Path); mount.IsDead(err) {
@@ -50,7 +50,7 @@ func (s *Stager) places(table mount.Table, record *state.Staged, paths []string)
 		return all
 	}
 	for _, e := range table {
-		if s.tags.Recognises(e) && e.Source == record.Serial {
+		if tag, shared := s.tags.TagOf(table, e); shared && tag == record.Serial && !s.tags.Shows(e) {
 			all = append(all, e)
 		}
 	}

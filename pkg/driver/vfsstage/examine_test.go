@@ -31,8 +31,8 @@ func TestExamine(t *testing.T) {
 // listed is a machine whose kernel lists these mounts as shared file systems.
 type listed struct{ tags }
 
-func (listed) Recognises(e mount.Entry) bool {
-	return e.FSType == "tmpfs" && strings.HasPrefix(e.Source, "7")
+func (listed) TagOf(_ mount.Table, e mount.Entry) (tag string, shared bool) {
+	return e.Source, e.FSType == "tmpfs" && strings.HasPrefix(e.Source, "7")
 }
 
 // TestExamineByTag: without paths, the mounts of the volume's tag are looked at; one of another tag in its place is told.

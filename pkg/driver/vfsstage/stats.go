@@ -48,8 +48,8 @@ func (s *Stager) locate(volumeID, path string) error {
 		return volume.Errorf(volume.NotFound, "volume %s is not at %s: nothing is mounted there", volumeID, path)
 	}
 	record, err := s.cfg.State.Staged(volumeID)
-	if err == nil && record != nil && s.tags.Recognises(e) && e.Source != record.Serial {
-		return volume.Errorf(volume.NotFound, "volume %s is not at %s: it was staged from tag %s, there is tag %s", volumeID, path, record.Serial, e.Source)
+	if tag, shared := s.tags.TagOf(table, e); err == nil && record != nil && shared && tag != record.Serial {
+		return volume.Errorf(volume.NotFound, "volume %s is not at %s: it was staged from tag %s, there is tag %s", volumeID, path, record.Serial, tag)
 	}
 	return err
 }

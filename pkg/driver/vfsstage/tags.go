@@ -19,8 +19,9 @@ type tags interface {
 	Mount(ctx context.Context, tag, path string, options []string) error
 	// Is reports whether what is mounted at a path is the file system of the tag. The mount has to be well.
 	Is(e mount.Entry, tag string) (bool, error)
-	// Recognises reports whether a mount is a shared file system, whatever its tag, as far as the kernel's list tells.
-	Recognises(e mount.Entry) bool
+	// TagOf returns the tag of the file system that a mount of the table shows, as far as the kernel's list tells. It is false
+	// for a mount that is no shared file system.
+	TagOf(table mount.Table, e mount.Entry) (tag string, shared bool)
 	// Shows reports whether a mount is how the file system appears, not how somebody uses it.
 	Shows(e mount.Entry) bool
 }
@@ -45,11 +46,14 @@ func (virtioFS) Mount(ctx context.Context, tag, path string, options []string) e
 
 // Is compares what the kernel lists: the source of such a mount is its tag.
 func (v virtioFS) Is(e mount.Entry, tag string) (bool, error) {
-	return v.Recognises(e) && e.Source == tag, nil
+	is, shared := v.TagOf(nil, e)
+	return shared && is == tag, nil
 }
 
-// Recognises knows the type of file system.
-func (virtioFS) Recognises(e mount.Entry) bool { return e.FSType == mount.VirtioFS }
+// TagOf knows the type of file system.
+func (virtioFS) TagOf(_ mount.Table, e mount.Entry) (tag string, shared bool) {
+	return e.Source, e.FSType == mount.VirtioFS
+}
 
 // Shows is false: a tag is seen nowhere but where it is mounted.
 func (virtioFS) Shows(mount.Entry) bool { return false }
@@ -106,8 +110,16 @@ func (d directories) Is(e mount.Entry, tag string) (bool, error) {
 	return os.SameFile(shown, there), nil
 }
 
-// Recognises is false: a bind looks like what it was made from.
-func (directories) Recognises(mount.Entry) bool { return false }
+// TagOf compares with what is mounted at the directories: a bind looks like what it was made from. A directory at which nothing
+// is mounted is not known by any bind of it.
+func (d directories) TagOf(table mount.Table, e mount.Entry) (tag string, shared bool) {
+	for _, shown := range table {
+		if filepath.Dir(shown.Path) == filepath.Clean(d.dir) && same(shown, e) {
+			return filepath.Base(shown.Path), true
+		}
+	}
+	return "", false
+}
 
 // Shows knows the directories themselves.
 func (d directories) Shows(e mount.Entry) bool {

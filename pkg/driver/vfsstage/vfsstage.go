@@ -73,7 +73,11 @@ func (s *Stager) Has(paths ...string) (bool, error) {
 	}
 	return slices.ContainsFunc(paths, func(path string) bool {
 		e, mounted := table.At(path)
-		return mounted && s.tags.Recognises(e)
+		if !mounted {
+			return false
+		}
+		_, shared := s.tags.TagOf(table, e)
+		return shared
 	}), nil
 }
 

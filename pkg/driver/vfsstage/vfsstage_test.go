@@ -384,8 +384,10 @@ func TestVirtioFS(t *testing.T) {
 		{mount.Entry{FSType: "virtiofs", Source: other}, false, true},
 		{mount.Entry{FSType: "ext4", Source: tag}, false, false},
 	} {
-		if is, err := v.Is(c.e, tag); is != c.is || err != nil || v.Recognises(c.e) != c.shared {
-			t.Errorf("%+v: %t, %v, %t", c.e, is, err, v.Recognises(c.e))
+		is, err := v.Is(c.e, tag)
+		has, shared := v.TagOf(nil, c.e)
+		if is != c.is || err != nil || shared != c.shared || shared && has != c.e.Source {
+			t.Errorf("%+v: %t, %v; tag %q, %t", c.e, is, err, has, shared)
 		}
 	}
 	kernels, err := os.ReadFile("/proc/filesystems")

@@ -1,0 +1,50 @@
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/node"
+)
+
+// TestSwitchOfSharedFileSystem: a shared file system that another driver staged and published, without a record, is told from
+// block storage by its mounts: the pod's path and the staging path are given back, whatever else is mounted of the same disk.
+func TestSwitchOfSharedFileSystem(t *testing.T) {
+	r := newRig(t)
+	content, shown := filepath.Join(r.dir, "content"), filepath.Join(r.dir, "vfs", "79287343")
+	second := filepath.Join(r.dir, "pod-2", "target")
+	for _, dir := range []string{content, shown, r.staging, r.target, second} {
+		r.must(os.MkdirAll(dir, 0o700))
+	}
+	r.must(mount.Bind(content, shown, false)) // as the machine shows it
+	r.must(mount.Bind(shown, r.staging, false))
+	r.must(mount.Bind(r.staging, r.target, false))
+	r.must(mount.Bind(r.staging, second, false))
+	r.write(filepath.Join(r.target, "note"), "hello")
+	r.Service = node.New(node.Config{
+		Finder: r.machine.Finder, VFSDir: filepath.Join(r.dir, "vfs"), State: r.state, BootID: bootID, Patience: r.patience, KubeletRoot: r.dir,
+	})
+
+	want(t, r.unstage(), codes.FailedPrecondition, r.target, second)
+	for _, path := range []string{r.target, second} {
+		for range 2 {
+			r.must(r.unpublish(path))
+		}
+	}
+	for range 2 {
+		r.must(r.unstage())
+	}
+	if _, still := r.mounted(r.staging); still {
+		t.Error("it is still staged")
+	}
+	if _, is := r.mounted(shown); !is {
+		t.Error("what the machine shows was unmounted")
+	}
+	if got := r.read(filepath.Join(content, "note")); got != "hello" {
+		t.Errorf("the content is %q", got)
+	}
+}
