@@ -3,12 +3,14 @@ package blockstage
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/luks"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/step"
@@ -35,6 +37,9 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(others.Paths(), ", "))
 	}
 	if mounted {
+		if err := s.remember(volumeID, d, record, entry); err != nil {
+			return err
+		}
 		if err := step.At(ctx, step.Unmount); err != nil {
 			return err
 		}
@@ -55,6 +60,27 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		s.opens.forget(mapperName(volumeID, *d)) // of a disk that is not encrypted there is none
 	}
 	return errors.Join(s.endIntent(volumeID, d), s.cfg.State.ClearStaged(volumeID))
+}
+
+// remember records a volume that is staged without a record, as by another driver, before it is unmounted. An attempt that comes
+// after this one finds nothing mounted any more, and has to know that the device may still be in use, or not flushed.
+func (s *Stager) remember(volumeID string, d *device.Device, record *state.Staged, entry mount.Entry) error {
+	if record != nil || d == nil || !volume.SerialIsOf(volumeID, d.Serial) {
+		return nil
+	}
+	_, mapper, err := s.layer.Disk(*d)
+	if err != nil {
+		return err
+	}
+	// A file system that has failed is read-only as well; how it was mounted counts.
+	r := state.Staged{
+		VolumeID: volumeID, Serial: d.Serial, Kind: string(volume.Block), ReadOnly: slices.Contains(entry.Options, "ro"),
+		Device: d.Path, Number: d.Number.String(),
+	}
+	if mapper != "" {
+		r.Layer = luks.Name
+	}
+	return s.cfg.State.WriteStaged(r)
 }
 
 // closeOthers closes what is open on disks of the volume besides the device that is to be released: what a process that was

@@ -48,3 +48,44 @@ func TestSwitchOfSharedFileSystem(t *testing.T) {
 		t.Errorf("the content is %q", got)
 	}
 }
+
+// TestUnstageOfAnotherDriverNeedsNobodyLeft: what another driver staged without a record is not let go while somebody has it in
+// another mount namespace, neither by a second call, which finds nothing mounted any more, nor by a new process.
+func TestUnstageOfAnotherDriverNeedsNobodyLeft(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, gib))
+	r.run("mkfs.ext4", "-q", path)
+	r.must(mount.MakeDir(r.staging))
+	r.run("mount", path, r.staging)
+	pod := startHolder(t)
+	for range 2 {
+		want(t, r.unstage(), codes.FailedPrecondition, "still in use")
+	}
+	if _, still := r.mounted(r.staging); still {
+		t.Error("it is still mounted here")
+	}
+	r.Service = r.restarted(bootID)
+	want(t, r.unstage(), codes.FailedPrecondition, "still in use")
+	pod()
+	r.must(r.unstage())
+	if record, err := r.state.Staged(volumeID); record != nil || err != nil {
+		t.Errorf("left is the record %+v, %v", record, err)
+	}
+}
+
+// TestAnotherDiskIsNotRemembered: what is mounted at the staging path and is no disk of the volume is unmounted, and the volume
+// is not taken for staged from it.
+func TestAnotherDiskIsNotRemembered(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", other, gib))
+	r.run("mkfs.ext4", "-q", path)
+	r.must(mount.MakeDir(r.staging))
+	r.run("mount", path, r.staging)
+	pod := startHolder(t)
+	want(t, r.unstage(), codes.FailedPrecondition, "still in use")
+	if record, err := r.state.Staged(volumeID); record != nil || err != nil {
+		t.Errorf("the record is %+v, %v", record, err)
+	}
+	pod()
+	r.must(r.unstage())
+}
