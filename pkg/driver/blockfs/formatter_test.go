@@ -19,7 +19,7 @@ func format(t *testing.T, d device.Device, fsType string, overwrite bool) error 
 	t.Helper()
 	var work longwork.Runner
 	return work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
-		return NewFormatter(1).Make(task, d, of(fsType), filesystem.Wish{Overwrite: overwrite, Kernel: filesystem.Floor}, func() error { return nil })
+		return NewFormatter(1).Make(task, d, of(fsType), filesystem.Wish{Overwrite: overwrite, Kernel: filesystem.Floor}, func(bool) error { return nil })
 	})
 }
 
@@ -46,10 +46,10 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 	ended, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	moved := errors.New("the disk has moved")
-	asked := make(chan struct{})
+	asked := make(chan bool, 1)
 	var work longwork.Runner
 	err := work.Do(ended, "volume", "call", func(task *longwork.Task) error {
-		return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func() error { close(asked); return moved })
+		return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func(waited bool) error { asked <- waited; return moved })
 	})
 	if _, running := errors.AsType[*longwork.RunningError](err); !running || !strings.Contains(err.Error(), "waiting for a turn") {
 		t.Errorf("without a turn: %v", err)
@@ -62,6 +62,9 @@ func TestFormatIsProvenWhenItsTurnHasCome(t *testing.T) {
 	close(give)
 	if err := work.Join(t.Context(), "volume", "call"); !errors.Is(err, moved) {
 		t.Errorf("without a proof: %v", err)
+	}
+	if waited := <-asked; !waited {
+		t.Error("who proves was told that there was no wait")
 	}
 	head := make([]byte, 4096)
 	file, err := os.Open(d.Path)
@@ -88,7 +91,12 @@ func TestTurnsComeBack(t *testing.T) {
 	var work longwork.Runner
 	for _, proof := range []error{errors.New("moved"), nil, nil} {
 		err := work.Do(t.Context(), "volume", "call", func(task *longwork.Task) error {
-			return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func() error { return proof })
+			return f.Make(task, d, of("ext4"), filesystem.Wish{Overwrite: true, Kernel: filesystem.Floor}, func(waited bool) error {
+				if waited {
+					t.Error("it waited for a turn that was free")
+				}
+				return proof
+			})
 		})
 		if !errors.Is(err, proof) || f.turns.Taken() != 0 {
 			t.Fatalf("got %v, %d turns are taken", err, f.turns.Taken())

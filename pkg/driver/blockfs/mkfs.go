@@ -18,12 +18,16 @@ func NewFormatter(n int) *Formatter { return &Formatter{longwork.NewTurns(n)} }
 
 // Make makes the file system. Waiting for a turn can take long, and its tool gets no more than a path, so when the
 // turn has come the device is held open, which keeps its number from going to another disk, and prove is asked
-// whether it is still the one that was judged. Unless it is to overwrite, mkfs.xfs itself refuses a device that holds
-// something, as a last guard.
-func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type, w filesystem.Wish, prove func() error) error {
-	ctx, done, err := f.turns.Take(task, "make the file system on "+d.Path)
-	if err != nil {
-		return err
+// whether it is still the one that was judged, and told whether there was a wait. Unless it is to overwrite, mkfs.xfs itself
+// refuses a device that holds something, as a last guard.
+func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type, w filesystem.Wish, prove func(waited bool) error) error {
+	ctx := task.Context()
+	done, free := f.turns.Try()
+	if !free {
+		var err error
+		if ctx, done, err = f.turns.Take(task, "make the file system on "+d.Path); err != nil {
+			return err
+		}
 	}
 	defer done()
 	held, err := device.Open(d, os.O_RDONLY)
@@ -31,7 +35,7 @@ func (f *Formatter) Make(task *longwork.Task, d device.Device, t filesystem.Type
 		return err
 	}
 	defer held.Close() //nolint:errcheck // only held
-	if err := prove(); err != nil {
+	if err := prove(!free); err != nil {
 		return err
 	}
 	if err := step.At(ctx, step.MkfsFirst); err != nil {

@@ -193,7 +193,9 @@ func (s *Stager) formatAndMount(ctx context.Context, in inside, v staging.Volume
 	wish := filesystem.Wish{Overwrite: plan.Overwrite, Kernel: filesystem.OldestToMount(), Format: format}
 	//nolint:contextcheck // mkfs outlives the call
 	err = s.cfg.Work.Do(ctx, v.ID, StageCall, func(task *longwork.Task) error {
-		err := s.formatter.Make(task, d, plan.Type, wish, func() error { return s.proveAgain(d) })
+		err := s.formatter.Make(task, d, plan.Type, wish, func(waited bool) error {
+			return s.judgeAgain(task.Context(), in, plan, waited)
+		})
 		if err != nil || !in.fresh {
 			return err
 		}
@@ -203,6 +205,24 @@ func (s *Stager) formatAndMount(ctx context.Context, in inside, v staging.Volume
 		return err
 	}
 	return mountAndProve(ctx, d, plan.Type, v.Use, path)
+}
+
+// judgeAgain is proveAgain for a device that is about to be formatted. If there was a wait, one that was blank before has to be
+// so still: the volume may have been elsewhere meanwhile, and before Linux 5.15 nothing else tells. What is inside an encryption
+// needs no second look, it is gone when its disk is.
+func (s *Stager) judgeAgain(ctx context.Context, in inside, plan blockfs.Plan, waited bool) error {
+	if err := s.proveAgain(in.Device); err != nil || !waited || plan.Overwrite || in.made || in.fresh {
+		return err
+	}
+	found, err := blockfs.Probe(ctx, in.Device)
+	if err != nil {
+		return unjudged(in.Device, err)
+	}
+	if !found.Blank {
+		return volume.Errorf(volume.InUse, "%s is left as it is: it was blank, and while its format waited for its turn somebody wrote to it (found: %q, first at byte %d)",
+			describe(in.Device), found.Signature, found.NonZeroAt)
+	}
+	return nil
 }
 
 // proveAgain returns an error unless the serial still belongs to the device that was judged.

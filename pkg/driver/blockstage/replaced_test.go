@@ -1,12 +1,16 @@
 package blockstage
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockfs"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/filesystem"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testmachine"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/longwork"
@@ -48,6 +52,50 @@ func TestDiskReplacedBeforeItsFormat(t *testing.T) {
 	}
 	if label := run(t, "e2label", d.Path); label != "precious\n" {
 		t.Errorf("the other disk was formatted, its label is %q", label)
+	}
+}
+
+// TestDiskFilledWhileItsFormatWaited: a disk that was judged blank, and whose format had to wait, is looked at again: a kernel
+// that numbers no stays does not tell that it was elsewhere meanwhile.
+func TestDiskFilledWhileItsFormatWaited(t *testing.T) {
+	const first, second = "ewr-ae6c4452b93b4f", "ewr-be6c4452b93b4f"
+	m := testmachine.New(t)
+	records, err := state.Open(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Finder: m.Finder, State: records, BootID: "boot", Work: &longwork.Runner{}})
+	ext4, err := filesystem.Of("ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := blockfs.Plan{Action: blockfs.Format, Type: ext4}
+	m.Plug("first", first, 64<<20)
+	m.Plug("second", second, 64<<20)
+	formatted, written := m.Device(first), m.Device(second)
+	for _, d := range []device.Device{formatted, written} {
+		if err := s.judgeAgain(t.Context(), inside{Device: d}, plan, true); err != nil {
+			t.Errorf("a blank disk: %v", err)
+		}
+	}
+	run(t, "mkfs.ext4", "-q", "-L", "precious", formatted.Path)
+	file, err := os.OpenFile(written.Path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt([]byte("precious"), 3<<20)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for d, found := range map[device.Device]string{formatted: "ext4", written: "byte 3145728"} {
+		err := s.judgeAgain(t.Context(), inside{Device: d}, plan, true)
+		if volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), found) {
+			t.Errorf("%s: got %v", found, err)
+		}
+	}
+	plan.Overwrite = true // what is there is our own, which the record and the stay of the disk prove
+	if err := s.judgeAgain(t.Context(), inside{Device: formatted}, plan, true); err != nil {
+		t.Errorf("our own: %v", err)
 	}
 }
 

@@ -24,5 +24,15 @@ func (t Turns) Take(task *Task, what string) (ctx context.Context, done func(), 
 	}
 }
 
+// Try takes a turn if one is free. done gives it back.
+func (t Turns) Try() (done func(), ok bool) {
+	select {
+	case t.slots <- struct{}{}:
+		return func() { <-t.slots }, true
+	default:
+		return nil, false
+	}
+}
+
 // Taken is how many turns are taken now.
 func (t Turns) Taken() int { return len(t.slots) }

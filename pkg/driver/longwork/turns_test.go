@@ -59,3 +59,21 @@ func TestNoTurnAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestTry: a turn is had at once or not at all, and can be had again when it was given back.
+func TestTry(t *testing.T) {
+	turns := NewTurns(1)
+	done, ok := turns.Try()
+	if !ok || turns.Taken() != 1 {
+		t.Fatalf("a free turn: %t, %d turns are taken", ok, turns.Taken())
+	}
+	if _, ok := turns.Try(); ok {
+		t.Error("there were two of one")
+	}
+	done()
+	done, ok = turns.Try()
+	if !ok || turns.Taken() != 1 {
+		t.Fatalf("one that was given back: %t, %d turns are taken", ok, turns.Taken())
+	}
+	done()
+}
