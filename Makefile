@@ -124,7 +124,7 @@ vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their datab
 
 # The scenarios that derive keys many times, half a minute each where the guest's processor is emulated. A whole Debian. One that waits, and of
 # those with a sick disk the kinds of file system that have no other way through the driver than the rest.
-VM_LONG := TestShippedPluginOnDebian|TestEncrypted(GrowsWhileMounted)?$$/(xfs|btrfs|raw)|TestEncrypted(Lives|RawBlock|Replugged|OpenTwice|CopyBesideItsSource|ReadOnly|StageCost|KilledAtEveryStep)|TestPassphraseIsChangedOnlyThen|TestSharedFileSystemHangs|TestFormatHangs/(xfs|btrfs)|TestPublishHangs/xfs|Test(UnreadableDiskIsLeftAlone|FormatOfDiskThatRefusesWrites|FileSystemFailsUnderAPod)/btrfs
+VM_LONG := TestPlatformOfGuests|TestShippedPluginOnDebian|TestEncrypted(GrowsWhileMounted)?$$/(xfs|btrfs|raw)|TestEncrypted(Lives|RawBlock|Replugged|OpenTwice|CopyBesideItsSource|ReadOnly|StageCost|KilledAtEveryStep)|TestPassphraseIsChangedOnlyThen|TestSharedFileSystemHangs|TestFormatHangs/(xfs|btrfs)|TestPublishHangs/xfs|Test(UnreadableDiskIsLeftAlone|FormatOfDiskThatRefusesWrites|FileSystemFailsUnderAPod)/btrfs
 
 .PHONY: vm test-vm
 vm: packages-vm ## Run the node plugin on real virtio disks and virtiofs, in virtual machines with a kernel of their own.

@@ -10,5 +10,6 @@
 //   - agent is how the tests talk to the guest.
 //
 // The tests of this package are the scenarios. They share one guest; some start another one beside it. One of those boots a whole
-// Debian, where the node plugin runs from its image in the container that its manifest describes, beside systemd and udev.
+// Debian, where the node plugin runs from its image in the container that its manifest describes, beside systemd and udev. In
+// another one the guests are instances of a simulated cloud, and the driver's controller orders what is plugged into them.
 package vm

@@ -36,8 +36,9 @@ type rig struct {
 	share           *qemu.Share // nil unless it is attached
 	capability      *csi.VolumeCapability
 	staging, target string
-	// context is the volume context, and secrets are the secrets of calls.
-	context, secrets map[string]string
+	// context is the volume context, and secrets are the secrets of calls. about is the publish context that a controller
+	// returned; without one the test makes it.
+	context, secrets, about map[string]string
 	// readOnly is set for a volume that the controller published read-only.
 	readOnly bool
 	// lost is set when the guest is no longer asked to take anything away.
@@ -171,6 +172,9 @@ func (r *rig) stageAs(ctx context.Context, serial string) error {
 
 // published is the publish context.
 func (r *rig) published(serial string) map[string]string {
+	if r.about != nil {
+		return r.about
+	}
 	about := map[string]string{volume.ContextSerial: serial}
 	if r.disk == nil {
 		about[volume.ContextStorageType] = string(volume.VFS)

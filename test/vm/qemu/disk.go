@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/qmp"
 )
 
@@ -63,24 +65,34 @@ func (d *Disk) Copy(serial string, size int64) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := d.file.Stat()
-	if err != nil {
+	if err := d.copyTo(made); err != nil {
 		return nil, errors.Join(err, made.Close())
 	}
+	return made, nil
+}
+
+// copyTo copies what was ever written and is not zero: disks are large and mostly empty.
+func (d *Disk) copyTo(made *Disk) error {
 	chunk, zero := make([]byte, 1<<20), make([]byte, 1<<20)
-	for at := int64(0); at < st.Size(); at += int64(len(chunk)) {
-		n, err := d.file.ReadAt(chunk, at)
-		if err == nil || errors.Is(err, io.EOF) {
-			err = nil
-			if !bytes.Equal(chunk[:n], zero[:n]) {
-				_, err = made.file.WriteAt(chunk[:n], at)
-			}
+	for at := int64(0); ; {
+		begin, err := unix.Seek(int(d.file.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // there is no more
 		}
 		if err != nil {
-			return nil, errors.Join(err, made.Close())
+			return fmt.Errorf("looking for what is on the disk: %w", err)
 		}
+		n, err := d.file.ReadAt(chunk, begin)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if !bytes.Equal(chunk[:n], zero[:n]) {
+			if _, err := made.file.WriteAt(chunk[:n], begin); err != nil {
+				return err
+			}
+		}
+		at = begin + int64(n)
 	}
-	return made, nil
 }
 
 // Plug plugs a disk into the running machine.

@@ -135,6 +135,8 @@ func launch(cmd *exec.Cmd) (<-chan struct{}, error) {
 	started, gone := make(chan error, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
+		// A thread that is still locked when its goroutine ends, ends too, and with it what others had started on it with Pdeathsig.
+		defer runtime.UnlockOSThread()
 		defer close(gone)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 		err := cmd.Start()
