@@ -57,6 +57,8 @@ func TestSuite(t *testing.T) {
 		"--max-volumes-per-node=" + attachLimit, "--plugin-registration-dir=", "--vfs-dir=" + filepath.Join(disks, "vfs"),
 	}})
 
+	announces(t, controller, node)
+
 	config := sanity.NewTestConfig()
 	config.Address, config.ControllerAddress = "unix://"+node, "unix://"+controller
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")

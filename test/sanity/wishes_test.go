@@ -2,12 +2,41 @@ package sanity
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
+	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	sanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
 	"google.golang.org/grpc"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
+
+// announces checks what the suite does not ask for: that topology and growth in use are announced. Without the first, the
+// provisioner passes on no topology, and every volume is made in the controller's region.
+func announces(t *testing.T, sockets ...string) {
+	t.Helper()
+	for _, socket := range sockets {
+		resp, err := csi.NewIdentityClient(csiprocess.Dial(t, socket)).GetPluginCapabilities(t.Context(), &csi.GetPluginCapabilitiesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range resp.GetCapabilities() {
+			if c.GetService() != nil {
+				got = append(got, c.GetService().GetType().String())
+			} else {
+				got = append(got, "expansion "+c.GetVolumeExpansion().GetType().String())
+			}
+		}
+		for _, want := range []string{"VOLUME_ACCESSIBILITY_CONSTRAINTS", "expansion ONLINE"} {
+			if !slices.Contains(got, want) {
+				t.Errorf("%s announces %v, without %s", socket, got, want)
+			}
+		}
+	}
+}
 
 // ask has an interceptor change what the suite asks for.
 func ask(config *sanity.TestConfig, change grpc.UnaryClientInterceptor) {
