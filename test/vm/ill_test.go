@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/guest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/vm/qemu"
 )
 
@@ -352,8 +353,8 @@ func (r *rig) givesUp() {
 	r.t.Fatal("with 20 new files the kernel did not notice that nothing can be written")
 }
 
-// TestUnstagedFromDiskThatRefusesWrites: a pod's last data cannot be written out. The volume leaves the node all the same,
-// with an error before or without, and has what its pods had flushed.
+// TestUnstagedFromDiskThatRefusesWrites: a pod's last data cannot be written out, which the plugin tells. The volume leaves the node
+// all the same, with an error before or without, and has what its pods had flushed.
 func TestUnstagedFromDiskThatRefusesWrites(t *testing.T) {
 	for _, fsType := range []string{"ext4", "xfs"} {
 		t.Run(fsType, func(t *testing.T) {
@@ -371,6 +372,11 @@ func TestUnstagedFromDiskThatRefusesWrites(t *testing.T) {
 				r.until(r.unstage)
 			}
 			r.isDown()
+			log, err := r.agent.Read(r.soon(), guest.PluginLog)
+			r.must(err)
+			if told := "What pods wrote last and did not flush may be lost"; !strings.Contains(string(log), told) {
+				t.Errorf("the plugin does not say %q", told)
+			}
 			r.heals()
 			r.up()
 			r.intact(r.target)

@@ -65,6 +65,9 @@ type Stager struct {
 	formatter *blockfs.Formatter
 	looks     looks.Looks
 	checks    checks
+	// sync writes out the file system that is mounted at a path.
+	sync       func(path string) error
+	lostWrites prometheus.Counter
 }
 
 // New returns a Stager. Records of formats that can no longer be continued are removed.
@@ -76,6 +79,7 @@ func New(cfg Config) *Stager {
 	crypt.Ended = newEncryptions(cfg.Registerer).ended
 	s := &Stager{
 		cfg: cfg, layer: layers{cfg.Finder, crypt}, formatter: blockfs.NewFormatter(formatsAtOnce), checks: newChecks(cfg.Registerer),
+		sync: mount.Sync, lostWrites: newLostWrites(cfg.Registerer),
 	}
 	intents, err := cfg.State.Intents()
 	if err != nil {

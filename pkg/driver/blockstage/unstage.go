@@ -43,7 +43,7 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		if err := step.At(ctx, step.Unmount); err != nil {
 			return err
 		}
-		if err := s.unmount(ctx, d, record, entry, path); err != nil {
+		if err := s.unmount(ctx, volumeID, d, record, entry, path); err != nil {
 			return err
 		}
 	}
@@ -106,10 +106,11 @@ func usersOf(table mount.Table, d *device.Device, entry mount.Entry, mounted boo
 }
 
 // unmount unmounts the staging path, and names who keeps it.
-func (s *Stager) unmount(ctx context.Context, d *device.Device, record *state.Staged, entry mount.Entry, path string) error {
+func (s *Stager) unmount(ctx context.Context, volumeID string, d *device.Device, record *state.Staged, entry mount.Entry, path string) error {
 	if s.gone(record, entry) != nil {
 		return detach(ctx, path)
 	}
+	s.writeOut(ctx, volumeID, entry)
 	err := mount.Unmount(ctx, path)
 	if errors.Is(err, unix.EBUSY) && d != nil {
 		return volume.Errorf(volume.InUse, "%w: %s", err, strings.Join(device.Users(*d), "; "))

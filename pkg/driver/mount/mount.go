@@ -159,6 +159,20 @@ func ReadRoot(path string) error {
 	return err
 }
 
+// Sync writes out the file system that is mounted at a directory. The error is of what its disk refused since somebody was last
+// told of such; kernels before Linux 5.8 tell less. It can hang.
+func Sync(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written to the directory itself
+	if err := unix.Syncfs(fd); err != nil {
+		return fmt.Errorf("writing out the file system at %s: %w", path, err)
+	}
+	return nil
+}
+
 // RemoveTarget removes an empty directory or an empty file. It never removes content: should the unmount have
 // been wrong, that would be somebody's data.
 func RemoveTarget(path string) error {

@@ -46,6 +46,47 @@ func (r *rig) extError() {
 	}
 }
 
+// lostWrites is what the node counts of unstaged volumes whose disks refused a part of what pods had written.
+func (r *rig) lostWrites() float64 {
+	r.t.Helper()
+	families, err := r.registry.Gather()
+	r.must(err)
+	for _, f := range families {
+		if f.GetName() == "csi_lost_writes_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	r.t.Fatal("the node does not count lost writes")
+	return 0
+}
+
+// TestLostWritesAreCounted: what a pod wrote, and did not flush, cannot be written out. That is counted by the word of the kernel,
+// each time, and the volume leaves the node. A file system that is well counts for nothing.
+func TestLostWritesAreCounted(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	capability := mountCapability(writer, "xfs")
+	for lost := range 2 {
+		r.must(r.stage(capability))
+		r.must(r.unstage())
+		if got := r.lostWrites(); got != float64(lost) {
+			t.Errorf("of %d file systems that failed %v are counted", lost, got)
+		}
+		r.must(r.stage(capability))
+		r.must(r.publish(capability, r.target, false))
+		r.write(filepath.Join(r.target, "file"), "data")
+		shutdown(t, r.staging)
+		r.must(r.unpublish(r.target))
+		r.must(r.unstage())
+		if _, mounted := r.mounted(r.staging); mounted {
+			t.Error("it is left mounted")
+		}
+	}
+	if got := r.lostWrites(); got != 2 {
+		t.Errorf("of 2 file systems that failed %v are counted", got)
+	}
+}
+
 // TestFailedFileSystem has every way in which a file system fails while a pod has it. Nothing takes it for a good one,
 // and when the pods have ended it is checked and mounted again, with what was written before.
 func TestFailedFileSystem(t *testing.T) {

@@ -136,6 +136,10 @@ var scenarios = []scenario{
 		`csi_fsck_total{pod="a",tool="e2fsck",outcome="faulty"} 0x30`, `csi_fsck_total{pod="a",tool="e2fsck",outcome="repaired"} 0+1x30`,
 	}, 10 * time.Minute, ""},
 
+	{"VultrWritesLost", "the first ones", []string{`csi_lost_writes_total{pod="a"} 0x5 1x30`}, 10 * time.Minute, `{pod="a"}`},
+	{"VultrWritesLost", "none", []string{`csi_lost_writes_total{pod="a"} 0x30`}, 10 * time.Minute, ""},
+	{"VultrWritesLost", "two hours ago", []string{`csi_lost_writes_total{pod="a"} 0x5 1x200`}, 2 * time.Hour, ""},
+
 	{"VultrVolumesOrphaned", "one", []string{`csi_orphaned_volumes{pod="a",storage_type="block"} 1x90`}, 70 * time.Minute, `{storage_type="block"}`},
 	{"VultrVolumesOrphaned", "none", []string{`csi_orphaned_volumes{pod="a",storage_type="block"} 0x90`}, 70 * time.Minute, ""},
 }
