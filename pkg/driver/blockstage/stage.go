@@ -51,7 +51,28 @@ func (s *Stager) Stage(ctx context.Context, v staging.Volume, path string) error
 	if nodes := nodesOf(table, d); len(nodes) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is published as a block device at %s and cannot be mounted as well", v.ID, strings.Join(nodes.Paths(), ", "))
 	}
-	return s.stageMount(ctx, d, v, record, table, path)
+	err = s.stageMount(ctx, d, v, record, table, path)
+	if record == nil {
+		s.forgetFailed(ctx, v.ID, path, err)
+	}
+	return err
+}
+
+// forgetFailed forgets that a volume was to be staged, of which nothing was known before a call that failed for good. The kubelet
+// takes that for the word that nothing is staged, and never unstages it: the record would say for ever that its disk is missing.
+func (s *Stager) forgetFailed(ctx context.Context, volumeID, path string, failure error) {
+	if failure == nil || unfinished(failure) || volume.ReasonOf(failure) == volume.Busy || ctx.Err() != nil {
+		return
+	}
+	table, err := mount.Read()
+	if err == nil {
+		if _, mounted := table.At(path); !mounted {
+			err = s.cfg.State.ClearStaged(volumeID)
+		}
+	}
+	if err != nil {
+		klog.FromContext(ctx).Info("The record of a volume that could not be staged is left", "err", err)
+	}
 }
 
 // stageMount brings the device to the staging path, from wherever an earlier attempt left it.

@@ -2,12 +2,16 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/state"
 )
@@ -87,5 +91,24 @@ func TestMetricsOfEncryption(t *testing.T) {
 		t.Errorf("the metrics are %s", got)
 	}
 	r.down()
+	r.mustShow()
+}
+
+// TestRefusedVolumeIsNotStaged: a volume whose disk is refused counts neither as staged nor, once it is detached, as one whose
+// disk is missing. The kubelet does not unstage it.
+func TestRefusedVolumeIsNotStaged(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, small))
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	r.must(err)
+	_, err = file.WriteAt([]byte("somebody's"), 1<<20)
+	r.must(errors.Join(err, file.Sync(), file.Close()))
+	for range 2 {
+		want(t, r.stage(mountCapability(writer, "ext4")), codes.FailedPrecondition, "nothing recognises")
+	}
+	r.look()
+	r.mustShow()
+	r.machine.Unplug("disk")
+	r.look()
 	r.mustShow()
 }
