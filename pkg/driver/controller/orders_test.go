@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testcloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
@@ -214,6 +216,56 @@ func TestLockedByOwnOrders(t *testing.T) {
 		}
 		want(t, <-done, codes.OK)
 		want(t, <-done, codes.OK)
+	})
+}
+
+// TestThreePodsChangePlaces: a database has three pods with three volumes each, every pod on a node of its own, and all of them go
+// to the next node at once, while the platform locks nodes now and then. Every volume arrives, and none anywhere else.
+func TestThreePodsChangePlaces(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		const pods, volumes = 3, 3
+		var nodes, ids []string
+		for i := range pods {
+			nodes = append(nodes, r.instance(fmt.Sprintf("node-%d", i)))
+			for range volumes {
+				id := r.create(fmt.Sprintf("pvc-%d", len(ids))).GetVolumeId()
+				r.publish(id, nodes[i])
+				ids = append(ids, id)
+			}
+		}
+		for _, operation := range []string{"attach_block", "detach_block"} {
+			r.cloud.Fault(simulator.Fault{
+				Operation: operation, Action: simulator.FaultStatus, Status: http.StatusBadRequest, Nth: 2, Times: 4,
+				Body: `{"error":"Server is currently locked","status":400}`,
+			})
+		}
+		began := time.Now()
+		var all sync.WaitGroup
+		for i, id := range ids {
+			from, to := nodes[i/volumes], nodes[(i/volumes+1)%pods]
+			all.Go(func() {
+				err := testcloud.Repeat(t, time.Minute, func(ctx context.Context) error {
+					_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: from})
+					return err
+				})
+				if err == nil {
+					err = testcloud.Repeat(t, time.Minute, func(ctx context.Context) error {
+						_, err := r.ControllerPublishVolume(ctx, publishRequest(id, to))
+						return err
+					})
+				}
+				if err != nil {
+					t.Errorf("volume %s from %s to %s: %v", id, from, to, err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("that took %s", took)
+		}
+		for i, id := range ids {
+			r.settled(id, nodes[(i/volumes+1)%pods])
+		}
 	})
 }
 
