@@ -47,8 +47,8 @@ plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
 # The tools are built anew each time: Go's own cache makes that a matter of a second.
-.PHONY: tool-image tool-rootfs tool-testreport
-tool-image tool-rootfs tool-testreport: tool-%:
+.PHONY: tool-image tool-rootfs tool-sbom tool-testreport
+tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
 	@cd tools && $(GO) build -buildvcs=false -o ../bin/ ./$*
 
 .PHONY: tool-kustomize
@@ -184,10 +184,13 @@ LABELS = --label org.opencontainers.image.version=$(VERSION) --label org.opencon
 	--label org.opencontainers.image.licenses=Apache-2.0
 IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 
+# The tar of its root file system, made or found when it is needed.
+NODE_ROOT = "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))"
+
 # The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`.
 .PHONY: images node-image
 node-image: packages-images build tool-image tool-rootfs
-	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))" \
+	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base $(NODE_ROOT) \
 		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 images: node-image ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
@@ -197,6 +200,17 @@ images: node-image ## Build the container images into bin/images/*.tar, without 
 	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
 		--file $(BIN)/simulator=/vultr-simulator --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
 	@ls -sh $(IMAGES)/*.tar
+
+SBOM = bin/sbom --version $(VERSION) --arch $(GOARCH)
+
+.PHONY: sbom
+sbom: images tool-sbom ## List what is in each image and in the kubectl plugin, as SPDX documents beside them.
+	@$(SBOM) --name cloud-provider-vultr/csi-node --program $(BIN)/csi --root $(NODE_ROOT) -o $(IMAGES)/csi-node.spdx.json
+	@$(SBOM) --name cloud-provider-vultr/csi-controller --program $(BIN)/csi -o $(IMAGES)/csi-controller.spdx.json
+	@$(SBOM) --name cloud-provider-vultr/ccm --program $(BIN)/ccm -o $(IMAGES)/ccm.spdx.json
+	@$(SBOM) --name cloud-provider-vultr/simulator --program $(BIN)/simulator -o $(IMAGES)/simulator.spdx.json
+	@$(SBOM) --name kubectl-vultr --program $(BIN)/kubectl-vultr -o $(BIN)/kubectl-vultr.spdx.json
+	@ls -sh $(IMAGES)/*.spdx.json $(BIN)/kubectl-vultr.spdx.json
 
 .PHONY: clean
 clean: ## Remove what was built; caches outside the repository stay.
