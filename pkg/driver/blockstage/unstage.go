@@ -33,7 +33,11 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 	if err != nil {
 		return err
 	}
-	if others := usersOf(table, d, entry, mounted, path); len(others) > 0 {
+	others := usersOf(table, d, entry, mounted, path)
+	if record == nil && !mounted {
+		others = s.unrecorded(table, volumeID)
+	}
+	if len(others) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(others.Paths(), ", "))
 	}
 	if mounted {
@@ -103,6 +107,20 @@ func usersOf(table mount.Table, d *device.Device, entry mount.Entry, mounted boo
 		users = append(users, nodesOf(table, *d)...)
 	}
 	return users
+}
+
+// unrecorded lists the mounts of a volume of which there is neither a record nor a mount at the staging path: those that another
+// driver, or a person, has made elsewhere.
+func (s *Stager) unrecorded(table mount.Table, volumeID string) mount.Table {
+	serial := s.serialHere(volumeID, nil)
+	if serial == "" {
+		return nil
+	}
+	d, err := s.layer.Find(serial)
+	if err != nil {
+		return nil // nothing proves that any mount is the volume's
+	}
+	return append(table.Of(d.Number), nodesOf(table, d)...)
 }
 
 // unmount unmounts the staging path, and names who keeps it.

@@ -89,3 +89,18 @@ func TestAnotherDiskIsNotRemembered(t *testing.T) {
 	pod()
 	r.must(r.unstage())
 }
+
+// TestUnstageOfWhatIsMountedElsewhere: nothing is known of a volume, and nothing is at its staging path, but its disk is mounted.
+// It is not let go before that has ended.
+func TestUnstageOfWhatIsMountedElsewhere(t *testing.T) {
+	r := newRig(t)
+	r.must(r.unstage()) // the disk is not even here
+	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, gib))
+	r.run("mkfs.ext4", "-q", path)
+	r.must(r.unstage())
+	r.must(mount.MakeDir(r.target))
+	r.run("mount", path, r.target)
+	want(t, r.unstage(), codes.FailedPrecondition, r.target)
+	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+}
