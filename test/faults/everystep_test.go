@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +102,17 @@ var rows = []row{
 	{name: "vfs modify", op: "modify", use: remoteShared, filled: true},
 	{name: "vfs expand", op: "expand", use: remoteShared, filled: true},
 	{name: "block grow", op: "grow", use: use{}, filled: true, before: expand, still: true},
+	{name: "ext4 unstage without a record", op: "unstage", use: use{fs: "ext4"}, filled: true, before: forget},
+	{name: "vfs unstage without a record", op: "unstage", use: use{fs: shared}, filled: true, before: forget},
+	{name: "vfs unpublish without a record", op: "unpublish", use: use{fs: shared}, filled: true, before: forget},
+}
+
+// forget has the machine have no record of a volume, as of one that the official driver staged.
+func forget(p *point, v *volume) {
+	p.Helper()
+	if err := os.Remove(filepath.Join(v.host().state, v.id+".staged.json")); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // expand makes a volume larger by the platform, which shows it to the machine a moment later.
