@@ -319,9 +319,12 @@ func (s *Stager) closeAll(ctx context.Context, volumeID string, but device.Numbe
 // closeAfter closes what a call to stage opened that failed for good, and forgets that it was to be staged: after such a
 // failure the volume may be detached without being unstaged. Work that goes on needs it, and a call that was only cut off is
 // repeated or undone. After a call to publish, which has no passphrase, the volume is still staged.
-func (s *Stager) closeAfter(ctx context.Context, v staging.Volume, failure error) {
+//
+// It returns the failure. Where it cannot close, that is one after which the volume is unstaged, which tries again: the disk
+// would be unplugged under what is open, and the key would stay in the kernel's memory until the node is started again.
+func (s *Stager) closeAfter(ctx context.Context, v staging.Volume, failure error) error {
 	if failure == nil || v.Keys.Current == "" || unfinished(failure) || ctx.Err() != nil {
-		return
+		return failure
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
@@ -330,6 +333,7 @@ func (s *Stager) closeAfter(ctx context.Context, v staging.Volume, failure error
 		err = s.cfg.State.ClearStaged(v.ID)
 	}
 	if err != nil {
-		klog.FromContext(ctx).Info("What is open on the encrypted disk is not closed", "err", err)
+		return volume.Errorf(volume.Busy, "%w; what is open on the encrypted disk is not closed yet, which is left to be unstaged: %w", failure, err)
 	}
+	return failure
 }

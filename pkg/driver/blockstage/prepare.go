@@ -27,7 +27,7 @@ import (
 func (s *Stager) prepareAndMount(ctx context.Context, d device.Device, v staging.Volume, path string) (_ device.Device, err error) {
 	in := inside{Device: d}
 	if v.Encryption != "" {
-		defer func() { s.closeAfter(ctx, v, err) }()
+		defer func() { err = s.closeAfter(ctx, v, err) }()
 		if in, err = s.open(ctx, v, d.Serial); err != nil {
 			return d, err
 		}

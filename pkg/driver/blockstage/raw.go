@@ -62,7 +62,7 @@ func (s *Stager) stageEncryptedBlock(ctx context.Context, v staging.Volume, d de
 // openBlock opens an encrypted disk for a pod that gets what is inside as a device, and records that. From then on there is
 // something inside.
 func (s *Stager) openBlock(ctx context.Context, v staging.Volume, d device.Device) (_ device.Device, err error) {
-	defer func() { s.closeAfter(ctx, v, err) }()
+	defer func() { err = s.closeAfter(ctx, v, err) }()
 	in, err := s.open(ctx, v, d.Serial)
 	if err != nil {
 		return d, err

@@ -117,7 +117,8 @@ func TestMapperOfAnotherDisk(t *testing.T) {
 	r.must(mount.MakeDir(elsewhere))
 	r.must(mount.FileSystem(t.Context(), all[0].Path, elsewhere, "ext4", nil))
 	want(t, r.publish(), codes.FailedPrecondition)
-	want(t, r.stage(), codes.FailedPrecondition, "in use", name)
+	want(t, r.stage(), codes.Unavailable, "in use", name) // so that the volume is unstaged, which waits for the same
+	want(t, r.unstage(), codes.FailedPrecondition, "in use", name)
 	if got := r.number(elsewhere); got != all[0].Number {
 		t.Errorf("elsewhere is %s", got)
 	}
