@@ -147,7 +147,7 @@ func TestMountedIsNotStagedAsBlock(t *testing.T) {
 	r := newRig(t)
 	r.machine.Plug("disk", serial, gib)
 	r.must(r.stage(mountCapability(writer, "ext4")))
-	want(t, r.stage(blockCapability(writer)), codes.AlreadyExists, "ext4")
+	want(t, r.stage(blockCapability(writer)), codes.Unavailable, "ext4", "still mounted at "+r.staging)
 	want(t, r.publish(blockCapability(writer), r.target, false), codes.FailedPrecondition, "not staged")
 }
 

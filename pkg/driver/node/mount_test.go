@@ -98,13 +98,16 @@ func TestStageComparesWhatIsMounted(t *testing.T) {
 	r.machine.Plug("disk", serial, gib)
 	r.machine.Plug("other", other, gib)
 	r.must(r.stage(mountCapability(writer, "ext4")))
-	want(t, r.stage(mountCapability(writer, "xfs")), codes.AlreadyExists, "ext4", "xfs")
-	want(t, r.stage(mountCapability(reader, "ext4")), codes.AlreadyExists, "read-only")
-	want(t, r.stage(mountCapability(writer, "ext4", "noexec")), codes.AlreadyExists, "noexec")
+	// After any other code the kubelet would not unstage it, and it would be in the way for ever.
+	want(t, r.stage(mountCapability(writer, "xfs")), codes.Unavailable, "ext4", "xfs", "still mounted at "+r.staging)
+	want(t, r.stage(mountCapability(reader, "ext4")), codes.Unavailable, "read-only")
+	want(t, r.stage(mountCapability(writer, "ext4", "noexec")), codes.Unavailable, "noexec")
 	req := r.stageRequest(mountCapability(writer, "ext4"))
 	req.VolumeId, req.PublishContext = otherID, map[string]string{"mount_vol_name": other}
 	_, err := r.NodeStageVolume(t.Context(), req)
-	want(t, err, codes.AlreadyExists, other)
+	want(t, err, codes.Unavailable, other)
+	r.must(r.unstage())
+	r.must(r.stage(mountCapability(reader, "ext4")))
 }
 
 func TestRequestsAreJudged(t *testing.T) {

@@ -93,7 +93,7 @@ func TestPublishedReadOnly(t *testing.T) {
 			if err := unix.Mount("", r.staging, "", unix.MS_REMOUNT, ""); err == nil {
 				t.Error("it can be mounted to be written to")
 			}
-			want(t, r.stage(capability), codes.AlreadyExists, "read-only")
+			want(t, r.stage(capability), codes.Unavailable, "read-only")
 			if !r.isReadOnly() {
 				t.Error("the device can be written to after a staging that was refused")
 			}

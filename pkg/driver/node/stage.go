@@ -33,11 +33,15 @@ func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeR
 //
 // The kubelet takes all but a few codes for the word that nothing was staged (isFinalError in its csi_client.go). Then it
 // does not unstage the volume when the pod is deleted, and the disk is detached under what an earlier attempt mounted, or
-// this one before it failed. AlreadyExists is CSI's word for a mount that is there and of another kind, and stays.
+// this one before it failed.
+//
+// So it is with AlreadyExists, though that is CSI's word for a mount that is there and of another kind. The kubelet asks to
+// stage what it does not know to be staged: after the word it would never know, and the mount would be in the way of every
+// pod to come. It goes when the volume is unstaged, which makes it a conflict that passes.
 func orMounted(err error, path string) error {
 	s := status.Convert(err)
 	switch s.Code() { //nolint:exhaustive // all others are final
-	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted, codes.Aborted, codes.AlreadyExists:
+	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
 		return err
 	}
 	table, readErr := mount.Read()
