@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -21,20 +22,19 @@ import (
 )
 
 // Migration are the steps from the official CSI driver to this one, by the commands that docs/migrate.md has. Each builds on the
-// one before. Block storage only: without virtiofs, as in a local cluster, a shared file system that another driver has
-// mounted looks like any other bind.
+// one before.
 func Migration() []Step {
 	m := &migration{}
 	return []Step{
 		{"the official driver's objects are installed, with a stand-in for its programs", m.install},
-		{"its pods write to an ext4 and an xfs; a third volume waits, detached", m.start},
+		{"its pods write to an ext4, an xfs and a shared file system; one more volume waits, detached", m.start},
 		{"the volumes are as the official driver leaves them", m.asOfficial},
 		{"the documented commands are run while they write: nothing is unmounted, detached or restarted", m.change},
 		{"the roles of the official driver go, as documented", m.removeRoles},
 		{"the volumes grow", m.used.grow},
-		{"the pods go to the other node, with their data, and the third volume has its own", m.move},
+		{"the pods go to the other node, with their data, and the volume that was detached has its own", m.move},
 		{"an official class makes volumes", m.create},
-		{"everything is deleted: the cloud has no disk left", everythingDeleted},
+		{"everything is deleted: the cloud has no disk and no shared file system left", everythingDeleted},
 	}
 }
 
@@ -151,6 +151,9 @@ func (m *migration) start(ctx context.Context, w *World) (string, error) {
 			return "", err
 		}
 	}
+	if err := w.createSharedClaimOf(ctx, officialSharedClass); err != nil {
+		return "", err
+	}
 	started, err := w.startPods(ctx, claimPod(rested, false))
 	if err != nil {
 		return "", err
@@ -168,7 +171,9 @@ func (m *migration) start(ctx context.Context, w *World) (string, error) {
 	if err := w.attachedNowhere(ctx, volume.Name); err != nil {
 		return "", err
 	}
-	return m.used.startPods(ctx, w, []*corev1.Pod{claimPod(database, false), claimPod(plain, false)})
+	return m.used.startPods(ctx, w, []*corev1.Pod{
+		claimPod(database, false), claimPod(plain, false), sharingPod(shared + "-a"), sharingPod(shared + "-b"),
+	})
 }
 
 // asOfficial checks that the stand-in has left what the official driver leaves, so that the rest means something.
@@ -182,26 +187,41 @@ func (m *migration) asOfficial(ctx context.Context, w *World) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		disk, err := w.diskOf(ctx, claim)
-		if err != nil {
-			return "", err
+		// A file system's tag is another one on each instance.
+		name, attached := regexp.MustCompile(`^[1-9]\d*$`), 2
+		if claim != shared {
+			disk, err := w.diskOf(ctx, claim)
+			if err != nil {
+				return "", err
+			}
+			name, attached = regexp.MustCompile("^"+regexp.QuoteMeta(disk.Serial)+"$"), 1
 		}
-		i := slices.IndexFunc(list.Items, func(a storagev1.VolumeAttachment) bool {
+		of := slices.DeleteFunc(slices.Clone(list.Items), func(a storagev1.VolumeAttachment) bool {
 			name := a.Spec.Source.PersistentVolumeName
-			return name != nil && *name == volume.Name
+			return name == nil || *name != volume.Name
 		})
-		if i < 0 {
-			return "", fmt.Errorf("the volume %s of the claim %s has no attachment", volume.Name, claim)
+		if len(of) != attached {
+			return "", fmt.Errorf("the volume %s of the claim %s has %d attachments, not %d", volume.Name, claim, len(of), attached)
 		}
-		if err := leftByOfficial(volume, list.Items[i].Status.AttachmentMetadata, disk.Serial); err != nil {
-			return "", fmt.Errorf("the volume %s of the claim %s: %w", volume.Name, claim, err)
+		for _, a := range of {
+			if err := leftByOfficial(volume, a.Status.AttachmentMetadata, kindOf(claim), name); err != nil {
+				return "", fmt.Errorf("the volume %s of the claim %s: %w", volume.Name, claim, err)
+			}
 		}
 	}
 	return "no node affinity, no attributes, mount_vol_name and storage_type in the attachments", nil
 }
 
+// kindOf is the storage type of a claim's volume, as attachments have it.
+func kindOf(claim string) string {
+	if claim == shared {
+		return "vfs"
+	}
+	return "block"
+}
+
 // leftByOfficial says what the official driver would not have left so.
-func leftByOfficial(volume *corev1.PersistentVolume, attachment map[string]string, serial string) error {
+func leftByOfficial(volume *corev1.PersistentVolume, attachment map[string]string, kind string, name *regexp.Regexp) error {
 	if volume.Spec.NodeAffinity != nil {
 		return fmt.Errorf("it has the node affinity %v; the official driver gives none", volume.Spec.NodeAffinity)
 	}
@@ -209,8 +229,8 @@ func leftByOfficial(volume *corev1.PersistentVolume, attachment map[string]strin
 	if want := []string{"storage.kubernetes.io/csiProvisionerIdentity"}; !slices.Equal(attributes, want) {
 		return fmt.Errorf("it has the attributes %v, not %v", attributes, want)
 	}
-	if want := map[string]string{"mount_vol_name": serial, "storage_type": "block"}; !maps.Equal(attachment, want) {
-		return fmt.Errorf("its attachment has the metadata %v, not %v", attachment, want)
+	if len(attachment) != 2 || attachment["storage_type"] != kind || !name.MatchString(attachment["mount_vol_name"]) {
+		return fmt.Errorf("its attachment has the metadata %v, not the storage_type %s and a mount_vol_name like %s", attachment, kind, name)
 	}
 	return nil
 }
@@ -342,11 +362,25 @@ func (*migration) removeRoles(ctx context.Context, w *World) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	inNamespace, err := w.Kubernetes.RbacV1().RoleBindings(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	left := make(map[string][]rbacv1.Subject) // to whom, by the binding's name
 	for _, b := range bindings.Items {
-		for _, s := range b.Subjects {
-			ours := strings.HasPrefix(s.Name, "csi-vultr-") && s.Namespace == metav1.NamespaceSystem
-			if ours && b.Labels["app"] == "" {
-				return "", fmt.Errorf("the binding %s of the official driver is left, to %s: docs/%s does not name it", b.Name, s.Name, migratePage)
+		if b.Labels["app"] == "" {
+			left["ClusterRoleBinding "+b.Name] = b.Subjects
+		}
+	}
+	for _, b := range inNamespace.Items {
+		if b.Labels["app"] == "" {
+			left["RoleBinding "+b.Name] = b.Subjects
+		}
+	}
+	for binding, subjects := range left {
+		for _, s := range subjects {
+			if strings.HasPrefix(s.Name, "csi-vultr-") && s.Namespace == metav1.NamespaceSystem {
+				return "", fmt.Errorf("the %s of the official driver is left, to %s: docs/%s does not name it", binding, s.Name, migratePage)
 			}
 		}
 	}

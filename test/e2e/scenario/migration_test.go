@@ -29,7 +29,7 @@ func TestMigrationCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile(`(?m)^kind: (ClusterRole|ClusterRoleBinding)\nmetadata: \{name: ([\w-]+)`).FindAllStringSubmatch(manifests, -1)
+	named := regexp.MustCompile(`(?m)^kind: ((?:Cluster)?Role(?:Binding)?)\nmetadata: \{name: ([\w-]+)`).FindAllStringSubmatch(manifests, -1)
 	if len(named) == 0 {
 		t.Error("the official driver's objects have no role")
 	}

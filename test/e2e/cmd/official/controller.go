@@ -35,15 +35,23 @@ func (*controller) ControllerGetCapabilities(context.Context, *csi.ControllerGet
 	return response, nil
 }
 
-// CreateVolume makes a block storage, or finds it by its label. The volume's context stays empty.
+// CreateVolume makes a block storage or a shared file system, or finds it by its label. The volume's context stays empty.
 func (c *controller) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	size := max(req.GetCapacityRange().GetRequiredBytes()/gibibyte, 10)
+	if req.GetParameters()["storage_type"] == "vfs" {
+		f, err := c.cloud.createShared(ctx, strings.ToLower(c.region), req.GetName(), size)
+		if err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		return c.volume(f.ID, f.Size.GB), nil
+	}
 	types := map[string]string{"nvme": "high_perf", "hdd": "storage_opt"}
 	blockType := types[req.GetParameters()["disk_type"]]
 	if former := req.GetParameters()["block_type"]; former != "" {
 		blockType = former
 	}
-	if blockType == "" || req.GetParameters()["storage_type"] == "vfs" {
-		return nil, status.Errorf(codes.InvalidArgument, "parameters %v: only block storage is known here", req.GetParameters())
+	if blockType == "" {
+		return nil, status.Errorf(codes.InvalidArgument, "parameters %v: disk_type is missing", req.GetParameters())
 	}
 	all, err := c.cloud.blocks(ctx)
 	if err != nil {
@@ -54,7 +62,6 @@ func (c *controller) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequ
 			return c.created(ctx, b)
 		}
 	}
-	size := max(req.GetCapacityRange().GetRequiredBytes()/gibibyte, 10)
 	b, err := c.cloud.create(ctx, strings.ToLower(c.region), req.GetName(), blockType, size)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
@@ -68,24 +75,39 @@ func (c *controller) created(ctx context.Context, b block) (*csi.CreateVolumeRes
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
-		VolumeId: b.ID, CapacityBytes: b.SizeGB * gibibyte,
-		AccessibleTopology: []*csi.Topology{{Segments: map[string]string{"region": c.region}}},
-	}}, nil
+	return c.volume(b.ID, b.SizeGB), nil
 }
 
-// DeleteVolume deletes a block storage.
+// volume is what CreateVolume returns.
+func (c *controller) volume(id string, sizeGB int64) *csi.CreateVolumeResponse {
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
+		VolumeId: id, CapacityBytes: sizeGB * gibibyte,
+		AccessibleTopology: []*csi.Topology{{Segments: map[string]string{"region": c.region}}},
+	}}
+}
+
+// DeleteVolume deletes a block storage or a file system, whichever has the ID.
 func (c *controller) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	err := c.cloud.do(ctx, http.MethodDelete, "/v2/blocks/"+req.GetVolumeId(), nil, nil)
+	if errors.Is(err, errNotFound) {
+		err = c.cloud.do(ctx, http.MethodDelete, "/v2/vfs/"+req.GetVolumeId(), nil, nil)
+	}
 	if err != nil && !errors.Is(err, errNotFound) {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	return &csi.DeleteVolumeResponse{}, nil
 }
 
-// ControllerPublishVolume attaches a block storage. What it returns, the attacher keeps in the VolumeAttachment.
+// ControllerPublishVolume attaches a block storage or a file system. What it returns, the attacher keeps in the VolumeAttachment.
 func (c *controller) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
 	b, err := c.cloud.get(ctx, req.GetVolumeId())
+	if errors.Is(err, errNotFound) {
+		tag, err := c.cloud.attachShared(ctx, req.GetVolumeId(), req.GetNodeId())
+		if err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		return published(tag, "vfs"), nil
+	}
 	if err != nil {
 		return nil, status.Error(codes.NotFound, err.Error())
 	}
@@ -101,13 +123,25 @@ func (c *controller) ControllerPublishVolume(ctx context.Context, req *csi.Contr
 			return nil, status.Error(codes.Internal, err.Error())
 		}
 	}
-	return &csi.ControllerPublishVolumeResponse{PublishContext: map[string]string{"mount_vol_name": b.Serial, "storage_type": "block"}}, nil
+	return published(b.Serial, "block"), nil
 }
 
-// ControllerUnpublishVolume detaches a block storage.
+// published is what ControllerPublishVolume returns.
+func published(name, storageType string) *csi.ControllerPublishVolumeResponse {
+	return &csi.ControllerPublishVolumeResponse{PublishContext: map[string]string{"mount_vol_name": name, "storage_type": storageType}}
+}
+
+// ControllerUnpublishVolume detaches a block storage or a file system.
 func (c *controller) ControllerUnpublishVolume(ctx context.Context, req *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
 	b, err := c.cloud.get(ctx, req.GetVolumeId())
-	if errors.Is(err, errNotFound) || err == nil && b.AttachedTo != req.GetNodeId() {
+	if errors.Is(err, errNotFound) {
+		err = c.cloud.do(ctx, http.MethodDelete, attachmentPath(req.GetVolumeId(), req.GetNodeId()), nil, nil)
+		if err != nil && !errors.Is(err, errNotFound) {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		return &csi.ControllerUnpublishVolumeResponse{}, nil
+	}
+	if err == nil && b.AttachedTo != req.GetNodeId() {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
 	if err == nil {
@@ -119,12 +153,16 @@ func (c *controller) ControllerUnpublishVolume(ctx context.Context, req *csi.Con
 	return &csi.ControllerUnpublishVolumeResponse{}, nil
 }
 
-// ControllerExpandVolume makes a block storage larger.
+// ControllerExpandVolume makes a block storage or a file system larger.
 func (c *controller) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
-	size := req.GetCapacityRange().GetRequiredBytes()
+	size, onNode := req.GetCapacityRange().GetRequiredBytes(), true
 	err := c.cloud.do(ctx, http.MethodPatch, "/v2/blocks/"+req.GetVolumeId(), map[string]any{"size_gb": size / gibibyte}, nil)
+	if errors.Is(err, errNotFound) {
+		onNode = false
+		err = c.cloud.do(ctx, http.MethodPut, "/v2/vfs/"+req.GetVolumeId(), map[string]any{"storage_size": storageSize{size / gibibyte}}, nil)
+	}
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	return &csi.ControllerExpandVolumeResponse{CapacityBytes: size, NodeExpansionRequired: true}, nil
+	return &csi.ControllerExpandVolumeResponse{CapacityBytes: size, NodeExpansionRequired: onNode}, nil
 }

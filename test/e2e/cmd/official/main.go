@@ -1,7 +1,7 @@
 // Command official stands in for the official CSI driver (vultr-csi v0.18, and the csi-node-driver-registrar beside it) where a
 // cluster is to be as that one leaves it: the same names, the same context and attributes of volumes, formatted, mounted and
 // bound by the same commands at the same paths, without any record. It is written from what the official driver was seen to do,
-// and knows block storage with a file system only.
+// and knows block storage with a file system, and shared file systems.
 //
 //	official --endpoint=unix:///csi/csi.sock [--token=KEY --api-url=URL]
 //	official registrar --kubelet-registration-path=/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock
@@ -47,6 +47,7 @@ func driver(ctx context.Context, args []string) error {
 	token := flags.String("token", "", "API key")
 	apiURL := flags.String("api-url", "https://api.vultr.com", "API URL")
 	devices := flags.String("devices", "/dev", "directory with the machine's disks")
+	shared := flags.String("shared", "", "directory with the machine's shared file systems")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func driver(ctx context.Context, args []string) error {
 	}
 	server := grpc.NewServer()
 	csi.RegisterIdentityServer(server, identity{})
-	csi.RegisterNodeServer(server, &node{self: self, devices: *devices})
+	csi.RegisterNodeServer(server, &node{self: self, devices: *devices, shared: *shared})
 	if *token != "" {
 		csi.RegisterControllerServer(server, &controller{cloud: &cloud{base: *apiURL, key: *token}, region: self.Region.Code})
 	}

@@ -23,6 +23,8 @@ type node struct {
 
 	self    self
 	devices string
+	// shared is where shared file systems appear as directories named by their tags: this machine's kernel has no virtiofs.
+	shared string
 }
 
 // NodeGetInfo reports the region as the metadata service has it, by a key that the kubelet makes a label of the Node.
@@ -40,7 +42,7 @@ func (*node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesReques
 	}}}, nil
 }
 
-// NodeStageVolume formats a disk on which blkid finds nothing, and mounts it.
+// NodeStageVolume formats a disk on which blkid finds nothing, and mounts it; a shared file system it only mounts.
 func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
 	target, use := req.GetStagingTargetPath(), req.GetVolumeCapability().GetMount()
 	if use == nil {
@@ -50,6 +52,13 @@ func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequ
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	if mounted(ctx, target) {
+		return &csi.NodeStageVolumeResponse{}, nil
+	}
+	if req.GetPublishContext()["storage_type"] == "vfs" {
+		// The official driver runs `mount -t virtiofs TAG TARGET`, whatever the mount options of the volume are.
+		if err := run(ctx, "mount", "-o", "bind", filepath.Join(n.shared, req.GetPublishContext()["mount_vol_name"]), target); err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
 		return &csi.NodeStageVolumeResponse{}, nil
 	}
 	source := filepath.Join(n.devices, "disk", "by-id", "virtio-"+req.GetPublishContext()["mount_vol_name"])
