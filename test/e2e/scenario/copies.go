@@ -143,8 +143,10 @@ func (w *World) importSnapshot(ctx context.Context, handle string) (func(), erro
 	if err := w.documented(snapshotsPage, "VolumeSnapshot", imported, &object.Object); err != nil {
 		return nil, err
 	}
+	content.SetName(w.Namespace + "-" + imported) // other namespaces have theirs
 	err = errors.Join(unstructured.SetNestedField(content.Object, handle, "spec", "source", "snapshotHandle"),
-		unstructured.SetNestedField(content.Object, w.Namespace, "spec", "volumeSnapshotRef", "namespace"))
+		unstructured.SetNestedField(content.Object, w.Namespace, "spec", "volumeSnapshotRef", "namespace"),
+		unstructured.SetNestedField(object.Object, content.GetName(), "spec", "source", "volumeSnapshotContentName"))
 	if err != nil {
 		return nil, err
 	}
@@ -153,18 +155,7 @@ func (w *World) importSnapshot(ctx context.Context, handle string) (func(), erro
 	if _, err := contents.Create(ctx, &content, metav1.CreateOptions{}); err != nil {
 		return nil, err
 	}
-	end := func() {
-		// Those that were retained; a scenario that failed may have left them with a finalizer, which the next run does not meet.
-		list, err := contents.List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return
-		}
-		for _, c := range list.Items {
-			if namespace, _, _ := unstructured.NestedString(c.Object, "spec", "volumeSnapshotRef", "namespace"); namespace == w.Namespace {
-				_ = contents.Delete(ctx, c.GetName(), metav1.DeleteOptions{}) // nothing else needs it
-			}
-		}
-	}
+	end := func() { w.forgetContents(ctx) }
 	got, err := w.createSnapshot(ctx, &object)
 	if err == nil && got != handle {
 		err = fmt.Errorf("the snapshot %s was brought along, the object shows %s", handle, got)
@@ -173,6 +164,25 @@ func (w *World) importSnapshot(ctx context.Context, handle string) (func(), erro
 		end()
 	}
 	return end, err
+}
+
+// forgetContents removes the VolumeSnapshotContents of the namespace that were retained; a scenario that failed may have left them
+// with a finalizer, which the next run does not meet.
+func (w *World) forgetContents(ctx context.Context) {
+	client, err := w.Dynamic()
+	if err != nil {
+		return
+	}
+	contents := client.Resource(snapshotContentKind)
+	list, err := contents.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
+	for _, c := range list.Items {
+		if namespace, _, _ := unstructured.NestedString(c.Object, "spec", "volumeSnapshotRef", "namespace"); namespace == w.Namespace {
+			_ = contents.Delete(ctx, c.GetName(), metav1.DeleteOptions{}) // nothing else needs it
+		}
+	}
 }
 
 // officialClasses checks that the classes have the names and the meaning that those of the official driver have.

@@ -12,6 +12,7 @@ func Storage() []Step {
 			return snapshotRestored(ctx, w, xfsClass)
 		})},
 		{"a snapshot outlives its VolumeSnapshot and is brought back", apartStep("snapshot-kept", snapshotKept)},
+		{"a volume and a snapshot are brought to another namespace", apartStep("brought", broughtAlong)},
 		{"a volume in use is cloned twice at once", apartStep("clone", cloned)},
 		{"pods on both nodes write to one shared file system", apartStep("shared", sharedFileSystem)},
 		{"a VolumeAttributesClass changes a volume's label", apartStep("attributes", labelChanged)},
