@@ -25,7 +25,7 @@ func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
 		asked.Body = http.NoBody // as a server has it
 	}
 	answers := make(chan *http.Response, 1)
-	go func() { answers <- answerTo(asked, d.cloud) }()
+	go func() { answers <- answerTo(asked, d.cloud) }() //nolint:bodyclose // whoever asked closes it
 	select {
 	case answer := <-answers:
 		if answer == nil {
