@@ -19,7 +19,7 @@ const (
 )
 
 // broughtAlong has a volume and a snapshot of it go to another namespace by their IDs in the cloud, as the documentation brings
-// them along and backup tools do: neither is made anew, and both have the data.
+// them along and backup tools do: neither is made again, and both have the data.
 func broughtAlong(ctx context.Context, w *World) (string, error) {
 	source, sum, err := w.startSource(ctx, retainingClass)
 	if err != nil {
