@@ -96,30 +96,29 @@ func TestInterfaces(t *testing.T) {
 }
 
 func TestRegion(t *testing.T) {
-	c := simtest.Start(t, simtest.Options{})
-	id := c.AddInstance(simulator.NewServer{Label: "a", Region: "fra"})
-	metadata := c.MetadataURL(id)
-	in := func(region string) *v1.Node {
-		n := node(region, "vultr://"+id, v1.ConditionTrue)
-		if region != "" {
-			n.Labels[v1.LabelTopologyRegion] = region
-		}
-		return n
-	}
+	t.Parallel() // it waits nearly all the time
 	tests := map[string]struct {
-		options cloud.Options
-		nodes   []*v1.Node
-		want    string
-		fault   string
+		flag     string
+		metadata bool     // whether it answers
+		nodes    []string // their regions
+		want     string
+		fault    string
 	}{
-		"by flag":           {optionsFor("EWR", ""), []*v1.Node{in("fra")}, "ewr", ""},
-		"by the nodes":      {optionsFor("", "http://127.0.0.1:1"), []*v1.Node{in("fra"), in("fra")}, "fra", ""},
-		"by metadata":       {optionsFor("", metadata), nil, "fra", ""},
-		"several":           {optionsFor("", metadata), []*v1.Node{in("fra"), in("ewr")}, "", "several regions (ewr, fra)"},
-		"nobody can say it": {optionsFor("", "http://127.0.0.1:1"), nil, "", "--vultr-region is not set"},
+		"by flag":           {flag: "EWR", metadata: true, nodes: []string{"fra"}, want: "ewr"},
+		"by the nodes":      {nodes: []string{"fra", "fra"}, want: "fra"},
+		"by metadata":       {metadata: true, want: "fra"},
+		"several":           {metadata: true, nodes: []string{"fra", "ewr"}, fault: "several regions (ewr, fra)"},
+		"nobody can say it": {fault: "--vultr-region is not set"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := simtest.Start(t, simtest.Options{})
+			id := c.AddInstance(simulator.NewServer{Label: "a", Region: "fra"})
+			metadata := "http://127.0.0.1:1"
+			if tt.metadata {
+				metadata = c.MetadataURL(id)
+			}
 			api := newClient(t, c)
 			client := fake.NewSimpleClientset()
 			service := &v1.Service{
@@ -129,13 +128,14 @@ func TestRegion(t *testing.T) {
 			if err := client.Tracker().Add(service); err != nil {
 				t.Fatal(err)
 			}
-			for i, n := range tt.nodes {
-				n.Name += strconv.Itoa(i)
+			for i, region := range tt.nodes {
+				n := node(region+strconv.Itoa(i), "vultr://"+id, v1.ConditionTrue)
+				n.Labels[v1.LabelTopologyRegion] = region
 				if err := client.Tracker().Add(n); err != nil {
 					t.Fatal(err)
 				}
 			}
-			services, err := leading(t, api, client, tt.options).LoadBalancers()
+			services, err := leading(t, api, client, optionsFor(tt.flag, metadata)).LoadBalancers()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,6 +171,7 @@ func said(t *testing.T, client kubernetes.Interface, text string) bool {
 
 // The library's own controller deletes the Node of a destroyed instance, and no other, whatever state it is in.
 func TestLifecycle(t *testing.T) {
+	t.Parallel() // it waits nearly all the time
 	c := simtest.Start(t, simtest.Options{})
 	api := newClient(t, c)
 	client := fake.NewSimpleClientset()
