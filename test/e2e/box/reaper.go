@@ -14,6 +14,7 @@ import (
 type reaper struct {
 	mu       sync.Mutex
 	children map[int]*child
+	ended    chan os.Signal
 }
 
 // child is one program that the agent started.
@@ -23,7 +24,12 @@ type child struct {
 	status unix.WaitStatus
 }
 
-func newReaper() *reaper { return &reaper{children: map[int]*child{}} }
+// newReaper listens from now on: a child that ended before would never be collected.
+func newReaper() *reaper {
+	r := &reaper{children: map[int]*child{}, ended: make(chan os.Signal, 1)}
+	signal.Notify(r.ended, unix.SIGCHLD)
+	return r
+}
 
 // start runs a program. The lock is held from before it exists until it is
 // known, so that it cannot end unnoticed.
@@ -41,9 +47,7 @@ func (r *reaper) start(path string, argv []string, attr *os.ProcAttr) (*child, e
 
 // run reaps for ever.
 func (r *reaper) run() {
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, unix.SIGCHLD)
-	for range ended {
+	for range r.ended {
 		r.reap()
 	}
 }

@@ -93,6 +93,9 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	c.stopMemory = c.watchMemory(ctx)
 	if err := c.start(ctx); err != nil {
+		if ctx.Err() == nil { // else it was interrupted, and there is no failure to look for
+			err = errors.Join(err, c.SaveLogs())
+		}
 		return nil, errors.Join(err, c.Down(ctx))
 	}
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,41 +90,64 @@ func recall(r *Run, config runConfig, instanceID string) (*machine, error) {
 	return newMachine(r, config, i), nil
 }
 
-// running tells whether the machine's box lives.
+// running reports whether the machine's box lives.
 func (m *machine) running(ctx context.Context) (bool, error) {
+	pid, err := m.pid(ctx)
+	return pid != 0, err
+}
+
+// pid is that of the box's init in the outer box, 0 if it does not live.
+func (m *machine) pid(ctx context.Context) (int, error) {
 	programs, err := m.outer.Programs(ctx)
 	for _, p := range programs {
 		if p.Name == m.name && p.Running {
-			return true, err
+			return p.PID, err
 		}
 	}
-	return false, err
+	return 0, err
 }
 
-// start boots the machine, if it is not running, and starts what makes it a node.
+// start boots the machine, if it is not running, and starts what makes it a node. One that an earlier call did not bring so
+// far is booted again.
 func (m *machine) start(ctx context.Context) error {
-	running, err := m.running(ctx)
-	if err != nil || running {
+	pid, err := m.pid(ctx)
+	if err != nil || pid != 0 && m.isUp(pid) {
 		return err
 	}
 	if err := m.remember(); err != nil {
 		return err
 	}
-	if err := m.boot(ctx); err != nil {
+	if pid != 0 {
+		if err := m.kill(ctx); err != nil {
+			return err
+		}
+	}
+	if pid, err = m.boot(ctx); err != nil {
 		return err
 	}
-	return m.startNode(ctx)
+	if err := m.startNode(ctx); err != nil {
+		return err
+	}
+	return os.WriteFile(m.upFile(), []byte(strconv.Itoa(pid)), 0o600)
 }
 
-// boot makes the box and connects it.
-func (m *machine) boot(ctx context.Context) error {
+// upFile has the process ID of the init of which start came to its end.
+func (m *machine) upFile() string { return m.run.path("machines", m.instance.ID+".up") }
+
+func (m *machine) isUp(pid int) bool {
+	content, err := os.ReadFile(m.upFile())
+	return err == nil && string(content) == strconv.Itoa(pid)
+}
+
+// boot makes the box and connects it. It returns the process ID of its init in the outer box.
+func (m *machine) boot(ctx context.Context) (int, error) {
 	if err := cgroup.Create(m.run.cgroup(m.name)); err != nil {
-		return err
+		return 0, err
 	}
 	dir := m.run.path(m.name)
 	for _, sub := range []string{"kubelet", "containerd"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	spec := box.Spec{
@@ -140,18 +164,18 @@ func (m *machine) boot(ctx context.Context) error {
 	}
 	argv, err := spec.Write(m.run.path("bin", "cluster"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	pid, err := m.outer.Start(ctx, box.Program{
 		Name: m.name, Argv: argv, Cloneflags: box.Namespaces, Log: m.run.path("logs", m.name, "init.log"),
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := m.waitAgent(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	return connectWorker(ctx, m.outer, m.client, pid, m.instance.Address)
+	return pid, connectWorker(ctx, m.outer, m.client, pid, m.instance.Address)
 }
 
 // waitAgent waits until the box answers or has failed.
