@@ -20,6 +20,9 @@ const (
 	serviceAddress = "10.96.0.1" // the apiserver as pods see it
 	dnsAddress     = "10.96.0.10"
 	metadata       = "169.254.169.254"
+	// bridgeMAC stays the bridge's. One that it is not given is that of one of its links: when that worker was destroyed, the others
+	// would send to nobody until they ask again whose the gateway is, for up to a minute.
+	bridgeMAC = "02:00:c0:00:02:01"
 )
 
 // The ports in the outer namespace.
@@ -51,7 +54,7 @@ func runAll(ctx context.Context, c *box.Client, commands [][]string) error {
 // setUpBridge makes the network that the workers' links join.
 func setUpBridge(ctx context.Context, outer *box.Client) error {
 	return runAll(ctx, outer, [][]string{
-		{"ip", "link", "add", bridge, "type", "bridge"},
+		{"ip", "link", "add", bridge, "address", bridgeMAC, "type", "bridge"},
 		{"ip", "addr", "add", hostAddress + "/24", "dev", bridge},
 		{"ip", "addr", "add", metadata + "/32", "dev", bridge},
 		{"ip", "link", "set", bridge, "up"},
