@@ -133,6 +133,12 @@ const lookOwed = time.Minute
 // cost. The attacher that leads reads such lists, and the controller that it calls for orphans, and for the capacity, each in ten
 // minutes at most once.
 func volumeBudget(ctx context.Context, w *World) (string, error) {
+	if err := w.wait(ctx, "the driver has looked for orphans", func(ctx context.Context) error {
+		_, err := w.nobodysReads(ctx)
+		return err
+	}); err != nil {
+		return "", err
+	}
 	const lives = 4
 	for range lives {
 		if err := w.noLookOwed(ctx); err != nil {
