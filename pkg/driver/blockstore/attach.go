@@ -79,6 +79,9 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 	klog.FromContext(ctx).V(2).Info("Attaching volume", "volumeID", id, "instanceID", instance)
 	d, err := s.wait(ctx, "attach", id, func(d disk) (bool, error) {
 		if d.IsAttachedTo("") && !d.IsAttachedTo(instance) {
+			if s.ledger.past(d) > 0 {
+				return false, nil
+			}
 			return false, attachedElsewhere(d, instance)
 		}
 		if attachedHere(d, instance) {
@@ -106,7 +109,7 @@ func (s *Store) awaitDetach(ctx context.Context, id, instance string) error {
 		klog.FromContext(ctx).Info("A detach is under way, waiting for it before the attach", "volumeID", id, "atMost", left)
 		waiting, cancel := context.WithTimeout(ctx, left)
 		defer cancel()
-		_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
+		_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from) && s.ledger.past(d) == 0, nil })
 		if err == nil {
 			return nil
 		}

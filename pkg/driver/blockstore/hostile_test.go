@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,34 +30,87 @@ func TestDetachDespiteLateReads(t *testing.T) {
 	})
 }
 
+// keepsThePast has reads be as fresh as ever, and the cloud remember what they show when they lag later.
+var keepsThePast = simulator.ReadLags{"load_balancers": 2 * time.Minute}
+
+// lag replaces all lags, nil stands for the usual ones.
+func (r *rig) lag(lags simulator.ReadLags) {
+	r.t.Helper()
+	if err := r.cloud.Sim.SetReadLags(lags); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // TestDeleteDespiteLateReads: after a list that showed the volume attached comes one that is older and shows it free. A delete
 // that believes it is sent, and only the platform keeps a pod's data.
 func TestDeleteDespiteLateReads(t *testing.T) {
-	keepsThePast := simulator.ReadLags{"load_balancers": 2 * time.Minute}
 	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
-		lag := func(lags simulator.ReadLags) {
-			if err := r.cloud.Sim.SetReadLags(lags); err != nil {
-				t.Fatal(err)
-			}
-		}
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		time.Sleep(time.Minute) // of the fake clock
 		r.mustAttach(v.ID, instance)
 		time.Sleep(5 * time.Second) // of the fake clock
-		lag(simulator.ReadLags{"blocks": 20 * time.Second})
+		r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
 		if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %v", err)
 		}
 		if n := r.cloud.Count("delete_block"); n != 0 {
 			t.Errorf("%d deletes were sent", n)
 		}
-		lag(nil)
+		r.lag(nil)
 		if err := r.Detach(t.Context(), v.ID, instance); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.repeat(time.Minute, func(ctx context.Context) error { return r.Delete(ctx, v.ID) }); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestDetachByReadsFromBeforeAMove: a volume was just moved, and a list shows it where it was before. A detach from there that
+// is asked for again names no instance to the platform, which would take the volume from where it is now; and one from where
+// it is now must not count as done.
+func TestDetachByReadsFromBeforeAMove(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, before)
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.Detach(t.Context(), v.ID, before); err != nil {
+			t.Fatal(err)
+		}
+		r.mustAttach(v.ID, now)
+		time.Sleep(2 * time.Second) // of the fake clock: what was just seen would do
+		r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
+		detaches := r.cloud.Count("detach_block")
+		for _, from := range []string{before, now} {
+			if err := r.Detach(t.Context(), v.ID, from); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), before) {
+				t.Errorf("the detach from %s: got %v", from, err)
+			}
+		}
+		if n := r.cloud.Count("detach_block") - detaches; n != 0 {
+			t.Errorf("%d detaches were sent", n)
+		}
+		r.settled(v.ID, now)
+		r.lag(nil)
+		if err := r.repeat(2*time.Minute, func(ctx context.Context) error { return r.Detach(ctx, v.ID, now) }); err != nil {
+			t.Error(err)
+		}
+		r.settled(v.ID, "")
+	})
+}
+
+// TestAttachByReadsFromBeforeTheDetach: while an attach is waited for, lists show the volume at the instance from which this
+// process has just detached it. That is no sign that the attach will not come.
+func TestAttachByReadsFromBeforeTheDetach(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, before)
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.Detach(t.Context(), v.ID, before); err != nil {
+			t.Fatal(err)
+		}
+		r.lag(simulator.ReadLags{"blocks": 15 * time.Second})
+		r.mustAttach(v.ID, now)
+		r.settled(v.ID, now)
 	})
 }
 
