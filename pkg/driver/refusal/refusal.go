@@ -60,6 +60,8 @@ func reason(err error, refused volume.Reason) volume.Reason {
 		return 0
 	case vultr.IsOutcomeUnknown(err), vultr.IsConflict(err):
 		return volume.Busy
+	case vultr.IsLimit(err) && refused == volume.Invalid:
+		return volume.Exhausted // the account can have no more, or no more here
 	case vultr.IsNotFound(err) && refused == volume.Invalid:
 		return volume.Invalid // a create names a region or a source that does not exist
 	case vultr.IsNotFound(err):

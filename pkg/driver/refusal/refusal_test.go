@@ -27,6 +27,8 @@ func TestCodes(t *testing.T) {
 		create, change, read codes.Code
 	}{
 		"bad request":        {answer(400, "no"), codes.InvalidArgument, codes.FailedPrecondition, codes.Unavailable},
+		"full account":       {answer(400, "You have reached the maximum number of volumes for this account."), codes.ResourceExhausted, codes.FailedPrecondition, codes.Unavailable},
+		"full by a right":    {answer(403, "Account limit reached"), codes.ResourceExhausted, codes.Unavailable, codes.Unavailable},
 		"unprocessable":      {answer(422, "no"), codes.InvalidArgument, codes.FailedPrecondition, codes.Unavailable},
 		"locked":             {answer(400, "Server is currently locked"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"conflict":           {answer(409, "busy"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
