@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,37 @@ func (r *rig) blank() {
 	r.cloud.Fault(simulator.Fault{
 		Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200,
 		Body: `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+	})
+}
+
+// TestChangesAreAnsweredNotFound: a change is answered 404, once, and reads show the volume and the instance. Nobody is told that
+// one of them does not exist: the resizer would take the expansion for impossible.
+func TestChangesAreAnsweredNotFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create(claimed), r.instance("node-1")
+		time.Sleep(time.Minute) // of the fake clock
+		for _, c := range []struct {
+			what, operation string
+			call            func() error
+		}{
+			{"attach", "attach_block", func() error {
+				_, err := r.Attach(t.Context(), v.ID, instance)
+				return err
+			}},
+			{"expand", "update_block", func() error {
+				_, _, err := r.Expand(t.Context(), v.ID, volume.Capacity{Required: 20 * volume.GiB})
+				return err
+			}},
+			{"modify", "update_block", func() error { return r.Modify(t.Context(), v.ID, map[string]string{"label": "x"}) }},
+		} {
+			r.cloud.Fault(simulator.Fault{Operation: c.operation, Action: simulator.FaultStatus, Status: 404, Times: 1})
+			if err := c.call(); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), v.ID) {
+				t.Errorf("%s: got %v", c.what, err)
+			}
+			if err := c.call(); err != nil {
+				t.Errorf("%s, repeated: %v", c.what, err)
+			}
+		}
 	})
 }
 
