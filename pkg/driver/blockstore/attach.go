@@ -73,7 +73,11 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		if !errors.Is(why, errUnderWay) {
 			return d, why
 		}
+		own := s.ledger.isOwn(id, instance) // by a call before this one
 		s.ledger.order(id, attaching, instance)
+		if !own {
+			s.ledger.foreign(id)
+		}
 	}
 	turn.Settle()
 	klog.FromContext(ctx).V(2).Info("Attaching volume", "volumeID", id, "instanceID", instance)

@@ -52,8 +52,9 @@ type entry struct {
 	// left are the instances from which this process was seen to have detached it, with when that was ordered. One to or from
 	// which another order was given since is not among them.
 	left map[string]time.Time
-	// unsure is set if the order may not have been accepted.
-	unsure bool
+	// unsure is set if the order may not have been accepted, foreign if it is another process's as far as is known: the platform
+	// refused this one's because of it.
+	unsure, foreign bool
 	// watched is the last of the looks that followed upon the order, and upon one another, without a gap.
 	watched time.Time
 	// here is where looks have shown the volume since hereSince, which followed upon one another without a gap, "" for at no
@@ -231,7 +232,7 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 func (l *ledger) order(id string, what verb, instance string) {
 	l.With(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
-		e.here, e.hereSince, e.unsure, e.watched = "", now, false, now
+		e.here, e.hereSince, e.unsure, e.foreign, e.watched = "", now, false, false, now
 		delete(e.left, instance)
 	})
 }
