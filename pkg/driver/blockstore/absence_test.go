@@ -87,6 +87,35 @@ func TestChangesAreAnsweredNotFound(t *testing.T) {
 	})
 }
 
+// TestListsThatProveNothing: a list counts what it does not show, as one of a part of the platform that knows nothing. That passes:
+// the provisioner and the snapshotter would take another answer for the proof that nothing was made before.
+func TestListsThatProveNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock: no list is so new that it would do
+		for operation, field := range map[string]string{"list_blocks": "blocks", "list_block_snapshots": "snapshots"} {
+			r.cloud.Fault(simulator.Fault{
+				Operation: operation, Action: simulator.FaultStatus, Status: 200,
+				Body: `{"` + field + `":[],"meta":{"total":7,"links":{"next":"","prev":""}}}`,
+			})
+		}
+		for what, call := range map[string]func() error{
+			"create":            func() error { _, err := r.another().Create(t.Context(), specOf("pvc-2")); return err },
+			"list":              func() error { _, err := r.List(t.Context(), 0); return err },
+			"list snapshots":    func() error { _, err := r.Snapshots(t.Context(), 0); return err },
+			"delete snapshot":   func() error { return r.DeleteSnapshot(t.Context(), v.ID) },
+			"health of volumes": func() error { _, err := r.ExamineAll(t.Context(), 0); return err },
+		} {
+			if err := call(); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), "counts 7") {
+				t.Errorf("%s: got %v", what, err)
+			}
+		}
+		if left := r.named("pvc-2"); len(left) != 0 {
+			t.Errorf("made was %s", left)
+		}
+	})
+}
+
 // TestDetachWhenReadsGoBlank: the volume was shown, the detach had to wait for its turn, and by then no read shows it.
 func TestDetachWhenReadsGoBlank(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

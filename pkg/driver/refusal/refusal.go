@@ -53,8 +53,9 @@ func reason(err error, refused volume.Reason) volume.Reason {
 		return 0
 	}
 	_, fromAPI := errors.AsType[*vultr.Error](err)
+	_, short := errors.AsType[*vultr.ShortListError](err)
 	switch {
-	case errors.Is(err, vultr.ErrSettling):
+	case errors.Is(err, vultr.ErrSettling), short:
 		return volume.Busy
 	case !fromAPI:
 		return 0

@@ -41,6 +41,7 @@ func TestCodes(t *testing.T) {
 		"teapot":             {answer(http.StatusTeapot, "tea"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"no answer":          {&vultr.Error{Op: "op", Err: errors.New("reset")}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"unknown outcome":    {&vultr.Error{Op: "op", Status: 400, Unknown: true}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
+		"a short list":       {&vultr.ShortListError{Op: "op", Listed: 0, Counted: 7}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"settling":           {&vultr.SettlingError{Name: "n"}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"out of time":        {&vultr.Error{Op: "op", Err: context.DeadlineExceeded}, codes.DeadlineExceeded, codes.DeadlineExceeded, codes.DeadlineExceeded},
 		"given up":           {context.Canceled, codes.Canceled, codes.Canceled, codes.Canceled},
