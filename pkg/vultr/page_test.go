@@ -110,6 +110,25 @@ func TestAShortListProvesNoAbsence(t *testing.T) {
 	})
 }
 
+// A list that is to show what else there is, beside what was just made, is waited for until it is whole.
+func TestAShortListEndsNoWaitForAList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := 701
+		began := time.Now()
+		lists := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int {
+			if time.Since(began) > 20*time.Second {
+				total = 700
+			}
+			return total
+		})
+		always := func(Volume) (bool, error) { return true, nil }
+		v, list, err := lists.client(t).WaitListed(t.Context(), "create", ids(3, 4)[0], time.Minute, always)
+		if took := time.Since(began); err != nil || v.ID != ids(3, 4)[0] || len(list.Items) != 700 || took < 20*time.Second {
+			t.Errorf("after %s: %+v, a list of %d, %v", took, v, len(list.Items), err)
+		}
+	})
+}
+
 // A page that counts objects and shows none proves no absence either, unless it was filtered: nothing says which number
 // the API counts then.
 func TestABlankPageProvesNoAbsence(t *testing.T) {
