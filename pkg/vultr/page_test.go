@@ -129,6 +129,25 @@ func TestAShortListEndsNoWaitForAList(t *testing.T) {
 	})
 }
 
+// An attachment that such a list lacks is not gone.
+func TestAShortListShowsNoDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+			total := 1
+			if time.Since(began) > 20*time.Second {
+				total = 0
+			}
+			return reply(200, map[string]any{"attachments": []any{}, "meta": map[string]any{"total": total}}), nil
+		}}
+		gone := func(a FileSystemAttachment) (bool, error) { return a.InstanceID == "", nil }
+		_, err := net.client(t).WaitFileSystemAttachment(t.Context(), idA, idB, gone)
+		if took := time.Since(began); err != nil || took < 20*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
+}
+
 // A page that counts objects and shows none proves no absence either, unless it was filtered: nothing says which number
 // the API counts then.
 func TestABlankPageProvesNoAbsence(t *testing.T) {
