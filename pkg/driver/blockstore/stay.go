@@ -43,6 +43,15 @@ func (l *ledger) foreign(id string) {
 	l.With(id, func(e *entry, _ time.Time) { e.foreign = true })
 }
 
+// join notes that an attach to the instance was accepted before this process ordered one, which is refused because of it.
+func (l *ledger) join(id, instance string) {
+	own := l.isOwn(id, instance) // by a call before this one
+	l.order(id, attaching, instance)
+	if !own {
+		l.foreign(id)
+	}
+}
+
 // isOwn reports whether an attach to the instance is under way that this process ordered by itself.
 func (l *ledger) isOwn(id, instance string) (own bool) {
 	l.With(id, func(e *entry, now time.Time) {

@@ -126,12 +126,17 @@ func TestForeignAttachIsNotOwned(t *testing.T) {
 		if !l.isOwn("v", "one") || l.isOwn("v", "two") {
 			t.Error("what this process ordered is not its own, or to another instance")
 		}
-		l.foreign("v")
-		if l.isOwn("v", "one") || l.attachUnderWay("v", "one") != overdueAfter {
+		l.join("v", "one")
+		if !l.isOwn("v", "one") {
+			t.Error("asked again it is not its own any more")
+		}
+		l.join("v", "two")
+		l.join("v", "two")
+		if l.isOwn("v", "two") || l.attachUnderWay("v", "two") != overdueAfter {
 			t.Error("another process's attach counts as own, or not as under way")
 		}
-		l.saw(at("v", "one"), time.Now())
-		if left := l.leaving("v", "one"); left != l.window {
+		l.saw(at("v", "two"), time.Now())
+		if left := l.leaving("v", "two"); left != l.window {
 			t.Errorf("what came by it may be detached for %s", left)
 		}
 		l.order("v", attaching, "one")
