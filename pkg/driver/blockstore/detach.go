@@ -153,7 +153,7 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	klog.FromContext(ctx).Info("An attach may still take effect, waiting for it before the detach", "volumeID", id, "instanceID", instance, "atMost", left)
 	waiting, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	now, err := s.wait(waiting, "late attach", id, func(d disk) (bool, error) { return d.IsAttachedTo("") && s.ledger.past(d) == 0, nil })
+	now, err := s.wait(waiting, "late attach", id, func(d disk) (bool, error) { return d.IsAttachedTo(""), nil })
 	switch {
 	case err == nil, volume.ReasonOf(err) == volume.NotFound:
 		return now, err

@@ -114,6 +114,66 @@ func TestAttachByReadsFromBeforeTheDetach(t *testing.T) {
 	})
 }
 
+// moved is a volume that this process has just moved from the one instance to the other. Another one had ordered the detach before:
+// this one has learned that detaches are quick, and looks early.
+func (r *rig) moved() (v volume.Volume, before, now string) {
+	r.t.Helper()
+	v, before, now = r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+	r.mustAttach(v.ID, before)
+	time.Sleep(time.Minute) // of the fake clock
+	if err := r.another().api.DetachVolume(r.t.Context(), v.ID); err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // of the fake clock
+	if err := r.Detach(r.t.Context(), v.ID, before); err != nil {
+		r.t.Fatal(err)
+	}
+	r.mustAttach(v.ID, now)
+	return v, before, now
+}
+
+// TestQueuedDetachByReadsFromBeforeAMove: such a list comes when the detach has waited for its turn. It must not count as done by
+// somebody else.
+func TestQueuedDetachByReadsFromBeforeAMove(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.moved()
+		turn, err := r.orders.Enter(t.Context(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(3*time.Second, func() {
+			r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
+			turn.Leave()
+		})
+		if err := r.Detach(t.Context(), v.ID, now); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), before) {
+			t.Errorf("got %v", err)
+		}
+		r.settled(v.ID, now)
+	})
+}
+
+// TestDetachWaitsPastReadsFromBeforeAMove: such a list comes while the platform carries out the detach. That the list shows the volume
+// at yet another instance does not end the detach, neither for its own call nor for the attach that follows.
+func TestDetachWaitsPastReadsFromBeforeAMove(t *testing.T) {
+	for what, patience := range map[string]time.Duration{"the detach": time.Minute, "the next attach": time.Second} {
+		inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+			v, _, now := r.moved()
+			next := r.instance("node-3")
+			time.AfterFunc(500*time.Millisecond, func() { r.lag(simulator.ReadLags{"blocks": 20 * time.Second}) })
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := r.Detach(ctx, v.ID, now); (err == nil) != (ctx.Err() == nil) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if at := r.attachedTo(v.ID); ctx.Err() == nil && at != "" {
+				t.Errorf("%s: it is done, and the volume is at %s", what, at)
+			}
+			r.mustAttach(v.ID, next)
+			r.settled(v.ID, next)
+		})
+	}
+}
+
 // TestDetachAfterAnotherLeader: a controller that has known the volume for long, and moved it before, leads again a
 // moment after another one ordered an attach, which nothing shows yet.
 func TestDetachAfterAnotherLeader(t *testing.T) {

@@ -189,6 +189,19 @@ func TestLooksFromBeforeAMove(t *testing.T) {
 		past("ordered back", map[string]time.Duration{"one": 0, "two": 29 * time.Second})
 		time.Sleep(29 * time.Second)
 		past("later", map[string]time.Duration{"two": 0})
+		// Who sees nothing but the past looks all the same: nobody else leads meanwhile, and what comes is by its order.
+		move(attaching, "one", "one")
+		move(detaching, "one")
+		l.order("v", attaching, "two")
+		for range 2 {
+			time.Sleep(14 * time.Second)
+			l.saw(at("v", "one"), time.Now())
+		}
+		time.Sleep(time.Second)
+		l.saw(at("v", "two"), time.Now())
+		if left := l.leaving("v", "two"); left != 0 {
+			t.Errorf("what came may be detached by another one for %s", left)
+		}
 	})
 }
 

@@ -101,7 +101,7 @@ func (s *Store) stays(ctx context.Context, id, instance string) (bool, error) {
 		"volumeID", id, "instanceID", instance, "atMost", left)
 	waiting, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	_, err := s.wait(waiting, "late detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(instance) && s.ledger.past(d) == 0, nil })
+	_, err := s.wait(waiting, "late detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(instance), nil })
 	if err == nil {
 		return false, nil
 	}
