@@ -105,17 +105,11 @@ func (s *Store) attachOnce(ctx context.Context, k key, accepted *bool, precondit
 func (s *Store) cameAlone(ctx context.Context, k key) error {
 	mine := func(a vultr.FileSystemAttachment) bool { return strings.EqualFold(a.InstanceID, k.instance) }
 	all, err := s.attachments(ctx, k.id, looksFor)
-	if err == nil && !slices.ContainsFunc(all, mine) {
-		_, err = s.api.WaitFileSystemAttachment(ctx, k.id, k.instance, func(a vultr.FileSystemAttachment) (bool, error) { return mine(a), nil })
-		if err == nil {
-			all, err = s.attachments(ctx, k.id, looksFor)
-		}
-	}
 	if err != nil {
 		return refusal.OfRead(err, "making sure that instance %s has file system %s for itself", k.instance, k.id)
 	}
 	if !slices.ContainsFunc(all, mine) {
-		return volume.Errorf(volume.Busy, "file system %s is shown at instance %s by one list and not by the next one, it is looked at again", k.id, k.instance)
+		return volume.Errorf(volume.Busy, "file system %s was shown at instance %s and a list lacks that; it is looked at again", k.id, k.instance)
 	}
 	i := slices.IndexFunc(all, func(a vultr.FileSystemAttachment) bool { return !mine(a) && !isLeaving(a) })
 	if i < 0 {
