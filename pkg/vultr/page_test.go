@@ -1,10 +1,12 @@
 package vultr
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -282,6 +284,28 @@ func TestEveryListReportsItsFailure(t *testing.T) {
 			if !IsUnauthorized(err) {
 				t.Errorf("got %v", err)
 			}
+		}
+	})
+}
+
+// Who waits for a list that shows all that was made before an object is not given a short one: it may lack an older object of
+// the same name.
+func TestWaitListedTakesNoShortList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var total atomic.Int64
+		total.Store(701)
+		c := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int { return int(total.Load()) }).client(t)
+		id, always := ids(3, 4)[0], func(Volume) (bool, error) { return true, nil }
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, list, err := c.WaitListed(ctx, "create", id, time.Minute, always)
+		if _, short := errors.AsType[*ShortListError](err); !short || len(list.Items) != 0 {
+			t.Errorf("a list of %d of 701 volumes, %v", len(list.Items), err)
+		}
+		total.Store(700)
+		v, list, err := c.WaitListed(t.Context(), "create", id, time.Minute, always)
+		if err != nil || v.ID != id || len(list.Items) != 700 {
+			t.Errorf("afterwards: %+v, a list of %d volumes, %v", v, len(list.Items), err)
 		}
 	})
 }
