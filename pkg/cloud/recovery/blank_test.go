@@ -1,11 +1,13 @@
 package recovery_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -105,26 +107,87 @@ func TestReadsThatContradictEachOther(t *testing.T) {
 	}
 }
 
-// A list that shows what is not found by its ID makes the looks of before worthless.
+// A list that shows what is not found by its ID makes the looks of before worthless, also those that were a proof.
 func TestListThatShowsItBeginsAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := bareScene(t)
-		s.cloud.set(func() { delete(s.cloud.instances, idA) })
-		s.ready("a", v1.ConditionUnknown)
-		prober := s.newProber(s.cloud)
-		for i, want := range []recovery.Presence{
-			recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Gone,
-		} {
-			s.cloud.set(func() {
-				s.cloud.listed = nil
-				if i == 2 {
-					s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idA}, {ID: idB}} }
+	const suspected, gone = recovery.Suspected, recovery.Gone
+	for name, tt := range map[string]struct {
+		shownAt int // which look meets such a list
+		want    []recovery.Presence
+	}{
+		"before the proof": {2, []recovery.Presence{suspected, suspected, suspected, suspected, suspected, gone}},
+		"after the proof":  {3, []recovery.Presence{suspected, suspected, gone, suspected, suspected, suspected, gone}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := bareScene(t)
+				s.cloud.set(func() { delete(s.cloud.instances, idA) })
+				s.ready("a", v1.ConditionUnknown)
+				prober := s.newProber(s.cloud)
+				for i, want := range tt.want {
+					s.cloud.set(func() {
+						s.cloud.listed = nil
+						if i == tt.shownAt {
+							s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idA}, {ID: idB}} }
+						}
+					})
+					if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
+						t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
+					}
+					after(11 * time.Second)
 				}
 			})
-			if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
-				t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
-			}
-			after(11 * time.Second)
-		}
-	})
+		})
+	}
+}
+
+// While most instances are missing, looks count towards a proof only if they would count otherwise, too: not those of a Node
+// that is too young, and not those that a list contradicts.
+func TestLooksThatCountWhileMostAreMissing(t *testing.T) {
+	for name, contradicted := range map[string]bool{"a list shows it": true, "the node is too young": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := bareScene(t)
+				names, ids := s.crowd(8)
+				lists := 0
+				s.cloud.set(func() {
+					delete(s.cloud.instances, idA)
+					if !contradicted {
+						return
+					}
+					s.cloud.listed = func() []vultr.Instance {
+						if lists++; lists == 1 { // so that it is asked for
+							return []vultr.Instance{{ID: idB}, {ID: ids[7]}}
+						}
+						return []vultr.Instance{{ID: idA}, {ID: idB}, {ID: ids[7]}}
+					}
+				})
+				if !contradicted {
+					s.update("a", func(n *v1.Node) { n.CreationTimestamp = metav1.Now() })
+				}
+				s.destroy(names[:7], ids[:7])
+				s.ready("a", v1.ConditionUnknown)
+				prober := s.newProber(s.cloud)
+				for range 7 {
+					_, err := prober.Confirm(t.Context(), s.node("a"))
+					if doubt, ok := errors.AsType[*recovery.DoubtError](err); !ok || doubt.Reason != recovery.MostMissing {
+						t.Fatalf("got %v", err)
+					}
+					after(11 * time.Second)
+				}
+				s.cloud.set(func() {
+					s.cloud.listed = nil
+					for _, id := range ids {
+						s.cloud.instances[id] = vultr.Instance{ID: id}
+					}
+				})
+				after(20 * time.Second) // more than 90 since the node is there
+				for i, want := range []recovery.Presence{recovery.Suspected, recovery.Suspected, recovery.Gone} {
+					if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
+						t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
+					}
+					after(11 * time.Second)
+				}
+			})
+		})
+	}
 }

@@ -120,7 +120,7 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 	}
 	e := evidence{node: node, id: id, asked: asked, list: list.Items, nodes: nodes}
 	if doubt := p.doubt(e); doubt != nil {
-		return Verdict{}, known.doubted(node, asked, doubt)
+		return Verdict{}, known.doubted(e, doubt)
 	}
 	twins := match.Twins(node, match.View{Instances: list.Items, Nodes: nodes})
 	return known.missed(e, twins, p.unvisited(e, twins)), nil

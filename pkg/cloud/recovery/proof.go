@@ -139,17 +139,21 @@ func (a *absence) failed(ctx context.Context, err error) error {
 }
 
 // doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do
-// earlier looks count.
-func (a *absence) doubted(node *v1.Node, asked time.Time, doubt *DoubtError) error {
-	if doubt.Reason == MostMissing {
-		a.count(asked)
-	} else {
+// earlier looks count, and does this one, if it could count without that.
+func (a *absence) doubted(e evidence, doubt *DoubtError) error {
+	switch {
+	case doubt.Reason != MostMissing, shows(e.list, e.id):
 		a.misses, a.proven = 0, time.Time{}
+	case !time.Now().Before(matureAt(e.node)):
+		a.count(e.asked)
 	}
-	a.confirmed = Confirmed(node)
-	a.note(Verdict{}, doubt, asked.Add(again))
+	a.confirmed = Confirmed(e.node)
+	a.note(Verdict{}, doubt, e.asked.Add(again))
 	return doubt
 }
+
+// matureAt returns from when on the instance of a Node is not too new to be shown by reads.
+func matureAt(node *v1.Node) time.Time { return node.CreationTimestamp.Add(maturity) }
 
 // count notes a look that found nothing, if it comes late enough after the one before: what is asked sooner may be
 // answered by the same moment of the platform.
@@ -163,12 +167,12 @@ func (a *absence) count(asked time.Time) {
 func (a *absence) missed(e evidence, twins []vultr.Instance, unvisited bool) Verdict {
 	now := time.Now()
 	a.confirmed = Confirmed(e.node)
-	if mature := e.node.CreationTimestamp.Add(maturity); now.Before(mature) {
+	if mature := matureAt(e.node); now.Before(mature) {
 		return a.suspected(minTime(mature, now.Add(again)))
 	}
 	if shows(e.list, e.id) {
-		// The platform contradicts itself. Neither answer is believed.
-		a.misses = 0
+		// The platform contradicts itself. Neither answer is believed, nor any from before.
+		a.misses, a.proven = 0, time.Time{}
 		return a.suspected(now.Add(pause))
 	}
 	a.count(e.asked)
