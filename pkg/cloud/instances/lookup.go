@@ -63,10 +63,17 @@ func (i *Instances) match(ctx context.Context, node *v1.Node, listed []vultr.Ins
 	if err == nil {
 		err = i.check(ctx, node, instance)
 	}
-	if err != nil && !errors.Is(err, errNoAddressYet) { // which new instances in a VPC have for some seconds
+	if err != nil && !isPassing(err) {
 		i.tell(node, instanceNotMatched, "The instance of this node cannot be found: "+err.Error())
 	}
 	return instance, err
+}
+
+// isPassing reports whether an error says nothing about which instance is the Node's: that of an API which fails, and what new
+// instances in a VPC have for some seconds. Both are told if they last.
+func isPassing(err error) bool {
+	_, failed := errors.AsType[*vultr.Error](err)
+	return errors.Is(err, errNoAddressYet) || failed && !vultr.IsNotFound(err)
 }
 
 // read returns the addresses of some of the listed instances in their VPCs.

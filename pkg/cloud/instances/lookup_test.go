@@ -1,11 +1,18 @@
 package instances_test
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -38,4 +45,52 @@ func TestNodeThatStaysWithoutID(t *testing.T) {
 			t.Errorf("exists %v though nothing has its name", exists)
 		}
 	})
+}
+
+// failing lists instances and answers nothing else.
+type failing struct{ *fakeCloud }
+
+var errBroken = &vultr.Error{Op: "read instance", Status: 500, Message: "Something broke."}
+
+func (failing) Instance(context.Context, string) (vultr.Instance, error) {
+	return vultr.Instance{}, errBroken
+}
+
+func (failing) Networks(context.Context, vultr.Instance) ([]vultr.Network, error) {
+	return nil, errBroken
+}
+
+// An API that fails while a node is looked for is told as what it is, and not at once: its instance is not missing.
+func TestFailuresAreNoMismatch(t *testing.T) {
+	for name, tt := range map[string]struct {
+		listed vultr.Instance
+		node   *v1.Node
+	}{
+		"asked for by its ID":         {vultr.Instance{ID: idOne, Label: "a", MainIP: "192.0.2.1"}, bare("a", "", uninitialised, hasIP("192.0.2.9"))},
+		"asked for its networks":      {vultr.Instance{ID: idOne, Label: "a", MainIP: "192.0.2.1", VPCs: []string{vpcOne}}, bare("a", "", uninitialised)},
+		"another asked, by addresses": {vultr.Instance{ID: idOne, Label: "b", MainIP: "192.0.2.1", VPCs: []string{vpcOne}}, bare("a", "", uninitialised, nodeIP("10.1.0.5"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud, events := failing{&fakeCloud{list: []vultr.Instance{tt.listed}}}, record.NewFakeRecorder(1000)
+				in := instances.New(cloud, roster.New(cloud), nodesOf(), nil, events, instances.Options{})
+				began := time.Now()
+				for time.Since(began) < 5*time.Minute {
+					if _, err := in.InstanceMetadata(t.Context(), tt.node); err == nil {
+						t.Fatal("it was found")
+					}
+					if time.Since(began) < 25*time.Second && len(events.Events) > 0 {
+						t.Fatalf("told too soon: %s", <-events.Events)
+					}
+					time.Sleep(time.Second) // of the fake clock
+				}
+				if n := len(events.Events); n != 1 {
+					t.Fatalf("%d events", n)
+				}
+				if event := <-events.Events; !strings.HasPrefix(event, "Warning NodeNotInitialised ") || !strings.Contains(event, "Something broke.") {
+					t.Errorf("event %q", event)
+				}
+			})
+		})
+	}
 }
