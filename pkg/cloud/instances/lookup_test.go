@@ -10,6 +10,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/cloud-provider/node/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
@@ -45,6 +46,29 @@ func TestNodeThatStaysWithoutID(t *testing.T) {
 			t.Errorf("exists %v though nothing has its name", exists)
 		}
 	})
+}
+
+// What the library does not take as --node-ip is told as well: somebody else may have written it.
+func TestNodeIPThatCannotBeRead(t *testing.T) {
+	in := vultr.Instance{ID: idOne, Label: "a", InternalIP: "10.1.0.5", VPCs: []string{vpcOne}, MainIP: "192.0.2.1", MainIPv6: "2001:db8::1"}
+	for text, want := range map[string]int{
+		"10.1.0.5": 0, "10.1.0.5,2001:db8::1": 0,
+		"": 1, "0.0.0.0": 1, "::": 1, "nonsense": 1, "10.1.0.5, 2001:db8::1": 1, "10.1.0.5,192.0.2.1": 1,
+	} {
+		r, n := newRig(t, &fakeCloud{list: []vultr.Instance{in}}), bare("a", idOne, nodeIP(text))
+		for range 3 {
+			md, err := r.InstanceMetadata(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := helpers.GetNodeAddressesFromNodeIP(text, md.NodeAddresses); (err != nil) != (want > 0) {
+				t.Fatalf("%q: the library says %v", text, err)
+			}
+		}
+		if got := r.told(); len(got) != want || want > 0 && got[0] != "NodeIPNotFound" {
+			t.Errorf("%q: events %v", text, got)
+		}
+	}
 }
 
 // failing lists instances and answers nothing else.
