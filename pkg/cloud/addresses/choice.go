@@ -92,8 +92,8 @@ type Addresses struct {
 }
 
 // Of lists the addresses of a Node. The networks are all those of its instance, if they had to be read; else its entry in the
-// list says what there is. Those that the kubelet was told to use are listed, whatever is chosen. The host name stays the
-// kubelet's.
+// list says what there is. Those in VPCs that the kubelet was told to use are listed, whichever network is chosen, if their
+// family is. The host name stays the kubelet's.
 func (c Choice) Of(in vultr.Instance, networks []vultr.Network, provided []string) Addresses {
 	networks = slices.DeleteFunc(slices.Clone(networks), func(n vultr.Network) bool { return Normalise(n.IP) == "" })
 	isListed := func(n vultr.Network) bool { return Normalise(n.IP) == Normalise(in.InternalIP) }

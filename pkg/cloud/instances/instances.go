@@ -46,6 +46,9 @@ type Departures interface {
 // metadataAge is how old the list may be from which a known instance is read: one list serves all Nodes of a round.
 const metadataAge = time.Minute
 
+// familiesFlag is the flag of Choice.Families.
+const familiesFlag = "vultr-address-families"
+
 // Reasons of Events.
 const (
 	nodeIPNotFound     = reason.NodeIPNotFound
@@ -163,7 +166,7 @@ func (i *Instances) describe(ctx context.Context, node *v1.Node) (*cloudprovider
 	if len(own.List) == 0 {
 		return nil, fmt.Errorf("instance %s of node %s has no address yet, or none of the families that nodes are to have", instance.ID, node.Name)
 	}
-	i.compare(node, instance, own.List)
+	i.compare(node, instance, own.List, addresses.Texts(addresses.Of(instance, texts(private)...)))
 	i.tellMissed(node, instance, own)
 	md := metadata(instance, own, i.options)
 	i.relabel(ctx, node, md.AdditionalLabels)
@@ -185,9 +188,10 @@ func (i *Instances) tellMissed(node *v1.Node, in vultr.Instance, own addresses.A
 		in.ID, network, strings.Join(addresses.Texts(own.List), ", ")))
 }
 
-// compare makes an Event of a --node-ip that the instance does not have, or that can't be read: the library leaves such a Node
-// uninitialised and says so in its log alone.
-func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []v1.NodeAddress) {
+// compare makes an Event of a --node-ip that the instance does not have, that is none of the addresses which nodes are to have, or
+// that can't be read: the library leaves such a Node uninitialised and says so in its log alone. all are the instance's addresses,
+// also those that its Node does not get.
+func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []v1.NodeAddress, all []string) {
 	text, given := node.Annotations[cloudproviderapi.AnnotationAlphaProvidedIPAddr]
 	_, err := helpers.GetNodeAddressesFromNodeIP(text, own)
 	if !given || err == nil {
@@ -196,15 +200,21 @@ func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []v1.NodeAddre
 	}
 	has := addresses.Texts(own)
 	lacking := slices.DeleteFunc(addresses.Provided(node), func(address string) bool { return slices.Contains(has, address) })
-	if len(lacking) == 0 {
+	list := strings.Join(has, ", ")
+	switch {
+	case len(lacking) == 0:
 		i.tell(node, nodeIPNotFound, fmt.Sprintf("The node's annotation %s can't be used: %v. It is the kubelet's --node-ip, as the kubelet writes it, "+
 			"and the node can't be initialised with another text. Instance %s has %s",
-			cloudproviderapi.AnnotationAlphaProvidedIPAddr, err, in.ID, strings.Join(has, ", ")))
-		return
+			cloudproviderapi.AnnotationAlphaProvidedIPAddr, err, in.ID, list))
+	case !slices.ContainsFunc(lacking, func(address string) bool { return !slices.Contains(all, address) }):
+		i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is an address of instance %s, but of a family that --%s leaves out: "+
+			"nodes are to have %s. The node can't be initialised until the kubelet uses one of these or the flag has that family",
+			strings.Join(lacking, ","), in.ID, familiesFlag, list))
+	default:
+		i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is not an address of instance %s, which has %s. "+
+			"The node can't be initialised until the kubelet uses one of these or the instance is attached to the VPC of that address",
+			strings.Join(lacking, ","), in.ID, list))
 	}
-	i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is not an address of instance %s, which has %s. "+
-		"The node can't be initialised until the kubelet uses one of these or the instance is attached to the VPC of that address",
-		strings.Join(lacking, ","), in.ID, strings.Join(has, ", ")))
 }
 
 // find returns the instance of a Node: by its provider ID, or as lookUp does.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/cloud-provider/node/helpers"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -67,6 +68,27 @@ func TestNodeIPThatCannotBeRead(t *testing.T) {
 		}
 		if got := r.told(); len(got) != want || want > 0 && got[0] != "NodeIPNotFound" {
 			t.Errorf("%q: events %v", text, got)
+		}
+	}
+}
+
+// A --node-ip that the instance has is not told as one that it lacks, if it is of a family that nodes are not to have.
+func TestNodeIPOfAnotherFamily(t *testing.T) {
+	in := vultr.Instance{ID: idOne, Label: "a", InternalIP: "10.1.0.5", VPCs: []string{vpcOne, vpcTwo}, MainIP: "192.0.2.1", MainIPv6: "2001:db8::1"}
+	cloud := &fakeCloud{list: []vultr.Instance{in}, vpcs: map[string][]vultr.Network{idOne: {{VPC: vpcOne, IP: "10.1.0.5"}, {VPC: vpcTwo, IP: "10.2.0.5"}}}}
+	for address, want := range map[string]string{
+		"2001:db8::1": "", "10.1.0.5": "leaves out", "10.2.0.5": "leaves out", "192.0.2.1": "leaves out", "10.9.0.5": "is not an address of instance",
+	} {
+		r := newRigWith(t, cloud, instances.Options{Choice: addresses.Choice{Families: []v1.IPFamily{v1.IPv6Protocol}}})
+		if got, err := r.addresses(bare("a", idOne, nodeIP(address))); err != nil || !slices.Equal(got, []string{"Internal 2001:db8::1", "External 2001:db8::1"}) {
+			t.Fatalf("%s: %v, %v", address, got, err)
+		}
+		var events []string
+		for len(r.events.Events) > 0 {
+			events = append(events, <-r.events.Events)
+		}
+		if all := strings.Join(events, "; "); (want == "") != (all == "") || !strings.Contains(all, want) || len(events) > 1 {
+			t.Errorf("%s: events %q", address, events)
 		}
 	}
 }
