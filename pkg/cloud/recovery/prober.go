@@ -107,6 +107,8 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 		return Verdict{Presence: Present}, nil
 	case !vultr.IsNotFound(err):
 		return Verdict{}, known.failed(ctx, err)
+	case known.isYoung(node):
+		return known.verdict, nil
 	}
 	// The list must be of the time since the question: an older one may have been read with a key that was replaced
 	// since.

@@ -138,22 +138,30 @@ func (a *absence) failed(ctx context.Context, err error) error {
 	return err
 }
 
+// isYoung notes a look that found nothing if the Node is so new that reads may not show its instance yet, and reports whether
+// it is: then nothing follows, and what else is doubtful may have the same reason.
+func (a *absence) isYoung(node *v1.Node) bool {
+	now, mature := time.Now(), node.CreationTimestamp.Add(maturity)
+	if !now.Before(mature) {
+		return false
+	}
+	a.confirmed = Confirmed(node)
+	a.suspected(minTime(mature, now.Add(again)))
+	return true
+}
+
 // doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do
-// earlier looks count, and does this one, if it could count without that.
+// earlier looks count, and does this one, unless the list contradicts it.
 func (a *absence) doubted(e evidence, doubt *DoubtError) error {
-	switch {
-	case doubt.Reason != MostMissing, shows(e.list, e.id):
-		a.misses, a.proven = 0, time.Time{}
-	case !time.Now().Before(matureAt(e.node)):
+	if doubt.Reason == MostMissing && !shows(e.list, e.id) {
 		a.count(e.asked)
+	} else {
+		a.misses, a.proven = 0, time.Time{}
 	}
 	a.confirmed = Confirmed(e.node)
 	a.note(Verdict{}, doubt, e.asked.Add(again))
 	return doubt
 }
-
-// matureAt returns from when on the instance of a Node is not too new to be shown by reads.
-func matureAt(node *v1.Node) time.Time { return node.CreationTimestamp.Add(maturity) }
 
 // count notes a look that found nothing, if it comes late enough after the one before: what is asked sooner may be
 // answered by the same moment of the platform.
@@ -167,9 +175,6 @@ func (a *absence) count(asked time.Time) {
 func (a *absence) missed(e evidence, twins []vultr.Instance, unvisited bool) Verdict {
 	now := time.Now()
 	a.confirmed = Confirmed(e.node)
-	if mature := matureAt(e.node); now.Before(mature) {
-		return a.suspected(minTime(mature, now.Add(again)))
-	}
 	if shows(e.list, e.id) {
 		// The platform contradicts itself. Neither answer is believed, nor any from before.
 		a.misses, a.proven = 0, time.Time{}
