@@ -256,7 +256,7 @@ func (i *Instances) ask(ctx context.Context, node *v1.Node, id string, list []vu
 		i.attempts.forget(node.UID)
 		return instance, nil
 	}
-	if vultr.IsNotFound(err) {
+	if vultr.IsNotFound(err) && !time.Now().Before(roster.MatureAt(node)) {
 		i.stale(node, match.Twins(node, match.View{Instances: list, Nodes: nodes}))
 	}
 	err = fmt.Errorf("instance of node %s: %w", node.Name, err)

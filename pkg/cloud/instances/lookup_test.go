@@ -9,11 +9,13 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/cloud-provider/node/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/instances"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -91,6 +93,30 @@ func TestNodeIPOfAnotherFamily(t *testing.T) {
 			t.Errorf("%s: events %q", address, events)
 		}
 	}
+}
+
+// A machine that was made again under its name, with its own provider ID, may be missing from all reads while its predecessor is still
+// listed. That is not told as a provider ID which names nothing.
+func TestYoungNodeIsNotStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := bare("a", idOne, func(n *v1.Node) { n.CreationTimestamp = metav1.Now() }), bare("b", idTwo)
+		r := newRig(t, &fakeCloud{list: []vultr.Instance{{ID: idTwo, MainIP: "192.0.2.2"}, {ID: "33333333-66fd-4dfb-b839-443f2e6c0b60", Label: "a"}}}, a, b)
+		ask := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) { // of the fake clock
+				if _, err := r.InstanceMetadata(t.Context(), a); !vultr.IsNotFound(err) {
+					t.Fatalf("got %v", err)
+				}
+			}
+		}
+		ask(85 * time.Second)
+		if got := r.told(); len(got) > 0 {
+			t.Errorf("events %v", got)
+		}
+		ask(40 * time.Second)
+		if got := r.told(); !slices.Equal(got, []string{match.StaleProviderID}) {
+			t.Errorf("events %v when it is old enough", got)
+		}
+	})
 }
 
 // failing lists instances and answers nothing else.

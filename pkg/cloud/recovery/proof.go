@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -50,9 +51,6 @@ const (
 	// mostLooks is how many looks prove something at most. Each time that an instance is found after it was missed, one
 	// more is asked for: reads that contradict each other would otherwise agree by chance one day.
 	mostLooks = 9
-	// maturity is the age of a Node before which its instance may be so new that reads do not show it yet: in bad
-	// weather they lag by a minute and more. An instance is a minute older than its Node.
-	maturity = 90 * time.Second
 	// firstRetry is the pause after a first failure.
 	firstRetry = 5 * time.Second
 	// continuity is the most that may lie between two looks of one proof.
@@ -141,7 +139,7 @@ func (a *absence) failed(ctx context.Context, err error) error {
 // isYoung notes a look that found nothing if the Node is so new that reads may not show its instance yet, and reports whether
 // it is: then nothing follows, and what else is doubtful may have the same reason.
 func (a *absence) isYoung(node *v1.Node) bool {
-	now, mature := time.Now(), node.CreationTimestamp.Add(maturity)
+	now, mature := time.Now(), roster.MatureAt(node)
 	if !now.Before(mature) {
 		return false
 	}
