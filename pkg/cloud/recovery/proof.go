@@ -137,15 +137,18 @@ func (a *absence) failed(ctx context.Context, err error) error {
 }
 
 // isYoung notes a look that found nothing if the Node is so new that reads may not show its instance yet, and reports whether
-// it is: then nothing follows, and what else is doubtful may have the same reason.
-func (a *absence) isYoung(node *v1.Node) bool {
-	now, mature := time.Now(), roster.MatureAt(node)
-	if !now.Before(mature) {
-		return false
+// it is: then nothing follows, and what else is doubtful may have the same reason. seen is when this process saw the Node come,
+// zero if it did not: the clock here may be ahead of the API server's.
+func (a *absence) isYoung(node *v1.Node, seen time.Time) bool {
+	now := time.Now()
+	for _, mature := range []time.Time{roster.MatureAt(node), seen.Add(roster.Maturity)} {
+		if now.Before(mature) {
+			a.confirmed = Confirmed(node)
+			a.suspected(minTime(mature, now.Add(again)))
+			return true
+		}
 	}
-	a.confirmed = Confirmed(node)
-	a.suspected(minTime(mature, now.Add(again)))
-	return true
+	return false
 }
 
 // doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do

@@ -92,6 +92,28 @@ func TestNothingIsToldOfAYoungNode(t *testing.T) {
 	}
 }
 
+// A clock that is ahead of the API server's makes every Node look old. One that this process saw come is as young as that.
+func TestYoungNodeByAClockThatIsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		after(10 * time.Second)
+		n := node("c", idNew)
+		n.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
+		n.Status.Conditions[0].Status = v1.ConditionUnknown
+		if err := s.client.Tracker().Add(n); err != nil {
+			t.Fatal(err)
+		}
+		after(85 * time.Second)
+		if s.marked("c") || s.departed("c") {
+			t.Error("declared dead")
+		}
+		after(15*time.Second + proof)
+		if !s.marked("c") {
+			t.Error("not marked when it is old enough")
+		}
+	})
+}
+
 // What was seen before the Node was well counts for nothing, whoever looks.
 func TestLooksOfBeforeDoNotCount(t *testing.T) {
 	tests := map[string]func(*scene){
