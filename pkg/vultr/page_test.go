@@ -150,6 +150,43 @@ func TestAShortListShowsNoDetach(t *testing.T) {
 	})
 }
 
+// Where the count stays wrong a wait ends with its call, and says what it waited for in vain: also of an object that falls
+// between the pages.
+func TestAWaitForAWholeListEndsWithItsCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		id      string
+		missing time.Duration
+	}{
+		"listed":                       {ids(3, 4)[0], time.Minute},
+		"fallen between":               {ids(500, 501)[0], time.Minute},
+		"fallen between and read":      {ids(500, 501)[0], 0},
+		"fallen between, read in time": {ids(500, 501)[0], 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lists := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int { return 701 })
+				net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+					if id, ok := strings.CutPrefix(r.URL.Path, blocksPath+"/"); ok {
+						return reply(200, map[string]any{"block": block(id, "active", "")}), nil
+					}
+					return lists.answer(r)
+				}}
+				const allowed = 20 * time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), allowed)
+				defer cancel()
+				began := time.Now()
+				_, _, err := net.client(t).WaitListed(ctx, "create", c.id, c.missing, func(Volume) (bool, error) { return true, nil })
+				if took := time.Since(began); took != allowed || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("ended after %s: %v", took, err)
+				}
+				if err == nil || !strings.Contains(err.Error(), "counts 701 but lists 700") {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
 // A page that counts objects and shows none proves no absence either, unless it was filtered: nothing says which number
 // the API counts then.
 func TestABlankPageProvesNoAbsence(t *testing.T) {

@@ -89,13 +89,17 @@ func awaitListed[W, T any](ctx context.Context, c *Client, r resource[W, T], lis
 				return v, list.Began, nil
 			}
 		}
+		lacks := errUnlisted
+		if list.short != nil {
+			lacks = list.short
+		}
 		if time.Since(began) < missing {
-			return none, time.Time{}, errUnlisted
+			return none, time.Time{}, lacks
 		}
 		if v, err := r.read(ctx, c, w.resource); err != nil {
 			return v, time.Time{}, err
 		}
-		return none, time.Time{}, errUnlisted
+		return none, time.Time{}, lacks
 	}
 	v, err := await(ctx, c, w)
 	return v, shown, err
