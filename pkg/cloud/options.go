@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -242,7 +241,7 @@ func ProveKey(ctx context.Context, client AccountReader) error {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
 	_, err := client.Account(ctx)
-	if refused, ok := errors.AsType[*vultr.Error](err); ok && refused.Status == http.StatusUnauthorized {
+	if vultr.IsKeyRefused(err) {
 		return fmt.Errorf("the API key is refused: %w", err)
 	}
 	if err != nil {

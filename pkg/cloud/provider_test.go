@@ -296,6 +296,11 @@ func TestProveKey(t *testing.T) {
 		t.Errorf("a key that may not read the account must do: %v", err)
 	}
 	c.Sim.ClearFaults()
+	c.Fault(simulator.Fault{Action: simulator.FaultStatus, Status: 401, Body: "<html>Log in first"})
+	if err := cloud.ProveKey(t.Context(), newClient(t, c)); err != nil {
+		t.Errorf("what is between here and the API knows nothing of the key: %v", err)
+	}
+	c.Sim.ClearFaults()
 	c.Fault(simulator.Fault{Action: simulator.FaultResetBefore})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()

@@ -94,6 +94,9 @@ func (c *Client) WaitFileSystemAttachment(ctx context.Context, id, instanceID st
 					return a, list.Began, nil
 				}
 			}
+			if list.short != nil {
+				return FileSystemAttachment{}, time.Time{}, list.short // it proves no absence
+			}
 			return FileSystemAttachment{}, list.Began, nil
 		},
 	})

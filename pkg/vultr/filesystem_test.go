@@ -176,6 +176,25 @@ func TestWaitForAnAttachment(t *testing.T) {
 	})
 }
 
+// A list that counts attachments and shows none does not say that the instance has let the file system go.
+func TestABlankListOfAttachmentsEndsNoDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		const blank = 30 * time.Second
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+			if time.Since(began) < blank {
+				return reply(200, `{"attachments":[],"meta":{"total":1}}`), nil
+			}
+			return reply(200, `{"attachments":[],"meta":{"total":0}}`), nil
+		}}
+		gone := func(a FileSystemAttachment) (bool, error) { return a == FileSystemAttachment{}, nil }
+		_, err := net.client(t).WaitFileSystemAttachment(t.Context(), idA, idB, gone)
+		if took := time.Since(began); err != nil || took < blank {
+			t.Errorf("detached after %s, %v", took, err)
+		}
+	})
+}
+
 // All who wait for attachments of one file system share its lists: nothing else tells of them.
 func TestWaitsForAttachmentsShareLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -138,10 +138,23 @@ func (c *Client) listInstances(ctx context.Context) ([]Instance, error) {
 	return servers, err
 }
 
-// virtualMachine is the API's form of a virtual machine. govultr's lacks the VPCs.
+// virtualMachine is what is read of the API's form of a virtual machine. govultr's lacks the VPCs, and has much that nobody here
+// reads, of which one odd value would spoil the list of all servers.
 type virtualMachine struct {
-	govultr.Instance
-	VPCs []vpcRef `json:"vpcs"`
+	ID           string   `json:"id"`
+	Label        string   `json:"label"`
+	Hostname     string   `json:"hostname"`
+	Region       string   `json:"region"`
+	Plan         string   `json:"plan"`
+	Status       string   `json:"status"`
+	PowerStatus  string   `json:"power_status"`
+	ServerStatus string   `json:"server_status"`
+	MainIP       string   `json:"main_ip"`
+	InternalIP   string   `json:"internal_ip"`
+	V6MainIP     string   `json:"v6_main_ip"`
+	Tags         []string `json:"tags"`
+	DateCreated  string   `json:"date_created"`
+	VPCs         []vpcRef `json:"vpcs"`
 }
 
 // vpcRef is how a server names a VPC that it is in.

@@ -1,10 +1,12 @@
 package vultr
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +110,81 @@ func TestAShortListProvesNoAbsence(t *testing.T) {
 			t.Errorf("afterwards: %d volumes, %v", len(list.Items), err)
 		}
 	})
+}
+
+// A list that is to show what else there is, beside what was just made, is waited for until it is whole.
+func TestAShortListEndsNoWaitForAList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := 701
+		began := time.Now()
+		lists := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int {
+			if time.Since(began) > 20*time.Second {
+				total = 700
+			}
+			return total
+		})
+		always := func(Volume) (bool, error) { return true, nil }
+		v, list, err := lists.client(t).WaitListed(t.Context(), "create", ids(3, 4)[0], time.Minute, always)
+		if took := time.Since(began); err != nil || v.ID != ids(3, 4)[0] || len(list.Items) != 700 || took < 20*time.Second {
+			t.Errorf("after %s: %+v, a list of %d, %v", took, v, len(list.Items), err)
+		}
+	})
+}
+
+// An attachment that such a list lacks is not gone.
+func TestAShortListShowsNoDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		net := &cloud{answer: func(*http.Request) (*http.Response, error) {
+			total := 1
+			if time.Since(began) > 20*time.Second {
+				total = 0
+			}
+			return reply(200, map[string]any{"attachments": []any{}, "meta": map[string]any{"total": total}}), nil
+		}}
+		gone := func(a FileSystemAttachment) (bool, error) { return a.InstanceID == "", nil }
+		_, err := net.client(t).WaitFileSystemAttachment(t.Context(), idA, idB, gone)
+		if took := time.Since(began); err != nil || took < 20*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
+}
+
+// Where the count stays wrong a wait ends with its call, and says what it waited for in vain: also of an object that falls
+// between the pages.
+func TestAWaitForAWholeListEndsWithItsCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		id      string
+		missing time.Duration
+	}{
+		"listed":                       {ids(3, 4)[0], time.Minute},
+		"fallen between":               {ids(500, 501)[0], time.Minute},
+		"fallen between and read":      {ids(500, 501)[0], 0},
+		"fallen between, read in time": {ids(500, 501)[0], 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lists := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int { return 701 })
+				net := &cloud{answer: func(r *http.Request) (*http.Response, error) {
+					if id, ok := strings.CutPrefix(r.URL.Path, blocksPath+"/"); ok {
+						return reply(200, map[string]any{"block": block(id, "active", "")}), nil
+					}
+					return lists.answer(r)
+				}}
+				const allowed = 20 * time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), allowed)
+				defer cancel()
+				began := time.Now()
+				_, _, err := net.client(t).WaitListed(ctx, "create", c.id, c.missing, func(Volume) (bool, error) { return true, nil })
+				if took := time.Since(began); took != allowed || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("ended after %s: %v", took, err)
+				}
+				if err == nil || !strings.Contains(err.Error(), "counts 701 but lists 700") {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
 }
 
 // A page that counts objects and shows none proves no absence either, unless it was filtered: nothing says which number
@@ -244,6 +321,28 @@ func TestEveryListReportsItsFailure(t *testing.T) {
 			if !IsUnauthorized(err) {
 				t.Errorf("got %v", err)
 			}
+		}
+	})
+}
+
+// Who waits for a list that shows all that was made before an object is not given a short one: it may lack an older object of
+// the same name.
+func TestWaitListedTakesNoShortList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var total atomic.Int64
+		total.Store(701)
+		c := pagesOf([][]string{ids(0, 500), ids(501, 701)}, func(int) int { return int(total.Load()) }).client(t)
+		id, always := ids(3, 4)[0], func(Volume) (bool, error) { return true, nil }
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, list, err := c.WaitListed(ctx, "create", id, time.Minute, always)
+		if _, short := errors.AsType[*ShortListError](err); !short || len(list.Items) != 0 {
+			t.Errorf("a list of %d of 701 volumes, %v", len(list.Items), err)
+		}
+		total.Store(700)
+		v, list, err := c.WaitListed(t.Context(), "create", id, time.Minute, always)
+		if err != nil || v.ID != id || len(list.Items) != 700 {
+			t.Errorf("afterwards: %+v, a list of %d volumes, %v", v, len(list.Items), err)
 		}
 	})
 }

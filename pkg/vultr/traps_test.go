@@ -273,6 +273,32 @@ func TestTrapNilMeta(t *testing.T) {
 	}
 }
 
+// TestTrapUnreadFields: govultr decodes all that it knows of a virtual machine. What nobody here reads can be odd without that no
+// server is known any more.
+func TestTrapUnreadFields(t *testing.T) {
+	odd := map[string]any{
+		"id": idA, "label": "w1", "main_ip": "192.0.2.1", "vpcs": []any{map[string]any{"id": "net", "subnet": 7}}, "tags": nil,
+		"ram": "1024 MB", "disk": 25.5, "vcpu_count": nil, "allowed_bandwidth": "1 TB", "os_id": "2284", "v6_network_size": "", "vpc_only": 0,
+	}
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case instancesPath:
+			writeJSON(w, 200, map[string]any{"instances": []any{odd}})
+		case bareMetalsPath:
+			writeJSON(w, 200, map[string]any{"bare_metals": []any{}})
+		default:
+			writeJSON(w, 200, map[string]any{"instance": odd})
+		}
+	})
+	list, err := c.Instances(t.Context(), 0)
+	if err != nil || len(list.Items) != 1 || list.Items[0].MainIP != "192.0.2.1" || len(list.Items[0].VPCs) != 1 {
+		t.Errorf("listed: %+v, %v", list.Items, err)
+	}
+	if in, err := c.Instance(t.Context(), idA); err != nil || in.Label != "w1" || in.Kind != KindVM {
+		t.Errorf("read: %+v, %v", in, err)
+	}
+}
+
 // TestTrapUnusualSuccess: govultr takes a success that it does not know, such as 207, for a failure.
 func TestTrapUnusualSuccess(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {

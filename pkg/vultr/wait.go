@@ -58,8 +58,9 @@ func (c *Client) WaitVolumeAsOf(ctx context.Context, op, id string, done func(Vo
 }
 
 // WaitListed waits until a list shows the volume and done returns true for it, and returns the volume with that list.
-// By then the list shows everything that the platform made before this volume, too, however late its reads are. A
-// volume that no list shows is not taken for gone, whatever a direct read says, until missing has passed.
+// By then the list shows everything that the platform made before this volume, too, however late its reads are: one that is
+// shorter than the API's own count does not do. A volume that no list shows is not taken for gone, whatever a direct read
+// says, until missing has passed.
 func (c *Client) WaitListed(ctx context.Context, op, id string, missing time.Duration, done func(Volume) (bool, error)) (Volume, List[Volume], error) {
 	return awaitListed(ctx, c, volumes, c.volumes, wait[Volume]{op: opWaitBlock, resource: id, lesson: op, done: done}, missing)
 }
@@ -81,17 +82,24 @@ func awaitListed[W, T any](ctx context.Context, c *Client, r resource[W, T], lis
 		}
 		for _, v := range list.Items {
 			if r.id(v) == w.resource {
+				if list.short != nil {
+					return none, time.Time{}, list.short // what was made before may be what it lacks
+				}
 				shown = list
 				return v, list.Began, nil
 			}
 		}
+		lacks := errUnlisted
+		if list.short != nil {
+			lacks = list.short
+		}
 		if time.Since(began) < missing {
-			return none, time.Time{}, errUnlisted
+			return none, time.Time{}, lacks
 		}
 		if v, err := r.read(ctx, c, w.resource); err != nil {
 			return v, time.Time{}, err
 		}
-		return none, time.Time{}, errUnlisted
+		return none, time.Time{}, lacks
 	}
 	v, err := await(ctx, c, w)
 	return v, shown, err

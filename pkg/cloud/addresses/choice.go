@@ -84,7 +84,7 @@ func (c Choice) Unread(in vultr.Instance) bool {
 // Addresses are those of a Node.
 type Addresses struct {
 	List []v1.NodeAddress
-	// VPC is the network of the first private one, "" if it has none or that is not known.
+	// VPC is the network of the first internal one that is private, "" if it has none or that is not known.
 	VPC string
 	// Missed is set if a network was chosen and the instance is not in it. Then it has the addresses that it would have
 	// without a choice: public ones in the place of private ones would open what goes between nodes.
@@ -92,8 +92,8 @@ type Addresses struct {
 }
 
 // Of lists the addresses of a Node. The networks are all those of its instance, if they had to be read; else its entry in the
-// list says what there is. Those that the kubelet was told to use are listed, whatever is chosen. The host name stays the
-// kubelet's.
+// list says what there is. Those in VPCs that the kubelet was told to use are listed, whichever network is chosen, if their
+// family is. The host name stays the kubelet's.
 func (c Choice) Of(in vultr.Instance, networks []vultr.Network, provided []string) Addresses {
 	networks = slices.DeleteFunc(slices.Clone(networks), func(n vultr.Network) bool { return Normalise(n.IP) == "" })
 	isListed := func(n vultr.Network) bool { return Normalise(n.IP) == Normalise(in.InternalIP) }
@@ -116,11 +116,26 @@ func (c Choice) Of(in vultr.Instance, networks []vultr.Network, provided []strin
 	for _, network := range networks {
 		private = append(private, network.IP)
 	}
-	a := Addresses{List: c.list(in, private), Missed: missed}
-	if len(networks) > 0 {
-		a.VPC = networks[0].VPC
+	list := c.list(in, private)
+	return Addresses{List: list, VPC: vpcOf(list, networks, provided), Missed: missed}
+}
+
+// vpcOf returns the network of a Node's internal address. Of several the library leaves those that the kubelet was told to use, if
+// there are any.
+func vpcOf(list []v1.NodeAddress, networks []vultr.Network, provided []string) string {
+	isInternal := func(a v1.NodeAddress) bool { return a.Type == v1.NodeInternalIP }
+	isAsked := func(a v1.NodeAddress) bool { return isInternal(a) && slices.Contains(provided, a.Address) }
+	counts := isInternal
+	if slices.ContainsFunc(list, isAsked) {
+		counts = isAsked
 	}
-	return a
+	for _, address := range list {
+		of := slices.IndexFunc(networks, func(n vultr.Network) bool { return Normalise(n.IP) == address.Address })
+		if counts(address) && of >= 0 {
+			return networks[of].VPC
+		}
+	}
+	return ""
 }
 
 // list puts private and public addresses into the order of the families.

@@ -34,6 +34,7 @@ func TestAddressChoice(t *testing.T) {
 	inBoth := vultr.Instance{MainIP: "192.0.2.1", InternalIP: "10.1.0.3", VPCs: []string{one, two}}
 	inOne := vultr.Instance{MainIP: "192.0.2.1", InternalIP: "10.1.0.3", VPCs: []string{one}}
 	inNone := vultr.Instance{MainIP: "192.0.2.1"}
+	dual := vultr.Instance{MainIP: "192.0.2.1", MainIPv6: "2001:db8::1", InternalIP: "10.1.0.3", VPCs: []string{one}}
 	only := vultr.Instance{InternalIP: "10.1.0.3", VPCs: []string{one}}
 	within := func(text string) addresses.Choice { return addresses.Choice{Range: netip.MustParsePrefix(text)} }
 	for name, tt := range map[string]struct {
@@ -50,7 +51,11 @@ func TestAddressChoice(t *testing.T) {
 		"the first by ID":                 {addresses.Choice{VPC: one}, inBoth, nil, nil, []string{"Internal 10.1.0.3", "External 192.0.2.1"}, one, false},
 		"the second by ID":                {addresses.Choice{VPC: two}, inBoth, both, nil, []string{"Internal 10.2.0.3", "External 192.0.2.1"}, two, false},
 		"the second by range":             {within("10.2.0.0/20"), inBoth, both, nil, []string{"Internal 10.2.0.3", "External 192.0.2.1"}, two, false},
-		"the kubelet's is the other":      {addresses.Choice{VPC: two}, inBoth, both, []string{"10.1.0.3"}, []string{"Internal 10.2.0.3", "Internal 10.1.0.3", "External 192.0.2.1"}, two, false},
+		"the kubelet's is the other":      {addresses.Choice{VPC: two}, inBoth, both, []string{"10.1.0.3"}, []string{"Internal 10.2.0.3", "Internal 10.1.0.3", "External 192.0.2.1"}, one, false},
+		"the kubelet's is in the second":  {addresses.Choice{}, inBoth, both, []string{"10.2.0.3"}, []string{"Internal 10.1.0.3", "Internal 10.2.0.3", "External 192.0.2.1"}, two, false},
+		"the kubelet's is the public one": {addresses.Choice{}, inBoth, nil, []string{"192.0.2.1"}, []string{"Internal 10.1.0.3", "External 192.0.2.1"}, one, false},
+		"a family that no VPC has":        {addresses.Choice{Families: []v1.IPFamily{v1.IPv6Protocol}}, dual, nil, nil, []string{"Internal 2001:db8::1", "External 2001:db8::1"}, "", false},
+		"the VPC's family is the second":  {addresses.Choice{Families: []v1.IPFamily{v1.IPv6Protocol, v1.IPv4Protocol}}, dual, nil, nil, []string{"Internal 2001:db8::1", "Internal 10.1.0.3", "External 2001:db8::1", "External 192.0.2.1"}, one, false},
 		"one that it is not in":           {addresses.Choice{VPC: two}, inOne, nil, nil, []string{"Internal 10.1.0.3", "External 192.0.2.1"}, one, true},
 		"a range that it is not in":       {within("10.9.0.0/20"), inOne, nil, nil, []string{"Internal 10.1.0.3", "External 192.0.2.1"}, one, true},
 		"it is in none":                   {addresses.Choice{VPC: one}, inNone, nil, nil, []string{"Internal 192.0.2.1", "External 192.0.2.1"}, "", true},

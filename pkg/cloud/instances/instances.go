@@ -20,6 +20,8 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/record"
 	cloudprovider "k8s.io/cloud-provider"
+	cloudproviderapi "k8s.io/cloud-provider/api"
+	"k8s.io/cloud-provider/node/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/addresses"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
@@ -43,6 +45,9 @@ type Departures interface {
 
 // metadataAge is how old the list may be from which a known instance is read: one list serves all Nodes of a round.
 const metadataAge = time.Minute
+
+// familiesFlag is the flag of Choice.Families.
+const familiesFlag = "vultr-address-families"
 
 // Reasons of Events.
 const (
@@ -161,7 +166,7 @@ func (i *Instances) describe(ctx context.Context, node *v1.Node) (*cloudprovider
 	if len(own.List) == 0 {
 		return nil, fmt.Errorf("instance %s of node %s has no address yet, or none of the families that nodes are to have", instance.ID, node.Name)
 	}
-	i.compare(node, instance, addresses.Texts(own.List))
+	i.compare(node, instance, own.List, addresses.Texts(addresses.Of(instance, texts(private)...)))
 	i.tellMissed(node, instance, own)
 	md := metadata(instance, own, i.options)
 	i.relabel(ctx, node, md.AdditionalLabels)
@@ -183,22 +188,33 @@ func (i *Instances) tellMissed(node *v1.Node, in vultr.Instance, own addresses.A
 		in.ID, network, strings.Join(addresses.Texts(own.List), ", ")))
 }
 
-// compare makes an Event of a --node-ip that the instance does not have: the library leaves such a Node uninitialised
-// and says so in its log alone.
-func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []string) {
-	var lacking []string
-	for _, address := range addresses.Provided(node) {
-		if !slices.Contains(own, address) {
-			lacking = append(lacking, address)
-		}
-	}
-	if len(lacking) == 0 {
+// compare makes an Event of a --node-ip that the instance does not have, that is none of the addresses which nodes are to have, or
+// that can't be read: the library leaves such a Node uninitialised and says so in its log alone. all are the instance's addresses,
+// also those that its Node does not get.
+func (i *Instances) compare(node *v1.Node, in vultr.Instance, own []v1.NodeAddress, all []string) {
+	text, given := node.Annotations[cloudproviderapi.AnnotationAlphaProvidedIPAddr]
+	_, err := helpers.GetNodeAddressesFromNodeIP(text, own)
+	if !given || err == nil {
 		i.settled(node.UID, nodeIPNotFound)
 		return
 	}
-	i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is not an address of instance %s, which has %s. "+
-		"The node can't be initialised until the kubelet uses one of these or the instance is attached to the VPC of that address",
-		strings.Join(lacking, ","), in.ID, strings.Join(own, ", ")))
+	has := addresses.Texts(own)
+	lacking := slices.DeleteFunc(addresses.Provided(node), func(address string) bool { return slices.Contains(has, address) })
+	list := strings.Join(has, ", ")
+	switch {
+	case len(lacking) == 0:
+		i.tell(node, nodeIPNotFound, fmt.Sprintf("The node's annotation %s can't be used: %v. It is the kubelet's --node-ip, as the kubelet writes it, "+
+			"and the node can't be initialised with another text. Instance %s has %s",
+			cloudproviderapi.AnnotationAlphaProvidedIPAddr, err, in.ID, list))
+	case !slices.ContainsFunc(lacking, func(address string) bool { return !slices.Contains(all, address) }):
+		i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is an address of instance %s, but of a family that --%s leaves out: "+
+			"nodes are to have %s. The node can't be initialised until the kubelet uses one of these or the flag has that family",
+			strings.Join(lacking, ","), in.ID, familiesFlag, list))
+	default:
+		i.tell(node, nodeIPNotFound, fmt.Sprintf("The kubelet's --node-ip %s is not an address of instance %s, which has %s. "+
+			"The node can't be initialised until the kubelet uses one of these or the instance is attached to the VPC of that address",
+			strings.Join(lacking, ","), in.ID, list))
+	}
 }
 
 // find returns the instance of a Node: by its provider ID, or as lookUp does.
@@ -240,7 +256,7 @@ func (i *Instances) ask(ctx context.Context, node *v1.Node, id string, list []vu
 		i.attempts.forget(node.UID)
 		return instance, nil
 	}
-	if vultr.IsNotFound(err) {
+	if vultr.IsNotFound(err) && !time.Now().Before(roster.MatureAt(node)) {
 		i.stale(node, match.Twins(node, match.View{Instances: list, Nodes: nodes}))
 	}
 	err = fmt.Errorf("instance of node %s: %w", node.Name, err)

@@ -19,13 +19,15 @@ import (
 const maxNetworks = 50
 
 // lookUp finds the instance of a Node that has no provider ID yet, in a list that began after the Node was first seen:
-// an older one may show a machine that had the Node's name before. All Nodes that were seen before a list began share it.
+// an older one may show a machine that had the Node's name before. All Nodes that were seen before a list began share it. One
+// that never gets a provider ID, because its kubelet registered without the taint, is looked for in lists as recent as those of
+// the others.
 func (i *Instances) lookUp(ctx context.Context, node *v1.Node) (vultr.Instance, error) {
 	since, err := i.attempts.begin(node.UID)
 	if err != nil {
 		return vultr.Instance{}, err
 	}
-	list, err := i.roster.Instances(ctx, time.Since(since))
+	list, err := i.roster.Instances(ctx, min(time.Since(since), metadataAge))
 	if err != nil {
 		return vultr.Instance{}, fmt.Errorf("looking for the instance of node %s: %w", node.Name, err)
 	}
@@ -61,10 +63,17 @@ func (i *Instances) match(ctx context.Context, node *v1.Node, listed []vultr.Ins
 	if err == nil {
 		err = i.check(ctx, node, instance)
 	}
-	if err != nil && !errors.Is(err, errNoAddressYet) { // which new instances in a VPC have for some seconds
+	if err != nil && !isPassing(err) {
 		i.tell(node, instanceNotMatched, "The instance of this node cannot be found: "+err.Error())
 	}
 	return instance, err
+}
+
+// isPassing reports whether an error says nothing about which instance is the Node's: that of an API which fails, and what new
+// instances in a VPC have for some seconds. Both are told if they last.
+func isPassing(err error) bool {
+	_, failed := errors.AsType[*vultr.Error](err)
+	return errors.Is(err, errNoAddressYet) || failed && !vultr.IsNotFound(err)
 }
 
 // read returns the addresses of some of the listed instances in their VPCs.

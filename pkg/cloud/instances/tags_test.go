@@ -64,3 +64,49 @@ func TestClusterTag(t *testing.T) {
 		}
 	})
 }
+
+// An API that does not come to an end with a tag keeps no Node from its addresses for long, and not one Node after the other.
+func TestTagThatHangsHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		cloud := &fakeCloud{list: []vultr.Instance{{ID: idOne, MainIP: "192.0.2.1"}, {ID: idTwo, MainIP: "192.0.2.2"}}}
+		r := newRigWith(t, cloud, instances.Options{Tag: "production", SetTags: func(ctx context.Context, in vultr.Instance, _ []string) error {
+			asked = append(asked, in.ID)
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		began := time.Now()
+		for _, id := range []string{idOne, idTwo} {
+			if got, err := r.addresses(bare("a", id)); err != nil || len(got) != 2 {
+				t.Errorf("%v, %v", got, err)
+			}
+		}
+		if took := time.Since(began); took > 20*time.Second || !slices.Equal(asked, []string{idOne}) {
+			t.Errorf("it took %s, tags for %v", took, asked)
+		}
+		time.Sleep(time.Minute) // of the fake clock
+		if _, err := r.addresses(bare("a", idTwo)); err != nil || !slices.Equal(asked, []string{idOne, idTwo}) {
+			t.Errorf("later: tags for %v, %v", asked, err)
+		}
+	})
+}
+
+// What the API refuses for one instance says nothing about the others.
+func TestTagThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		cloud := &fakeCloud{list: []vultr.Instance{{ID: idOne, MainIP: "192.0.2.1"}, {ID: idTwo, MainIP: "192.0.2.2"}}}
+		r := newRigWith(t, cloud, instances.Options{Tag: "production", SetTags: func(_ context.Context, in vultr.Instance, _ []string) error {
+			asked = append(asked, in.ID)
+			return &vultr.Error{Op: "update instance", Status: 400, Message: "Too many tags."}
+		}})
+		for _, id := range []string{idOne, idTwo} {
+			if _, err := r.addresses(bare("a", id)); err != nil {
+				t.Error(err)
+			}
+		}
+		if !slices.Equal(asked, []string{idOne, idTwo}) {
+			t.Errorf("tags for %v", asked)
+		}
+	})
+}

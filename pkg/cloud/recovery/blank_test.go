@@ -1,6 +1,7 @@
 package recovery_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,22 +106,71 @@ func TestReadsThatContradictEachOther(t *testing.T) {
 	}
 }
 
-// A list that shows what is not found by its ID makes the looks of before worthless.
+// A list that shows what is not found by its ID makes the looks of before worthless, also those that were a proof.
 func TestListThatShowsItBeginsAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := bareScene(t)
-		s.cloud.set(func() { delete(s.cloud.instances, idA) })
-		s.ready("a", v1.ConditionUnknown)
-		prober := s.newProber(s.cloud)
-		for i, want := range []recovery.Presence{
-			recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Suspected, recovery.Gone,
-		} {
-			s.cloud.set(func() {
-				s.cloud.listed = nil
-				if i == 2 {
-					s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idA}, {ID: idB}} }
+	const suspected, gone = recovery.Suspected, recovery.Gone
+	for name, tt := range map[string]struct {
+		shownAt int // which look meets such a list
+		want    []recovery.Presence
+	}{
+		"before the proof": {2, []recovery.Presence{suspected, suspected, suspected, suspected, suspected, gone}},
+		"after the proof":  {3, []recovery.Presence{suspected, suspected, gone, suspected, suspected, suspected, gone}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := bareScene(t)
+				s.cloud.set(func() { delete(s.cloud.instances, idA) })
+				s.ready("a", v1.ConditionUnknown)
+				prober := s.newProber(s.cloud)
+				for i, want := range tt.want {
+					s.cloud.set(func() {
+						s.cloud.listed = nil
+						if i == tt.shownAt {
+							s.cloud.listed = func() []vultr.Instance { return []vultr.Instance{{ID: idA}, {ID: idB}} }
+						}
+					})
+					if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
+						t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
+					}
+					after(11 * time.Second)
 				}
 			})
+		})
+	}
+}
+
+// While most instances are missing, looks count towards a proof, but none that a list contradicts.
+func TestLooksThatCountWhileMostAreMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareScene(t)
+		names, ids := s.crowd(8)
+		lists := 0
+		s.cloud.set(func() {
+			delete(s.cloud.instances, idA)
+			s.cloud.listed = func() []vultr.Instance {
+				if lists++; lists == 1 { // so that it is asked for
+					return []vultr.Instance{{ID: idB}, {ID: ids[7]}}
+				}
+				return []vultr.Instance{{ID: idA}, {ID: idB}, {ID: ids[7]}}
+			}
+		})
+		s.destroy(names[:7], ids[:7])
+		s.ready("a", v1.ConditionUnknown)
+		prober := s.newProber(s.cloud)
+		for range 5 {
+			_, err := prober.Confirm(t.Context(), s.node("a"))
+			if doubt, ok := errors.AsType[*recovery.DoubtError](err); !ok || doubt.Reason != recovery.MostMissing {
+				t.Fatalf("got %v", err)
+			}
+			after(11 * time.Second)
+		}
+		s.cloud.set(func() {
+			s.cloud.listed = nil
+			for _, id := range ids {
+				s.cloud.instances[id] = vultr.Instance{ID: id}
+			}
+		})
+		for i, want := range []recovery.Presence{recovery.Suspected, recovery.Suspected, recovery.Gone} {
 			if verdict, err := prober.Confirm(t.Context(), s.node("a")); err != nil || verdict.Presence != want {
 				t.Fatalf("look %d: got %+v, %v, want %v", i+1, verdict, err, want)
 			}

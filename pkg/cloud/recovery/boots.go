@@ -20,7 +20,7 @@ type boot struct {
 	since time.Time
 }
 
-// Observe notes which boots the Nodes of the cluster are of, and forgets the Nodes that are no more.
+// Observe notes which boots the Nodes of the cluster are of and which Nodes come, and forgets those that are no more.
 func (p *Prober) Observe(nodes []*v1.Node) {
 	there := make(map[types.UID]bool, len(nodes))
 	for _, node := range nodes {
@@ -29,11 +29,37 @@ func (p *Prober) Observe(nodes []*v1.Node) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.meet(there)
 	for uid := range p.boots {
 		if !there[uid] {
 			delete(p.boots, uid)
 		}
 	}
+}
+
+// meet notes which Nodes come. Of those that are there when it is first called nothing is known. The lock is held.
+func (p *Prober) meet(there map[types.UID]bool) {
+	now := time.Now()
+	if p.seen == nil {
+		p.seen, now = make(map[types.UID]time.Time, len(there)), time.Time{}
+	}
+	for uid := range there {
+		if _, known := p.seen[uid]; !known {
+			p.seen[uid] = now
+		}
+	}
+	for uid := range p.seen {
+		if !there[uid] {
+			delete(p.seen, uid)
+		}
+	}
+}
+
+// came returns when this process saw the Node come, zero if it did not.
+func (p *Prober) came(uid types.UID) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[uid]
 }
 
 // booted returns the Node's boot.

@@ -35,11 +35,12 @@ const (
 	// revisit is when a Node that is not ready is looked at again. How often its instance is asked for is the Prober's
 	// business.
 	revisit = 5 * time.Second
-	// lookTimeout bounds one look.
-	lookTimeout = 20 * time.Second
+	// lookTimeout bounds one look. It takes up to two lists, and one of thousands of instances has a dozen pages of two seconds
+	// each; what is cut off leaves nothing for the next look.
+	lookTimeout = time.Minute
 	// parallel is how many Nodes are dealt with at once: one that waits for an answer must not keep the others, when
 	// many machines were destroyed together, nor hundreds that lists show those that they lack. The client's own limit decides
-	// how fast the API is asked; at its slowest, 5 a second, this many questions are answered within lookTimeout.
+	// how fast the API is asked; at its slowest, 5 a second, this many questions are answered within 13 seconds.
 	parallel = 64
 )
 

@@ -1,6 +1,7 @@
 package recovery_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"testing"
@@ -80,5 +81,35 @@ func TestSuspectedOnes(t *testing.T) {
 		if rounds := int(2*proof/(5*time.Second)) + 1; lists > 5*rounds {
 			t.Errorf("%d lists in %d rounds", lists, rounds)
 		}
+	})
+}
+
+// slowLists takes its time for every list, as for one of thousands of instances.
+type slowLists struct {
+	*account
+	takes time.Duration
+}
+
+func (a slowLists) Instances(ctx context.Context, maxAge time.Duration) (vultr.List[vultr.Instance], error) {
+	select {
+	case <-time.After(a.takes):
+		return a.account.Instances(ctx, maxAge)
+	case <-ctx.Done():
+		return vultr.List[vultr.Instance]{}, ctx.Err()
+	}
+}
+
+// In a large account a look takes two lists of many pages. It has the time for them.
+func TestSlowLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareScene(t)
+		s.startOn(slowLists{s.cloud, 15 * time.Second})
+		s.cloud.set(func() { delete(s.cloud.instances, idA) })
+		s.ready("a", v1.ConditionUnknown)
+		after(3 * time.Minute)
+		if !s.marked("a") {
+			t.Error("not marked")
+		}
+		s.wantEvents("InstanceDeleted")
 	})
 }

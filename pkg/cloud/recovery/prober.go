@@ -45,6 +45,7 @@ type Prober struct {
 	absent   map[types.UID]*absence
 	returned map[types.UID]int // how often an instance was found again after it was not, since its Node was well
 	boots    map[types.UID]boot
+	seen     map[types.UID]time.Time     // when Nodes came, zero for those that Observe met first; nil before that
 	visitor  map[types.UID]chan struct{} // closed when the look that is under way ends
 }
 
@@ -107,6 +108,8 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 		return Verdict{Presence: Present}, nil
 	case !vultr.IsNotFound(err):
 		return Verdict{}, known.failed(ctx, err)
+	case known.isYoung(node, p.came(node.UID)):
+		return known.verdict, nil
 	}
 	// The list must be of the time since the question: an older one may have been read with a key that was replaced
 	// since.
@@ -120,7 +123,7 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 	}
 	e := evidence{node: node, id: id, asked: asked, list: list.Items, nodes: nodes}
 	if doubt := p.doubt(e); doubt != nil {
-		return Verdict{}, known.doubted(node, asked, doubt)
+		return Verdict{}, known.doubted(e, doubt)
 	}
 	twins := match.Twins(node, match.View{Instances: list.Items, Nodes: nodes})
 	return known.missed(e, twins, p.unvisited(e, twins)), nil
@@ -191,6 +194,7 @@ func (p *Prober) Forget(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.boots, uid)
+	delete(p.seen, uid)
 }
 
 // enter waits until nobody else looks at the Node.

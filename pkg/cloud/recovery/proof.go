@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/roster"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -50,9 +51,6 @@ const (
 	// mostLooks is how many looks prove something at most. Each time that an instance is found after it was missed, one
 	// more is asked for: reads that contradict each other would otherwise agree by chance one day.
 	mostLooks = 9
-	// maturity is the age of a Node before which its instance may be so new that reads do not show it yet: in bad
-	// weather they lag by a minute and more. An instance is a minute older than its Node.
-	maturity = 90 * time.Second
 	// firstRetry is the pause after a first failure.
 	firstRetry = 5 * time.Second
 	// continuity is the most that may lie between two looks of one proof.
@@ -138,16 +136,31 @@ func (a *absence) failed(ctx context.Context, err error) error {
 	return err
 }
 
+// isYoung notes a look that found nothing if the Node is so new that reads may not show its instance yet, and reports whether
+// it is: then nothing follows, and what else is doubtful may have the same reason. seen is when this process saw the Node come,
+// zero if it did not: the clock here may be ahead of the API server's.
+func (a *absence) isYoung(node *v1.Node, seen time.Time) bool {
+	now := time.Now()
+	for _, mature := range []time.Time{roster.MatureAt(node), seen.Add(roster.Maturity)} {
+		if now.Before(mature) {
+			a.confirmed = Confirmed(node)
+			a.suspected(minTime(mature, now.Add(again)))
+			return true
+		}
+	}
+	return false
+}
+
 // doubted notes a look that found nothing, which proves nothing. Only where the doubt is about how many are missing do
-// earlier looks count.
-func (a *absence) doubted(node *v1.Node, asked time.Time, doubt *DoubtError) error {
-	if doubt.Reason == MostMissing {
-		a.count(asked)
+// earlier looks count, and does this one, unless the list contradicts it.
+func (a *absence) doubted(e evidence, doubt *DoubtError) error {
+	if doubt.Reason == MostMissing && !shows(e.list, e.id) {
+		a.count(e.asked)
 	} else {
 		a.misses, a.proven = 0, time.Time{}
 	}
-	a.confirmed = Confirmed(node)
-	a.note(Verdict{}, doubt, asked.Add(again))
+	a.confirmed = Confirmed(e.node)
+	a.note(Verdict{}, doubt, e.asked.Add(again))
 	return doubt
 }
 
@@ -163,12 +176,9 @@ func (a *absence) count(asked time.Time) {
 func (a *absence) missed(e evidence, twins []vultr.Instance, unvisited bool) Verdict {
 	now := time.Now()
 	a.confirmed = Confirmed(e.node)
-	if mature := e.node.CreationTimestamp.Add(maturity); now.Before(mature) {
-		return a.suspected(minTime(mature, now.Add(again)))
-	}
 	if shows(e.list, e.id) {
-		// The platform contradicts itself. Neither answer is believed.
-		a.misses = 0
+		// The platform contradicts itself. Neither answer is believed, nor any from before.
+		a.misses, a.proven = 0, time.Time{}
 		return a.suspected(now.Add(pause))
 	}
 	a.count(e.asked)

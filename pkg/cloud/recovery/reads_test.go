@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/match"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -57,6 +58,57 @@ func TestNodeThatIsTooYoung(t *testing.T) {
 		}
 		after(5*time.Second + proof)
 		if !s.marked("a") {
+			t.Error("not marked when it is old enough")
+		}
+	})
+}
+
+// Nor is anything told of it that has no other reason than that reads are late.
+func TestNothingIsToldOfAYoungNode(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*scene)
+		event  string // when it is old enough
+	}{
+		"its kubelet reports": {func(s *scene) { s.ready("a", v1.ConditionFalse) }, match.StaleProviderID},
+		"no other is seen":    {func(s *scene) { s.cloud.set(func() { clear(s.cloud.instances) }) }, recovery.NoWitness},
+		"most are missing": {func(s *scene) {
+			_, ids := s.crowd(8)
+			s.destroy(nil, ids[:7])
+		}, recovery.MostMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				s.update("a", func(n *v1.Node) { n.CreationTimestamp = metav1.Now() })
+				s.cloud.set(func() { delete(s.cloud.instances, idA) })
+				s.ready("a", v1.ConditionUnknown)
+				tt.change(s)
+				after(85 * time.Second)
+				s.wantEvents()
+				after(10 * time.Second)
+				s.wantEvents(tt.event)
+			})
+		})
+	}
+}
+
+// A clock that is ahead of the API server's makes every Node look old. One that this process saw come is as young as that.
+func TestYoungNodeByAClockThatIsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		after(10 * time.Second)
+		n := node("c", idNew)
+		n.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
+		n.Status.Conditions[0].Status = v1.ConditionUnknown
+		if err := s.client.Tracker().Add(n); err != nil {
+			t.Fatal(err)
+		}
+		after(85 * time.Second)
+		if s.marked("c") || s.departed("c") {
+			t.Error("declared dead")
+		}
+		after(15*time.Second + proof)
+		if !s.marked("c") {
 			t.Error("not marked when it is old enough")
 		}
 	})

@@ -77,3 +77,10 @@ func Patience(node *v1.Node) time.Duration {
 	}
 	return min(max(time.Since(since.Time)/4, shortest), longest)
 }
+
+// Maturity is the age of a Node before which its instance may be so new that reads do not show it yet: in bad weather they lag by a
+// minute and more. An instance is a minute older than its Node.
+const Maturity = 90 * time.Second
+
+// MatureAt returns from when on it means something that reads do not show the instance of a Node, by the API server's clock.
+func MatureAt(node *v1.Node) time.Time { return node.CreationTimestamp.Add(Maturity) }

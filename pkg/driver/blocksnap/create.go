@@ -231,6 +231,9 @@ func (s *Store) afterUnknownCreate(ctx context.Context, name, volumeID string, c
 
 // explain says what a refused create means.
 func (s *Store) explain(ctx context.Context, asked time.Time, volumeID string, cause error) error {
+	if vultr.IsLimit(cause) {
+		return volume.Errorf(volume.Exhausted, "the account can have no more snapshots, none is made of volume %s: %w", volumeID, cause)
+	}
 	if !vultr.IsNotFound(cause) {
 		// The present state of the volume refuses it: what is asked names nothing else.
 		return refusal.OfChange(cause, "making a snapshot of volume %s", volumeID)

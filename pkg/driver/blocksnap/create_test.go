@@ -131,6 +131,21 @@ func TestVolumeIsMissing(t *testing.T) {
 	})
 }
 
+// TestFullAccount: that the account can have no more snapshots is no fault of the volume, and nothing that somebody has to undo.
+func TestFullAccount(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		r.cloud.Fault(simulator.Fault{
+			Operation: "create_block_snapshot", Action: simulator.FaultStatus, Status: 400, Times: 1,
+			Body: `{"error":"You have reached the maximum number of snapshots for this account.","status":400}`,
+		})
+		if _, err := r.Create(t.Context(), "snapshot-1", v); volume.ReasonOf(err) != volume.Exhausted || !strings.Contains(err.Error(), "maximum number") {
+			t.Errorf("got %v", err)
+		}
+		r.create("snapshot-1", v)
+	})
+}
+
 // TestLostAnswers: whatever becomes of the answer to a create and however late reads are, a name has one snapshot in the
 // end, and it is the one that was answered.
 func TestLostAnswers(t *testing.T) {

@@ -136,8 +136,8 @@ func (s *Store) instanceGone(ctx context.Context, id string) (bool, error) {
 	if err == nil || !vultr.IsNotFound(err) {
 		return false, err
 	}
-	if err := s.account.Check(ctx, asked); err != nil {
-		return false, err
+	if doubt := s.account.Check(ctx, asked); doubt != nil {
+		return false, volume.Errorf(volume.Busy, "instance %s is not found, which proves nothing: %w", id, doubt)
 	}
 	list, err := s.api.Instances(ctx, time.Since(asked))
 	return err == nil && !slices.ContainsFunc(list.Items, func(i vultr.Instance) bool { return strings.EqualFold(i.ID, id) }), err

@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,66 @@ func (r *rig) blank() {
 	r.cloud.Fault(simulator.Fault{
 		Operation: "list_blocks", Action: simulator.FaultStatus, Status: 200,
 		Body: `{"blocks":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+	})
+}
+
+// TestChangesAreAnsweredNotFound: a change is answered 404, once, and reads show the volume and the instance. Nobody is told that
+// one of them does not exist: the resizer would take the expansion for impossible.
+func TestChangesAreAnsweredNotFound(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v, instance := r.create(claimed), r.instance("node-1")
+		time.Sleep(time.Minute) // of the fake clock
+		for _, c := range []struct {
+			what, operation string
+			call            func() error
+		}{
+			{"attach", "attach_block", func() error {
+				_, err := r.Attach(t.Context(), v.ID, instance)
+				return err
+			}},
+			{"expand", "update_block", func() error {
+				_, _, err := r.Expand(t.Context(), v.ID, volume.Capacity{Required: 20 * volume.GiB})
+				return err
+			}},
+			{"modify", "update_block", func() error { return r.Modify(t.Context(), v.ID, map[string]string{"label": "x"}) }},
+		} {
+			r.cloud.Fault(simulator.Fault{Operation: c.operation, Action: simulator.FaultStatus, Status: 404, Times: 1})
+			if err := c.call(); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), v.ID) {
+				t.Errorf("%s: got %v", c.what, err)
+			}
+			if err := c.call(); err != nil {
+				t.Errorf("%s, repeated: %v", c.what, err)
+			}
+		}
+	})
+}
+
+// TestListsThatProveNothing: a list counts what it does not show, as one of a part of the platform that knows nothing. That passes:
+// the provisioner and the snapshotter would take another answer for the proof that nothing was made before.
+func TestListsThatProveNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock: no list is so new that it would do
+		for operation, field := range map[string]string{"list_blocks": "blocks", "list_block_snapshots": "snapshots"} {
+			r.cloud.Fault(simulator.Fault{
+				Operation: operation, Action: simulator.FaultStatus, Status: 200,
+				Body: `{"` + field + `":[],"meta":{"total":7,"links":{"next":"","prev":""}}}`,
+			})
+		}
+		for what, call := range map[string]func() error{
+			"create":            func() error { _, err := r.another().Create(t.Context(), specOf("pvc-2")); return err },
+			"list":              func() error { _, err := r.List(t.Context(), 0); return err },
+			"list snapshots":    func() error { _, err := r.Snapshots(t.Context(), 0); return err },
+			"delete snapshot":   func() error { return r.DeleteSnapshot(t.Context(), v.ID) },
+			"health of volumes": func() error { _, err := r.ExamineAll(t.Context(), 0); return err },
+		} {
+			if err := call(); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), "counts 7") {
+				t.Errorf("%s: got %v", what, err)
+			}
+		}
+		if left := r.named("pvc-2"); len(left) != 0 {
+			t.Errorf("made was %s", left)
+		}
 	})
 }
 

@@ -73,25 +73,31 @@ func (s *Store) attach(ctx context.Context, id, instance string) (disk, error) {
 		if !errors.Is(why, errUnderWay) {
 			return d, why
 		}
-		s.ledger.order(id, attaching, instance)
+		s.ledger.join(id, instance)
 	}
 	turn.Settle()
 	klog.FromContext(ctx).V(2).Info("Attaching volume", "volumeID", id, "instanceID", instance)
-	d, err := s.wait(ctx, "attach", id, func(d disk) (bool, error) {
-		if d.IsAttachedTo("") && !d.IsAttachedTo(instance) {
-			return false, attachedElsewhere(d, instance)
-		}
-		if attachedHere(d, instance) {
-			return true, nil
-		}
-		return false, d.asFailed()
-	})
+	d, err := s.wait(ctx, "attach", id, func(d disk) (bool, error) { return s.arrived(d, instance) })
 	if err != nil {
 		return disk{}, refusal.OfRead(unseen(err), "waiting for volume %s to be attached to instance %s", id, instance)
 	}
 	s.account.HasInstance(instance)
 	s.proven(ctx, d)
 	return d, nil
+}
+
+// arrived reports whether a look shows the volume where an attach that is under way is to bring it. The error says why it will not
+// come.
+func (s *Store) arrived(d disk, instance string) (bool, error) {
+	switch {
+	case attachedHere(d, instance):
+		return true, nil
+	case !d.IsAttachedTo(""), d.IsAttachedTo(instance):
+		return false, d.asFailed()
+	case s.ledger.past(d) > 0:
+		return false, nil
+	}
+	return false, attachedElsewhere(d, instance)
 }
 
 // awaitDetach waits until a detach that this process ordered before has taken effect. Until then the platform shows
@@ -106,7 +112,7 @@ func (s *Store) awaitDetach(ctx context.Context, id, instance string) error {
 		klog.FromContext(ctx).Info("A detach is under way, waiting for it before the attach", "volumeID", id, "atMost", left)
 		waiting, cancel := context.WithTimeout(ctx, left)
 		defer cancel()
-		_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
+		_, err := s.wait(waiting, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from) && s.ledger.past(d) == 0, nil })
 		if err == nil {
 			return nil
 		}

@@ -63,7 +63,7 @@ func (s *Store) Expand(ctx context.Context, id string, c volume.Capacity) (grown
 		if now, larger := s.isLarger(ctx, id, size, err); larger {
 			return now.Volume, true, nil
 		}
-		return volume.Volume{}, false, refusal.OfChange(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
+		return volume.Volume{}, false, ofShown(err, "growing volume %s from %d to %d GiB", id, d.SizeGiB, size)
 	}
 	now, err := s.wait(ctx, "resize", id, func(d disk) (bool, error) {
 		if d.SizeGiB >= size {

@@ -28,6 +28,9 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 	if volume.ReasonOf(err) == volume.NotFound {
 		return s.detachUnseen(ctx, id, instance, asked)
 	}
+	if err == nil {
+		err = s.asPast(d)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		return refusal.OfRead(err, "detaching volume %s from instance %s", id, from)
 	}
 	turn.Settle()
-	_, err = s.wait(ctx, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from), nil })
+	_, err = s.wait(ctx, "detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(from) && s.ledger.past(d) == 0, nil })
 	if volume.ReasonOf(err) == volume.NotFound {
 		return s.detachUnseen(ctx, id, from, asked)
 	}
@@ -74,6 +77,9 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 func (s *Store) at(id, instance string) vultr.Precondition {
 	return func(ctx context.Context) error {
 		d, err := s.lookedAt(ctx, id)
+		if err == nil {
+			err = s.asPast(d)
+		}
 		if err == nil && !d.IsAttachedTo("") && s.ledger.late(d) > 0 {
 			return volume.Errorf(volume.Busy, "volume %s was attached to instance %s a moment ago and a read does not show it, which may be an old one", id, instance)
 		}
@@ -82,6 +88,17 @@ func (s *Store) at(id, instance string) vultr.Precondition {
 		}
 		return err
 	}
+}
+
+// asPast is the error for a look that shows the volume where it was before this process moved it, nil for any other. It proves
+// neither that the volume is there nor that it is at no other instance.
+func (s *Store) asPast(d disk) error {
+	left := s.ledger.past(d)
+	if left == 0 {
+		return nil
+	}
+	return volume.Errorf(volume.Busy, "volume %s was detached from instance %s a moment ago and ordered elsewhere, and a read shows it there still, which may be an old one; "+
+		"it is looked at again, and believed in %s", d.ID, d.AttachedTo[0], left.Round(time.Second))
 }
 
 // free is the precondition of a delete: no instance has the volume, by a list that is fresh. What the list lacks is left

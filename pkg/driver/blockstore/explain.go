@@ -78,6 +78,9 @@ func (s *Store) explainByInstance(ctx context.Context, d disk, instance string, 
 	if i.ServerStatus == "locked" || i.Status != "active" {
 		return volume.Errorf(volume.Busy, "instance %s is %s and %s: %w", instance, i.Status, i.ServerStatus, cause)
 	}
+	if vultr.IsNotFound(cause) {
+		return volume.Errorf(volume.Busy, "volume %s and instance %s are shown, and an attach is answered as if one did not exist; it is repeated: %w", d.ID, instance, cause)
+	}
 	disks, err := s.disksOf(ctx, instance)
 	if err != nil {
 		return err
@@ -90,6 +93,16 @@ func (s *Store) explainByInstance(ctx context.Context, d disk, instance string, 
 	}
 	has := fmt.Sprintf("attaching volume %s to instance %s, which has %d volumes", d.ID, instance, disks)
 	return refusal.OfChange(cause, "%s", has)
+}
+
+// ofShown is the failure of a change to a volume that a read has just shown. That it is answered as if the volume did not exist is
+// no proof: should the volume be gone, the next call finds that out.
+func ofShown(err error, format string, args ...any) error {
+	if vultr.IsNotFound(err) {
+		return volume.Errorf(volume.Busy, "%s: the volume is shown, and a change to it is answered as if it did not exist; it is looked at again: %w",
+			fmt.Sprintf(format, args...), err)
+	}
+	return refusal.OfChange(err, format, args...)
 }
 
 func (s *Store) disksOf(ctx context.Context, instance string) (int, error) {

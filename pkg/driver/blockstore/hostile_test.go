@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,28 +30,33 @@ func TestDetachDespiteLateReads(t *testing.T) {
 	})
 }
 
+// keepsThePast has reads be as fresh as ever, and the cloud remember what they show when they lag later.
+var keepsThePast = simulator.ReadLags{"load_balancers": 2 * time.Minute}
+
+// lag replaces all lags, nil stands for the usual ones.
+func (r *rig) lag(lags simulator.ReadLags) {
+	r.t.Helper()
+	if err := r.cloud.Sim.SetReadLags(lags); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // TestDeleteDespiteLateReads: after a list that showed the volume attached comes one that is older and shows it free. A delete
 // that believes it is sent, and only the platform keeps a pod's data.
 func TestDeleteDespiteLateReads(t *testing.T) {
-	keepsThePast := simulator.ReadLags{"load_balancers": 2 * time.Minute}
 	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
-		lag := func(lags simulator.ReadLags) {
-			if err := r.cloud.Sim.SetReadLags(lags); err != nil {
-				t.Fatal(err)
-			}
-		}
 		v, instance := r.create("pvc-1"), r.instance("node-1")
 		time.Sleep(time.Minute) // of the fake clock
 		r.mustAttach(v.ID, instance)
 		time.Sleep(5 * time.Second) // of the fake clock
-		lag(simulator.ReadLags{"blocks": 20 * time.Second})
+		r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
 		if err := r.Delete(t.Context(), v.ID); volume.ReasonOf(err) != volume.Busy {
 			t.Errorf("got %v", err)
 		}
 		if n := r.cloud.Count("delete_block"); n != 0 {
 			t.Errorf("%d deletes were sent", n)
 		}
-		lag(nil)
+		r.lag(nil)
 		if err := r.Detach(t.Context(), v.ID, instance); err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +64,114 @@ func TestDeleteDespiteLateReads(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestDetachByReadsFromBeforeAMove: a volume was just moved, and a list shows it where it was before. A detach from there that
+// is asked for again names no instance to the platform, which would take the volume from where it is now; and one from where
+// it is now must not count as done.
+func TestDetachByReadsFromBeforeAMove(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, before)
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.Detach(t.Context(), v.ID, before); err != nil {
+			t.Fatal(err)
+		}
+		r.mustAttach(v.ID, now)
+		time.Sleep(2 * time.Second) // of the fake clock: what was just seen would do
+		r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
+		detaches := r.cloud.Count("detach_block")
+		for _, from := range []string{before, now} {
+			if err := r.Detach(t.Context(), v.ID, from); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), before) {
+				t.Errorf("the detach from %s: got %v", from, err)
+			}
+		}
+		if n := r.cloud.Count("detach_block") - detaches; n != 0 {
+			t.Errorf("%d detaches were sent", n)
+		}
+		r.settled(v.ID, now)
+		r.lag(nil)
+		if err := r.repeat(2*time.Minute, func(ctx context.Context) error { return r.Detach(ctx, v.ID, now) }); err != nil {
+			t.Error(err)
+		}
+		r.settled(v.ID, "")
+	})
+}
+
+// TestAttachByReadsFromBeforeTheDetach: while an attach is waited for, lists show the volume at the instance from which this
+// process has just detached it. That is no sign that the attach will not come.
+func TestAttachByReadsFromBeforeTheDetach(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+		r.mustAttach(v.ID, before)
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.Detach(t.Context(), v.ID, before); err != nil {
+			t.Fatal(err)
+		}
+		r.lag(simulator.ReadLags{"blocks": 15 * time.Second})
+		r.mustAttach(v.ID, now)
+		r.settled(v.ID, now)
+	})
+}
+
+// moved is a volume that this process has just moved from the one instance to the other. Another one had ordered the detach before:
+// this one has learned that detaches are quick, and looks early.
+func (r *rig) moved() (v volume.Volume, before, now string) {
+	r.t.Helper()
+	v, before, now = r.create("pvc-1"), r.instance("node-1"), r.instance("node-2")
+	r.mustAttach(v.ID, before)
+	time.Sleep(time.Minute) // of the fake clock
+	if err := r.another().api.DetachVolume(r.t.Context(), v.ID); err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // of the fake clock
+	if err := r.Detach(r.t.Context(), v.ID, before); err != nil {
+		r.t.Fatal(err)
+	}
+	r.mustAttach(v.ID, now)
+	return v, before, now
+}
+
+// TestQueuedDetachByReadsFromBeforeAMove: such a list comes when the detach has waited for its turn. It must not count as done by
+// somebody else.
+func TestQueuedDetachByReadsFromBeforeAMove(t *testing.T) {
+	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+		v, before, now := r.moved()
+		turn, err := r.orders.Enter(t.Context(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(3*time.Second, func() {
+			r.lag(simulator.ReadLags{"blocks": 20 * time.Second})
+			turn.Leave()
+		})
+		if err := r.Detach(t.Context(), v.ID, now); volume.ReasonOf(err) != volume.Busy || !strings.Contains(err.Error(), before) {
+			t.Errorf("got %v", err)
+		}
+		r.settled(v.ID, now)
+	})
+}
+
+// TestDetachWaitsPastReadsFromBeforeAMove: such a list comes while the platform carries out the detach. That the list shows the volume
+// at yet another instance does not end the detach, neither for its own call nor for the attach that follows.
+func TestDetachWaitsPastReadsFromBeforeAMove(t *testing.T) {
+	for what, patience := range map[string]time.Duration{"the detach": time.Minute, "the next attach": time.Second} {
+		inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
+			v, _, now := r.moved()
+			next := r.instance("node-3")
+			time.AfterFunc(500*time.Millisecond, func() { r.lag(simulator.ReadLags{"blocks": 20 * time.Second}) })
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := r.Detach(ctx, v.ID, now); (err == nil) != (ctx.Err() == nil) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if at := r.attachedTo(v.ID); ctx.Err() == nil && at != "" {
+				t.Errorf("%s: it is done, and the volume is at %s", what, at)
+			}
+			r.mustAttach(v.ID, next)
+			r.settled(v.ID, next)
+		})
+	}
 }
 
 // TestDetachAfterAnotherLeader: a controller that has known the volume for long, and moved it before, leads again a

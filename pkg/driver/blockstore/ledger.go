@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"maps"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
@@ -48,8 +49,12 @@ type entry struct {
 	doneAt    string
 	doneSince time.Time // when it was given
 	doneSeen  time.Time // when its effect was seen, zero if nobody had looked for so long that another one may have led
-	// unsure is set if the order may not have been accepted.
-	unsure bool
+	// left are the instances from which this process was seen to have detached it, with when that was ordered. One to or from
+	// which another order was given since is not among them.
+	left map[string]time.Time
+	// unsure is set if the order may not have been accepted, foreign if it is another process's as far as is known: the platform
+	// refused this one's because of it.
+	unsure, foreign bool
 	// watched is the last of the looks that followed upon the order, and upon one another, without a gap.
 	watched time.Time
 	// here is where looks have shown the volume since hereSince, which followed upon one another without a gap, "" for at no
@@ -110,12 +115,10 @@ func (l *ledger) saw(d disk, at time.Time) {
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
-		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d):
+		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d), l.lag(e, d, now) > 0:
 			if e.wasWatched(at, l.gap()) {
 				e.watched = at
 			}
-			return
-		case l.lag(e, d, now) > 0:
 			return
 		}
 		e.stay(d, at, l.gap())
@@ -123,6 +126,9 @@ func (l *ledger) saw(d disk, at time.Time) {
 			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, time.Time{}
 			if e.wasWatched(at, l.gap()) {
 				e.doneSeen = now
+			}
+			if e.ordered == detaching {
+				e.leave(l.window, now)
 			}
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
@@ -153,20 +159,45 @@ func (e *entry) mayComeAfter(d disk) bool {
 // effect reports whether the volume was seen as the order wants it.
 func (e *entry) effect(d disk) bool { return d.IsAttachedTo(e.instance) == (e.ordered == attaching) }
 
+// leave notes that the detach which was ordered last was seen to be done.
+func (e *entry) leave(window time.Duration, now time.Time) {
+	maps.DeleteFunc(e.left, func(_ string, ordered time.Time) bool { return now.Sub(ordered) > window })
+	if e.left == nil {
+		e.left = map[string]time.Time{}
+	}
+	e.left[e.instance] = e.orderedAt
+}
+
 // lag returns for how long a look that shows the volume as it was before an order whose effect was seen already may
-// be an old one: not all reads are equally fresh.
+// be an old one: not all reads are equally fresh. It may show it at an instance that it left even before it came to another.
 func (l *ledger) lag(e *entry, d disk, now time.Time) time.Duration {
-	attached := e.done == attaching && !d.IsAttachedTo("")
-	detached := e.done == detaching && d.IsAttachedTo(e.doneAt)
-	if !attached && !detached {
+	var ordered time.Time
+	switch {
+	case d.IsAttachedTo(""):
+		ordered = e.left[d.AttachedTo[0]]
+	case e.done == attaching:
+		ordered = e.doneSince
+	}
+	if ordered.IsZero() {
 		return 0
 	}
-	return max(0, l.window-now.Sub(e.doneSince))
+	return max(0, l.window-now.Sub(ordered))
 }
 
 // late is lag for those who looked.
 func (l *ledger) late(d disk) (left time.Duration) {
 	l.With(d.ID, func(e *entry, now time.Time) { left = l.lag(e, d, now) })
+	return left
+}
+
+// past is lag of a look that shows the volume at an instance from where this process detached it, and after which it ordered
+// it elsewhere. Who believes it takes the volume for free of the instance that has it now, or takes it from there.
+func (l *ledger) past(d disk) (left time.Duration) {
+	l.With(d.ID, func(e *entry, now time.Time) {
+		if d.IsAttachedTo("") && e.done != detaching {
+			left = l.lag(e, d, now)
+		}
+	})
 	return left
 }
 
@@ -201,7 +232,8 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 func (l *ledger) order(id string, what verb, instance string) {
 	l.With(id, func(e *entry, now time.Time) {
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
-		e.here, e.hereSince, e.unsure, e.watched = "", now, false, now
+		e.here, e.hereSince, e.unsure, e.foreign, e.watched = "", now, false, false, now
+		delete(e.left, instance)
 	})
 }
 

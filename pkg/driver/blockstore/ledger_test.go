@@ -144,6 +144,67 @@ func TestFreeIsDoubtful(t *testing.T) {
 	})
 }
 
+// TestLooksFromBeforeAMove: a look that shows the volume at an instance which it left at the word of this process, before it was
+// ordered elsewhere, is an old one, as long as reads may lag. It ends no order and replaces nothing.
+func TestLooksFromBeforeAMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		past := func(when string, want map[string]time.Duration) {
+			t.Helper()
+			for instance, want := range want {
+				if got := l.past(at("v", instance)); got != want {
+					t.Errorf("%s: a look that shows it at %q is past for %s, want %s", when, instance, got, want)
+				}
+			}
+		}
+		move := func(what verb, instance string, shown ...string) {
+			l.order("v", what, instance)
+			time.Sleep(time.Second)
+			l.saw(at("v", shown...), time.Now())
+		}
+		move(attaching, "one", "one")
+		move(detaching, "one")
+		past("detached, and ordered nowhere", map[string]time.Duration{"one": 0, "two": 0})
+		move(attaching, "two", "two")
+		past("moved once", map[string]time.Duration{"one": 28 * time.Second, "two": 0})
+		move(detaching, "two")
+		l.order("v", attaching, "three")
+		past("on its way", map[string]time.Duration{"one": 27 * time.Second, "two": 29 * time.Second, "three": 0})
+		l.saw(at("v", "two"), time.Now())
+		if l.attachUnderWay("v", "three") == 0 {
+			t.Error("a look from before the order ends it")
+		}
+		if d, there := l.asKnown(at("v", "two")); !there || d.IsAttachedTo("") {
+			t.Errorf("by a list from before it is at %s", d.AttachedTo)
+		}
+		l.saw(at("v", "three"), time.Now())
+		l.saw(at("v", "one"), time.Now())
+		if d, ok := l.lately("v", 0); !ok || !d.IsAttachedTo("three") {
+			t.Errorf("it was seen last at %s", d.AttachedTo)
+		}
+		if d, _ := l.asKnown(at("v", "one")); !d.IsAttachedTo("three") {
+			t.Errorf("by a list from before it is at %s", d.AttachedTo)
+		}
+		l.order("v", attaching, "one")
+		past("ordered back", map[string]time.Duration{"one": 0, "two": 29 * time.Second})
+		time.Sleep(29 * time.Second)
+		past("later", map[string]time.Duration{"two": 0})
+		// Who sees nothing but the past looks all the same: nobody else leads meanwhile, and what comes is by its order.
+		move(attaching, "one", "one")
+		move(detaching, "one")
+		l.order("v", attaching, "two")
+		for range 2 {
+			time.Sleep(14 * time.Second)
+			l.saw(at("v", "one"), time.Now())
+		}
+		time.Sleep(time.Second)
+		l.saw(at("v", "two"), time.Now())
+		if left := l.leaving("v", "two"); left != 0 {
+			t.Errorf("what came may be detached by another one for %s", left)
+		}
+	})
+}
+
 func TestYoungAndGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := ledger{unseen: time.Minute}

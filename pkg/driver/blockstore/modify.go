@@ -98,7 +98,7 @@ func (s *Store) Modify(ctx context.Context, id string, parameters map[string]str
 		return nil
 	}
 	if err != nil {
-		return refusal.OfChange(err, "labelling volume %s %q", id, label)
+		return ofShown(err, "labelling volume %s %q", id, label)
 	}
 	klog.FromContext(ctx).Info("Labelled volume", "volumeID", id, "label", label)
 	return nil

@@ -32,6 +32,10 @@ func (s *Store) withContent(ctx context.Context, spec volume.Spec) (volume.Spec,
 	if err != nil {
 		return volume.Spec{}, err
 	}
+	if snap.Failed() {
+		return volume.Spec{}, volume.Errorf(volume.InUse, "no volume can be made from snapshot %s: the platform says that it has the state %q, and it will not be ready. "+
+			"Make the volume from another one", snap.ID, snap.State)
+	}
 	if !snap.Complete() {
 		return volume.Spec{}, notReady(snap)
 	}

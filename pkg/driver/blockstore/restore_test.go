@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -273,6 +274,28 @@ func TestFailedSnapshotIsToldFirst(t *testing.T) {
 		time.Sleep(5 * time.Second) // of the fake clock
 		if snap, err := r.CreateSnapshot(t.Context(), "snapshot-1", source.ID); volume.ReasonOf(err) != volume.InUse {
 			t.Errorf("asked again: got %+v, %v", snap, err)
+		}
+	})
+}
+
+// TestRestoreOfAFailedSnapshot: what will never be ready is nothing to wait for. The provisioner goes on for ever with what may
+// succeed by itself, also when the claim is gone.
+func TestRestoreOfAFailedSnapshot(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source")
+		snap := r.snapshotOf(source.ID, "snapshot-1")
+		time.Sleep(5 * time.Second) // of the fake clock: no list is so new that it would do
+		now := time.Now().UTC().Format(time.DateTime)
+		r.cloud.Fault(simulator.Fault{
+			Operation: "list_block_snapshots", Action: simulator.FaultStatus, Status: http.StatusOK,
+			Body: `{"snapshots":[{"id":"` + snap.ID + `","block_id":"` + source.ID + `","description":"snapshot-1","state":"ERROR",
+				"added_at":"` + now + `","updated_at":"` + now + `","size":10737418240}],"meta":{"total":1,"links":{"next":"","prev":""}}}`,
+		})
+		if v, err := r.Create(t.Context(), fromSource("pvc-1", volume.Source{Snapshot: snap.ID})); volume.ReasonOf(err) != volume.InUse || !strings.Contains(err.Error(), "ERROR") {
+			t.Errorf("got %+v, %v", v, err)
+		}
+		if made := r.named("pvc-1"); len(made) != 0 {
+			t.Errorf("made was %s", made)
 		}
 	})
 }

@@ -24,7 +24,7 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 	}
 	e.hereLast = at
 	// If nobody looked for longer another one may have led meanwhile, and have ordered the detach of what had come.
-	if e.ordered == attaching && e.effect(d) && !e.unsure && e.wasWatched(at, gap) {
+	if e.ordered == attaching && e.effect(d) && !e.unsure && !e.foreign && e.wasWatched(at, gap) {
 		e.hereSince = time.Time{}
 	}
 }
@@ -36,6 +36,28 @@ func (e *entry) wasWatched(at time.Time, gap time.Duration) bool { return at.Sub
 // unsure notes that the last order got no answer: that its effect shows does not prove that it was the order's.
 func (l *ledger) unsure(id string) {
 	l.With(id, func(e *entry, _ time.Time) { e.unsure = true })
+}
+
+// foreign notes that the last order was another process's, which may have ordered the detach of what comes by it.
+func (l *ledger) foreign(id string) {
+	l.With(id, func(e *entry, _ time.Time) { e.foreign = true })
+}
+
+// join notes that an attach to the instance was accepted before this process ordered one, which is refused because of it.
+func (l *ledger) join(id, instance string) {
+	own := l.isOwn(id, instance) // by a call before this one
+	l.order(id, attaching, instance)
+	if !own {
+		l.foreign(id)
+	}
+}
+
+// isOwn reports whether an attach to the instance is under way that this process ordered by itself.
+func (l *ledger) isOwn(id, instance string) (own bool) {
+	l.With(id, func(e *entry, now time.Time) {
+		own = e.ordered == attaching && e.instance == instance && !e.foreign && now.Sub(e.orderedAt) < l.patience(e)
+	})
+	return own
 }
 
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it

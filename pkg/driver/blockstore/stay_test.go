@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/internal/testcloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
@@ -91,6 +92,58 @@ func TestAttachAfterAKilledSlowDetach(t *testing.T) {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		next.settled(v.ID, instance)
+	})
+}
+
+// TestAttachUnseenAfterAKilledDetach: the same when reads are so old that they do not show the volume at the instance yet: the
+// attach that the platform says was made before is another process's, and its detach may be under way.
+func TestAttachUnseenAfterAKilledDetach(t *testing.T) {
+	delays := simulator.DefaultDelays()
+	delays.Detach = 25 * time.Second
+	testcloud.Bubble(t, simulator.Config{Delays: delays, ReadLags: keepsThePast}, 5*time.Minute, func(t *testing.T, cloud *simtest.Cloud) {
+		addController(cloud)
+		r := (&rig{cloud: cloud, t: t}).another()
+		v, instance := r.create("pvc-1"), r.instance("node-1")
+		time.Sleep(time.Minute) // of the fake clock
+		if err := r.api.AttachVolume(t.Context(), v.ID, instance); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(delays.Attach + time.Second) // of the fake clock
+		if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		r.lag(simulator.ReadLags{"blocks": 10 * time.Second})
+		r.another().mustAttach(v.ID, instance)
+		r.settled(v.ID, instance)
+	})
+}
+
+// TestForeignAttachIsNotOwned: however often a publish is repeated while another process's attach does not show.
+func TestForeignAttachIsNotOwned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		l.order("v", attaching, "one")
+		if !l.isOwn("v", "one") || l.isOwn("v", "two") {
+			t.Error("what this process ordered is not its own, or to another instance")
+		}
+		l.join("v", "one")
+		if !l.isOwn("v", "one") {
+			t.Error("asked again it is not its own any more")
+		}
+		l.join("v", "two")
+		l.join("v", "two")
+		if l.isOwn("v", "two") || l.attachUnderWay("v", "two") != overdueAfter {
+			t.Error("another process's attach counts as own, or not as under way")
+		}
+		l.saw(at("v", "two"), time.Now())
+		if left := l.leaving("v", "two"); left != l.window {
+			t.Errorf("what came by it may be detached for %s", left)
+		}
+		l.order("v", attaching, "one")
+		l.saw(at("v", "one"), time.Now())
+		if left := l.leaving("v", "one"); left != 0 {
+			t.Errorf("what came by an own one may be detached for %s", left)
+		}
 	})
 }
 

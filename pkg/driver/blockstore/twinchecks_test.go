@@ -87,7 +87,6 @@ func TestChecksEnd(t *testing.T) {
 
 // TestCheckByAnOldList: the list that is read for a check is older than the volume itself. It proves nothing about twins.
 func TestCheckByAnOldList(t *testing.T) {
-	keepsThePast := simulator.ReadLags{"load_balancers": 2 * time.Minute}
 	inBubble(t, keepsThePast, func(t *testing.T, r *rig) {
 		v := r.create("pvc-1")
 		if err := r.cloud.Sim.SetReadLags(simulator.ReadLags{"blocks.list": time.Minute}); err != nil {

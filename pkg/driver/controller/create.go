@@ -29,7 +29,7 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	defer end()
 	v, err := backend.Create(ctx, spec)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, asStatus(s.ofOtherKind(ctx, backend.Kind(), spec.Source.Volume, err))
 	}
 	s.volumes.Made(v)
 	if modifier, can := backend.(volume.Modifier); can && len(req.GetMutableParameters()) > 0 {
@@ -47,6 +47,22 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 		made.VolumeContext[key] = value
 	}
 	return &csi.CreateVolumeResponse{Volume: made}, nil
+}
+
+// ofOtherKind returns what it means that a backend does not find the volume of which a copy is asked for: another kind may have
+// it. It costs calls only then. Every other error it returns as it is.
+func (s *Service) ofOtherKind(ctx context.Context, kind volume.Kind, source string, err error) error {
+	if source == "" || volume.ReasonOf(err) != volume.NotFound {
+		return err
+	}
+	has, unknown := s.volumes.Of(ctx, source)
+	switch {
+	case unknown == nil && has.Kind() != kind:
+		return volume.Errorf(volume.Invalid, "volume %s is of storage type %q, and a copy of storage type %q cannot be made of it", source, has.Kind(), kind)
+	case unknown != nil && volume.ReasonOf(unknown) != volume.NotFound:
+		return unknown
+	}
+	return err
 }
 
 // plan finds the backend for a request and has it decide what should exist, or says why it can't.

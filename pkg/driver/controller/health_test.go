@@ -121,6 +121,25 @@ func TestHealthOfWhatIsNotKnown(t *testing.T) {
 	})
 }
 
+// TestHealthWithoutAWitness: an account that shows none of the cluster's instances proves of none that it is gone.
+func TestHealthWithoutAWitness(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v := shown{id: uuid.NewString(), status: "active", at: goneInstance}
+		r.shows(v)
+		for operation, field := range map[string]string{"list_instances": "instances", "list_bare_metals": "bare_metals"} {
+			r.cloud.Fault(simulator.Fault{
+				Operation: operation, Action: simulator.FaultStatus, Status: http.StatusOK,
+				Body: `{"` + field + `":[],"meta":{"total":0,"links":{"next":"","prev":""}}}`,
+			})
+		}
+		time.Sleep(2 * time.Minute) // of the fake clock, until the list that was read at the start is too old
+		_, err := r.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: v.id})
+		want(t, err, codes.Unavailable, goneInstance)
+		_, err = r.ControllerListVolumeHealth(t.Context(), &csi.ControllerListVolumeHealthRequest{})
+		want(t, err, codes.Unavailable, goneInstance)
+	})
+}
+
 // TestHealthListPages as the list of volumes does.
 func TestHealthListPages(t *testing.T) {
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {

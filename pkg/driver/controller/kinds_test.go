@@ -82,6 +82,30 @@ func TestSharedFileSystems(t *testing.T) {
 	})
 }
 
+// TestCopyOfAnotherKind: of a shared file system no disk can be made. That is the answer, and not that there is no such volume.
+func TestCopyOfAnotherKind(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		copyOf := func(id string) error {
+			request := createRequest("pvc-copy", 10)
+			request.VolumeContentSource = &csi.VolumeContentSource{
+				Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: id}},
+			}
+			_, err := r.CreateVolume(t.Context(), request)
+			return err
+		}
+		id := r.fileSystem(r.instance("node-1"))
+		want(t, copyOf(id), codes.InvalidArgument, id, "vfs", "block")
+		want(t, copyOf(uuid.NewString()), codes.NotFound)
+		// While it cannot be found out what it is, nothing is proven.
+		r = newRigInBubble(t, r.cloud)
+		r.cloud.Fault(simulator.Fault{Path: "^/v2/vfs", Action: simulator.FaultStatus, Status: http.StatusForbidden})
+		want(t, copyOf(id), codes.Unavailable)
+		if all := r.cloud.Sim.View().Blocks; len(all) != 0 {
+			t.Errorf("made are %+v", all)
+		}
+	})
+}
+
 // TestPublishToSeveralNodesAtOnce: none of the nodes of a ReadWriteMany volume waits for another one, and none is refused
 // because another one's call is under way.
 func TestPublishToSeveralNodesAtOnce(t *testing.T) {

@@ -53,13 +53,16 @@ func reason(err error, refused volume.Reason) volume.Reason {
 		return 0
 	}
 	_, fromAPI := errors.AsType[*vultr.Error](err)
+	_, short := errors.AsType[*vultr.ShortListError](err)
 	switch {
-	case errors.Is(err, vultr.ErrSettling):
+	case errors.Is(err, vultr.ErrSettling), short:
 		return volume.Busy
 	case !fromAPI:
 		return 0
 	case vultr.IsOutcomeUnknown(err), vultr.IsConflict(err):
 		return volume.Busy
+	case vultr.IsLimit(err) && refused == volume.Invalid:
+		return volume.Exhausted // the account can have no more, or no more here
 	case vultr.IsNotFound(err) && refused == volume.Invalid:
 		return volume.Invalid // a create names a region or a source that does not exist
 	case vultr.IsNotFound(err):

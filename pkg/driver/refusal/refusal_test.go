@@ -27,6 +27,8 @@ func TestCodes(t *testing.T) {
 		create, change, read codes.Code
 	}{
 		"bad request":        {answer(400, "no"), codes.InvalidArgument, codes.FailedPrecondition, codes.Unavailable},
+		"full account":       {answer(400, "You have reached the maximum number of volumes for this account."), codes.ResourceExhausted, codes.FailedPrecondition, codes.Unavailable},
+		"full by a right":    {answer(403, "Account limit reached"), codes.ResourceExhausted, codes.Unavailable, codes.Unavailable},
 		"unprocessable":      {answer(422, "no"), codes.InvalidArgument, codes.FailedPrecondition, codes.Unavailable},
 		"locked":             {answer(400, "Server is currently locked"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"conflict":           {answer(409, "busy"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
@@ -39,6 +41,7 @@ func TestCodes(t *testing.T) {
 		"teapot":             {answer(http.StatusTeapot, "tea"), codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"no answer":          {&vultr.Error{Op: "op", Err: errors.New("reset")}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"unknown outcome":    {&vultr.Error{Op: "op", Status: 400, Unknown: true}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
+		"a short list":       {&vultr.ShortListError{Op: "op", Listed: 0, Counted: 7}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"settling":           {&vultr.SettlingError{Name: "n"}, codes.Unavailable, codes.Unavailable, codes.Unavailable},
 		"out of time":        {&vultr.Error{Op: "op", Err: context.DeadlineExceeded}, codes.DeadlineExceeded, codes.DeadlineExceeded, codes.DeadlineExceeded},
 		"given up":           {context.Canceled, codes.Canceled, codes.Canceled, codes.Canceled},

@@ -30,7 +30,8 @@ func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachm
 }
 
 // AttachAlone is Attach for an instance that is to have the file system for itself. The platform would attach it to any number,
-// so whether that holds is looked at before the order waits for its turn, and again right before each attempt.
+// so whether that holds is looked at before the order waits for its turn, again right before each attempt, and when it is done: a
+// process may stand still between its last look and its order, and go on when another one leads.
 func (s *Store) AttachAlone(ctx context.Context, id, instance string) (volume.Attachment, error) {
 	if err := s.checkAlone(ctx, id, instance); err != nil {
 		return volume.Attachment{}, err
@@ -39,9 +40,12 @@ func (s *Store) AttachAlone(ctx context.Context, id, instance string) (volume.At
 }
 
 func (s *Store) attach(ctx context.Context, id, instance string, preconditions ...vultr.Precondition) (volume.Attachment, error) {
-	k := keyOf(id, instance)
+	k, accepted := keyOf(id, instance), false
 	for {
-		a, err := s.attachOnce(ctx, k, preconditions...)
+		a, err := s.attachOnce(ctx, k, &accepted, preconditions...)
+		if err == nil && accepted && len(preconditions) > 0 {
+			err = s.cameAlone(ctx, k)
+		}
 		if err == nil {
 			s.book.answered(k, a.MountTag)
 			s.account.HasInstance(instance)
@@ -54,8 +58,9 @@ func (s *Store) attach(ctx context.Context, id, instance string, preconditions .
 }
 
 // attachOnce orders the attachment and waits for it. An answer to the order names the tag, by which the attachment is told
-// from an earlier one that a read may still show. What was there before the order proves itself by staying.
-func (s *Store) attachOnce(ctx context.Context, k key, preconditions ...vultr.Precondition) (vultr.FileSystemAttachment, error) {
+// from an earlier one that a read may still show. What was there before the order proves itself by staying. accepted is set when
+// the platform accepts the order.
+func (s *Store) attachOnce(ctx context.Context, k key, accepted *bool, preconditions ...vultr.Precondition) (vultr.FileSystemAttachment, error) {
 	none := vultr.FileSystemAttachment{}
 	// Before the queue: when it is long, the answer is too old by the time of the turn.
 	if tag, ok := s.book.lately(k, repeatWithin); ok {
@@ -73,6 +78,7 @@ func (s *Store) attachOnce(ctx context.Context, k key, preconditions ...vultr.Pr
 	var a vultr.FileSystemAttachment
 	err = send(ctx, turn, func() (err error) {
 		a, err = s.api.AttachFileSystem(ctx, k.id, k.instance, preconditions...)
+		*accepted = *accepted || err == nil
 		return err
 	})
 	turn.Settle()
@@ -92,6 +98,31 @@ func (s *Store) attachOnce(ctx context.Context, k key, preconditions ...vultr.Pr
 		return s.awaitAttached(ctx, k, tag)
 	}
 	return s.awaitExisting(ctx, k, err)
+}
+
+// cameAlone is nil if no other instance has the file system, by a list that shows what was just attached: what came before that shows
+// there as well. Else the attachment is taken back, of which nobody was told yet. Should both do so, both are asked again.
+func (s *Store) cameAlone(ctx context.Context, k key) error {
+	mine := func(a vultr.FileSystemAttachment) bool { return strings.EqualFold(a.InstanceID, k.instance) }
+	all, err := s.attachments(ctx, k.id, looksFor)
+	if err != nil {
+		return refusal.OfRead(err, "making sure that instance %s has file system %s for itself", k.instance, k.id)
+	}
+	if !slices.ContainsFunc(all, mine) {
+		return volume.Errorf(volume.Busy, "file system %s was shown at instance %s and a list lacks that; it is looked at again", k.id, k.instance)
+	}
+	i := slices.IndexFunc(all, func(a vultr.FileSystemAttachment) bool { return !mine(a) && !isLeaving(a) })
+	if i < 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.window)
+	defer cancel()
+	klog.FromContext(ctx).Info("Another instance got the file system at the same time, taking it back", "volumeID", k.id, "instanceID", k.instance, "other", all[i].InstanceID)
+	words := fmt.Sprintf("volume %s was attached to instance %s while it was attached to %s, and its access mode allows one node at a time", k.id, all[i].InstanceID, k.instance)
+	if _, err := s.detachOnce(ctx, k); err != nil && !vultr.IsNotAttached(err) {
+		return volume.Errorf(volume.Busy, "%s; taking it from %s again: %w", words, k.instance, err)
+	}
+	return volume.Errorf(volume.InUse, "%s; it was taken from %s again", words, k.instance)
 }
 
 // awaitAttached waits for the attachment that has the tag.

@@ -267,6 +267,40 @@ func TestAloneAfterAWait(t *testing.T) {
 	})
 }
 
+// TestAloneDespiteAHeldOrder: this controller stands still between its last look and its order, and goes on when another one, which
+// leads by now, has attached the file system elsewhere. The platform refuses nothing. What nobody was told of is taken back, also
+// when the caller gives up meanwhile.
+func TestAloneDespiteAHeldOrder(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
+		id := r.create("pvc-1")
+		hold := r.cloud.Hold("attach_vfs", simulator.FaultHoldBefore)
+		held := make(chan error, 1)
+		calling, giveUp := context.WithCancel(ctx)
+		go func() {
+			_, err := r.AttachAlone(calling, id, a)
+			held <- err
+		}()
+		hold.Wait()
+		_, err := r.another().AttachAlone(ctx, id, b)
+		r.must(err)
+		detach := r.cloud.Hold("detach_vfs", simulator.FaultHoldBefore)
+		hold.Release()
+		detach.Wait()
+		giveUp()
+		detach.Release()
+		r.want(<-held, volume.InUse, a, b)
+		if at := r.at(id, a); at.State != "" {
+			t.Errorf("left behind is %+v", at)
+		}
+		if at := r.at(id, b); at.State != "ATTACHED" {
+			t.Errorf("the other's is %+v", at)
+		}
+		_, err = r.AttachAlone(ctx, id, a)
+		r.want(err, volume.InUse, b)
+	})
+}
+
 // TestOfTheOfficialDriver: what the official driver made and attached is detached, grown and deleted.
 func TestOfTheOfficialDriver(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

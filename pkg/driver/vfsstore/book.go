@@ -36,9 +36,10 @@ type entry struct {
 	// staysSince to staysLast.
 	stays                 string
 	staysSince, staysLast time.Time
-	// size is the largest size in GiB that this process gave the file system, and last the instance for which a caller was told
+	// size is the size in GiB that this process gave the file system, at sized, and last the instance for which a caller was told
 	// of an attachment last, at lastAt; "" once it is proven not to have it.
 	size   int64
+	sized  time.Time
 	last   string
 	lastAt time.Time
 }
@@ -135,12 +136,21 @@ func (b *book) doubtful(k key) (left time.Duration) {
 	return left
 }
 
-// grew notes the size that this process gave a file system, and size returns it, 0 if there is none.
+// grew notes the size that this process gave a file system, and size returns it, 0 if it gave none so lately that it may not
+// show yet. What does not show later was not done, or undone by somebody: then it has to be ordered again.
 func (b *book) grew(id string, size int64) {
-	b.With(keyOf(id, ""), func(e *entry, _ time.Time) { e.size = max(e.size, size) })
+	b.With(keyOf(id, ""), func(e *entry, now time.Time) {
+		if size >= e.size || now.Sub(e.sized) >= 2*b.window {
+			e.size, e.sized = size, now
+		}
+	})
 }
 
 func (b *book) size(id string) (size int64) {
-	b.With(keyOf(id, ""), func(e *entry, _ time.Time) { size = e.size })
+	b.With(keyOf(id, ""), func(e *entry, now time.Time) {
+		if now.Sub(e.sized) < 2*b.window {
+			size = e.size
+		}
+	})
 	return size
 }

@@ -29,3 +29,25 @@ func TestCertainForAThirdOfTheWindow(t *testing.T) {
 		}
 	})
 }
+
+// TestSizeIsRememberedWhileReadsLag: the largest size counts, until it must have shown; then a smaller one does as well.
+func TestSizeIsRememberedWhileReadsLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := book{window: 30 * time.Second}
+		want := func(when string, want int64) {
+			t.Helper()
+			if got := b.size("fs"); got != want {
+				t.Errorf("%s: %d GiB, want %d", when, got, want)
+			}
+		}
+		want("never ordered", 0)
+		b.grew("fs", 20)
+		time.Sleep(30 * time.Second) // of the fake clock
+		b.grew("fs", 15)
+		want("a smaller one after a larger one", 20)
+		time.Sleep(30 * time.Second) // of the fake clock
+		want("it must have shown", 0)
+		b.grew("fs", 15)
+		want("a smaller one after that", 15)
+	})
+}

@@ -75,6 +75,28 @@ func TestExpandAndModifyAreOneChange(t *testing.T) {
 	}
 }
 
+// TestNothingToChange: should the platform say of a label what it says of that of block storage, that it is so already, then it is
+// looked whether it is.
+func TestNothingToChange(t *testing.T) {
+	inBubble(t, simulator.ReadLags{"vfs": 10 * time.Second}, func(t *testing.T, r *rig) {
+		id := r.create(claimed)
+		note := func(note string) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			return r.Modify(ctx, id, map[string]string{"label": note})
+		}
+		time.Sleep(time.Minute) // of the fake clock
+		r.must(note("x"))
+		r.cloud.Fault(simulator.Fault{
+			Operation: "update_vfs", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Nothing to change","status":400}`,
+		})
+		r.must(note("x"))
+		if err := note("y"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("another one: got %v", err)
+		}
+	})
+}
+
 // TestOneOfBothIsRefused: neither fails for the other.
 func TestOneOfBothIsRefused(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {

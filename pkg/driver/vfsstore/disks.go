@@ -68,6 +68,13 @@ func (d asDisks) WaitListed(ctx context.Context, _, id string, missing time.Dura
 	return diskOf(f), disksOf(list), err
 }
 
+// WaitVolumeAsOf waits until reads show the file system as wished, which holds as of the beginning at least.
+func (d asDisks) WaitVolumeAsOf(ctx context.Context, _, id string, done func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error) {
+	began := time.Now()
+	f, err := d.WaitFileSystem(ctx, id, func(f vultr.FileSystem) (bool, error) { return done(diskOf(f)) })
+	return diskOf(f), began, err
+}
+
 // CreateVolume makes a file system.
 func (d asDisks) CreateVolume(ctx context.Context, r vultr.VolumeRequest) (vultr.Volume, error) {
 	f, err := d.CreateFileSystem(ctx, vultr.FileSystemRequest{Label: r.Label, Region: r.Region, SizeGB: r.SizeGB, Tags: d.tags})
@@ -110,9 +117,4 @@ func (asDisks) AttachVolume(context.Context, string, string) error { return erro
 // DetachVolume is not ordered.
 func (asDisks) DetachVolume(context.Context, string, ...vultr.Precondition) error {
 	return errors.ErrUnsupported
-}
-
-// WaitVolumeAsOf is not asked: it is for what was ordered above.
-func (asDisks) WaitVolumeAsOf(context.Context, string, string, func(vultr.Volume) (bool, error)) (vultr.Volume, time.Time, error) {
-	return vultr.Volume{}, time.Time{}, errors.ErrUnsupported
 }

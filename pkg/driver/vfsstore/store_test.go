@@ -130,6 +130,27 @@ func TestGrowth(t *testing.T) {
 	})
 }
 
+// TestGrowthThatIsNeverDone: the platform accepts a growth and does nothing. It is ordered again as soon as reads cannot lag so far
+// any more, and not before.
+func TestGrowthThatIsNeverDone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		id := r.create("pvc-1")
+		time.Sleep(time.Minute) // of the fake clock
+		r.cloud.Fault(simulator.Fault{Operation: "update_vfs", Action: simulator.FaultStatus, Status: 200, Body: `{}`, Times: 1})
+		began := time.Now()
+		r.must(r.repeat(5*time.Minute, func(ctx context.Context) error {
+			_, _, err := r.Expand(ctx, id, volume.Capacity{Required: 20 * volume.GiB})
+			return err
+		}))
+		if f, _ := r.view(id); f.SizeGB != 20 || r.cloud.Count("update_vfs") != 2 {
+			t.Errorf("it has %d GB after %d changes", f.SizeGB, r.cloud.Count("update_vfs"))
+		}
+		if took := time.Since(began); took < 2*r.window || took > 2*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // TestGrowthOfWhatIsNew: single reads lag behind lists, and lack what was just created. That is no proof that it is gone.
 func TestGrowthOfWhatIsNew(t *testing.T) {
 	inBubble(t, simulator.ReadLags{"vfs.get": 40 * time.Second}, func(t *testing.T, r *rig) {
