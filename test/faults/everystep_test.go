@@ -261,6 +261,9 @@ func (s *session) begin(t *testing.T) *point {
 		}
 		p.processes = s.processes
 	}
+	if s.givenUp && !s.isNodes() {
+		p.reserve = reserve // an attach of which no answer came is waited for by time alone
+	}
 	p.calls = s.calls
 	if s.byHand {
 		p.byHand = s.name

@@ -26,8 +26,8 @@ const (
 	// scale is how long the platform's second is: an attach takes 400 ms. With a smaller one the driver's patience would be
 	// less than what a busy machine can take from a process.
 	scale = 0.1
-	// reserve is how many times longer than the platform's contract a driver waits for what is done late: a busy machine
-	// has taken seconds for what the platform does in 400 ms.
+	// reserve is how many times longer than the platform's contract a driver waits for what is done late, or without an answer: a
+	// busy machine has taken seconds for what the platform does in 400 ms.
 	reserve = 4
 	// patience bounds every wait.
 	patience = time.Minute
