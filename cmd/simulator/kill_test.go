@@ -14,12 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testpoints"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
 const (
-	// kills is how often the program dies.
-	kills = 200
+	// mostKills is how often the program dies.
+	mostKills = 200
 	// settledEvery is after how many of them everything is left to settle and compared with the machine.
 	settledEvery = 20
 	busyClients  = 3
@@ -30,7 +31,7 @@ const (
 // speak of, its reads show at once all that was acknowledged before, and whenever all has settled exactly what the API says is on the machine, with the data that was written.
 func TestKilledWhileBusy(t *testing.T) {
 	needsRoot(t)
-	seed := rand.Uint64()
+	kills, seed := testpoints.Share(mostKills), rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	state := t.TempDir()

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	k8stesting "k8s.io/client-go/testing"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testpoints"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -97,7 +98,7 @@ func (l *life) react(w *world) {
 func TestKilledAtAnyStep(t *testing.T) {
 	for _, lag := range []time.Duration{time.Millisecond, 100 * time.Second} {
 		for _, late := range []bool{false, true} {
-			for n := int64(1); ; n++ {
+			for n := range testpoints.All(t) {
 				steps := int64(0)
 				t.Run(fmt.Sprintf("step %d, late %t, lag %s", n, late, lag), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { steps = killedAt(t, n, late, lag) })
@@ -165,7 +166,7 @@ func TestFailingAPIServer(t *testing.T) {
 		"conflict":            {err: apierrors.NewConflict(schema.GroupResource{Resource: "services"}, "web", errors.New("injected"))},
 	}
 	for name, failure := range failures {
-		for n := int64(1); ; n++ {
+		for n := range testpoints.All(t) {
 			writes := int64(0)
 			t.Run(fmt.Sprintf("%s at write %d", name, n), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

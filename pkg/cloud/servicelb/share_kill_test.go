@@ -16,6 +16,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testpoints"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
@@ -23,7 +24,7 @@ import (
 // A process that is killed at any step of sharing and leaving leaves one load balancer for those that are there, and none in the end.
 func TestGroupKilledAtAnyStep(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		for n := int64(1); ; n++ {
+		for n := range testpoints.All(t) {
 			steps := int64(0)
 			t.Run(fmt.Sprintf("step %d, late %t", n, late), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { steps = groupKilledAt(t, n, late) })
