@@ -166,25 +166,32 @@ func isAbout(text string, key settings.Key) bool {
 func TestPolicyWordsAreTheEvents(t *testing.T) {
 	a := newAdmitter(t, admissionv1.Warn)
 	compared := 0
-	for _, s := range settings.All() {
-		if s.Support != settings.Supported || isLeftOut(s.Kind) {
+	for _, value := range corpus {
+		// Go and CEL write other characters differently in quotes.
+		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 			continue
 		}
-		for _, value := range corpus {
-			// Go and CEL write other characters differently in quotes.
-			plain := !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
-			// The controller reads a number that is 0 as the default, where the official one does.
-			if _, err := s.Check(value); err == nil || !plain || s.Zero && value == "0" {
+		refused := map[string]string{} // by the annotations for which the value is none
+		for _, s := range settings.All() {
+			if s.Support != settings.Supported || isLeftOut(s.Kind) {
 				continue
 			}
-			texts, err := a.admit(t.Context(), nil, policyService(map[string]string{string(s.Key): value}))
-			if err != nil {
-				t.Fatal(err)
+			// The controller reads a number that is 0 as the default, where the official one does.
+			if _, err := s.Check(value); err != nil && (!s.Zero || value != "0") {
+				refused[string(s.Key)] = value
 			}
-			r := settings.NewReader(map[string]string{string(s.Key): value})
-			r.Text(s.Key)
-			if event := strings.Join(append(r.Warnings(), fmt.Sprint(r.Err())), "; "); !slices.ContainsFunc(texts, isPartOf(event)) {
-				t.Errorf("%s=%q: the policy says %q, the Event %q", s.Name(), value, texts, event)
+		}
+		texts, err := a.admit(t.Context(), nil, policyService(refused))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range refused {
+			r := settings.NewReader(map[string]string{key: value})
+			r.Text(settings.Key(key))
+			event := strings.Join(append(r.Warnings(), fmt.Sprint(r.Err())), "; ")
+			said := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !isAbout(text, settings.Key(key)) })
+			if !slices.ContainsFunc(said, isPartOf(event)) {
+				t.Errorf("%s=%q: the policy says %q, the Event %q", key, value, said, event)
 			}
 			compared++
 		}
