@@ -171,7 +171,7 @@ func TestAWaitForAWholeListEndsWithItsCall(t *testing.T) {
 					}
 					return lists.answer(r)
 				}}
-				const allowed = 20 * time.Second
+				const allowed = 8 * time.Second
 				ctx, cancel := context.WithTimeout(t.Context(), allowed)
 				defer cancel()
 				began := time.Now()
