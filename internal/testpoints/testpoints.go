@@ -24,11 +24,14 @@ func All(t *testing.T) iter.Seq[int64] {
 	t.Helper()
 	first, step := int64(1), int64(1)
 	if AreFew() {
-		first, step = 1+rand.Int64N(stride), stride
+		first, step = 1+rand.Int64N(stride), stride //nolint:gosec // no secret
 		t.Logf("FAULTS=%s: each %dth place from place %d on", Few, step, first)
 	}
 	return func(yield func(int64) bool) {
-		for n := first; yield(n); n += step {
+		for n := first; ; n += step {
+			if !yield(n) {
+				return
+			}
 		}
 	}
 }
@@ -40,7 +43,7 @@ func Of[T any](chosen []T) []T {
 		return chosen
 	}
 	some := make([]T, 0, few)
-	for _, i := range rand.Perm(len(chosen))[:few] {
+	for _, i := range rand.Perm(len(chosen))[:few] { //nolint:gosec // no secret
 		some = append(some, chosen[i])
 	}
 	return some
