@@ -109,7 +109,7 @@ func TestNoDetachIsOwed(t *testing.T) {
 		})
 	})
 	t.Run("elsewhere", func(t *testing.T) {
-		lateAttach(t, func(r *rig, id, instance string) {
+		lateAttach(t, func(r *rig, id, _ string) {
 			third := r.instance("node-3")
 			r.byAnother(id, "", func(ctx context.Context) error { return r.api.DetachVolume(ctx, id) })
 			if err := r.api.AttachVolume(r.t.Context(), id, third); err != nil {
