@@ -29,14 +29,8 @@ var errUnderWay = errors.New("an attach is under way")
 // Attach gives the volume to the instance and waits until the platform shows it there. Attaching what is attached
 // to this instance already is success.
 func (s *Store) Attach(ctx context.Context, id, instance string) (volume.Attachment, error) {
-	s.ledger.want(id, instance)
-	for madeGood := false; ; {
+	for {
 		d, err := s.attach(ctx, id, instance)
-		if err != nil && !madeGood {
-			if madeGood, err = s.makeGood(ctx, id, err); madeGood {
-				continue
-			}
-		}
 		stays := false
 		if err == nil {
 			stays, err = s.stays(ctx, id, instance)

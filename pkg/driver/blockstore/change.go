@@ -24,10 +24,6 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
 	wasGone, err := s.remove(ctx, id, s.free(id))
-	var again bool
-	if again, err = s.makeGood(ctx, id, err); again {
-		wasGone, err = s.remove(ctx, id, s.free(id))
-	}
 	if e, ok := errors.AsType[*volume.Error](err); ok { // the precondition's
 		return e
 	}

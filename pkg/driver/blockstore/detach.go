@@ -35,7 +35,6 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		return err
 	}
 	if !d.IsAttachedTo(instance) {
-		s.ledger.owe(id, instance)
 		klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", d.AttachedTo)
 		return nil
 	}

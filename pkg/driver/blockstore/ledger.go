@@ -65,10 +65,6 @@ type entry struct {
 	// staysAt is the instance at which publishes in a row found it, from staysSince to staysLast.
 	staysAt               string
 	staysSince, staysLast time.Time
-	// lost is where the attach that was ordered last, and does not show, counts as lost; owed is from where a detach was answered
-	// because of that, at owedAt.
-	lost, owed string
-	owedAt     time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 }
@@ -135,7 +131,6 @@ func (l *ledger) saw(d disk, at time.Time) {
 				e.leave(l.window, now)
 			}
 		}
-		e.lose(d)
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""
 		e.seen, e.at = &d, at
