@@ -42,6 +42,16 @@ build: ## Build the programs into bin/.
 	$(GOBUILD) -o $(BIN)/simulator ./cmd/simulator
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
+# What releases are made for. The tests run on the machine's own.
+ARCHITECTURES := amd64 arm64
+
+.PHONY: cross
+cross: ## Compile the programs for every architecture that they are released for, and keep nothing.
+	@for arch in $(ARCHITECTURES); do \
+		echo "== $$arch =="; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=false -o /dev/null ./cmd/...; \
+	done
+
 .PHONY: plugin
 plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr

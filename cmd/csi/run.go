@@ -177,6 +177,7 @@ func (p *process) addController() error {
 		Cluster: p.cfg.ClusterID, Account: p.account, Registerer: p.registry, LimitReached: limitReached, RegionOf: regionOf,
 	}
 	p.disks = blockstore.New(api, options)
+	p.serving.begun = p.disks.CallerBegan
 	// The limit of a node is that of its disks, which shared file systems are none of.
 	options.Beside, options.Registerer, options.LimitReached = p.disks, nil, nil
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})

@@ -22,12 +22,19 @@ var controllerMethods = strings.TrimSuffix(csi.Controller_CreateVolume_FullMetho
 // It is safe for concurrent use.
 type serving struct {
 	last atomic.Int64 // when such a call came last, in nanoseconds of Unix time
+	// begun is called when a sidecar begins to call; nil is nobody. One that loses the lead ends, and begins anew.
+	begun func()
 }
 
 // intercept is a grpc.UnaryServerInterceptor.
 func (s *serving) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if strings.HasPrefix(info.FullMethod, controllerMethods) && info.FullMethod != csi.Controller_ControllerGetCapabilities_FullMethodName {
 		s.last.Store(time.Now().UnixNano())
+	}
+	// Every sidecar asks for these when it begins, before it can lead, and none later: the controller's capabilities are asked for
+	// with each snapshot as well, and the name with each probe.
+	if info.FullMethod == csi.Identity_GetPluginCapabilities_FullMethodName && s.begun != nil {
+		s.begun()
 	}
 	return next(ctx, req)
 }

@@ -40,3 +40,21 @@ func TestServing(t *testing.T) {
 		})
 	}
 }
+
+// TestServingToldOfSidecars: a sidecar that begins is told of, whichever other calls there are.
+func TestServingToldOfSidecars(t *testing.T) {
+	for method, begins := range map[string]int{
+		csi.Identity_GetPluginCapabilities_FullMethodName: 1, csi.Identity_Probe_FullMethodName: 0, csi.Identity_GetPluginInfo_FullMethodName: 0,
+		csi.Controller_ControllerGetCapabilities_FullMethodName: 0, csi.Controller_CreateVolume_FullMethodName: 0,
+	} {
+		begun := 0
+		s := &serving{begun: func() { begun++ }}
+		answer := func(context.Context, any) (any, error) { return "answer", nil }
+		if _, err := s.intercept(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: method}, answer); err != nil || begun != begins {
+			t.Errorf("%s: told of %d, want %d, %v", method, begun, begins, err)
+		}
+		if _, err := (&serving{}).intercept(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: method}, answer); err != nil {
+			t.Errorf("%s, told nobody: %v", method, err)
+		}
+	}
+}

@@ -13,6 +13,7 @@ package absence
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
@@ -39,7 +40,7 @@ func (t Thing) LookAgain(ctx context.Context, asked time.Time, instances ...stri
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%s was not found, and before it was looked for again: %w", t.Name, ctx.Err())
 	}
 	err := t.Look(ctx)
 	if volume.ReasonOf(err) != volume.NotFound {

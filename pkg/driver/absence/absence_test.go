@@ -3,6 +3,7 @@ package absence
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,13 +74,13 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// TestLookAgainEnds with its caller.
+// TestLookAgainEnds with its caller, and says of what.
 func TestLookAgainEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		thing := Thing{Pause: time.Minute, Account: account.New(machines(1), nil), Look: func(context.Context) error { return nil }}
-		if err := thing.LookAgain(ctx, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
+		thing := Thing{Name: "volume 1", Pause: time.Minute, Account: account.New(machines(1), nil), Look: func(context.Context) error { return nil }}
+		if err := thing.LookAgain(ctx, time.Now()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "volume 1 was not found") {
 			t.Errorf("got %v", err)
 		}
 	})

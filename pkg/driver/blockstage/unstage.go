@@ -35,7 +35,9 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 	}
 	others := usersOf(table, d, entry, mounted, path)
 	if record == nil && !mounted {
-		others = s.unrecorded(table, volumeID)
+		if others, err = s.unrecorded(table, volumeID); err != nil {
+			return err
+		}
 	}
 	if len(others) > 0 {
 		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(others.Paths(), ", "))
@@ -110,17 +112,20 @@ func usersOf(table mount.Table, d *device.Device, entry mount.Entry, mounted boo
 }
 
 // unrecorded lists the mounts of a volume of which there is neither a record nor a mount at the staging path: those that another
-// driver, or a person, has made elsewhere.
-func (s *Stager) unrecorded(table mount.Table, volumeID string) mount.Table {
+// driver, or a person, has made elsewhere. A disk that is here and cannot be found for sure is no disk that nobody uses.
+func (s *Stager) unrecorded(table mount.Table, volumeID string) (mount.Table, error) {
 	serial := s.serialHere(volumeID, nil)
 	if serial == "" {
-		return nil
+		return nil, nil
 	}
 	d, err := s.layer.Find(serial)
-	if err != nil {
-		return nil // nothing proves that any mount is the volume's
+	switch {
+	case errors.Is(err, device.ErrNotFound):
+		return nil, nil // it has left meanwhile
+	case err != nil:
+		return nil, volume.Errorf(volume.Busy, "whether anybody uses the disk of volume %s is not known, so it does not count as unstaged: %w", volumeID, err)
 	}
-	return append(table.Of(d.Number), nodesOf(table, d)...)
+	return append(table.Of(d.Number), nodesOf(table, d)...), nil
 }
 
 // unmount unmounts the staging path, and names who keeps it.

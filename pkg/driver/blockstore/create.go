@@ -46,10 +46,14 @@ func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	if found != nil {
 		return s.join(ctx, *found, spec)
 	}
+	if err := s.elsewhere(ctx, spec.Name, s.kinds.leads()); err != nil {
+		return volume.Volume{}, err
+	}
 	exact, err := s.withContent(ctx, spec)
 	if err != nil {
 		return volume.Volume{}, err
 	}
+	asked := time.Now() // a copy of the content can take its time
 	if err := s.mayCreate(ctx, spec.Name, key); err != nil {
 		return volume.Volume{}, err
 	}
@@ -57,6 +61,7 @@ func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	if err != nil {
 		return volume.Volume{}, err
 	}
+	s.sent.Add(spec.Name, nil)
 	created, err := s.api.CreateVolume(ctx, vultr.VolumeRequest{
 		Label: s.opts.Cluster.Label(exact.Name), Region: region, SizeGB: int(exact.SizeGiB), Type: blockType(exact.Type), SnapshotID: exact.Source.Snapshot,
 	})
@@ -68,7 +73,7 @@ func (s *Store) create(ctx context.Context, spec volume.Spec) (volume.Volume, er
 	}
 	s.names.guard.Seen(spec.Name)
 	s.ledger.made(created.ID)
-	m := made{id: created.ID, at: time.Now(), spec: &exact}
+	m := made{id: created.ID, at: time.Now(), spec: &exact, late: time.Since(asked) > leadFor}
 	s.names.put(spec.Name, m)
 	klog.FromContext(ctx).Info("Created volume", "volumeID", created.ID, "name", spec.Name, "region", region, "sizeGiB", exact.SizeGiB, "type", spec.Type, "source", exact.Source)
 	return s.finish(ctx, m, spec)
@@ -124,7 +129,10 @@ func (s *Store) finish(ctx context.Context, m made, spec volume.Spec) (volume.Vo
 	s.ledger.saw(d, list.Began)
 	s.places.learn(m.id, d.Region)
 	if m.spec != nil {
-		if m.wrong = mistakeIn(d, *m.spec, s.opts.Cluster.Label(spec.Name)); m.wrong != nil {
+		if m.wrong, err = s.mistake(ctx, d, m, spec.Name); err != nil {
+			return volume.Volume{}, err
+		}
+		if m.wrong != nil {
 			return volume.Volume{}, s.takeBack(ctx, spec.Name, m)
 		}
 	}

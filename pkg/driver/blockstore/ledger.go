@@ -53,12 +53,13 @@ type entry struct {
 	// which another order was given since is not among them.
 	left map[string]time.Time
 	// unsure is set if the order may not have been accepted, foreign if it is another process's as far as is known: the platform
-	// refused this one's because of it.
+	// refused this one's because of it, at joined first.
 	unsure, foreign bool
+	joined          time.Time
 	// watched is the last of the looks that followed upon the order, and upon one another, without a gap.
 	watched time.Time
 	// here is where looks have shown the volume since hereSince, which followed upon one another without a gap, "" for at no
-	// instance. hereSince is zero if this process saw it come. changed is when the volume was shown here first.
+	// instance. hereSince is zero if this process saw it come. changed is when the volume was shown here first, or was known to come.
 	here                string
 	hereSince, hereLast time.Time
 	changed             time.Time

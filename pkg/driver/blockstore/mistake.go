@@ -14,6 +14,19 @@ import (
 // takeBackFor bounds the delete of what was made wrongly: it goes on when the caller has given up.
 const takeBackFor = 30 * time.Second
 
+// mistake returns what is wrong with what this process created for the name, of which nobody was told yet; nil if it is right.
+func (s *Store) mistake(ctx context.Context, d disk, m made, name string) (wrong, unknown error) {
+	wrong = mistakeIn(d, *m.spec, s.opts.Cluster.Label(name))
+	if wrong != nil || !m.late {
+		return wrong, nil
+	}
+	err := s.elsewhere(ctx, name, m.at)
+	if volume.ReasonOf(err) == volume.Exists {
+		return err, nil
+	}
+	return nil, err
+}
+
 // mistakeIn compares what a create of this process made with what it was told to make; nil when it is right. It judges
 // what a read shows: the answer to the create may lack fields. A volume that is wrong in its name would never be found
 // again; any other wrong one would stand in the way of its own claim for ever.

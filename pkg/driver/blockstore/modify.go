@@ -171,7 +171,7 @@ func (c *changes) offer(ctx context.Context, id, note string, patience time.Dura
 		case <-moved:
 		case <-ctx.Done():
 			c.drop(id, o)
-			return false, ctx.Err()
+			return false, fmt.Errorf("waiting for an expansion of volume %s, with which its label is changed: %w", id, ctx.Err())
 		}
 	}
 }

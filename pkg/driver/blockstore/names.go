@@ -24,6 +24,9 @@ type made struct {
 	at time.Time
 	// spec is what this process created it for, nil if somebody else may have created it.
 	spec *volume.Spec
+	// late is set if so much time passed until the create was answered that another process may have led meanwhile, and have made a
+	// volume of another kind.
+	late bool
 	// answered is set once a caller was told the ID: it is the volume of that name from then on.
 	answered bool
 	// wrong says what is wrong with it, if it is to be deleted again; nil if it is what was asked for.

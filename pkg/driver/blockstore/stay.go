@@ -24,9 +24,17 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 	}
 	e.hereLast = at
 	// If nobody looked for longer another one may have led meanwhile, and have ordered the detach of what had come.
-	if e.ordered == attaching && e.effect(d) && !e.unsure && !e.foreign && e.wasWatched(at, gap) {
-		e.hereSince = time.Time{}
+	if e.ordered != attaching || !e.effect(d) || e.unsure || !e.wasWatched(at, gap) {
+		return
 	}
+	if !e.foreign {
+		e.hereSince = time.Time{}
+		return
+	}
+	// Whatever another process ordered, it had ordered by the time this one joined it: that counts as if a publish had found the
+	// volume here since then.
+	e.changed = e.joined
+	e.staysAt, e.staysSince, e.staysLast = instance, e.joined, at
 }
 
 // wasWatched reports whether nobody else can have led between the last look, or the order itself, and a look as of a time. The
@@ -38,18 +46,27 @@ func (l *ledger) unsure(id string) {
 	l.With(id, func(e *entry, _ time.Time) { e.unsure = true })
 }
 
-// foreign notes that the last order was another process's, which may have ordered the detach of what comes by it.
-func (l *ledger) foreign(id string) {
-	l.With(id, func(e *entry, _ time.Time) { e.foreign = true })
-}
-
-// join notes that an attach to the instance was accepted before this process ordered one, which is refused because of it.
+// join notes that an attach to the instance was accepted before this process ordered one, which is refused because of it. Calls
+// that join it one after the other count from the first of them, if nobody else can have led since.
 func (l *ledger) join(id, instance string) {
 	own := l.isOwn(id, instance) // by a call before this one
+	var since time.Time
+	l.With(id, func(e *entry, now time.Time) {
+		since = now
+		if e.foreign && e.instance == instance && e.wasWatched(now, l.gap()) {
+			since = e.joined
+		}
+	})
 	l.order(id, attaching, instance)
 	if !own {
-		l.foreign(id)
+		l.With(id, func(e *entry, _ time.Time) { e.foreign, e.joined = true, since })
 	}
+}
+
+// hasJoined reports whether what brought the volume to the instance was an attach that this process joined.
+func (l *ledger) hasJoined(id, instance string) (has bool) {
+	l.With(id, func(e *entry, _ time.Time) { has = e.foreign && e.instance == instance })
+	return has
 }
 
 // isOwn reports whether an attach to the instance is under way that this process ordered by itself.
@@ -63,7 +80,8 @@ func (l *ledger) isOwn(id, instance string) (own bool) {
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it
 // was killed or lost its lease: until then the platform shows the volume as if it stayed, and refuses an attach in the
 // same words. None can if this process saw the volume come, or has seen it there for the whole window, and looked so often
-// since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long.
+// since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long. The window
+// of an attach that this process joined began when it did.
 func (l *ledger) leaving(id, instance string) (left time.Duration) {
 	l.With(id, func(e *entry, now time.Time) {
 		if e.staysAt != instance || now.Sub(e.staysLast) > 2*l.window {
@@ -103,10 +121,16 @@ func (s *Store) stays(ctx context.Context, id, instance string) (bool, error) {
 	defer cancel()
 	_, err := s.wait(waiting, "late detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(instance), nil })
 	if err == nil {
+		s.ledger.doubt(id)
 		return false, nil
 	}
 	if ctx.Err() != nil || waiting.Err() == nil {
 		return false, refusal.OfRead(err, "making sure that volume %s, which another process attached, stays at instance %s", id, instance)
+	}
+	if s.ledger.hasJoined(id, instance) {
+		// Reads were late to show the attach, and may be as late to show a detach. What the platform says to one more order is not.
+		s.ledger.doubt(id)
+		return false, nil
 	}
 	d, err := s.whereIs(ctx, id, 0) // it had its time
 	return err == nil && attachedHere(d, instance), err

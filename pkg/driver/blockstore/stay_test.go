@@ -114,6 +114,7 @@ func TestAttachUnseenAfterAKilledDetach(t *testing.T) {
 		}
 		r.lag(simulator.ReadLags{"blocks": 10 * time.Second})
 		r.another().mustAttach(v.ID, instance)
+		time.Sleep(delays.Attach + time.Second) // of the fake clock: reads as old as these show the attach that follows too early
 		r.settled(v.ID, instance)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/lru"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blocksnap"
@@ -67,6 +68,9 @@ type Store struct {
 	snapshots *blocksnap.Store
 	clones    *clones
 	changes   *changes
+	// kinds are the stores of this process, this one among them, and sent the names for which this one sent a create.
+	kinds *kinds
+	sent  *lru.Cache
 }
 
 var (
@@ -88,7 +92,8 @@ type Options struct {
 	LookAgain time.Duration
 	// Medium is another kind of storage than block storage.
 	Medium Medium
-	// Beside is the store of another kind in this process: orders to instances take turns with it, and it counts for both.
+	// Beside is the store of another kind in this process: orders to instances take turns with it, it counts for both, and a name is
+	// that of one volume of the two.
 	Beside *Store
 	// Cluster is whose the volumes are.
 	Cluster ownership.Cluster
@@ -116,11 +121,14 @@ func New(api API, opts Options) *Store {
 	s := &Store{
 		api: api, opts: opts, account: opts.Account, names: newNames(api.SettleTime()),
 		ledger: ledger{window: opts.AttachWindow, unseen: opts.Unseen}, places: newPlaces(), orders: &inflight.Queue{}, twins: newTwins(),
-		clones: newClones(), changes: newChanges(),
+		clones: newClones(), changes: newChanges(), sent: lru.New(sentKnown),
 	}
+	var beside *kinds
 	if opts.Beside != nil {
 		s.orders, s.twins.found, s.twins.deleted = opts.Beside.orders, opts.Beside.twins.found, opts.Beside.twins.deleted
+		beside = opts.Beside.kinds
 	}
+	s.kinds = beside.add(s)
 	s.snapshots = blocksnap.New(api, blocksnap.Options{
 		Cluster: opts.Cluster, Account: opts.Account, Unused: s.unused, Unseen: opts.Unseen, TwinCheck: opts.TwinCheck, LookAgain: opts.LookAgain, Registerer: opts.Registerer,
 	})

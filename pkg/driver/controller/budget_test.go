@@ -65,13 +65,16 @@ func (l *lifeOf) lives(t *testing.T, n, budget int) {
 		before, seen := l.provisioner.calls(), len(l.provisioner.cloud.Requests())
 		once := l.live(t, fmt.Sprintf("pvc-%d", i))
 		time.Sleep(l.between(time.Second, 2*time.Minute))
-		cost := l.provisioner.calls() - before
-		if cost > budget {
+		cost, planned := l.provisioner.calls()-before, budget
+		if i == 0 {
+			planned++ // the first create of a process looks at the other kind of storage as well
+		}
+		if cost > planned {
 			var order []string
 			for _, r := range l.provisioner.cloud.Requests()[seen:] {
 				order = append(order, fmt.Sprintf("%s %s", r.Began.Format("04:05.00"), r.Operation))
 			}
-			t.Errorf("life %d cost %d calls, %d are planned:\n%s", i, cost, budget, strings.Join(order, "\n"))
+			t.Errorf("life %d cost %d calls, %d are planned:\n%s", i, cost, planned, strings.Join(order, "\n"))
 		}
 		calls, took = calls+cost, took+once
 	}
@@ -88,7 +91,7 @@ func (l *lifeOf) lives(t *testing.T, n, budget int) {
 // TestBudgetOfALife: reads lag by a second, and a life costs no more calls than planned whatever the phase: the list that
 // shows no volume of the name, four orders, three waits, and the looks before the detach and before the delete are 10. One
 // more is for the look for a duplicate when no other list comes at its time, or for a wait that ended just too early.
-// A fresh process keeps it as well as one that has run for long.
+// A fresh process keeps it as well as one that has run for long, but for a list of the other kind of storage at its first create.
 func TestBudgetOfALife(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

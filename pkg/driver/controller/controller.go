@@ -98,6 +98,11 @@ func platformID(id string) string { return strings.ToLower(id) }
 // asStatus gives an error its gRPC code.
 func asStatus(err error) error { return rpcerr.Status(err) }
 
+// about is asStatus of what concerns a volume, by its ID or name, and, unless that is "", an instance: the error names them.
+func about(id, node string, err error) error {
+	return asStatus(rpcerr.About(rpcerr.About(err, "instance", node), "volume", id))
+}
+
 // begin claims the volume for an operation.
 func (s *Service) begin(key, operation string) (end func(), err error) {
 	end, busyWith := s.busy.Begin(key, operation)

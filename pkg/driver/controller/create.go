@@ -29,7 +29,7 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	defer end()
 	v, err := backend.Create(ctx, spec)
 	if err != nil {
-		return nil, asStatus(s.ofOtherKind(ctx, backend.Kind(), spec.Source.Volume, err))
+		return nil, about(spec.Name, "", s.ofOtherKind(ctx, backend.Kind(), spec.Source.Volume, err))
 	}
 	s.volumes.Made(v)
 	if modifier, can := backend.(volume.Modifier); can && len(req.GetMutableParameters()) > 0 {
@@ -189,7 +189,7 @@ func (s *Service) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest
 	}
 	defer end()
 	if err := s.volumes.Delete(ctx, id); err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, "", err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil
 }

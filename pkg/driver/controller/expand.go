@@ -27,7 +27,7 @@ func (s *Service) ControllerExpandVolume(ctx context.Context, req *csi.Controlle
 	defer end()
 	v, nodeStep, err := s.expand(ctx, id, req)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, "", err)
 	}
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes(), NodeExpansionRequired: nodeStep}, nil
 }

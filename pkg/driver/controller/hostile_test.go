@@ -54,8 +54,8 @@ func newRigAtRate(t *testing.T, cloud *simtest.Cloud, self string, members accou
 	}
 	r := &rig{cloud: cloud, self: self, account: account.New(api, members), api: api, t: t}
 	region := func(context.Context) (string, error) { return "ewr", nil }
-	disks := blockstore.New(api, blockstore.Options{Account: r.account})
-	r.Service = controller.New(router.New([]volume.Backend{disks, vfsstore.New(api, blockstore.Options{Account: r.account})}), region, &r.warnings)
+	r.disks = blockstore.New(api, blockstore.Options{Account: r.account})
+	r.Service = controller.New(router.New([]volume.Backend{r.disks, vfsstore.New(api, blockstore.Options{Account: r.account, Beside: r.disks})}), region, &r.warnings)
 	return r
 }
 

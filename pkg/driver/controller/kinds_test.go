@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
@@ -79,6 +81,42 @@ func TestSharedFileSystems(t *testing.T) {
 		want(t, r.delete(id), codes.FailedPrecondition, two)
 		want(t, newRigInBubble(t, r.cloud).unpublish(id, two), codes.OK)
 		want(t, r.delete(id), codes.OK)
+	})
+}
+
+// TestNodesOfAccessModes: by which access modes a file system may be at a second instance. That one of several may write is kept by
+// nobody, and is refused wherever it is asked for.
+func TestNodesOfAccessModes(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		one, two := r.instance("node-1"), r.instance("node-2")
+		id := r.fileSystem(one)
+		for mode, code := range map[csi.VolumeCapability_AccessMode_Mode]codes.Code{
+			csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER:        codes.FailedPrecondition,
+			csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY:   codes.FailedPrecondition,
+			csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER: codes.FailedPrecondition,
+			csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:  codes.FailedPrecondition,
+			csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY:    codes.OK,
+			csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER:   codes.OK,
+			csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER:  codes.InvalidArgument,
+		} {
+			request := publishRequest(id, two)
+			request.VolumeCapability = capability(mode)
+			_, err := r.ControllerPublishVolume(t.Context(), request)
+			if status.Code(err) != code {
+				t.Errorf("%s: got %v, want %s", mode, err, code)
+			}
+			want(t, r.unpublish(id, two), codes.OK)
+		}
+
+		refused := []*csi.VolumeCapability{capability(csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER)}
+		create := createRequest("pvc-1", 10)
+		create.Parameters, create.VolumeCapabilities = map[string]string{"storage_type": "vfs"}, refused
+		_, err := r.CreateVolume(t.Context(), create)
+		want(t, err, codes.InvalidArgument, "MULTI_NODE_SINGLE_WRITER", "ReadWriteMany")
+		answer, err := r.ValidateVolumeCapabilities(t.Context(), &csi.ValidateVolumeCapabilitiesRequest{VolumeId: id, VolumeCapabilities: refused})
+		if err != nil || answer.GetConfirmed() != nil || !strings.Contains(answer.GetMessage(), "MULTI_NODE_SINGLE_WRITER") {
+			t.Errorf("got %v, %v", answer, err)
+		}
 	})
 }
 

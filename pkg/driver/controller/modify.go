@@ -23,7 +23,7 @@ func (s *Service) ControllerModifyVolume(ctx context.Context, req *csi.Controlle
 	}
 	defer end()
 	if err := s.modify(ctx, id, req.GetMutableParameters()); err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, "", err)
 	}
 	return &csi.ControllerModifyVolumeResponse{}, nil
 }

@@ -19,7 +19,7 @@ import (
 func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
 	accesses, err := checkPublish(req)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(req.GetVolumeId(), req.GetNodeId(), err)
 	}
 	id, node := platformID(req.GetVolumeId()), platformID(req.GetNodeId())
 	key := id
@@ -32,7 +32,7 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 	}
 	defer end()
 	if err := s.checkReadOnly(ctx, id, node, req.GetReadonly()); err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, node, err)
 	}
 	a, err := s.volumes.Attach(ctx, id, node, accesses)
 	if errors.Is(err, volume.ErrOtherRegion) {
@@ -41,7 +41,7 @@ func (s *Service) ControllerPublishVolume(ctx context.Context, req *csi.Controll
 			"a PersistentVolume without node affinity does not tell the scheduler so")
 	}
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, node, err)
 	}
 	s.published.as(id, node, req.GetReadonly())
 	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(a, req.GetReadonly())}, nil
@@ -113,7 +113,7 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	// does not say, so they are taken one after the other; refused calls would come again later and later.
 	turn, err := s.leaving.Enter(ctx, id)
 	if err != nil {
-		return nil, asStatus(fmt.Errorf("waiting until volume %s is unpublished from another instance: %w", id, err))
+		return nil, about(id, node, fmt.Errorf("waiting until volume %s is unpublished from another instance: %w", id, err))
 	}
 	defer turn.Leave()
 	end, err := s.begin(id, "ControllerUnpublishVolume")
@@ -122,7 +122,7 @@ func (s *Service) ControllerUnpublishVolume(ctx context.Context, req *csi.Contro
 	}
 	defer end()
 	if err := s.volumes.Detach(ctx, id, node); err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, node, err)
 	}
 	s.published.forget(id, node)
 	return &csi.ControllerUnpublishVolumeResponse{}, nil

@@ -45,6 +45,7 @@ type rig struct {
 	// self is the instance that the controller runs on.
 	self    string
 	account *account.Account
+	disks   *blockstore.Store
 	api     *vultr.Client
 	unseen  time.Duration
 	// warnings are what the owners of claims were told.
@@ -79,7 +80,9 @@ func (r *rig) restart(window time.Duration) {
 		AttachWindow: window, Unseen: r.unseen, TwinCheck: twinCheck,
 		LookAgain: lookAgain, Account: r.account,
 	}
-	r.Service = controller.New(router.New([]volume.Backend{blockstore.New(r.api, options), vfsstore.New(r.api, options)}), region, &r.warnings)
+	r.disks = blockstore.New(r.api, options)
+	options.Beside = r.disks
+	r.Service = controller.New(router.New([]volume.Backend{r.disks, vfsstore.New(r.api, options)}), region, &r.warnings)
 }
 
 // addController adds the instance that a controller runs on.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/pending"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/rpcerr"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -44,7 +45,7 @@ func (s *Service) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReq
 	defer end()
 	snap, err := s.snapshot(ctx, name, source)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, asStatus(rpcerr.About(rpcerr.About(err, "volume", source), "snapshot", name))
 	}
 	s.warnOfSlow(ctx, snap, req)
 	return &csi.CreateSnapshotResponse{Snapshot: snapshotToCSI(snap)}, nil
@@ -112,7 +113,7 @@ func (s *Service) DeleteSnapshot(ctx context.Context, req *csi.DeleteSnapshotReq
 		err = snapshots.DeleteSnapshot(ctx, id)
 	}
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, asStatus(rpcerr.About(err, "snapshot", id))
 	}
 	return &csi.DeleteSnapshotResponse{}, nil
 }

@@ -11,11 +11,11 @@ import (
 // NodeExpandVolume brings the growth of a volume to its user. The size that it answers was measured.
 func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	if err := s.checkVolumePath(req.GetVolumeId(), req.GetVolumePath()); err != nil {
-		return nil, asStatus(err)
+		return nil, about(req.GetVolumeId(), err)
 	}
 	if staging := req.GetStagingTargetPath(); staging != "" {
 		if err := s.checkPath("staging_target_path", staging); err != nil {
-			return nil, asStatus(err)
+			return nil, about(req.GetVolumeId(), err)
 		}
 	}
 	end, err := s.begin(ctx, req.GetVolumeId(), "NodeExpandVolume")
@@ -25,11 +25,11 @@ func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolum
 	defer end()
 	stager, err := s.stagerOf(req.GetVolumeId(), req.GetVolumePath())
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(req.GetVolumeId(), err)
 	}
 	growth := staging.Growth{Required: req.GetCapacityRange().GetRequiredBytes()}
 	if growth.Keys, err = keysOf(req.GetSecrets()); err != nil {
-		return nil, asStatus(err)
+		return nil, about(req.GetVolumeId(), err)
 	}
 	if c := req.GetVolumeCapability(); c.GetBlock() != nil || c.GetMount() != nil {
 		block := c.GetBlock() != nil
@@ -37,7 +37,7 @@ func (s *Service) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolum
 	}
 	size, err := stager.Expand(ctx, req.GetVolumeId(), req.GetVolumePath(), growth)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(req.GetVolumeId(), err)
 	}
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: size}, nil
 }

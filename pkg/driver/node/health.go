@@ -34,17 +34,17 @@ func (s *Service) NodeGetVolumeHealth(ctx context.Context, req *csi.NodeGetVolum
 			continue
 		}
 		if err := s.checkPath(field, path); err != nil {
-			return nil, asStatus(err)
+			return nil, about(id, err)
 		}
 		paths = append(paths, path)
 	}
 	stager, err := s.stagerOf(id, paths...)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, err)
 	}
 	conditions, err := s.examine(ctx, stager, id, paths)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, err)
 	}
 	return &csi.NodeGetVolumeHealthResponse{VolumeHealth: health.ToCSI(id, conditions)}, nil
 }

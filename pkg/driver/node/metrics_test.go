@@ -83,6 +83,37 @@ func TestMetricsOfTheNode(t *testing.T) {
 	r.mustShow()
 }
 
+// TestUnjudgedIsNotWell: what was found wrong with a volume stands as long as nobody can tell whether it still is.
+func TestUnjudgedIsNotWell(t *testing.T) {
+	r := newRig(t)
+	r.machine.Plug("disk", serial, gib)
+	r.must(r.stage(mountCapability(writer, "ext4")))
+	shutdown(t, r.staging)
+	r.look()
+	const failed = "csi_volume_conditions FileSystemFailed block 1"
+	r.mustShow("csi_staged_volumes none block 1", failed)
+
+	dir := filepath.Join(r.dir, "state")
+	records, err := filepath.Glob(filepath.Join(dir, "*.staged.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records are %v, %v", records, err)
+	}
+	record := r.read(records[0])
+	r.write(records[0], "damaged")
+	r.look()
+	r.mustShow(failed)
+	r.write(records[0], record)
+	r.must(os.Rename(dir, dir+"-away"))
+	r.look()
+	r.mustShow(failed)
+	r.must(os.Rename(dir+"-away", dir))
+	r.look()
+	r.mustShow("csi_staged_volumes none block 1", failed)
+	r.must(r.stage(mountCapability(writer, "ext4"))) // which heals it
+	r.look()
+	r.mustShow("csi_staged_volumes none block 1")
+}
+
 // TestMetricsOfEncryption: encrypted volumes are told from others.
 func TestMetricsOfEncryption(t *testing.T) {
 	r := newEncryptedRig(t, mountCapability(writer, "ext4"))

@@ -128,6 +128,10 @@ func TestRequestsAreJudged(t *testing.T) {
 		"shared": {func(q *csi.NodeStageVolumeRequest) {
 			q.VolumeCapability = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER, "")
 		}, codes.InvalidArgument},
+		"one writer of several nodes": {func(q *csi.NodeStageVolumeRequest) {
+			q.PublishContext = map[string]string{"storage_type": "vfs", "mount_vol_name": "tag"}
+			q.VolumeCapability = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER, "")
+		}, codes.InvalidArgument},
 		"unknown fs": {func(q *csi.NodeStageVolumeRequest) { q.VolumeCapability = mountCapability(writer, "ntfs") }, codes.InvalidArgument},
 		"bind option": {func(q *csi.NodeStageVolumeRequest) {
 			q.VolumeCapability = mountCapability(writer, "ext4", "bind")

@@ -180,6 +180,9 @@ func asStatus(err error) error {
 	return rpcerr.Status(err)
 }
 
+// about is asStatus of what concerns a volume, which the error names.
+func about(id string, err error) error { return asStatus(rpcerr.About(err, "volume", id)) }
+
 func missing(field string) error {
 	return status.Errorf(codes.InvalidArgument, "%s is missing", field)
 }

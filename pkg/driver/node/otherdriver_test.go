@@ -104,3 +104,19 @@ func TestUnstageOfWhatIsMountedElsewhere(t *testing.T) {
 	r.must(r.unpublish(r.target))
 	r.must(r.unstage())
 }
+
+// TestUnstageOfADiskThatIsNotSure: nothing is known of a volume, nothing is at its staging path, and two disks have its serial. Whether
+// the one that is mounted is the volume's nobody can tell, so it is not let go.
+func TestUnstageOfADiskThatIsNotSure(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, gib))
+	r.run("mkfs.ext4", "-q", path)
+	r.must(mount.MakeDir(r.target))
+	r.run("mount", path, r.target)
+	r.machine.Plug("second", serial, gib)
+	want(t, r.unstage(), codes.Unavailable, volumeID, "ambiguous")
+	r.machine.Unplug("second")
+	want(t, r.unstage(), codes.FailedPrecondition, r.target)
+	r.must(r.unpublish(r.target))
+	r.must(r.unstage())
+}

@@ -14,7 +14,7 @@ import (
 func (s *Service) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
 	v, stager, err := s.checkPublish(req)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(v.ID, err)
 	}
 	end, err := s.begin(ctx, v.ID, "NodePublishVolume")
 	if err != nil {
@@ -22,7 +22,7 @@ func (s *Service) NodePublishVolume(ctx context.Context, req *csi.NodePublishVol
 	}
 	defer end()
 	if err := stager.Publish(ctx, v, req.GetStagingTargetPath(), req.GetTargetPath()); err != nil {
-		return nil, asStatus(err)
+		return nil, about(v.ID, err)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
 }

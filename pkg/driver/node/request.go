@@ -28,8 +28,12 @@ func parseUse(kind volume.Kind, c *csi.VolumeCapability) (staging.Use, error) {
 		if kind != volume.VFS {
 			return staging.Use{}, volume.Errorf(volume.Invalid, "access mode %s is not possible with block storage", mode)
 		}
-		if mode == csi.VolumeCapability_AccessMode_UNKNOWN {
+		switch mode {
+		case csi.VolumeCapability_AccessMode_UNKNOWN:
 			return staging.Use{}, volume.Errorf(volume.Invalid, "volume_capability: the access mode is missing")
+		case csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER:
+			return staging.Use{}, volume.Errorf(volume.Invalid, "access mode %s is not possible: nothing keeps the nodes of a shared file system but one from writing", mode)
+		default: // several nodes can have it
 		}
 		u.ReadOnly = mode == csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 	}

@@ -16,7 +16,7 @@ import (
 func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
 	v, stager, err := s.checkStage(req)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(v.ID, err)
 	}
 	end, err := s.begin(ctx, v.ID, "NodeStageVolume")
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *Service) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeR
 	}
 	defer end()
 	if err := stager.Stage(ctx, v, req.GetStagingTargetPath()); err != nil {
-		return nil, orMounted(asStatus(err), req.GetStagingTargetPath())
+		return nil, orMounted(about(v.ID, err), req.GetStagingTargetPath())
 	}
 	return &csi.NodeStageVolumeResponse{}, nil
 }
@@ -100,7 +100,7 @@ func (s *Service) undo(ctx context.Context, id, call, field, path string, do fun
 		return missing("volume_id")
 	}
 	if err := s.checkPath(field, path); err != nil {
-		return asStatus(err)
+		return about(id, err)
 	}
 	if err := rpcerr.CheckVolumeID(id); err != nil {
 		return err
@@ -112,8 +112,8 @@ func (s *Service) undo(ctx context.Context, id, call, field, path string, do fun
 	defer end()
 	stager, err := s.stagerOf(id, path)
 	if err != nil {
-		return asStatus(err)
+		return about(id, err)
 	}
 	s.measured.forget(id)
-	return asStatus(do(stager, ctx, id, path))
+	return about(id, do(stager, ctx, id, path))
 }

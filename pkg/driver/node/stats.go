@@ -29,14 +29,14 @@ const staleStats = 15 * time.Minute
 func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
 	id, path := req.GetVolumeId(), req.GetVolumePath()
 	if err := s.checkVolumePath(id, path); err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, err)
 	}
 	if err := s.work.Running(id); err != nil {
 		return nil, asStatus(fmt.Errorf("volume %s: %w", id, err))
 	}
 	stager, err := s.stagerOf(id, path)
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, about(id, err)
 	}
 	answer := make(chan staging.Stats, 1) // a look that comes back late leaves its answer here
 	err = s.looks.Do(ctx, strings.ToLower(id), fmt.Sprintf("volume %s at %s", id, path), min(statsPatience, s.cfg.Patience), func() error {
@@ -55,7 +55,7 @@ func (s *Service) NodeGetVolumeStats(ctx context.Context, req *csi.NodeGetVolume
 		if ctx.Err() == nil {
 			s.measured.forget(id)
 		}
-		return nil, asStatus(err)
+		return nil, about(id, err)
 	}
 	stats := <-answer
 	s.measured.keep(id, path, stats)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,17 +48,26 @@ func (s *Service) Watch(ctx context.Context) {
 	}
 }
 
-// Look looks once, and logs what has changed.
+// Look looks once, and logs what has changed. Of a volume that cannot be judged now, the last look counts: that nothing was found
+// would say that it is well.
 func (s *Service) Look(ctx context.Context) {
+	records, unjudged, err := s.records()
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "What is wrong with volumes is not known now")
+		return
+	}
 	var mu sync.Mutex
 	all := map[complaint]string{}
 	var group errgroup.Group
 	group.SetLimit(watchAtOnce)
-	for _, record := range s.staged() {
+	for _, record := range records {
 		group.Go(func() error {
-			kind, conditions := s.conditionsOf(ctx, record)
+			kind, conditions, judged := s.conditionsOf(ctx, record)
 			mu.Lock()
 			defer mu.Unlock()
+			if !judged {
+				unjudged = append(unjudged, record.VolumeID)
+			}
 			for _, c := range conditions {
 				all[complaint{record.VolumeID, kind, c.Reason}] = c.Message
 			}
@@ -70,6 +80,11 @@ func (s *Service) Look(ctx context.Context) {
 	}
 	s.complaints.mu.Lock()
 	before := s.complaints.all
+	for c, words := range before {
+		if slices.ContainsFunc(unjudged, func(id string) bool { return strings.EqualFold(id, c.id) }) {
+			all[c] = words
+		}
+	}
 	s.complaints.all = all
 	s.complaints.mu.Unlock()
 	log := klog.FromContext(ctx)
@@ -85,37 +100,43 @@ func (s *Service) Look(ctx context.Context) {
 	}
 }
 
-// conditionsOf looks at one volume. Of one with which somebody works, and of one that cannot be judged now, nothing is said.
-func (s *Service) conditionsOf(ctx context.Context, record state.Staged) (volume.Kind, []volume.Condition) {
+// conditionsOf looks at one volume. One with which somebody works, and one that cannot be looked at now, is not judged.
+func (s *Service) conditionsOf(ctx context.Context, record state.Staged) (_ volume.Kind, _ []volume.Condition, judged bool) {
 	kind := kindOf(record)
 	if s.work.Running(record.VolumeID) != nil {
-		return kind, nil
+		return kind, nil, false
 	}
 	stager, err := s.stagerOf(record.VolumeID)
 	if err != nil {
-		return kind, nil
+		return kind, nil, false
 	}
 	conditions, err := s.examine(ctx, stager, record.VolumeID, nil)
-	if err != nil {
-		return kind, nil
-	}
-	return kind, conditions
+	return kind, conditions, err == nil || volume.ReasonOf(err) == volume.NotFound // it was unstaged meanwhile
 }
 
 // staged returns the records of the volumes that were staged in this boot. One that cannot be read is left out: its own calls
 // say so.
 func (s *Service) staged() []state.Staged {
+	all, _, _ := s.records() //nolint:errcheck // there are none then
+	return all
+}
+
+// records returns the records of the volumes that were staged in this boot, and the IDs of those whose record cannot be read.
+func (s *Service) records() (all []state.Staged, unread []string, err error) {
 	ids, err := s.cfg.State.AllStaged()
 	if err != nil {
-		return nil
+		return nil, nil, err
 	}
-	var all []state.Staged
 	for _, id := range ids {
-		if r, err := s.cfg.State.Staged(id); err == nil && r != nil && (r.BootID == "" || r.BootID == s.cfg.BootID) {
+		r, err := s.cfg.State.Staged(id)
+		switch {
+		case err != nil:
+			unread = append(unread, id)
+		case r != nil && (r.BootID == "" || r.BootID == s.cfg.BootID):
 			all = append(all, *r)
 		}
 	}
-	return all
+	return all, unread, nil
 }
 
 // kindOf returns the kind of storage of a volume that is staged.

@@ -5,6 +5,8 @@ package rpcerr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -57,4 +59,16 @@ func CheckVolumeID(id string) error {
 		return status.Errorf(codes.NotFound, "volume %q does not exist: IDs of volumes are UUIDs", id)
 	}
 	return nil
+}
+
+// About names what an error is about, unless its text does: who reads it in a log or an Event has no request beside it. nil, and an
+// error that has its code already, stay as they are.
+func About(err error, what, id string) error {
+	if err == nil || id == "" || strings.Contains(strings.ToLower(err.Error()), strings.ToLower(id)) {
+		return err
+	}
+	if _, coded := status.FromError(err); coded {
+		return err
+	}
+	return fmt.Errorf("%s %s: %w", what, id, err)
 }

@@ -1,6 +1,8 @@
 package vfsstage
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,5 +56,31 @@ func TestExamineByTag(t *testing.T) {
 	r.dead(r.a) // on top
 	if got, err := r.Examine(volumeID, r.a); err != nil || len(got) != 1 || got[0].Reason != "MountDead" {
 		t.Errorf("a dead one on top: %+v, %v", got, err)
+	}
+}
+
+// TestUnstageOfWhatPodsHave: the staging path has nothing any more, and a pod still has the file system. To let it be detached would
+// take it from the pod.
+func TestUnstageOfWhatPodsHave(t *testing.T) {
+	r := newRig(t)
+	r.show(tag)
+	r.show(other)
+	r.must(r.stage(use(nil)))
+	r.must(r.publish(use(nil), r.a))
+	r.must(unix.Unmount(r.staging, 0)) // by somebody else
+	r.must(os.MkdirAll(r.b, 0o700))
+	r.must(mount.Bind(filepath.Join(r.dir, "vfs", other), r.b, false)) // another volume's pod
+	for range 2 {
+		r.want(r.unstage(), volume.InUse, volumeID, r.a)
+	}
+	if record, err := r.cfg.State.Staged(volumeID); err != nil || record == nil {
+		t.Errorf("the record is %+v, %v", record, err)
+	}
+	r.must(r.Unpublish(t.Context(), volumeID, r.a))
+	for range 2 {
+		r.must(r.unstage())
+	}
+	if record, err := r.cfg.State.Staged(volumeID); err != nil || record != nil {
+		t.Errorf("left is the record %+v, %v", record, err)
 	}
 }

@@ -147,6 +147,19 @@ func asInUse(err error) error {
 	return volume.Errorf(volume.InUse, "%w", err)
 }
 
+// usersLeft lists the mounts by which pods have a volume. Where the staging path has nothing any more, because somebody else unmounted it or
+// an attempt to stage it again took a dead mount away, its tag tells: pods keep what they have.
+func (s *Stager) usersLeft(volumeID string, table mount.Table, staged mount.Entry, mounted bool, path string) (mount.Table, error) {
+	if mounted {
+		return s.users(table, staged, path), nil
+	}
+	record, err := s.cfg.State.Staged(volumeID)
+	if err != nil {
+		return nil, err
+	}
+	return s.places(table, record, nil), nil
+}
+
 // Unstage takes the file system from the staging path. A dead mount is taken away in any case. A mount that has not
 // answered in time may still come, when nobody would take it away any more, so it is waited for.
 func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
@@ -158,11 +171,15 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		return err
 	}
 	entry, mounted := table.At(path)
+	users, err := s.usersLeft(volumeID, table, entry, mounted, path)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(users.Paths(), ", "))
+	}
 	if !mounted {
 		return s.cfg.State.ClearStaged(volumeID)
-	}
-	if users := s.users(table, entry, path); len(users) > 0 {
-		return volume.Errorf(volume.InUse, "volume %s is still published at %s", volumeID, strings.Join(users.Paths(), ", "))
 	}
 	h, err := s.probe(ctx, entry)
 	if err != nil {

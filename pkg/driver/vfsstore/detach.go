@@ -43,7 +43,7 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 			}
 			klog.FromContext(ctx).Info("An attach may still take effect, looking for it again before the detach counts as done", "volumeID", id, "instanceID", instance, "in", left)
 			if err := pause(ctx, left); err != nil {
-				return err
+				return fmt.Errorf("making sure that no attach of file system %s to instance %s may still take effect: %w", id, instance, err)
 			}
 		case vultr.IsNotFound(err):
 			return s.detachUnseen(ctx, k, asked)
@@ -94,7 +94,9 @@ func (s *Store) detachOnce(ctx context.Context, k key) (answer, error) {
 	case err != nil:
 		return 0, refusal.OfRead(err, "waiting for file system %s to be detached from instance %s, which may have it mounted still", k.id, k.instance)
 	case was == changing: // what lists show may be older than that
-		return was, pause(ctx, s.lookAgain)
+		if err := pause(ctx, s.lookAgain); err != nil {
+			return was, fmt.Errorf("looking again at the attachment of file system %s to instance %s, which was being changed: %w", k.id, k.instance, err)
+		}
 	}
 	return was, nil
 }
@@ -123,7 +125,7 @@ func (s *Store) detachAll(ctx context.Context, id string) error {
 			return nil
 		}
 		if err := pause(ctx, left); err != nil {
-			return err
+			return fmt.Errorf("making sure that no attach of file system %s may still take effect: %w", id, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package vfsstore
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -43,6 +44,21 @@ func TestDetachOfNothing(t *testing.T) {
 			r.must(r.Detach(t.Context(), id, a))
 			if at := r.at(id, a); at.State != "" {
 				t.Errorf("it is %+v", at)
+			}
+		})
+	})
+	t.Run("the caller gives up", func(t *testing.T) {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			a := r.instance("a")
+			id := r.create("pvc-1")
+			for instance, words := range map[string][]string{a: {id, a}, "": {id}} {
+				short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				err := r.Detach(short, id, instance)
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("from %q: got %v", instance, err)
+				}
+				wantWords(t, err, words...)
 			}
 		})
 	})

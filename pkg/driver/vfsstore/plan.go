@@ -47,7 +47,8 @@ func (s *Store) Plan(r volume.Request) (volume.Spec, error) {
 	return volume.Spec{Name: r.Name, Type: r.Type, Capacity: r.Capacity, SizeGiB: size, Regions: r.Regions}, nil
 }
 
-// CheckAccess judges whether a file system can be used so: by any number of nodes, but not as a block device. The type of
+// CheckAccess judges whether a file system can be used so: by any number of nodes, but not as a block device, and not by several of
+// which one writes: the platform attaches it to all in the same way, so nobody would keep the others from writing. The type of
 // file system is the platform's; one that the official driver or a sidecar's default wrote into a PersistentVolume means
 // nothing here.
 func (s *Store) CheckAccess(all []volume.Access) error {
@@ -55,6 +56,9 @@ func (s *Store) CheckAccess(all []volume.Access) error {
 		switch {
 		case a.Block:
 			return "a shared file system cannot be used as a block device (volumeMode: Block); use a class with storage_type: block, such as vultr-nvme"
+		case a.Mode == volume.MultiNodeSingleWriter:
+			return fmt.Sprintf("access mode %s is not possible: nothing keeps the nodes of a shared file system but one from writing; ask for %s (ReadWriteMany) "+
+				"and mount it read-only where nothing is to be written, or for %s (ReadWriteOnce)", a.Mode, volume.MultiNodeMultiWriter, volume.SingleNodeWriter)
 		case a.FSType != "" && a.FSType != mount.VirtioFS && !slices.Contains(params.FileSystems, a.FSType):
 			return fmt.Sprintf("file system %q is not supported; a shared file system needs none to be named", a.FSType)
 		}

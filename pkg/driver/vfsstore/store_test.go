@@ -211,13 +211,16 @@ func TestPlan(t *testing.T) {
 		"default": {func(*volume.Request) {}, 0, "", 10},
 		"all modes": {func(r *volume.Request) {
 			r.Accesses = nil
-			for _, m := range []volume.AccessMode{volume.SingleNodeWriter, volume.SingleNodeReader, volume.SingleNodeSingleWriter, volume.SingleNodeMultiWriter, volume.MultiNodeReader, volume.MultiNodeSingleWriter} {
+			for _, m := range []volume.AccessMode{volume.SingleNodeWriter, volume.SingleNodeReader, volume.SingleNodeSingleWriter, volume.SingleNodeMultiWriter, volume.MultiNodeReader, volume.MultiNodeMultiWriter} {
 				r.Accesses = append(r.Accesses, volume.Access{Mode: m, FSType: "ext4", Options: []string{"ro,noatime", "dax=inode"}})
 			}
 		}, 0, "", 10},
-		"rounded up":    {func(r *volume.Request) { r.Capacity.Required = 11*volume.GiB + 1 }, 0, "", 12},
-		"small":         {func(r *volume.Request) { r.Capacity = volume.Capacity{Required: 1, Limit: 5 * volume.GiB} }, volume.OutOfRange, "10 GiB", 0},
-		"hdd":           {func(r *volume.Request) { r.Type = volume.HDD }, volume.Invalid, "nvme only", 0},
+		"rounded up": {func(r *volume.Request) { r.Capacity.Required = 11*volume.GiB + 1 }, 0, "", 12},
+		"small":      {func(r *volume.Request) { r.Capacity = volume.Capacity{Required: 1, Limit: 5 * volume.GiB} }, volume.OutOfRange, "10 GiB", 0},
+		"hdd":        {func(r *volume.Request) { r.Type = volume.HDD }, volume.Invalid, "nvme only", 0},
+		"one writer of several nodes": {func(r *volume.Request) {
+			r.Accesses = append(r.Accesses, volume.Access{Mode: volume.MultiNodeSingleWriter})
+		}, volume.Invalid, "MULTI_NODE_MULTI_WRITER (ReadWriteMany)", 0},
 		"block":         {func(r *volume.Request) { r.Accesses[0].Block = true }, volume.Invalid, "vultr-nvme", 0},
 		"file system":   {func(r *volume.Request) { r.Accesses[0].FSType = "ntfs" }, volume.Invalid, "ntfs", 0},
 		"mount option":  {func(r *volume.Request) { r.Accesses[0].Options = []string{"data=ordered"} }, volume.Invalid, "data=ordered", 0},

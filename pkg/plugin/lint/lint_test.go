@@ -189,6 +189,8 @@ func TestClaims(t *testing.T) {
 		"several nodes":           {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: fast"), "error 7", "such as vultr-vfs"},
 		"several nodes, shared":   {shared, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: shared"), "", ""},
 		"a shared block device":   {shared, claim(size + "accessModes: [ReadWriteMany]\nvolumeMode: Block\nstorageClassName: shared"), "error 7", "volumeMode: Block"},
+		"a writer and readers":    {shared, claim(size + "accessModes: [ReadWriteOnce, ReadOnlyMany]\nstorageClassName: shared"), "error 7", "Kubernetes' attacher refuses"},
+		"writers and readers":     {shared, claim(size + "accessModes: [ReadWriteOnce, ReadOnlyMany, ReadWriteMany]\nstorageClassName: shared"), "", ""},
 		"too large":               {fast, claim("resources: {requests: {storage: 11Ti}}\naccessModes: [ReadWriteOnce]\nstorageClassName: fast"), "error 6", "10000 GiB"},
 		"by the default class":    {standard, claim(size + "accessModes: [ReadWriteMany]"), "error 7", "such as vultr-vfs"},
 		"the class is not known":  {fast, claim(size + "accessModes: [ReadWriteMany]\nstorageClassName: other"), "", ""},

@@ -150,6 +150,12 @@ func Claim(where Where, claim *v1.PersistentVolumeClaim, c Context) []report.Fin
 		return []report.Finding{where.finding(report.Error, checkClaim, "", err.Error(),
 			"change the claim, or name a class that can serve it ("+reference("block-volumes.md")+")", path...)}
 	}
+	// With ReadWriteMany the others do not matter to the attacher.
+	has := func(mode v1.PersistentVolumeAccessMode) bool { return slices.Contains(claim.Spec.AccessModes, mode) }
+	if has(v1.ReadWriteOnce) && has(v1.ReadOnlyMany) && !has(v1.ReadWriteMany) {
+		return []report.Finding{where.finding(report.Error, checkClaim, "", "it gets a volume, and Kubernetes' attacher refuses to attach one with both ReadWriteOnce and ReadOnlyMany",
+			"ask for one of the two, or for ReadWriteMany ("+reference("shared-file-systems.md")+")", "spec", "accessModes")}
+	}
 	return nil
 }
 

@@ -26,6 +26,7 @@ type Fault struct {
 	Times     int    `json:"times,omitempty"`
 	Action    string `json:"action"`
 	Status    int    `json:"status,omitempty"`
+	Body      string `json:"body,omitempty"`
 	Held      int    `json:"held,omitempty"`
 	Hit       int    `json:"hit,omitempty"`
 }

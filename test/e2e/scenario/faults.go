@@ -32,6 +32,7 @@ func Faults() []Step {
 		{"the controller is killed while its attach is done but not answered", func(ctx context.Context, w *World) (string, error) {
 			return w.controllerKilled(ctx, "attach-after", "attach_block", "hold-after", attacherLease)
 		}},
+		{"a disk that is detached by hand is attached again", detachedByHand},
 		{"the node service is killed between the two halves of mkfs", func(ctx context.Context, w *World) (string, error) {
 			return w.nodeKilled(ctx, "mkfs-half")
 		}},

@@ -30,6 +30,7 @@ func Nodes() []Step {
 	return []Step{
 		{"twenty volumes at once", withinStep("many", manyAtOnce)},
 		{"the node plugin is replaced while pods write", withinStep("rollover", rollover)},
+		{"a node that the platform refuses one more volume gets no more", withinStep("full-node", nodeIsFull)},
 		{"a new node is tainted, limited by its label and drained", withinStep("new-node", nodeComesAndGoes)},
 	}
 }

@@ -1,0 +1,66 @@
+package blockstore
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestJoinedAttachIsWatchedFromTheJoin: an attach that another process ordered a moment before it lost the lead is watched for as
+// long as what that process ordered may take to show. All of it was ordered before this process found that out, not before reads
+// show the volume.
+func TestJoinedAttachIsWatchedFromTheJoin(t *testing.T) {
+	for _, before := range []time.Duration{0, time.Second, 3 * time.Second} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v, instance := r.create("pvc-1"), r.instance("node-1")
+			next := r.another()
+			if err := r.api.AttachVolume(t.Context(), v.ID, instance); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(before) // of the fake clock
+			began := time.Now()
+			next.mustAttach(v.ID, instance)
+			if took, window := time.Since(began), next.opts.AttachWindow; took < window || took > window+2*time.Second {
+				t.Errorf("ordered %s before, it took %s, an order may take %s", before, took, window)
+			}
+			r.settled(v.ID, instance)
+		})
+	}
+}
+
+// TestJoinCountsFromTheFirst: calls that join an attach one after the other count from the first of them, unless nobody looked
+// for so long that another process may have led.
+func TestJoinCountsFromTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{window: 30 * time.Second}
+		want := func(id string, left time.Duration) {
+			t.Helper()
+			if got := l.leaving(id, "one"); got != left {
+				t.Errorf("%s may be detached for %s, want %s", id, got, left)
+			}
+		}
+		l.join("repeated", "one")
+		l.join("late", "one")
+		l.join("repeated late", "one")
+		time.Sleep(5 * time.Second) // of the fake clock
+		l.saw(at("repeated"), time.Now())
+		l.join("repeated", "one")
+		time.Sleep(5 * time.Second) // of the fake clock
+		l.saw(at("repeated", "one"), time.Now())
+		want("repeated", 20*time.Second)
+		if !l.hasJoined("repeated", "one") || l.hasJoined("repeated", "two") || l.hasJoined("another", "one") {
+			t.Error("what was joined is not known")
+		}
+
+		time.Sleep(11 * time.Second) // of the fake clock
+		l.join("repeated late", "one")
+		for _, id := range []string{"late", "repeated late"} {
+			l.saw(at(id, "one"), time.Now())
+			want(id, 30*time.Second)
+		}
+		l.order("repeated", attaching, "one")
+		if l.hasJoined("repeated", "one") {
+			t.Error("what this process orders later counts as joined")
+		}
+	})
+}
