@@ -117,6 +117,7 @@ type Controller struct {
 	searches searches
 	hosts    hosts
 	abroad   abroad
+	taking   taking
 	// endpoints are set before the informers start.
 	endpoints endpoints
 	began     time.Time // when this process began to lead, as far as it matters: when it read the ledger

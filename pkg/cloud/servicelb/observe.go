@@ -31,7 +31,10 @@ type scene struct {
 	entry   ledger.Entry
 	reading plan.Reading
 	finding finding
-	readAt  time.Time // when the list began from which the finding is
+	// recorded is the load balancer that the ledger gives to the Service, and held are those that it gives to others.
+	recorded string
+	held     map[string]bool
+	readAt   time.Time // when the list began from which the finding is
 	// givesUp is set when all that exists is left alone, and nobody looks for more.
 	givesUp bool
 	// unwritten is set while entry has something that the ledger lacks.
@@ -72,6 +75,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	if s.entry, err = c.ledger.Get(service.UID); err != nil {
 		return nil, err
 	}
+	s.recorded, s.held = s.entry.ID, c.heldBesides(service.UID)
 	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("listing Nodes: %w", err)
 	}
@@ -83,7 +87,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
 		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
-		others: c.heldBesides(service.UID), now: time.Now(),
+		others: s.held, now: time.Now(),
 	}
 	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {

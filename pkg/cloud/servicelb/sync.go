@@ -138,6 +138,7 @@ func (c *Controller) greet(service *v1.Service, m *memory, reading plan.Reading)
 
 // ensure makes or changes the load balancer of a team until it is as asked for.
 func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (outcome, error) {
+	defer c.taking.end(service.UID)
 	s, err := c.prepare(ctx, service, t)
 	if err != nil {
 		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
@@ -206,6 +207,9 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 // settle finds out which load balancer is the Service's, and writes it down.
 func (c *Controller) settle(ctx context.Context, s *scene) error {
 	f := &s.finding
+	if err := c.yield(ctx, s); err != nil {
+		return err
+	}
 	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
@@ -219,6 +223,9 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, err.Error())
 		}
 	case lb != nil:
+		if err := c.take(s, lb.ID); err != nil {
+			return err
+		}
 		if err := c.leave(ctx, s); err != nil {
 			return err
 		}
@@ -324,13 +331,18 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 		return nil // flush does
 	}
 	s.unwritten = false // also after a failure: the next sync finds it out again
+	if entry.ID != "" {
+		if err := c.take(s, entry.ID); err != nil {
+			return err
+		}
+	}
 	if err := c.vacate(ctx, s); err != nil {
 		return err
 	}
 	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
 		return err
 	}
-	s.entry = entry
+	s.entry, s.recorded = entry, entry.ID
 	c.hosts.set(s.service.UID, entry)
 	return nil
 }
