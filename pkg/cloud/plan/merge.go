@@ -15,17 +15,20 @@ import (
 type Member struct {
 	Service *v1.Service
 	Reading Reading
+	// Held is set while the platform refuses what the Service asks for.
+	Held bool
 }
 
-// faulty reports whether the Service has faults. What serves it goes on as it is.
-func (m Member) faulty() bool { return m.Reading.Err != nil }
+// faulty reports whether the Service has faults, or asks for what the platform refuses. What serves it goes on as it is.
+func (m Member) faulty() bool { return m.Reading.Err != nil || m.Held }
 
 // Merged is what several Services ask of their one load balancer.
 type Merged struct {
 	// Desired is what all of them together ask for, but for the backends, for which each member's own reading counts. It can be used
 	// even if members have faults.
 	Desired Desired
-	// Leader is the Service whose settings are those of the whole: the oldest one without faults, nil if there is none.
+	// Leader is the Service whose settings are those of the whole: the oldest one without faults, nil if there is none, or if it is held:
+	// then the whole stays as it is.
 	Leader *v1.Service
 	// Certifier is the Service whose certificate the https ports have.
 	Certifier *v1.Service
@@ -73,7 +76,10 @@ type merger struct {
 
 // base begins with the leader's settings, or with what there is.
 func (m *merger) base() {
-	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return !member.faulty() })
+	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return member.Reading.Err == nil })
+	if m.leader >= 0 && m.members[m.leader].Held {
+		m.leader = -1 // nobody else's settings take the place of those that serve
+	}
 	if m.leader >= 0 {
 		m.out.Leader, m.out.Desired = m.members[m.leader].Service, m.members[m.leader].Reading.Desired
 		m.out.Desired.KeepRules, m.out.Desired.NodeSelector, m.out.Desired.KeepNodes = false, "", false // those are seen to member by member

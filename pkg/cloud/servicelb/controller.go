@@ -148,7 +148,7 @@ func New(config Config) (*Controller, error) {
 		atWork:   underWay{all: map[key]key{}},
 		doubts:   doubts{all: map[key]bool{}},
 	}
-	c.refs = newReferences(config.Client, c.enqueueNamed)
+	c.refs = newReferences(config.Client, c.referred)
 	c.waves = newWaves(c.enqueueAll)
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())

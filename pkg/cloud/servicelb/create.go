@@ -63,6 +63,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	}
 	lb, err := c.post(ctx, s, region, creation)
 	if err != nil {
+		s.deny(err)
 		return err
 	}
 	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})

@@ -50,6 +50,11 @@ type scene struct {
 	leaving []types.UID
 	whole   plan.Merged
 	faults  error
+	// denied is what the platform has refused of a change for all of them; went is set once it has taken one, and sifting while it is found
+	// out whose request it refuses.
+	denied  error
+	went    bool
+	sifting bool
 	next    time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
 }
 

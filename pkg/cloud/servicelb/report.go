@@ -50,7 +50,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	if m.ensuring {
+	if m.ensuring && s.faults == nil {
 		m.ensuring = false
 		c.Recorder.Event(s.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
 	}

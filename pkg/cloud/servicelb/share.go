@@ -24,6 +24,8 @@ type member struct {
 	reading plan.Reading // what the Service itself asks for
 	// waits says why the Service is not served yet, nil if it is one of those that the load balancer is made for.
 	waits error
+	// held is what the platform has refused of what the Service asks for, nil if nothing; see sift.
+	held error
 	// apart says why the nodes that the Service chooses are not what decides, "" if they do; misses is set if none of the backends has
 	// a pod of it, though its policy is Local.
 	apart  string
@@ -85,21 +87,26 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		is = *current
 	}
 	var all []plan.Member
-	hostFaults := s.reading.Err
+	var hostFaults error
 	for i := range s.members {
 		m := &s.members[i]
-		m.waits = able(m.reading)
+		m.waits, m.held = able(m.reading), m.memory.held.why
 		served := current != nil && (m.service.UID == s.service.UID || s.entry.Guests.Has(m.service.UID) || servedBy(m.service, is))
-		if served {
+		switch {
+		case served:
 			m.waits = nil
+		case m.waits == nil:
+			m.waits = m.held
 		}
 		if m.waits == nil {
-			all = append(all, plan.Member{Service: m.service, Reading: m.reading})
-		} else if m.service.UID == s.service.UID {
-			hostFaults = m.waits
+			all = append(all, plan.Member{Service: m.service, Reading: m.reading, Held: m.held != nil})
+		}
+		if m.service.UID == s.service.UID {
+			s.reading, hostFaults = m.reading, m.fault() // what all ask for was there, if this is done again
 		}
 	}
-	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && s.reading.Err == nil {
+	s.faults, s.whole = nil, plan.Merged{}
+	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && hostFaults == nil {
 		s.memory.forgetShares()
 		return // the host is alone
 	}
@@ -311,7 +318,7 @@ func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBal
 	switch {
 	case !ready || len(rules) == 0:
 		return nil
-	case m.reading.Err != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
+	case m.fault() != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
 		return nil
 	}
 	plan.MarkPorts(status, m.service, rules)
@@ -321,7 +328,7 @@ func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBal
 	if address := firstAddress(status); old != "" && address != "" && old != address {
 		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerAddressChanged, "The address of the load balancer was %s and is %s now", old, address)
 	}
-	if m.memory.ensuring && m.reading.Err == nil {
+	if m.memory.ensuring && m.fault() == nil {
 		m.memory.ensuring = false
 		c.Recorder.Event(m.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
 	}
@@ -336,10 +343,7 @@ func (c *Controller) failingGuests(s *scene, err error) error {
 		if m.service.UID == s.service.UID {
 			continue
 		}
-		fault := m.reading.Err
-		if m.waits != nil {
-			fault = m.waits
-		}
+		fault := m.fault()
 		if fault != nil {
 			faults = append(faults, fmt.Errorf("service %s: %w", nameOf(m.service), fault))
 		}
@@ -357,7 +361,7 @@ func (s *scene) unchanged() bool {
 		return s.memory.asked == request(s.service, s.reading)
 	}
 	for _, m := range s.members {
-		if m.waits == nil && m.memory.asked != request(m.service, m.reading) {
+		if m.waits == nil && m.held == nil && m.memory.asked != request(m.service, m.reading) {
 			return false
 		}
 	}
@@ -371,7 +375,7 @@ func (s *scene) brought() {
 		s.memory.asked = request(s.service, s.reading)
 	}
 	for _, m := range s.members {
-		if m.waits == nil {
+		if m.waits == nil && m.held == nil {
 			m.memory.asked = request(m.service, m.reading)
 		}
 	}

@@ -181,12 +181,13 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	if err := c.settle(ctx, s); err != nil {
 		return both(err, s.reading.Err)
 	}
+	s.lift()
 	if s.finding.current == nil {
 		c.merge(s, nil)
 		if err := c.letGo(ctx, s); err != nil {
 			return err
 		}
-		return c.create(ctx, s)
+		return c.createForAll(ctx, s)
 	}
 	if err := c.servesThisCluster(ctx, s, *s.finding.current); err != nil {
 		return both(err, s.reading.Err) // it was just taken over, by the word of what may be a backup
@@ -201,6 +202,9 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	}
 	tidyErr := c.tidy(ctx, s) // what is superfluous must not hold up what serves
 	err := c.update(ctx, s)
+	if s.denied != nil {
+		err = c.sift(ctx, s, err)
+	}
 	return both(both(err, c.serveGuests(ctx, s)), tidyErr)
 }
 
