@@ -140,6 +140,9 @@ func (m *merger) ports() {
 	}
 	owner, served := m.owners(wanted)
 	clashes := m.clashes(owner, served)
+	for at := range clashes {
+		m.giveToAnother(at, wanted, owner, served, clashes)
+	}
 	m.owned = make([][]vultr.ForwardingRule, len(m.members))
 	for _, already := range []bool{true, false} { // what is served stays
 		for i := range m.members {
@@ -149,11 +152,11 @@ func (m *merger) ports() {
 	for i := range m.members {
 		for _, rule := range wanted[i] {
 			at := listenerOf(rule)
-			if holder := m.members[owner[at]].Service; owner[at] != i {
-				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has it)", at, holder.Namespace, holder.Name))
-			} else if other := clashes[at]; other != nil {
+			if other := clashes[at]; other != nil {
 				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has %s and admits others, and firewall rules are for both)",
 					at, other.Namespace, other.Name, listener{at.port, !at.udp}))
+			} else if holder := m.members[owner[at]].Service; owner[at] != i {
+				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has it)", at, holder.Namespace, holder.Name))
 			}
 		}
 	}
@@ -213,6 +216,20 @@ func (m *merger) clashes(owner map[listener]int, served map[listener]bool) map[l
 		}
 	}
 	return clashes
+}
+
+// giveToAnother gives a port that its owner doesn't get to the oldest of those who want it and admit the same as who has the number by the
+// other protocol.
+func (m *merger) giveToAnother(at listener, wanted [][]vultr.ForwardingRule, owner map[listener]int, served map[listener]bool, clashes map[listener]*v1.Service) {
+	admitted := m.admits(owner[listener{at.port, !at.udp}], at.port)
+	for i := range m.members {
+		wants := slices.ContainsFunc(wanted[i], func(rule vultr.ForwardingRule) bool { return listenerOf(rule) == at })
+		if wants && m.admits(i, at.port) == admitted {
+			owner[at], served[at] = i, false
+			delete(clashes, at)
+			return
+		}
+	}
 }
 
 // admits returns whom a member admits to a port, as text; "" is everybody.

@@ -200,6 +200,7 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 		current, want  []vultr.ForwardingRule
 		firewall, then []vultr.FirewallRule
 		refused        int // the member, -1 for none
+		also           int // another one, 0 for none
 	}{
 		"the younger would open it":         {members: []plan.Member{a(ranges), b()}, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1},
 		"the older would open it":           {members: []plan.Member{a(), b(ranges)}, want: tcpOnly, then: admits(53, "0.0.0.0/0", "::/0"), refused: 1},
@@ -208,6 +209,13 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 		"both admit everybody":              {members: []plan.Member{a(), b()}, want: both, refused: -1},
 		"one says that it admits everybody": {members: []plan.Member{a(all), b()}, want: both, then: admits(53, "0.0.0.0/0", "::/0"), refused: -1},
 		"both admit the same":               {members: []plan.Member{a(ranges), b(ranges)}, want: both, then: admits(53, "10.0.0.0/8"), refused: -1},
+		"a third one that admits the same": {
+			members: []plan.Member{a(ranges), b(), sharer("c", 32000, []int32{53}, ranges, udp)},
+			want:    []vultr.ForwardingRule{tcpOnly[0], rule("udp", 53, "udp", 32053)}, then: admits(53, "10.0.0.0/8"), refused: -1,
+		},
+		"a third one that admits others, too": {
+			members: []plan.Member{a(ranges), b(), sharer("c", 32000, []int32{53}, udp)}, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1, also: 2,
+		},
 		"a slip keeps what both have": {
 			members: []plan.Member{a(ranges), b(slip)}, current: both, firewall: admits(53, "10.0.0.0/8"),
 			want: both, then: admits(53, "10.0.0.0/8"), refused: -1,
@@ -222,7 +230,7 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 				t.Errorf("firewall %+v, want %+v", got.Desired.Firewall, tt.then)
 			}
 			for i, texts := range got.Refused {
-				if told := strings.Contains(strings.Join(texts, ", "), "firewall rules are for both"); told != (i == tt.refused) {
+				if told := strings.Contains(strings.Join(texts, ", "), "firewall rules are for both"); told != (i == tt.refused || i > 0 && i == tt.also) {
 					t.Errorf("member %d is refused %q", i, texts)
 				}
 			}
@@ -313,6 +321,41 @@ func TestMergeSettings(t *testing.T) {
 				if text := strings.Join(got.Overruled[i], ", "); text != want {
 					t.Errorf("member %d is told %q, want %q", i, text, want)
 				}
+			}
+		})
+	}
+}
+
+// What the platform refuses of one member is held: it keeps what it has and the others get what they ask for. If all follow it, what there
+// is once stays as it is.
+func TestMergeHeld(t *testing.T) {
+	ranges := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} }
+	current := vultr.LoadBalancer{
+		Timeout: 60, Algorithm: "leastconn", ProxyProtocol: true, HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080},
+		Rules: []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080)},
+	}
+	for name, tt := range map[string]struct {
+		held, timeout int
+		algorithm     string
+		proxied       bool
+		rules         int
+	}{
+		"the oldest":   {held: 0, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
+		"the youngest": {held: 1, timeout: 30, algorithm: "roundrobin", rules: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			members := []plan.Member{
+				sharer("a", 30000, []int32{80}, with(settings.Timeout, "30")),
+				sharer("b", 31000, []int32{443}, with(settings.Timeout, "40"), ranges),
+			}
+			members[tt.held].Held = true
+			got := plan.Merge(members, current)
+			d := got.Desired
+			if d.Timeout != tt.timeout || d.Algorithm != tt.algorithm || d.ProxyProtocol != tt.proxied || len(d.Rules) != tt.rules {
+				t.Errorf("%+v", d)
+			}
+			if (got.Leader == nil) != (tt.held == 0) || d.VPC != nil && tt.held == 0 || (len(d.Firewall) > 0) != (tt.held == 0) {
+				t.Errorf("leader %v, %+v", got.Leader, d)
 			}
 		})
 	}
