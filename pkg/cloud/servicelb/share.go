@@ -347,7 +347,7 @@ func (c *Controller) failingGuests(s *scene, err error) error {
 		if fault != nil {
 			faults = append(faults, fmt.Errorf("service %s: %w", nameOf(m.service), fault))
 		}
-		_ = c.failing(m.service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(err, fault))
+		_ = c.failing(m.service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(toldTo(m.service, err), fault))
 	}
 	return errors.Join(faults...)
 }

@@ -146,7 +146,8 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (o
 	whole := both(c.bring(ctx, s), c.flush(ctx, s))
 	faults := c.failingGuests(s, whole)
 	came := outcome{next: s.next, about: s.verdicts(whole)}
-	if err := c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(whole, s.faults)); err != nil {
+	_ = c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(toldTo(service, whole), s.faults))
+	if err := both(whole, s.faults); err != nil {
 		if whole != nil {
 			came.next = 0 // it is repeated with growing pauses
 		}
