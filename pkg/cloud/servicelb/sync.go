@@ -14,6 +14,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -66,6 +67,12 @@ func (c *Controller) sync(ctx context.Context, name key) (outcome, error) {
 	t, err := c.teamOf(ctx, service)
 	if err != nil {
 		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+	}
+	if t.host.UID != service.UID && !c.isGuest(service.UID) && c.full(t.host) {
+		c.refs.want(name)
+		return outcome{next: lookAgain}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer",
+			fmt.Errorf("annotation %s: %d Services share the load balancer with the label %q already, which is as many as may; choose another label",
+				settings.Label, mostMembers, shareLabel(service)))
 	}
 	if t.host.UID != service.UID {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
