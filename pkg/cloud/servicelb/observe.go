@@ -202,7 +202,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to a load balancer besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
-	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
+	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}, proofs: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)
