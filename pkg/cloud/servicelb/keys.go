@@ -66,11 +66,14 @@ const sharePause = 500 * time.Millisecond
 // shareLabel returns the label by which a Service shares a load balancer with others, "" if it can't share one.
 func shareLabel(service *v1.Service) string {
 	name := text(service, settings.Label)
-	if proof.MatchString(name) {
+	if proof.MatchString(name) || len(name) > longestLabel {
 		return ""
 	}
 	return name
 }
+
+// longestLabel bounds what is written down of those that share a load balancer, beside what is of others.
+const longestLabel = 255
 
 // mayShare reports whether a Service can be one of several on a load balancer.
 func (c *Controller) mayShare(service *v1.Service) bool {
