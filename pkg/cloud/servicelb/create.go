@@ -105,9 +105,7 @@ func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
-	if err := c.welcome(ctx, s, lb.ID, before); err != nil {
-		return err
-	}
+	c.welcome(ctx, s, lb.ID, before)
 	if err := c.part(ctx, s); err != nil {
 		return err
 	}

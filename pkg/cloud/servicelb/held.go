@@ -56,7 +56,7 @@ func (m *member) fault() error {
 	if m.waits != nil {
 		return m.waits
 	}
-	return both(m.reading.Err, m.held)
+	return both(both(m.reading.Err, m.held), m.stuck)
 }
 
 // counts reports whether what a member asks for is part of what all ask for together.

@@ -149,8 +149,8 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 		}
 		s.memory.annotated = id
 	}
-	if err := c.noteAtGuests(ctx, s, id); err != nil {
-		return err
+	if !c.noteAtGuests(ctx, s, id) {
+		return nil // until all name it, the record says which one the others may name
 	}
 	entry := s.entry
 	entry.Noted = id

@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type member struct {
 	waits error
 	// held is what the platform has refused of what the Service asks for, nil if nothing; see sift.
 	held error
+	// stuck is what the API server has refused to write into the Service, nil if it has refused nothing.
+	stuck error
 	// apart says why the nodes that the Service chooses are not what decides, "" if they do; misses is set if none of the backends has
 	// a pod of it, though its policy is Local.
 	apart  string
@@ -65,9 +68,7 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
 		guest = guest.DeepCopy()
 		m := member{service: guest, memory: c.memories.of(guest.UID), reading: c.read(ctx, guest)}
 		c.greet(guest, m.memory, m.reading)
-		if err := c.addFinalizer(ctx, guest); err != nil {
-			return err
-		}
+		m.stuck = c.addFinalizer(ctx, guest) // for which the others don't wait
 		c.refs.want(nameOf(guest), referencesOf(guest, m.reading)...)
 		s.members = append(s.members, m)
 	}
@@ -96,7 +97,7 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		case served:
 			m.waits = nil
 		case m.waits == nil:
-			m.waits = m.held
+			m.waits = cmp.Or(m.held, m.stuck)
 		}
 		if m.waits == nil {
 			all = append(all, plan.Member{Service: m.service, Reading: m.reading, Held: m.held != nil})
@@ -174,12 +175,14 @@ func (c *Controller) admit(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	return c.welcome(ctx, s, lb.ID, before)
+	c.welcome(ctx, s, lb.ID, before)
+	return nil
 }
 
-// noteAtGuests writes the load balancer's ID into the guests that name the one before it. The host's record says which one that
+// noteAtGuests writes the load balancer's ID into the guests that name the one before it, and reports whether all have it. The host's record says which one that
 // was until all are told.
-func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) error {
+func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) (all bool) {
+	all = true
 	for i := range s.members {
 		m := &s.members[i]
 		there := named(m.service)
@@ -191,14 +194,14 @@ func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) erro
 		}
 		m.memory.noted.Store(&id)
 		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
-			return err
+			m.stuck, all = err, false
 		}
 	}
-	return nil
+	return all
 }
 
 // welcome writes the load balancer's ID into the Services that share it from now on, and tells their owners.
-func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) error {
+func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) {
 	for i := range s.members {
 		m := &s.members[i]
 		if m.service.UID == s.service.UID || m.waits != nil || before.Has(m.service.UID) {
@@ -206,12 +209,11 @@ func (c *Controller) welcome(ctx context.Context, s *scene, id string, before le
 		}
 		m.memory.noted.Store(&id)
 		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
-			return err
+			m.stuck = err
 		}
 		c.Recorder.Eventf(m.service, v1.EventTypeNormal, reason.LoadBalancerShared,
 			"The Service shares load balancer %s with Service %s, by the label %q", id, nameOf(s.service), shareLabel(m.service))
 	}
-	return nil
 }
 
 // part lets those go whose ports the load balancer does not serve any more.
@@ -224,20 +226,22 @@ func (c *Controller) part(ctx context.Context, s *scene) error {
 		return err
 	}
 	entry := s.entry
+	var gone, stay []types.UID
+	var failures []error
 	for _, uid := range s.leaving {
 		if err := c.dismiss(ctx, n, uid, s.entry.ID); err != nil {
-			return err
+			stay, failures = append(stay, uid), append(failures, err)
+			continue
 		}
-		entry.Guests = entry.Guests.Without(uid)
+		entry.Guests, gone = entry.Guests.Without(uid), append(gone, uid)
 	}
 	entry.Group = s.group(entry.Guests)
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	gone := s.leaving
-	s.leaving = nil
+	s.leaving = stay
 	c.wake(gone)
-	return nil
+	return errors.Join(failures...)
 }
 
 // letGo lets those go that share the load balancer no more when it is proven that there is none: that another one is made may take
@@ -296,18 +300,18 @@ func (c *Controller) tellApart(m member, id string) {
 }
 
 // serveGuests gives the guests the address of the load balancer as soon as it serves them.
-func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
+func (c *Controller) serveGuests(ctx context.Context, s *scene) {
 	if s.finding.current == nil || len(s.members) < 2 {
-		return nil
+		return
 	}
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
-	var failures []error
 	for i := range s.members {
 		if m := &s.members[i]; m.service.UID != s.service.UID && m.waits == nil && s.entry.Guests.Has(m.service.UID) {
-			failures = append(failures, c.serveGuest(ctx, m, lb))
+			if err := c.serveGuest(ctx, m, lb); err != nil {
+				m.stuck = err
+			}
 		}
 	}
-	return errors.Join(failures...)
 }
 
 func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBalancer) error {
@@ -318,7 +322,7 @@ func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBal
 	switch {
 	case !ready || len(rules) == 0:
 		return nil
-	case m.fault() != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
+	case m.reading.Err != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
 		return nil
 	}
 	plan.MarkPorts(status, m.service, rules)

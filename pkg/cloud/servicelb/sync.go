@@ -213,7 +213,8 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	if s.denied != nil {
 		err = c.sift(ctx, s, err)
 	}
-	return both(both(err, c.serveGuests(ctx, s)), tidyErr)
+	c.serveGuests(ctx, s)
+	return both(err, tidyErr)
 }
 
 // settle finds out which load balancer is the Service's, and writes it down.
