@@ -46,6 +46,7 @@ type memory struct {
 	knownID      string         // the load balancer that was last found to be the Service's
 	knownSince   time.Time      // since when it is
 	places       *places        // where the pods are and were that its backends follow, nil if they follow none
+	frozen       int            // how many backends there were while no other node was to become one, as nobody knows which ones are meant
 	lacking      []string       // the instances of nodes that the list of instances lacks
 	lackingSince time.Time      // when it was found to lack another one last
 	finalized    bool           // whether the finalizer was put there by this process
