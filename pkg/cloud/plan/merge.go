@@ -47,7 +47,8 @@ func ByAge(a, b *v1.Service) int {
 // while there is none.
 //
 // Each port of the load balancer is one member's: whoever it leads to already, else the oldest who wants it. What can't be said
-// port by port follows the leader, and what is about certificates the oldest member with an https port. Members with faults
+// port by port follows the leader, and what is about certificates the oldest member with an https port that is served, else with any.
+// Members with faults
 // keep what they have.
 func Merge(members []Member, current vultr.LoadBalancer) Merged {
 	m := merger{members: members, current: current, out: Merged{
@@ -255,14 +256,22 @@ func (m *merger) has(i int, frontends ...string) bool {
 	return slices.ContainsFunc(m.owned[i], func(rule vultr.ForwardingRule) bool { return slices.Contains(frontends, rule.FrontendProtocol) })
 }
 
-// certificates takes what is about certificates and HTTP versions from the oldest member with an https port.
+// terminates reports whether an https port leads to a member already.
+func (m *merger) terminates(i int) bool {
+	return slices.ContainsFunc(RulesOf(m.current.Rules, m.members[i].Service), func(rule vultr.ForwardingRule) bool { return rule.FrontendProtocol == "https" })
+}
+
+// certificates takes what is about certificates and HTTP versions from the oldest member with an https port, best one that is served
+// already: no other one's certificate takes the place of the one that its clients know.
 func (m *merger) certificates() {
-	certifier := m.leader
+	certifier := -1
 	for i := range m.members {
-		if m.has(i, "https") {
+		if m.has(i, "https") && (certifier < 0 || m.terminates(i) && !m.terminates(certifier)) {
 			certifier = i
-			break
 		}
+	}
+	if certifier < 0 {
+		certifier = m.leader
 	}
 	if certifier < 0 {
 		m.keepCertificates()

@@ -326,6 +326,37 @@ func TestMergeSettings(t *testing.T) {
 	}
 }
 
+// An older Service comes to want an https port, too. The certificate stays that of the one whose https port is served, whose clients would
+// see another one, and the older one is told.
+func TestMergeCertificateStays(t *testing.T) {
+	older := func(ports ...int32) plan.Member {
+		return sharer("a", 30000, ports, with(settings.HTTPSPorts, "8443"), with(settings.SSL, "tls-a"))
+	}
+	younger := sharer("b", 31000, []int32{443}, with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls-b"), with(settings.HTTP2, "true"))
+	of := func(port, nodePort int) vultr.ForwardingRule { return rule("https", port, "http", nodePort) }
+	for name, tt := range map[string]struct {
+		members []plan.Member
+		current []vultr.ForwardingRule
+		secret  string
+		told    string // to the first
+	}{
+		"neither is served":     {members: []plan.Member{older(80, 8443), younger}, secret: "tls-a"},
+		"the younger is served": {members: []plan.Member{older(80, 8443), younger}, current: []vultr.ForwardingRule{of(443, 31443)}, secret: "tls-b", told: "certificate"},
+		"both are served":       {members: []plan.Member{older(80, 8443), younger}, current: []vultr.ForwardingRule{of(443, 31443), of(8443, 38443)}, secret: "tls-a"},
+		"the younger has left":  {members: []plan.Member{older(80, 8443)}, current: []vultr.ForwardingRule{of(443, 31443)}, secret: "tls-a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Merge(tt.members, vultr.LoadBalancer{Rules: tt.current})
+			if got.Desired.TLSSecret != tt.secret || got.Desired.HTTP2 != (tt.secret == "tls-b") {
+				t.Errorf("certificate %s, HTTP/2 %t", got.Desired.TLSSecret, got.Desired.HTTP2)
+			}
+			if text := strings.Join(got.Overruled[0], ", "); text != tt.told {
+				t.Errorf("the first is told %q", text)
+			}
+		})
+	}
+}
+
 // What the platform refuses of one member is held: it keeps what it has and the others get what they ask for. If all follow it, what there
 // is once stays as it is.
 func TestMergeHeld(t *testing.T) {

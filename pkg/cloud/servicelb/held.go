@@ -136,13 +136,13 @@ func (c *Controller) again(ctx context.Context, s *scene) error {
 
 // deny notes that the platform has refused what several Services ask for together.
 func (s *scene) deny(err error) {
-	if s.shared() && vultr.IsInvalid(err) && !vultr.IsOutcomeUnknown(err) {
+	if s.shared() && vultr.IsInvalid(err) && !vultr.IsOutcomeUnknown(err) && !vultr.IsConflict(err) {
 		s.denied = err
 	}
 }
 
-// createForAll makes the load balancer. If the platform refuses to make it as all ask for together, it is made for one of them: what is refused of
-// the others is found out once it serves. Each time another one is tried.
+// createForAll makes the load balancer. If the platform refuses to make it as all ask for together, it is made for one of them, each time
+// for another one: what is refused of the others is found out once it serves.
 func (c *Controller) createForAll(ctx context.Context, s *scene) error {
 	err := c.create(ctx, s)
 	all := s.served()

@@ -179,8 +179,8 @@ func (c *Controller) admit(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 	return nil
 }
 
-// noteAtGuests writes the load balancer's ID into the guests that name the one before it, and reports whether all have it. The host's record says which one that
-// was until all are told.
+// noteAtGuests writes the load balancer's ID into the guests that name the one before it, and reports whether all have it. The host's
+// record says which one that was until all are told.
 func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) (all bool) {
 	all = true
 	for i := range s.members {
