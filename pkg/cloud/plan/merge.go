@@ -27,8 +27,8 @@ type Merged struct {
 	// Desired is what all of them together ask for, but for the backends, for which each member's own reading counts. It can be used
 	// even if members have faults.
 	Desired Desired
-	// Leader is the Service whose settings are those of the whole: the oldest one without faults, nil if there is none, or if it is held:
-	// then the whole stays as it is.
+	// Leader is the Service whose settings are those of the whole: the oldest one, nil while that has faults: then the whole stays as it is.
+	// One that does not exist yet follows the oldest one without faults.
 	Leader *v1.Service
 	// Certifier is the Service whose certificate the https ports have.
 	Certifier *v1.Service
@@ -48,8 +48,7 @@ func ByAge(a, b *v1.Service) int {
 //
 // Each port of the load balancer is one member's: whoever it leads to already, else the oldest who wants it. What can't be said
 // port by port follows the leader, and what is about certificates the oldest member with an https port that is served, else with any.
-// Members with faults
-// keep what they have.
+// Members with faults keep what they have.
 func Merge(members []Member, current vultr.LoadBalancer) Merged {
 	m := merger{members: members, current: current, out: Merged{
 		Refused: make([][]string, len(members)), Overruled: make([][]string, len(members)),
@@ -77,9 +76,9 @@ type merger struct {
 
 // base begins with the leader's settings, or with what there is.
 func (m *merger) base() {
-	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return member.Reading.Err == nil })
-	if m.leader >= 0 && m.members[m.leader].Held {
-		m.leader = -1 // nobody else's settings take the place of those that serve
+	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return !member.faulty() })
+	if m.leader > 0 && m.current.ID != "" {
+		m.leader = -1 // a slip of the oldest one does not have the settings of another one take the place of those that serve
 	}
 	if m.leader >= 0 {
 		m.out.Leader, m.out.Desired = m.members[m.leader].Service, m.members[m.leader].Reading.Desired

@@ -357,35 +357,40 @@ func TestMergeCertificateStays(t *testing.T) {
 	}
 }
 
-// What the platform refuses of one member is held: it keeps what it has and the others get what they ask for. If all follow it, what there
-// is once stays as it is.
+// What the platform refuses of one member is held: it keeps what it has and the others get what they ask for, as if it had faults. If all
+// follow it, what there is once stays as it is.
 func TestMergeHeld(t *testing.T) {
 	ranges := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} }
 	current := vultr.LoadBalancer{
-		Timeout: 60, Algorithm: "leastconn", ProxyProtocol: true, HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080},
+		ID: "1", Timeout: 60, Algorithm: "leastconn", ProxyProtocol: true, HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080},
 		Rules: []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080)},
 	}
 	for name, tt := range map[string]struct {
-		held, timeout int
+		held, timeout int // -1 if it has faults
 		algorithm     string
 		proxied       bool
 		rules         int
 	}{
-		"the oldest":   {held: 0, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
-		"the youngest": {held: 1, timeout: 30, algorithm: "roundrobin", rules: 1},
+		"the oldest":            {held: 0, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
+		"the oldest has faults": {held: -1, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
+		"the youngest":          {held: 1, timeout: 30, algorithm: "roundrobin", rules: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			members := []plan.Member{
 				sharer("a", 30000, []int32{80}, with(settings.Timeout, "30")),
 				sharer("b", 31000, []int32{443}, with(settings.Timeout, "40"), ranges),
 			}
-			members[tt.held].Held = true
+			if tt.held < 0 {
+				members[0] = sharer("a", 30000, []int32{80}, with(settings.Timeout, "30"), with(settings.NodeCount, "2"))
+			} else {
+				members[tt.held].Held = true
+			}
 			got := plan.Merge(members, current)
 			d := got.Desired
 			if d.Timeout != tt.timeout || d.Algorithm != tt.algorithm || d.ProxyProtocol != tt.proxied || len(d.Rules) != tt.rules {
 				t.Errorf("%+v", d)
 			}
-			if (got.Leader == nil) != (tt.held == 0) || d.VPC != nil && tt.held == 0 || (len(d.Firewall) > 0) != (tt.held == 0) {
+			if oldest := tt.held < 1; (got.Leader == nil) != oldest || d.VPC != nil && oldest || (len(d.Firewall) > 0) != oldest {
 				t.Errorf("leader %v, %+v", got.Leader, d)
 			}
 		})
