@@ -56,8 +56,8 @@ func (w *world) pick(refuses func(vultr.LoadBalancerSettings) bool) *picky {
 	return p
 }
 
-// admits is for a platform that refuses a range.
-func admits(source string) func(vultr.LoadBalancerSettings) bool {
+// opensTo is for a platform that refuses a range.
+func opensTo(source string) func(vultr.LoadBalancerSettings) bool {
 	return func(s vultr.LoadBalancerSettings) bool {
 		if s.Firewall == nil {
 			return false
@@ -82,7 +82,7 @@ func TestRefusedRequestHoldsUpNobodyElse(t *testing.T) {
 		t.Run(fmt.Sprintf("restarts %t", restarts), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newCluster(t, withoutDrift)
-				p := w.pick(admits("10.9.0.0/16"))
+				p := w.pick(opensTo("10.9.0.0/16"))
 				first, second, lb := w.pair()
 				third := w.service("third", www, on(8080, 32080))
 				w.share("443:30443 8080:32080 80:30080", first, second, third)
@@ -160,7 +160,7 @@ func TestRefusedRequestOfOneWhileItIsMade(t *testing.T) {
 		t.Run(fmt.Sprint(guilty), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newCluster(t, withoutDrift)
-				w.pick(admits("10.9.0.0/16"))
+				w.pick(opensTo("10.9.0.0/16"))
 				var all, others []*v1.Service
 				for i := range int32(3) {
 					s := w.service(fmt.Sprintf("s%d", i), www, on(80+i, 30080+i), func(s *v1.Service) {
