@@ -138,15 +138,16 @@ func TestWritesToOneAreRefused(t *testing.T) {
 		if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually("another one is made", func() bool { all := w.all(); return len(all) == 1 && all[0].ID != lb.ID })
 		w.edit(first, also(81, 30081))
 		lb = w.share("443:30443 80:30080 81:30081", first)
+		w.edit(first, also(82, 30082))
+		w.share("443:30443 80:30080 81:30081 82:30082", first)
 		w.later(10 * time.Minute)
 		if n := w.posts(); n != 2 {
 			t.Errorf("%d were made", n)
 		}
 		w.edit(second, with(settings.Label, "mine"))
-		w.shows(lb.ID, "leads to the first alone", func(l vultr.LoadBalancer) bool { return leads(l) == "80:30080 81:30081" })
+		w.shows(lb.ID, "leads to the first alone", func(l vultr.LoadBalancer) bool { return leads(l) == "80:30080 81:30081 82:30082" })
 		w.eventually("it is let go", func() bool { return w.entry(first).Guests == "" })
 		w.delete(first)
 		w.eventually("the first one's is deleted", func() bool {
