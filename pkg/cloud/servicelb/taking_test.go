@@ -50,8 +50,15 @@ func TestTwoTakeOneOverAtTheSameTime(t *testing.T) {
 		second := w.service("second", on(443, 30443), in("bank"), with(settings.ID, both.ID))
 		w.later(20 * time.Second)
 		close(goOn)
-		w.wantEvent("it belongs to another Service")
+		var events []string
+		w.eventually("the other one is told", func() bool {
+			events = append(events, w.events()...)
+			return has(events, "it belongs to another Service")
+		})
 		w.later(10 * time.Minute)
+		if events = append(events, w.events()...); count(events, "LoadBalancerAdopted") != 1 || has(events, "it stays with the other one") {
+			t.Errorf("both had it: %q", events)
+		}
 		if a, b := w.entry(first), w.entry(second); a.ID != both.ID || b.ID == both.ID {
 			t.Errorf("ledger %+v and %+v", a, b)
 		}
