@@ -71,8 +71,8 @@ func courseOf(seed uint64, steps int) course {
 			s.do++
 		}
 		// Often the next step comes while this one is under way, now and then much later.
-		// Not together yet: Services that share, and two controllers at work at once, which takes a lost lease or no election. One can
-		// write a Service down as a guest while the other makes a load balancer for it, and its note or its attempt stays.
+		// Not together yet: Services that share, and two controllers at work at once, which takes a lost lease or no election. One that is
+		// about to end lets a guest go that is a ClusterIP by now, and the finalizer of that one stays (seed 24, steps 56-97).
 		if s.apart = seed%2 == 1; !s.apart && s.do == overlap {
 			s.do = kill
 		}

@@ -15,17 +15,20 @@ import (
 type Member struct {
 	Service *v1.Service
 	Reading Reading
+	// Held is set while the platform refuses what the Service asks for.
+	Held bool
 }
 
-// faulty reports whether the Service has faults. What serves it goes on as it is.
-func (m Member) faulty() bool { return m.Reading.Err != nil }
+// faulty reports whether the Service has faults, or asks for what the platform refuses. What serves it goes on as it is.
+func (m Member) faulty() bool { return m.Reading.Err != nil || m.Held }
 
 // Merged is what several Services ask of their one load balancer.
 type Merged struct {
 	// Desired is what all of them together ask for, but for the backends, for which each member's own reading counts. It can be used
 	// even if members have faults.
 	Desired Desired
-	// Leader is the Service whose settings are those of the whole: the oldest one without faults, nil if there is none.
+	// Leader is the Service whose settings are those of the whole: the oldest one, nil while that has faults: then the whole stays as it is.
+	// One that does not exist yet follows the oldest one without faults.
 	Leader *v1.Service
 	// Certifier is the Service whose certificate the https ports have.
 	Certifier *v1.Service
@@ -44,8 +47,8 @@ func ByAge(a, b *v1.Service) int {
 // while there is none.
 //
 // Each port of the load balancer is one member's: whoever it leads to already, else the oldest who wants it. What can't be said
-// port by port follows the leader, and what is about certificates the oldest member with an https port. Members with faults
-// keep what they have.
+// port by port follows the leader, and what is about certificates the oldest member with an https port that is served, else with any.
+// Members with faults keep what they have.
 func Merge(members []Member, current vultr.LoadBalancer) Merged {
 	m := merger{members: members, current: current, out: Merged{
 		Refused: make([][]string, len(members)), Overruled: make([][]string, len(members)),
@@ -74,6 +77,9 @@ type merger struct {
 // base begins with the leader's settings, or with what there is.
 func (m *merger) base() {
 	m.leader = slices.IndexFunc(m.members, func(member Member) bool { return !member.faulty() })
+	if m.leader > 0 && m.current.ID != "" {
+		m.leader = -1 // a slip of the oldest one does not have the settings of another one take the place of those that serve
+	}
 	if m.leader >= 0 {
 		m.out.Leader, m.out.Desired = m.members[m.leader].Service, m.members[m.leader].Reading.Desired
 		m.out.Desired.KeepRules, m.out.Desired.NodeSelector, m.out.Desired.KeepNodes = false, "", false // those are seen to member by member
@@ -134,6 +140,9 @@ func (m *merger) ports() {
 	}
 	owner, served := m.owners(wanted)
 	clashes := m.clashes(owner, served)
+	for at := range clashes {
+		m.giveToAnother(at, wanted, owner, served, clashes)
+	}
 	m.owned = make([][]vultr.ForwardingRule, len(m.members))
 	for _, already := range []bool{true, false} { // what is served stays
 		for i := range m.members {
@@ -143,11 +152,11 @@ func (m *merger) ports() {
 	for i := range m.members {
 		for _, rule := range wanted[i] {
 			at := listenerOf(rule)
-			if holder := m.members[owner[at]].Service; owner[at] != i {
-				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has it)", at, holder.Namespace, holder.Name))
-			} else if other := clashes[at]; other != nil {
+			if other := clashes[at]; other != nil {
 				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has %s and admits others, and firewall rules are for both)",
 					at, other.Namespace, other.Name, listener{at.port, !at.udp}))
+			} else if holder := m.members[owner[at]].Service; owner[at] != i {
+				m.out.Refused[i] = append(m.out.Refused[i], fmt.Sprintf("%s (Service %s/%s has it)", at, holder.Namespace, holder.Name))
 			}
 		}
 	}
@@ -209,6 +218,20 @@ func (m *merger) clashes(owner map[listener]int, served map[listener]bool) map[l
 	return clashes
 }
 
+// giveToAnother gives a port that its owner doesn't get to the oldest of those who want it and admit the same as who has the number by the
+// other protocol.
+func (m *merger) giveToAnother(at listener, wanted [][]vultr.ForwardingRule, owner map[listener]int, served map[listener]bool, clashes map[listener]*v1.Service) {
+	admitted := m.admits(owner[listener{at.port, !at.udp}], at.port)
+	for i := range m.members {
+		wants := slices.ContainsFunc(wanted[i], func(rule vultr.ForwardingRule) bool { return listenerOf(rule) == at })
+		if wants && m.admits(i, at.port) == admitted {
+			owner[at], served[at] = i, false
+			delete(clashes, at)
+			return
+		}
+	}
+}
+
 // admits returns whom a member admits to a port, as text; "" is everybody.
 func (m *merger) admits(i, port int) string {
 	d, rules := m.members[i].Reading.Desired, []vultr.FirewallRule(nil)
@@ -232,14 +255,22 @@ func (m *merger) has(i int, frontends ...string) bool {
 	return slices.ContainsFunc(m.owned[i], func(rule vultr.ForwardingRule) bool { return slices.Contains(frontends, rule.FrontendProtocol) })
 }
 
-// certificates takes what is about certificates and HTTP versions from the oldest member with an https port.
+// terminates reports whether an https port leads to a member already.
+func (m *merger) terminates(i int) bool {
+	return slices.ContainsFunc(RulesOf(m.current.Rules, m.members[i].Service), func(rule vultr.ForwardingRule) bool { return rule.FrontendProtocol == "https" })
+}
+
+// certificates takes what is about certificates and HTTP versions from the oldest member with an https port, best one that is served
+// already: no other one's certificate takes the place of the one that its clients know.
 func (m *merger) certificates() {
-	certifier := m.leader
+	certifier := -1
 	for i := range m.members {
-		if m.has(i, "https") {
+		if m.has(i, "https") && (certifier < 0 || m.terminates(i) && !m.terminates(certifier)) {
 			certifier = i
-			break
 		}
+	}
+	if certifier < 0 {
+		certifier = m.leader
 	}
 	if certifier < 0 {
 		m.keepCertificates()

@@ -200,6 +200,7 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 		current, want  []vultr.ForwardingRule
 		firewall, then []vultr.FirewallRule
 		refused        int // the member, -1 for none
+		also           int // another one, 0 for none
 	}{
 		"the younger would open it":         {members: []plan.Member{a(ranges), b()}, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1},
 		"the older would open it":           {members: []plan.Member{a(), b(ranges)}, want: tcpOnly, then: admits(53, "0.0.0.0/0", "::/0"), refused: 1},
@@ -208,6 +209,13 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 		"both admit everybody":              {members: []plan.Member{a(), b()}, want: both, refused: -1},
 		"one says that it admits everybody": {members: []plan.Member{a(all), b()}, want: both, then: admits(53, "0.0.0.0/0", "::/0"), refused: -1},
 		"both admit the same":               {members: []plan.Member{a(ranges), b(ranges)}, want: both, then: admits(53, "10.0.0.0/8"), refused: -1},
+		"a third one that admits the same": {
+			members: []plan.Member{a(ranges), b(), sharer("c", 32000, []int32{53}, ranges, udp)},
+			want:    []vultr.ForwardingRule{tcpOnly[0], rule("udp", 53, "udp", 32053)}, then: admits(53, "10.0.0.0/8"), refused: -1,
+		},
+		"a third one that admits others, too": {
+			members: []plan.Member{a(ranges), b(), sharer("c", 32000, []int32{53}, udp)}, want: tcpOnly, then: admits(53, "10.0.0.0/8"), refused: 1, also: 2,
+		},
 		"a slip keeps what both have": {
 			members: []plan.Member{a(ranges), b(slip)}, current: both, firewall: admits(53, "10.0.0.0/8"),
 			want: both, then: admits(53, "10.0.0.0/8"), refused: -1,
@@ -222,7 +230,7 @@ func TestMergeFirewallOfBothProtocols(t *testing.T) {
 				t.Errorf("firewall %+v, want %+v", got.Desired.Firewall, tt.then)
 			}
 			for i, texts := range got.Refused {
-				if told := strings.Contains(strings.Join(texts, ", "), "firewall rules are for both"); told != (i == tt.refused) {
+				if told := strings.Contains(strings.Join(texts, ", "), "firewall rules are for both"); told != (i == tt.refused || i > 0 && i == tt.also) {
 					t.Errorf("member %d is refused %q", i, texts)
 				}
 			}
@@ -313,6 +321,77 @@ func TestMergeSettings(t *testing.T) {
 				if text := strings.Join(got.Overruled[i], ", "); text != want {
 					t.Errorf("member %d is told %q, want %q", i, text, want)
 				}
+			}
+		})
+	}
+}
+
+// An older Service comes to want an https port, too. The certificate stays that of the one whose https port is served, whose clients would
+// see another one, and the older one is told.
+func TestMergeCertificateStays(t *testing.T) {
+	older := func(ports ...int32) plan.Member {
+		return sharer("a", 30000, ports, with(settings.HTTPSPorts, "8443"), with(settings.SSL, "tls-a"))
+	}
+	younger := sharer("b", 31000, []int32{443}, with(settings.HTTPSPorts, "443"), with(settings.SSL, "tls-b"), with(settings.HTTP2, "true"))
+	of := func(port, nodePort int) vultr.ForwardingRule { return rule("https", port, "http", nodePort) }
+	for name, tt := range map[string]struct {
+		members []plan.Member
+		current []vultr.ForwardingRule
+		secret  string
+		told    string // to the first
+	}{
+		"neither is served":     {members: []plan.Member{older(80, 8443), younger}, secret: "tls-a"},
+		"the younger is served": {members: []plan.Member{older(80, 8443), younger}, current: []vultr.ForwardingRule{of(443, 31443)}, secret: "tls-b", told: "certificate"},
+		"both are served":       {members: []plan.Member{older(80, 8443), younger}, current: []vultr.ForwardingRule{of(443, 31443), of(8443, 38443)}, secret: "tls-a"},
+		"the younger has left":  {members: []plan.Member{older(80, 8443)}, current: []vultr.ForwardingRule{of(443, 31443)}, secret: "tls-a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := plan.Merge(tt.members, vultr.LoadBalancer{Rules: tt.current})
+			if got.Desired.TLSSecret != tt.secret || got.Desired.HTTP2 != (tt.secret == "tls-b") {
+				t.Errorf("certificate %s, HTTP/2 %t", got.Desired.TLSSecret, got.Desired.HTTP2)
+			}
+			if text := strings.Join(got.Overruled[0], ", "); text != tt.told {
+				t.Errorf("the first is told %q", text)
+			}
+		})
+	}
+}
+
+// What the platform refuses of one member is held: it keeps what it has and the others get what they ask for, as if it had faults. If all
+// follow it, what there is once stays as it is.
+func TestMergeHeld(t *testing.T) {
+	ranges := func(s *v1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} }
+	current := vultr.LoadBalancer{
+		ID: "1", Timeout: 60, Algorithm: "leastconn", ProxyProtocol: true, HealthCheck: vultr.HealthCheck{Protocol: "tcp", Port: 30080},
+		Rules: []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080)},
+	}
+	for name, tt := range map[string]struct {
+		held, timeout int // -1 if it has faults
+		algorithm     string
+		proxied       bool
+		rules         int
+	}{
+		"the oldest":            {held: 0, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
+		"the oldest has faults": {held: -1, timeout: 60, algorithm: "leastconn", proxied: true, rules: 2},
+		"the youngest":          {held: 1, timeout: 30, algorithm: "roundrobin", rules: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			members := []plan.Member{
+				sharer("a", 30000, []int32{80}, with(settings.Timeout, "30")),
+				sharer("b", 31000, []int32{443}, with(settings.Timeout, "40"), ranges),
+			}
+			if tt.held < 0 {
+				members[0] = sharer("a", 30000, []int32{80}, with(settings.Timeout, "30"), with(settings.NodeCount, "2"))
+			} else {
+				members[tt.held].Held = true
+			}
+			got := plan.Merge(members, current)
+			d := got.Desired
+			if d.Timeout != tt.timeout || d.Algorithm != tt.algorithm || d.ProxyProtocol != tt.proxied || len(d.Rules) != tt.rules {
+				t.Errorf("%+v", d)
+			}
+			if oldest := tt.held < 1; (got.Leader == nil) != oldest || d.VPC != nil && oldest || (len(d.Firewall) > 0) != oldest {
+				t.Errorf("leader %v, %+v", got.Leader, d)
 			}
 		})
 	}

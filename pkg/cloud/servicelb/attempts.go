@@ -63,7 +63,7 @@ func (c *Controller) joinsInstead(ctx context.Context, s *scene) error {
 	}
 	delete(n.entries, s.service.UID)
 	mates, err := c.mates(ctx, n, s.service)
-	if err != nil || c.choose(ctx, n, s.service, mates).UID == s.service.UID {
+	if err != nil || c.choose(ctx, n, s.service, c.sharersOf(n, s.service, mates)).UID == s.service.UID {
 		return err
 	}
 	if err := c.write(ctx, s, afterRelease(s.entry, time.Now())); err != nil {

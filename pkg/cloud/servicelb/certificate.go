@@ -22,12 +22,13 @@ func (c *Controller) certificate(ctx context.Context, service *v1.Service, name 
 	}
 	secret, err := c.Client.CoreV1().Secrets(service.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", settings.SSL, name, service.Namespace)
+		return nil, ownFault(service, fmt.Errorf("annotation %s: there is no Secret %q in namespace %s", settings.SSL, name, service.Namespace))
 	}
 	if err != nil {
-		return nil, unreadable(fmt.Sprintf("reading the TLS Secret %s/%s", service.Namespace, name), err)
+		return nil, ownFault(service, unreadable(fmt.Sprintf("reading the TLS Secret %s/%s", service.Namespace, name), err))
 	}
-	return plan.ReadCertificate(secret, time.Now())
+	certificate, err := plan.ReadCertificate(secret, time.Now())
+	return certificate, ownFault(service, err)
 }
 
 // unreadable says what became of a read, and who can give a right that it lacks.

@@ -114,3 +114,31 @@ func TestClaimOfAnotherNamespace(t *testing.T) {
 		}
 	}
 }
+
+// Another controller lets a guest go, or hands its load balancer over. That is learned: the guest would be looked at by the name of a Service
+// that has nothing to do with it any more, and so never.
+func TestLearnsWhoIsNoGuestAnyMore(t *testing.T) {
+	c, _ := controllerOf(t)
+	hosts := map[types.UID]ledger.Entry{
+		"1": {Service: "shop/one", ID: "of-one", Guests: ledger.MembersOf("2", "3", "4")},
+		"5": {Service: "shop/five", ID: "of-five", Guests: ledger.MembersOf("6")},
+	}
+	for uid, entry := range hosts {
+		c.hosts.set(uid, entry)
+	}
+	learned := map[types.UID]ledger.Entry{
+		"1": {Service: "shop/one", ID: "of-one", Guests: ledger.MembersOf("2")},
+		"3": {Service: "shop/three", ID: "of-three", Guests: ledger.MembersOf("4")},
+		"5": hosts["5"], "7": {Service: "shop/seven", ID: "of-five", Guests: ledger.MembersOf("5", "6")}, // half handed over
+	}
+	left := c.hosts.learn(func() map[types.UID]ledger.Entry { return learned })
+	slices.Sort(left)
+	if !slices.Equal(left, []types.UID{"3", "4"}) {
+		t.Errorf("%v are woken up", left)
+	}
+	for guest, want := range map[types.UID]types.UID{"2": "1", "3": "", "4": "3", "5": "7", "6": "5"} {
+		if host, _ := c.hosts.of(guest); host.uid != want {
+			t.Errorf("%s is the guest of %q, want %q", guest, host.uid, want)
+		}
+	}
+}

@@ -117,6 +117,7 @@ type Controller struct {
 	searches searches
 	hosts    hosts
 	abroad   abroad
+	taking   taking
 	// endpoints are set before the informers start.
 	endpoints endpoints
 	began     time.Time // when this process began to lead, as far as it matters: when it read the ledger
@@ -147,7 +148,7 @@ func New(config Config) (*Controller, error) {
 		atWork:   underWay{all: map[key]key{}},
 		doubts:   doubts{all: map[key]bool{}},
 	}
-	c.refs = newReferences(config.Client, c.enqueueNamed)
+	c.refs = newReferences(config.Client, c.referred)
 	c.waves = newWaves(c.enqueueAll)
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())

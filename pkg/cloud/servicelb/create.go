@@ -63,6 +63,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	}
 	lb, err := c.post(ctx, s, region, creation)
 	if err != nil {
+		s.deny(err)
 		return err
 	}
 	s.memory.sent = append(s.memory.sent[:0], change{id: lb.ID, settings: creation, at: time.Now()})
@@ -104,9 +105,7 @@ func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	if err := c.note(ctx, s, lb.ID); err != nil {
 		return err
 	}
-	if err := c.welcome(ctx, s, lb.ID, before); err != nil {
-		return err
-	}
+	c.welcome(ctx, s, lb.ID, before)
 	if err := c.part(ctx, s); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (c *Controller) keepHouse(ctx context.Context) {
 		if err := c.ledger.Mend(ctx); err != nil {
 			klog.FromContext(ctx).Error(err, "The record of load balancers was changed by somebody and could not be mended")
 		}
-		c.hosts.learn(c.ledger.All())
+		c.wake(c.hosts.learn(c.ledger.All)) // they may not have been looked at by their own names
 		if there, err := c.existing(); err == nil {
 			c.memories.keep(there)
 		}

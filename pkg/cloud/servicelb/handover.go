@@ -3,12 +3,14 @@ package servicelb
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
@@ -299,10 +301,21 @@ func (c *Controller) dismiss(ctx context.Context, n *census, uid types.UID, id s
 	if service.DeletionTimestamp != nil {
 		return nil
 	}
-	if err := c.publish(ctx, service, c.memories.of(service.UID), &v1.LoadBalancerStatus{}); err != nil {
-		return err
+	err := c.publish(ctx, service, c.memories.of(service.UID), &v1.LoadBalancerStatus{})
+	if err == nil {
+		err = c.noteInstead(ctx, service, id, "")
 	}
-	return c.noteInstead(ctx, service, id, "")
+	if refusedForGood(err) {
+		klog.FromContext(ctx).Error(err, "What a Service that leaves a load balancer says of it stays there", "guest", nameOf(service))
+		return nil // the others are not to wait for it
+	}
+	return err
+}
+
+// refusedForGood reports whether the API server refuses a write for what it is, as a policy of somebody's Namespace may have it.
+func refusedForGood(err error) bool {
+	status, is := errors.AsType[*apierrors.StatusError](err)
+	return is && slices.Contains([]int32{http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity}, status.ErrStatus.Code)
 }
 
 // noteInstead writes another ID into a Service that names the load balancer of which it is no guest any more; "" takes the note

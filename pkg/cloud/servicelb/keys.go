@@ -66,11 +66,14 @@ const sharePause = 500 * time.Millisecond
 // shareLabel returns the label by which a Service shares a load balancer with others, "" if it can't share one.
 func shareLabel(service *v1.Service) string {
 	name := text(service, settings.Label)
-	if proof.MatchString(name) {
+	if proof.MatchString(name) || len(name) > longestLabel {
 		return ""
 	}
 	return name
 }
+
+// longestLabel bounds what is written down of those that share a load balancer, beside what is of others.
+const longestLabel = 255
 
 // mayShare reports whether a Service can be one of several on a load balancer.
 func (c *Controller) mayShare(service *v1.Service) bool {
@@ -124,10 +127,18 @@ func (h *hosts) set(uid types.UID, entry ledger.Entry) {
 	}
 }
 
-// learn adds what another controller has written down. It takes nothing away: what has changed since is not in these entries.
-func (h *hosts) learn(entries map[types.UID]ledger.Entry) {
+// learn takes over what another controller has written down, and returns the Services that are guests of those no more whose guests they
+// were. The entries are read meanwhile, so that none is older than what was set before.
+func (h *hosts) learn(read func() map[types.UID]ledger.Entry) (left []types.UID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	entries := read()
+	for guest, of := range h.guests {
+		if !entries[of.uid].Guests.Has(guest) {
+			delete(h.guests, guest)
+			left = append(left, guest)
+		}
+	}
 	for uid, entry := range entries {
 		name, ok := serviceOf(entry)
 		for _, guest := range entry.Guests.List() {
@@ -140,6 +151,7 @@ func (h *hosts) learn(entries map[types.UID]ledger.Entry) {
 			h.guests[guest] = host{uid, name}
 		}
 	}
+	return left
 }
 
 // company returns the UIDs of the Services that are on a load balancer together with this one, as far as they are written down.

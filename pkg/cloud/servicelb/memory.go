@@ -20,12 +20,14 @@ type memories struct {
 	known map[types.UID]*memory
 }
 
-// memory is that of one Service. Only the worker that syncs the Service uses it, except for status and noted.
+// memory is that of one Service. Only the worker that syncs the Service uses it, except for status, noted and renewed.
 type memory struct {
 	// status is what was written into the Service last.
 	status atomic.Pointer[v1.LoadBalancerStatus]
 	// noted is the load balancer's ID that was written into the Service last.
 	noted atomic.Pointer[string]
+	// renewed is set when an object has changed that the Service names.
+	renewed atomic.Bool
 
 	annotated    string         // the load balancer's ID that the Service has got, which the ledger may not say yet
 	pendingSince time.Time      // when it was first seen being made
@@ -44,9 +46,12 @@ type memory struct {
 	knownID      string         // the load balancer that was last found to be the Service's
 	knownSince   time.Time      // since when it is
 	places       *places        // where the pods are and were that its backends follow, nil if they follow none
+	frozen       int            // how many backends there were while no other node was to become one, as nobody knows which ones are meant
 	lacking      []string       // the instances of nodes that the list of instances lacks
 	lackingSince time.Time      // when it was found to lack another one last
 	finalized    bool           // whether the finalizer was put there by this process
+	held         held           // what the platform has refused of what the Service asks for on a load balancer that it shares
+	turn         int            // for which of those that share it a load balancer is made that the platform refuses to make for all
 	ensuring     bool           // whether the Event that work begins was made since the last one that it ended
 	deleting     bool           // whether the Event that it is being deleted was made
 	told         map[topic]string

@@ -76,6 +76,7 @@ func (c *Controller) selectedByAll(s *scene, members []*member, lb vultr.LoadBal
 		selectors = append(selectors, m.reading.Desired.NodeSelector)
 	}
 	nodes, apart := Selected(s.nodes, selectors)
+	unclear := false
 	for i, m := range members {
 		if chooses := !c.tellSelector(s, m) && !m.reading.Desired.KeepNodes; chooses {
 			if slices.Contains(apart, i) {
@@ -83,11 +84,18 @@ func (c *Controller) selectedByAll(s *scene, members []*member, lb vultr.LoadBal
 			}
 			continue
 		}
-		if there := backendsAmong(nodes, lb); len(there) > 0 {
-			nodes = there // none becomes one that may not be meant
-		}
+		unclear = true
 	}
-	return nodes
+	if !unclear {
+		s.memory.frozen = 0
+		return nodes
+	}
+	there := backendsAmong(nodes, lb)
+	s.memory.frozen = max(s.memory.frozen, len(there))
+	if len(there) == 0 || 2*len(there) < s.memory.frozen {
+		return nodes // what is wrong with one is not to leave all others with the last node
+	}
+	return there // none becomes one that may not be meant
 }
 
 // backendsAmong returns those of the nodes that are backends of the load balancer.

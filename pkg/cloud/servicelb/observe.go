@@ -31,7 +31,10 @@ type scene struct {
 	entry   ledger.Entry
 	reading plan.Reading
 	finding finding
-	readAt  time.Time // when the list began from which the finding is
+	// recorded is the load balancer that the ledger gives to the Service, and held are those that it gives to others.
+	recorded string
+	held     map[string]bool
+	readAt   time.Time // when the list began from which the finding is
 	// givesUp is set when all that exists is left alone, and nobody looks for more.
 	givesUp bool
 	// unwritten is set while entry has something that the ledger lacks.
@@ -47,6 +50,11 @@ type scene struct {
 	leaving []types.UID
 	whole   plan.Merged
 	faults  error
+	// denied is what the platform has refused of a change for all of them; went is set once it has taken one, and sifting while it is found
+	// out whose request it refuses.
+	denied  error
+	went    bool
+	sifting bool
 	next    time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
 }
 
@@ -72,6 +80,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	if s.entry, err = c.ledger.Get(service.UID); err != nil {
 		return nil, err
 	}
+	s.recorded, s.held = s.entry.ID, c.heldBesides(service.UID)
 	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("listing Nodes: %w", err)
 	}
@@ -83,7 +92,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	e := evidence{
 		uid: service.UID, label: label(service), entry: s.entry, list: list,
 		absentBefore: s.memory.absentSince, doubtful: c.doubtful(service), published: published(service),
-		others: c.heldBesides(service.UID), now: time.Now(),
+		others: s.held, now: time.Now(),
 	}
 	if s.entry.ID != "" && (byID(list.Items, s.entry.ID) == nil || !s.entry.Deleted.IsZero()) {
 		if e.direct, err = c.byDirectLook(ctx, s.entry.ID); err != nil {
@@ -193,7 +202,7 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to a load balancer besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
-	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}}
+	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}, proofs: map[string]bool{}}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)

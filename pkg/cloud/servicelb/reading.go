@@ -18,7 +18,9 @@ import (
 // balancer and whoever changes it read the same.
 func (c *Controller) read(ctx context.Context, service *v1.Service) plan.Reading {
 	options, _ := Named(ctx, c.Client, service) // what fails is among the faults of the Service
-	return plan.Read(service, append(options, plan.WithDefaults(c.Defaults), plan.WithKubeProxyPort(c.KubeProxyPort))...)
+	reading := plan.Read(service, append(options, plan.WithDefaults(c.Defaults), plan.WithKubeProxyPort(c.KubeProxyPort))...)
+	reading.Err = ownFault(service, reading.Err)
+	return reading
 }
 
 // Named reads the objects that a Service names and whose contents decide about its load balancer too, but for certificates, and

@@ -50,7 +50,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	if m.ensuring {
+	if m.ensuring && s.faults == nil {
 		m.ensuring = false
 		c.Recorder.Event(s.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
 	}
@@ -149,8 +149,8 @@ func (c *Controller) note(ctx context.Context, s *scene, id string) error {
 		}
 		s.memory.annotated = id
 	}
-	if err := c.noteAtGuests(ctx, s, id); err != nil {
-		return err
+	if !c.noteAtGuests(ctx, s, id) {
+		return nil // until all name it, the record says which one the others may name
 	}
 	entry := s.entry
 	entry.Noted = id

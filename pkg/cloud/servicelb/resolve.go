@@ -209,12 +209,15 @@ type claims struct {
 	ports map[int]bool
 	// instances are the instances behind the cluster's Nodes.
 	instances map[string]bool
+	// proofs are the labels of what is made for the Service and those that it shares with.
+	proofs map[string]bool
 	// allowed are the IDs that the cluster's administrator lets the Service's namespace adopt.
 	allowed map[string]bool
 }
 
-// add counts the node ports of a Service among those that the load balancer may lead to.
+// add counts what is made for a Service, and what leads to its node ports, among what may be given to the one that asks.
 func (c *claims) add(service *v1.Service) {
+	c.proofs[label(service)] = true
 	for _, port := range service.Spec.Ports {
 		c.ports[int(port.NodePort)] = true
 	}
@@ -222,8 +225,9 @@ func (c *claims) add(service *v1.Service) {
 
 // The refusals of an adoption. Their texts hold nothing that the Service's owner did not write.
 var (
-	errHeld    = errors.New("it belongs to another Service, with which this one does not share a load balancer by a common label")
-	errForeign = errors.New("it is not proven to serve this Service alone (its backends must be nodes of this cluster, and every rule must lead to " +
+	errHeld     = errors.New("it belongs to another Service, with which this one does not share a load balancer by a common label")
+	errAnothers = errors.New("it was made for another Service, as its label says, and the administrator has not allowed this namespace to adopt it")
+	errForeign  = errors.New("it is not proven to serve this Service alone (its backends must be nodes of this cluster, and every rule must lead to " +
 		"a node port of this Service), and the administrator has not allowed this namespace to adopt it")
 )
 
@@ -243,6 +247,8 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		return errHeld
 	case !c.published(lb) && (c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]):
 		return errHeld
+	case !c.published(lb) && proof.MatchString(lb.Label) && !c.proofs[lb.Label]:
+		return errAnothers // a node port that is free again can be had by anybody
 	case !c.servesHere(lb) || !c.published(lb) && !c.leadsHere(lb):
 		return errForeign
 	}

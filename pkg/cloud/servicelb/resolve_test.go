@@ -120,6 +120,7 @@ func TestMayAdopt(t *testing.T) {
 		held:  map[string]bool{"held": true, "held-allowed": true},
 		named: map[string]bool{"named": true, "named-allowed": true, "www": true}, instances: map[string]bool{"i1": true, "i2": true},
 		serves: map[string]bool{"203.0.113.4": true, "2001:db8::4": true}, ports: map[int]bool{30080: true, 30443: true},
+		proofs:  map[string]bool{"a1111111111111111111111111111111": true},
 		allowed: map[string]bool{"allowed": true, "held-allowed": true, "named-allowed": true},
 	}
 	to := func(ports ...int) (rules []vultr.ForwardingRule) {
@@ -146,6 +147,8 @@ func TestMayAdopt(t *testing.T) {
 		"named":             {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
 		"named-allowed":     {vultr.LoadBalancer{}, nil},
 		"label":             {vultr.LoadBalancer{Label: "www", Instances: own, Rules: both}, errHeld},
+		"made for another":  {vultr.LoadBalancer{Label: "a0123456789abcdef0123456789abcde", Instances: own, Rules: both}, errAnothers},
+		"made for a member": {vultr.LoadBalancer{Label: "a1111111111111111111111111111111", Instances: own, Rules: both}, nil},
 		"another's address": {vultr.LoadBalancer{Instances: own, Rules: both, IPv4: "203.0.113.4"}, errHeld},
 		"another's IPv6":    {vultr.LoadBalancer{Instances: own, Rules: both, IPv4: "203.0.113.5", IPv6: "2001:db8::4"}, errHeld},
 	} {

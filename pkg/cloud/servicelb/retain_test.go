@@ -47,6 +47,12 @@ func TestRetain(t *testing.T) {
 				if entry := w.entry(s); entry != (ledger.Entry{}) || has(w.events(), "LoadBalancerOrphaned") {
 					t.Errorf("the ledger has %+v", entry)
 				}
+				thief := w.service("thief", with(settings.ID, lb.ID)) // the node port is free again, so it has the same one
+				w.wantEvent("it was made for another Service")
+				w.delete(thief)
+				if now := w.only(); now.ID != lb.ID || now.Timeout != 30 {
+					t.Errorf("%+v", now)
+				}
 				w.say(settings.AllowAdoption, lb.ID)
 				heir := w.service("heir", with(settings.ID, lb.ID))
 				w.eventually("another Service has its address", func() bool {

@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ type member struct {
 	reading plan.Reading // what the Service itself asks for
 	// waits says why the Service is not served yet, nil if it is one of those that the load balancer is made for.
 	waits error
+	// held is what the platform has refused of what the Service asks for, nil if nothing; see sift.
+	held error
+	// stuck is what the API server has refused to write into the Service, nil if it has refused nothing.
+	stuck error
 	// apart says why the nodes that the Service chooses are not what decides, "" if they do; misses is set if none of the backends has
 	// a pod of it, though its policy is Local.
 	apart  string
@@ -63,9 +68,7 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
 		guest = guest.DeepCopy()
 		m := member{service: guest, memory: c.memories.of(guest.UID), reading: c.read(ctx, guest)}
 		c.greet(guest, m.memory, m.reading)
-		if err := c.addFinalizer(ctx, guest); err != nil {
-			return err
-		}
+		m.stuck = c.addFinalizer(ctx, guest) // for which the others don't wait
 		c.refs.want(nameOf(guest), referencesOf(guest, m.reading)...)
 		s.members = append(s.members, m)
 	}
@@ -85,21 +88,26 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		is = *current
 	}
 	var all []plan.Member
-	hostFaults := s.reading.Err
+	var hostFaults error
 	for i := range s.members {
 		m := &s.members[i]
-		m.waits = able(m.reading)
+		m.waits, m.held = able(m.reading), m.memory.held.why
 		served := current != nil && (m.service.UID == s.service.UID || s.entry.Guests.Has(m.service.UID) || servedBy(m.service, is))
-		if served {
+		switch {
+		case served:
 			m.waits = nil
+		case m.waits == nil:
+			m.waits = cmp.Or(m.held, m.stuck)
 		}
 		if m.waits == nil {
-			all = append(all, plan.Member{Service: m.service, Reading: m.reading})
-		} else if m.service.UID == s.service.UID {
-			hostFaults = m.waits
+			all = append(all, plan.Member{Service: m.service, Reading: m.reading, Held: m.held != nil})
+		}
+		if m.service.UID == s.service.UID {
+			s.reading, hostFaults = m.reading, m.fault() // what all ask for was there, if this is done again
 		}
 	}
-	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && s.reading.Err == nil {
+	s.faults, s.whole = nil, plan.Merged{}
+	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && hostFaults == nil {
 		s.memory.forgetShares()
 		return // the host is alone
 	}
@@ -167,12 +175,14 @@ func (c *Controller) admit(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	return c.welcome(ctx, s, lb.ID, before)
+	c.welcome(ctx, s, lb.ID, before)
+	return nil
 }
 
-// noteAtGuests writes the load balancer's ID into the guests that name the one before it. The host's record says which one that
-// was until all are told.
-func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) error {
+// noteAtGuests writes the load balancer's ID into the guests that name the one before it, and reports whether all have it. The host's
+// record says which one that was until all are told.
+func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) (all bool) {
+	all = true
 	for i := range s.members {
 		m := &s.members[i]
 		there := named(m.service)
@@ -184,14 +194,14 @@ func (c *Controller) noteAtGuests(ctx context.Context, s *scene, id string) erro
 		}
 		m.memory.noted.Store(&id)
 		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
-			return err
+			m.stuck, all = err, false
 		}
 	}
-	return nil
+	return all
 }
 
 // welcome writes the load balancer's ID into the Services that share it from now on, and tells their owners.
-func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) error {
+func (c *Controller) welcome(ctx context.Context, s *scene, id string, before ledger.Members) {
 	for i := range s.members {
 		m := &s.members[i]
 		if m.service.UID == s.service.UID || m.waits != nil || before.Has(m.service.UID) {
@@ -199,12 +209,11 @@ func (c *Controller) welcome(ctx context.Context, s *scene, id string, before le
 		}
 		m.memory.noted.Store(&id)
 		if err := c.annotate(ctx, m.service, map[settings.Key]string{settings.ID: id}); err != nil {
-			return err
+			m.stuck = err
 		}
 		c.Recorder.Eventf(m.service, v1.EventTypeNormal, reason.LoadBalancerShared,
 			"The Service shares load balancer %s with Service %s, by the label %q", id, nameOf(s.service), shareLabel(m.service))
 	}
-	return nil
 }
 
 // part lets those go whose ports the load balancer does not serve any more.
@@ -217,20 +226,22 @@ func (c *Controller) part(ctx context.Context, s *scene) error {
 		return err
 	}
 	entry := s.entry
+	var gone, stay []types.UID
+	var failures []error
 	for _, uid := range s.leaving {
 		if err := c.dismiss(ctx, n, uid, s.entry.ID); err != nil {
-			return err
+			stay, failures = append(stay, uid), append(failures, err)
+			continue
 		}
-		entry.Guests = entry.Guests.Without(uid)
+		entry.Guests, gone = entry.Guests.Without(uid), append(gone, uid)
 	}
 	entry.Group = s.group(entry.Guests)
 	if err := c.write(ctx, s, entry); err != nil {
 		return err
 	}
-	gone := s.leaving
-	s.leaving = nil
+	s.leaving = stay
 	c.wake(gone)
-	return nil
+	return errors.Join(failures...)
 }
 
 // letGo lets those go that share the load balancer no more when it is proven that there is none: that another one is made may take
@@ -289,18 +300,18 @@ func (c *Controller) tellApart(m member, id string) {
 }
 
 // serveGuests gives the guests the address of the load balancer as soon as it serves them.
-func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
+func (c *Controller) serveGuests(ctx context.Context, s *scene) {
 	if s.finding.current == nil || len(s.members) < 2 {
-		return nil
+		return
 	}
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
-	var failures []error
 	for i := range s.members {
 		if m := &s.members[i]; m.service.UID != s.service.UID && m.waits == nil && s.entry.Guests.Has(m.service.UID) {
-			failures = append(failures, c.serveGuest(ctx, m, lb))
+			if err := c.serveGuest(ctx, m, lb); err != nil {
+				m.stuck = err
+			}
 		}
 	}
-	return errors.Join(failures...)
 }
 
 func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBalancer) error {
@@ -321,7 +332,7 @@ func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBal
 	if address := firstAddress(status); old != "" && address != "" && old != address {
 		c.Recorder.Eventf(m.service, v1.EventTypeWarning, reason.LoadBalancerAddressChanged, "The address of the load balancer was %s and is %s now", old, address)
 	}
-	if m.memory.ensuring && m.reading.Err == nil {
+	if m.memory.ensuring && m.fault() == nil {
 		m.memory.ensuring = false
 		c.Recorder.Event(m.service, v1.EventTypeNormal, reason.EnsuredLoadBalancer, "Ensured load balancer")
 	}
@@ -336,14 +347,11 @@ func (c *Controller) failingGuests(s *scene, err error) error {
 		if m.service.UID == s.service.UID {
 			continue
 		}
-		fault := m.reading.Err
-		if m.waits != nil {
-			fault = m.waits
-		}
+		fault := m.fault()
 		if fault != nil {
 			faults = append(faults, fmt.Errorf("service %s: %w", nameOf(m.service), fault))
 		}
-		_ = c.failing(m.service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(err, fault))
+		_ = c.failing(m.service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(toldTo(m.service, err), fault))
 	}
 	return errors.Join(faults...)
 }
@@ -357,7 +365,7 @@ func (s *scene) unchanged() bool {
 		return s.memory.asked == request(s.service, s.reading)
 	}
 	for _, m := range s.members {
-		if m.waits == nil && m.memory.asked != request(m.service, m.reading) {
+		if m.waits == nil && m.held == nil && m.memory.asked != request(m.service, m.reading) {
 			return false
 		}
 	}
@@ -371,7 +379,7 @@ func (s *scene) brought() {
 		s.memory.asked = request(s.service, s.reading)
 	}
 	for _, m := range s.members {
-		if m.waits == nil {
+		if m.waits == nil && m.held == nil {
 			m.memory.asked = request(m.service, m.reading)
 		}
 	}

@@ -190,6 +190,38 @@ func TestSelectorsOfAGroup(t *testing.T) {
 	})
 }
 
+// A selector that chooses nothing keeps other nodes from becoming backends, but not for as long as it takes to replace all of them: the
+// other Service is not left with the last one.
+func TestSelectorOfOneLeavesTheOthersTheirNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.addMachine("node-2")
+		first, second := w.service("first", www, on(80, 30080)), w.service("second", www, on(443, 30443))
+		lb := w.share("443:30443 80:30080", first, second)
+		w.edit(second, with(settings.NodeSelector, "pool=nowhere"))
+		w.wantEvent("NodeSelectorEmpty")
+		for _, name := range []string{"node-3", "node-4", "node-5"} {
+			w.addMachine(name)
+		}
+		w.later(10 * time.Minute)
+		if !w.on(lb.ID, "node-0", "node-1", "node-2")() {
+			t.Errorf("backends %v", w.backendsOf(lb.ID))
+		}
+		w.editNode("node-0", ready(false))
+		w.within(10*time.Second, "two are left", w.on(lb.ID, "node-1", "node-2"))
+		w.editNode("node-1", ready(false))
+		w.within(10*time.Second, "the new ones come", w.on(lb.ID, "node-2", "node-3", "node-4", "node-5"))
+		w.editNode("node-2", ready(false))
+		w.addMachine("node-6")
+		w.later(10 * time.Minute)
+		if !w.on(lb.ID, "node-3", "node-4", "node-5")() {
+			t.Errorf("backends %v", w.backendsOf(lb.ID))
+		}
+		w.edit(second, without(settings.NodeSelector))
+		w.within(time.Minute, "all that are ready are", w.on(lb.ID, "node-3", "node-4", "node-5", "node-6"))
+	})
+}
+
 // The network is that of the oldest Service, and follows when it leaves.
 func TestVPCOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

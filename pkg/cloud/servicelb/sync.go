@@ -14,6 +14,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -66,6 +67,12 @@ func (c *Controller) sync(ctx context.Context, name key) (outcome, error) {
 	t, err := c.teamOf(ctx, service)
 	if err != nil {
 		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
+	}
+	if t.host.UID != service.UID && !c.isGuest(service.UID) && c.full(t.host) {
+		c.refs.want(name)
+		return outcome{next: lookAgain}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer",
+			fmt.Errorf("annotation %s: %d Services share the load balancer with the label %q already, which is as many as may; choose another label",
+				settings.Label, mostMembers, shareLabel(service)))
 	}
 	if t.host.UID != service.UID {
 		c.queue.AddAfter(nameOf(t.host), sharePause)
@@ -138,6 +145,7 @@ func (c *Controller) greet(service *v1.Service, m *memory, reading plan.Reading)
 
 // ensure makes or changes the load balancer of a team until it is as asked for.
 func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (outcome, error) {
+	defer c.taking.end(service.UID)
 	s, err := c.prepare(ctx, service, t)
 	if err != nil {
 		return outcome{}, c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", err)
@@ -145,7 +153,8 @@ func (c *Controller) ensure(ctx context.Context, service *v1.Service, t team) (o
 	whole := both(c.bring(ctx, s), c.flush(ctx, s))
 	faults := c.failingGuests(s, whole)
 	came := outcome{next: s.next, about: s.verdicts(whole)}
-	if err := c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(whole, s.faults)); err != nil {
+	_ = c.failing(service, reason.SyncLoadBalancerFailed, "Error syncing load balancer", both(toldTo(service, whole), s.faults))
+	if err := both(whole, s.faults); err != nil {
 		if whole != nil {
 			came.next = 0 // it is repeated with growing pauses
 		}
@@ -180,12 +189,13 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	if err := c.settle(ctx, s); err != nil {
 		return both(err, s.reading.Err)
 	}
+	s.lift()
 	if s.finding.current == nil {
 		c.merge(s, nil)
 		if err := c.letGo(ctx, s); err != nil {
 			return err
 		}
-		return c.create(ctx, s)
+		return c.createForAll(ctx, s)
 	}
 	if err := c.servesThisCluster(ctx, s, *s.finding.current); err != nil {
 		return both(err, s.reading.Err) // it was just taken over, by the word of what may be a backup
@@ -200,12 +210,19 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	}
 	tidyErr := c.tidy(ctx, s) // what is superfluous must not hold up what serves
 	err := c.update(ctx, s)
-	return both(both(err, c.serveGuests(ctx, s)), tidyErr)
+	if s.denied != nil {
+		err = c.sift(ctx, s, err)
+	}
+	c.serveGuests(ctx, s)
+	return both(err, tidyErr)
 }
 
 // settle finds out which load balancer is the Service's, and writes it down.
 func (c *Controller) settle(ctx context.Context, s *scene) error {
 	f := &s.finding
+	if err := c.yield(ctx, s); err != nil {
+		return err
+	}
 	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
@@ -219,6 +236,9 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, err.Error())
 		}
 	case lb != nil:
+		if err := c.take(s, lb.ID); err != nil {
+			return err
+		}
 		if err := c.leave(ctx, s); err != nil {
 			return err
 		}
@@ -324,13 +344,18 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 		return nil // flush does
 	}
 	s.unwritten = false // also after a failure: the next sync finds it out again
+	if entry.ID != "" {
+		if err := c.take(s, entry.ID); err != nil {
+			return err
+		}
+	}
 	if err := c.vacate(ctx, s); err != nil {
 		return err
 	}
 	if err := c.ledger.Put(ctx, s.service.UID, entry); err != nil {
 		return err
 	}
-	s.entry = entry
+	s.entry, s.recorded = entry, entry.ID
 	c.hosts.set(s.service.UID, entry)
 	return nil
 }

@@ -130,10 +130,19 @@ func (c *Controller) teamOf(ctx context.Context, service *v1.Service) (team, err
 	if err != nil {
 		return team{}, err
 	}
-	if chosen := c.choose(ctx, n, service, mates); chosen.UID != service.UID {
+	if chosen := c.choose(ctx, n, service, c.sharersOf(n, service, mates)); chosen.UID != service.UID {
 		return team{host: chosen}, nil
 	}
 	return c.hosted(ctx, n, service)
+}
+
+// mostMembers is how many Services may share a load balancer, which forwards far fewer ports. All of them are read in each sync and
+// written down in one record, beside those of others.
+const mostMembers = 50
+
+// full reports whether no other Service can come to share the load balancer of a host.
+func (c *Controller) full(host *v1.Service) bool {
+	return len(c.hosts.company(host.UID)) >= mostMembers
 }
 
 // hosted returns the team of a host.
@@ -143,21 +152,27 @@ func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service)
 	if err != nil {
 		return t, err
 	}
+	all := c.sharersOf(n, service, mates)
+	mates = slices.DeleteFunc(mates, func(mate *v1.Service) bool { return n.hosts(mate.UID) }) // one with a load balancer of its own
+	stay := map[types.UID]bool{}
 	for _, mate := range mates {
-		if n.hosts(mate.UID) {
-			continue // one with a load balancer of its own
+		if slices.Contains(guests, mate.UID) {
+			stay[mate.UID] = true
 		}
-		comes := slices.Contains(guests, mate.UID)
-		if _, guest := c.hostOf(n, mate.UID); !guest {
-			others := slices.DeleteFunc(slices.Clone(mates), func(other *v1.Service) bool { return other.UID == mate.UID })
-			comes = c.choose(ctx, n, mate, append(others, service)).UID == service.UID
-		}
+	}
+	room := mostMembers - 1 - len(stay)
+	for _, mate := range mates {
+		_, guest := c.hostOf(n, mate.UID)
+		comes := !guest && room > 0 && c.choose(ctx, n, mate, all).UID == service.UID
 		if comes {
+			room--
+		}
+		if comes || stay[mate.UID] {
 			t.guests = append(t.guests, mate)
 		}
 	}
 	for _, uid := range guests {
-		if !slices.ContainsFunc(t.guests, func(guest *v1.Service) bool { return guest.UID == uid }) {
+		if !stay[uid] {
 			t.leaving = append(t.leaving, uid)
 		}
 	}
@@ -242,17 +257,21 @@ func (c *Controller) listensFor(service *v1.Service) bool {
 	})
 }
 
-// choose returns whose load balancer a Service without one is to share: of its mates one that has a load balancer, best the one
-// that is shared already, then the oldest one's. While none has one, the oldest Service without faults makes it.
-func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
-	var hosts []*v1.Service
-	for _, mate := range mates {
-		if entry := c.recordFor(n, mate.UID); entry != (ledger.Entry{}) && !c.asksElsewhere(service, entry) {
-			hosts = append(hosts, mate)
+// sharers are the Services with one label: those that have a load balancer, the best one to share with first, and those that may make
+// one, the oldest first. Each of them is asked whom it joins, so this is found out once for all.
+type sharers struct {
+	hosts, makers []*v1.Service
+}
+
+func (c *Controller) sharersOf(n *census, service *v1.Service, mates []*v1.Service) sharers {
+	var all sharers
+	for _, one := range append(slices.Clone(mates), service) {
+		if c.recordFor(n, one.UID) != (ledger.Entry{}) {
+			all.hosts = append(all.hosts, one)
 		}
-	}
-	if len(hosts) == 0 {
-		return c.maker(ctx, n, service, mates)
+		if _, guest := c.hostOf(n, one.UID); !guest && !n.hosts(one.UID) {
+			all.makers = append(all.makers, one)
+		}
 	}
 	alone := func(host *v1.Service) int {
 		if c.recordFor(n, host.UID).Guests == "" {
@@ -260,7 +279,20 @@ func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service,
 		}
 		return 0
 	}
-	return slices.MinFunc(hosts, func(a, b *v1.Service) int { return cmp.Or(alone(a)-alone(b), plan.ByAge(a, b)) })
+	slices.SortFunc(all.hosts, func(a, b *v1.Service) int { return cmp.Or(alone(a)-alone(b), plan.ByAge(a, b)) })
+	slices.SortFunc(all.makers, plan.ByAge)
+	return all
+}
+
+// choose returns whose load balancer a Service without one is to share: of its mates one that has a load balancer, best the one
+// that is shared already, then the oldest one's. While none has one, the oldest Service without faults makes it.
+func (c *Controller) choose(ctx context.Context, n *census, service *v1.Service, all sharers) *v1.Service {
+	for _, host := range all.hosts {
+		if host.UID != service.UID && !c.asksElsewhere(service, c.recordFor(n, host.UID)) {
+			return host
+		}
+	}
+	return c.maker(ctx, n, service, all.makers)
 }
 
 // recordFor returns what is written down of the load balancer that a Service has, or inherits from a host that has vanished; the zero
@@ -276,19 +308,13 @@ func (c *Controller) recordFor(n *census, uid types.UID) ledger.Entry {
 }
 
 // maker returns who of a Service and its mates is to make the load balancer for them.
-func (c *Controller) maker(ctx context.Context, n *census, service *v1.Service, mates []*v1.Service) *v1.Service {
-	makers := []*v1.Service{service}
-	for _, mate := range mates {
-		if _, guest := c.hostOf(n, mate.UID); !guest && !n.hosts(mate.UID) && namesTheSame(service, mate) {
-			makers = append(makers, mate)
-		}
-	}
-	if len(makers) == 1 {
+func (c *Controller) maker(ctx context.Context, n *census, service *v1.Service, makers []*v1.Service) *v1.Service {
+	other := func(maker *v1.Service) bool { return maker.UID != service.UID && namesTheSame(service, maker) }
+	if !slices.ContainsFunc(makers, other) {
 		return service
 	}
-	slices.SortFunc(makers, plan.ByAge)
 	for _, maker := range makers {
-		if able(c.readOnce(ctx, n, maker)) == nil {
+		if (maker.UID == service.UID || other(maker)) && able(c.readOnce(ctx, n, maker)) == nil {
 			return maker
 		}
 	}

@@ -67,7 +67,9 @@ func (c *Controller) update(ctx context.Context, s *scene) error {
 
 // conclude reports what has become of a load balancer, and lets those go whom it does not serve any more.
 func (c *Controller) conclude(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certErr error) error {
-	c.tellMembers(s, lb.ID)
+	if !s.sifting {
+		c.tellMembers(s, lb.ID)
+	}
 	if err := c.part(ctx, s); err != nil {
 		return both(err, certErr)
 	}
@@ -128,6 +130,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	} else if err != nil {
 		return c.followNodes(ctx, s, lb, want, diff, err)
 	}
+	s.went = true
 	s.brought()
 	if !want.KeepRules {
 		watchRulesOf(s, len(want.Rules))
@@ -149,6 +152,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 // followNodes sends the backends alone after the platform has refused a change of a load balancer that several share: what one of them
 // asks for must not keep the others from their nodes. It returns the refusal. Backends that another network is to reach stay.
 func (c *Controller) followNodes(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change, refused error) error {
+	s.deny(refused)
 	nodes := plan.DiffBackends(lb, want)
 	if !s.shared() || !vultr.IsInvalid(refused) || diff.Settings.VPC != nil || nodes.Empty() || len(nodes.Fields) == len(diff.Fields) {
 		return refused
@@ -210,7 +214,7 @@ func (c *Controller) tellDrift(s *scene, lb vultr.LoadBalancer, diff plan.Change
 	fields := slices.DeleteFunc(slices.Clone(diff.Fields), func(field string) bool {
 		return field == "instances" || field == "ssl" || field == "vpc" && s.reading.Desired.VPCOfNodes // which follow the nodes
 	})
-	if len(fields) == 0 || len(s.leaving) > 0 || !s.unchanged() {
+	if len(fields) == 0 || len(s.leaving) > 0 || s.sifting || !s.unchanged() {
 		s.memory.news(aboutDrift, "")
 		return false
 	}
@@ -234,6 +238,9 @@ func (c *Controller) adjusted(s *scene, lb vultr.LoadBalancer) plan.Desired {
 	want := s.reading.Desired
 	if !s.entry.Adopted && want.Label == "" {
 		want.Label = label(s.service)
+	}
+	if s.holdsAll() {
+		want.Label = "" // it may be the name that is refused, which all ask for
 	}
 	taken := ""
 	if err := c.labelTaken(s); err != nil {

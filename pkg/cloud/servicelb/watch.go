@@ -38,10 +38,9 @@ func (s *scene) verdicts(whole error) []verdict {
 	var all []verdict
 	i := 0 // among those that were merged
 	for _, m := range s.members {
-		err := both(whole, m.reading.Err)
+		err := both(whole, m.fault())
 		switch {
 		case m.waits != nil:
-			err = both(whole, m.waits)
 		case i < len(s.whole.Refused):
 			if len(s.whole.Refused[i]) > 0 {
 				err = both(err, errPortsTaken)
