@@ -103,6 +103,7 @@ type Controller struct {
 	ledger   *ledger.Ledger
 	refs     *references
 	memories memories
+	sets     sets
 	missing  missing
 	refusal  refusal
 	gone     missing // load balancers that were deleted here and that lists may show for a while yet

@@ -281,7 +281,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	case err == nil, vultr.IsNothingToChange(err):
 		c.lane.answered(nameOf(s.service))
 		s.memory.busySince = time.Time{}
-		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
+		sent := diff.Settings
+		sent.Instances = c.sets.shared(sent.Instances)
+		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: sent, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		if s.memory.applied && diff.Settings.Instances != nil {
 			c.Recorder.Event(s.service, v1.EventTypeNormal, reason.UpdatedLoadBalancer, "Updated load balancer with new hosts")
