@@ -110,6 +110,7 @@ type Controller struct {
 	pace     pace
 	gate     gate
 	waves    *waves
+	failure  failure
 	lane     lane
 	flaps    flaps
 	words    *words
@@ -150,6 +151,7 @@ func New(config Config) (*Controller, error) {
 	}
 	c.refs = newReferences(config.Client, c.enqueueNamed)
 	c.waves = newWaves(c.enqueueAll)
+	c.waves.prepare = c.readAhead
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())
 	if err != nil {

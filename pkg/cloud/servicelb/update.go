@@ -270,6 +270,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	// A change that hangs must not keep the worker from other load balancers: it can be repeated, and a look follows.
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
+	if losesTraffic(s.nodes, lb.Instances, diff.Settings.Instances) {
+		ctx = vultr.Urgent(ctx)
+	}
 	err := c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)
 	if vultr.IsInvalid(err) && !vultr.IsNothingToChange(err) && !vultr.IsConflict(err) {
 		if kept := c.withoutUnknown(ctx, s, diff.Settings.Instances); kept != nil {
