@@ -21,9 +21,10 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/recovery"
 )
 
-// serviceSyncs is how many Services are worked on at a time: a deletion waits for the platform, and must not hold up
+// serviceSyncs is how many Services are worked on at a time: changes are sent at 25 a second when a node fails, and may take the
+// platform the better part of one. A deletion waits for the platform, too, and must not hold up
 // the others.
-const serviceSyncs = 10
+const serviceSyncs = 20
 
 // newCommand makes the library's command with our flags and controllers. started tells later whether the library's
 // part was reached, which prints its errors itself.

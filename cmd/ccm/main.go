@@ -7,11 +7,14 @@ import (
 
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client-go's metrics at /metrics
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/footprint"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
+	footprint.Keep(os.Getenv)
 	command, started, err := newCommand()
 	if err != nil {
 		return fail(err)

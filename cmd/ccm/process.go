@@ -19,6 +19,7 @@ import (
 	"k8s.io/controller-manager/pkg/leadermigration"
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/footprint"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/election"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/health"
@@ -156,6 +157,7 @@ func (p *process) lead() {
 	if !p.start() {
 		select {}
 	}
+	footprint.TrimLater() // all Nodes and Services are read now, and most of what that takes is garbage
 }
 
 // campaign reports whether the process may take part in the election.

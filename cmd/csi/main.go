@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/footprint"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/joined"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 )
@@ -35,6 +36,8 @@ func start(args []string, getenv func(string) string) int {
 		complain(err)
 		return 1
 	}
+	footprint.Keep(getenv)
+	defer footprint.TrimLater()()
 	// The first signal drains, a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -124,6 +124,7 @@ func (p *Provider) SetInformers(factory informers.SharedInformerFactory) {
 	forget(nodes.Informer(), prober.Forget, p.instances.Forget)
 	endpointSlices := factory.Discovery().V1().EndpointSlices()
 	_ = endpointSlices.Informer().SetTransform(slim.EndpointSlice) // as with Nodes
+	_ = factory.Core().V1().Services().Informer().SetTransform(slim.Service)
 	defaults, err := p.options.Defaults()
 	if err != nil {
 		p.failure = err // Validate has found it before

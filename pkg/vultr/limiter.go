@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,17 +15,21 @@ import (
 type priority int
 
 const (
-	writes priority = iota
+	urgent priority = iota // writes
+	writes
 	reads
 	priorities // how many there are
 )
 
 // String is the metric label.
-func (p priority) String() string { return [...]string{"write", "read"}[p] }
+func (p priority) String() string { return [...]string{"urgent", "write", "read"}[p] }
 
-func priorityOf(method string) priority {
-	if method == http.MethodGet {
+func priorityOf(ctx context.Context, method string) priority {
+	switch {
+	case method == http.MethodGet:
 		return reads
+	case ctx.Value(urgentKey{}) != nil:
+		return urgent
 	}
 	return writes
 }
@@ -38,13 +43,14 @@ const (
 	defaultPause = time.Second
 )
 
-// limiter shares the allowed rate among all calls of the process. Writes go before reads. A 429 stops everybody for the
-// time that the API names.
+// limiter shares the allowed rate among all calls of the process. Writes go before reads, and urgent ones before all. A 429
+// stops everybody for the time that the API names.
 type limiter struct {
 	metrics *metrics
 
 	mu      sync.Mutex
 	pace    *pace
+	haste   haste
 	tokens  *rate.Limiter
 	used    usage
 	queues  [priorities][]*turn
@@ -57,27 +63,35 @@ type limiter struct {
 type turn struct {
 	ready  chan struct{}
 	joined time.Time
-	at     time.Time // when it was let through
+	ticket ticket // from when it was let through
+}
+
+// ticket is what a caller has to show if the API refuses its call.
+type ticket struct {
+	at time.Time // when it was let through
+	// hasty is set if haste is to blame then.
+	hasty bool
 }
 
 func newLimiter(start, ceiling float64, m *metrics) *limiter {
-	l := &limiter{metrics: m, pace: newPace(start, ceiling, time.Now()), tokens: rate.NewLimiter(rate.Limit(start), burst)}
+	now := time.Now()
+	l := &limiter{metrics: m, pace: newPace(start, ceiling, now), haste: newHaste(now), tokens: rate.NewLimiter(rate.Limit(start), burst)}
 	m.rate.Set(start)
 	return l
 }
 
 // wait blocks until the caller may send. It fails when the context ends, and at once when it is known to end before
-// the API wants to hear from us again. The returned time goes to refused if the API refuses the call.
-func (l *limiter) wait(ctx context.Context, p priority) (time.Time, error) {
+// the API wants to hear from us again. The ticket goes to refused if the API refuses the call.
+func (l *limiter) wait(ctx context.Context, p priority) (ticket, error) {
 	if err := ctx.Err(); err != nil {
-		return time.Time{}, err
+		return ticket{}, err
 	}
 	t := &turn{ready: make(chan struct{}), joined: time.Now()}
 	l.mu.Lock()
 	if end, ok := ctx.Deadline(); ok && end.Before(l.stopped) {
 		left := time.Until(l.stopped)
 		l.mu.Unlock()
-		return time.Time{}, fmt.Errorf("the API asked for a pause of another %s: %w", left.Round(time.Millisecond), context.DeadlineExceeded)
+		return ticket{}, fmt.Errorf("the API asked for a pause of another %s: %w", left.Round(time.Millisecond), context.DeadlineExceeded)
 	}
 	l.queues[p] = append(l.queues[p], t)
 	l.serve()
@@ -89,10 +103,10 @@ func (l *limiter) wait(ctx context.Context, p priority) (time.Time, error) {
 		if !l.leave(t, p) {
 			break // its turn came at the same moment
 		}
-		return time.Time{}, ctx.Err()
+		return ticket{}, ctx.Err()
 	}
-	l.metrics.wait.WithLabelValues(p.String()).Observe(t.at.Sub(t.joined).Seconds())
-	return t.at, nil
+	l.metrics.wait.WithLabelValues(p.String()).Observe(t.ticket.at.Sub(t.joined).Seconds())
+	return t.ticket, nil
 }
 
 // leave takes t out of the queue; false if its turn has come.
@@ -117,13 +131,18 @@ func (l *limiter) serve() {
 		l.timer = nil
 	}
 	now := time.Now()
-	for len(l.queues[writes])+len(l.queues[reads]) > 0 {
+	for l.waiting() {
 		if now.Before(l.stopped) {
 			l.wake(l.stopped.Sub(now))
 			return
 		}
-		if r := l.pace.rise(now); r != float64(l.tokens.Limit()) {
-			l.tokens.SetLimitAt(now, rate.Limit(r))
+		allowed := l.pace.rise(now)
+		hasty := len(l.queues[urgent]) > 0 && allowed < hasteRate && l.haste.may(now)
+		if hasty {
+			allowed = hasteRate
+		}
+		if allowed != float64(l.tokens.Limit()) {
+			l.tokens.SetLimitAt(now, rate.Limit(allowed))
 		}
 		r := l.tokens.ReserveN(now, 1)
 		if d := r.DelayFrom(now); d > 0 {
@@ -132,11 +151,18 @@ func (l *limiter) serve() {
 			l.wake(d)
 			return
 		}
+		if hasty {
+			l.haste.spend(now)
+		}
 		t := l.next()
-		t.at = now
+		t.ticket = ticket{at: now, hasty: l.haste.blamed(now)}
 		l.used.add(now)
 		close(t.ready)
 	}
+}
+
+func (l *limiter) waiting() bool {
+	return slices.ContainsFunc(l.queues[:], func(queue []*turn) bool { return len(queue) > 0 })
 }
 
 func (l *limiter) wake(d time.Duration) {
@@ -149,26 +175,32 @@ func (l *limiter) wake(d time.Duration) {
 
 // next takes the caller whose turn it is out of its queue.
 func (l *limiter) next() *turn {
-	p := writes
-	if len(l.queues[writes]) == 0 || (len(l.queues[reads]) > 0 && l.writes >= writesPerRead) {
+	p := urgent
+	for p < reads && len(l.queues[p]) == 0 {
+		p++
+	}
+	if len(l.queues[reads]) > 0 && l.writes >= writesPerRead {
 		p = reads
 	}
-	if p == writes {
-		l.writes++
-	} else {
+	if p == reads {
 		l.writes = 0
+	} else {
+		l.writes++
 	}
 	t := l.queues[p][0]
 	l.queues[p] = l.queues[p][1:]
 	return t
 }
 
-// refused tells that the API answered 429 to the call that was let through at sent.
-func (l *limiter) refused(sent time.Time, retryAfter time.Duration) {
+// refused tells that the API answered 429 to the call with this ticket.
+func (l *limiter) refused(t ticket, retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	l.pace.fall(sent, now)
+	l.haste.lose(now)
+	if !t.hasty {
+		l.pace.fall(t.at, now)
+	}
 	until := now.Add(spread(min(orDefault(retryAfter, defaultPause), maxRetryAfter)))
 	if until.After(l.stopped) {
 		l.stopped = until
@@ -177,6 +209,13 @@ func (l *limiter) refused(sent time.Time, retryAfter time.Duration) {
 		l.tokens.AllowN(until, burst)
 	}
 	l.serve()
+}
+
+// heard learns from an answer, whatever it is.
+func (l *limiter) heard(header http.Header) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.haste.heard(header, time.Now())
 }
 
 // budget returns how many requests per second were left of the rate in the last minute.

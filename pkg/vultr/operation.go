@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"time"
 )
 
@@ -108,11 +107,26 @@ func missing(op operation, resource string) error {
 	return (&record{op: op, resource: resource}).undecodable("the answer lacks the object")
 }
 
-var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
 // IsID reports whether s has the form of the platform's IDs, a UUID of 36 characters in either case. What has
 // another form names nothing that exists.
-func IsID(s string) bool { return uuid.MatchString(s) }
+func IsID(s string) bool {
+	if len(s) != len("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee") {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // checkID refuses what is no UUID before it becomes part of a path; the API would answer the same.
 func checkID(op operation, id string) error {

@@ -167,7 +167,7 @@ func TestBudget(t *testing.T) {
 		if left := l.budget(); left != 2 {
 			t.Errorf("%g are left of 2 when nothing is used", left)
 		}
-		var last time.Time
+		var last ticket
 		for range 60 {
 			var err error
 			if last, err = l.wait(t.Context(), reads); err != nil {

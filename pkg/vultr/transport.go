@@ -100,7 +100,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // attempt waits for its turn and sends the request once.
 func (t *transport) attempt(req *http.Request, body []byte, rec *record) outcome {
-	ticket, err := t.limiter.wait(req.Context(), priorityOf(req.Method))
+	ticket, err := t.limiter.wait(req.Context(), priorityOf(req.Context(), req.Method))
 	if err != nil {
 		return outcome{err: rec.fail(0, "", err)}
 	}
@@ -117,6 +117,7 @@ func (t *transport) attempt(req *http.Request, body []byte, rec *record) outcome
 	code := "none"
 	if out.resp != nil {
 		code = strconv.Itoa(out.resp.StatusCode)
+		t.limiter.heard(out.resp.Header)
 	}
 	took := time.Since(began)
 	t.metrics.request(rec.op.name, code, took)

@@ -59,8 +59,8 @@ func BenchmarkQuietCluster(b *testing.B) {
 }
 
 // BenchmarkNoOpSync syncs 100 load balancers that are as they should be: their Services are edited in a way that matters to
-// nobody, or another process begins to lead. The aim is no write to the cloud or the cluster. Events are counted apart: one who
-// begins to lead says so once for each Service, as the library does.
+// nobody, or another process begins to lead. The aim is no write to the cloud or the cluster. Events are counted apart: a process that
+// begins to lead says of each Service that it ensures its load balancer, and that it has, as the library does.
 func BenchmarkNoOpSync(b *testing.B) {
 	for _, cause := range []struct {
 		name string
@@ -151,7 +151,7 @@ func BenchmarkServiceToAddress(b *testing.B) {
 
 // BenchmarkNodeLeaves is the time from the moment when Kubernetes says that a node is not ready, or its Node is deleted, until no
 // load balancer sends to it, the longest one of three. The aim is 5 seconds. A second is for further nodes that leave with it; then
-// each load balancer costs a call, and at the program's rate of 5 to 10 calls a second a hundred of them take more than that.
+// each load balancer costs a call, and a hundred of them are what the program has saved up to be in haste for, at 25 calls a second.
 func BenchmarkNodeLeaves(b *testing.B) {
 	for _, services := range []int{1, 10, 25, 100} {
 		b.Run(strconv.Itoa(services), func(b *testing.B) {

@@ -32,7 +32,7 @@ import (
 const (
 	statusPeriod     = 5 * time.Minute
 	monitorPeriod    = 5 * time.Second
-	serviceWorkers   = 10
+	serviceWorkers   = 20
 	nodeWorkers      = 20
 	lifecycleWorkers = 10
 )

@@ -275,9 +275,9 @@ func (i *Instances) stale(node *v1.Node, twins []vultr.Instance) {
 }
 
 func listed(list []vultr.Instance, id string) (vultr.Instance, bool) {
-	for _, instance := range list {
-		if strings.EqualFold(instance.ID, id) {
-			return instance, true
+	for i := range list {
+		if strings.EqualFold(list[i].ID, id) {
+			return list[i], true
 		}
 	}
 	return vultr.Instance{}, false

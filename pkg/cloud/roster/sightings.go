@@ -18,7 +18,12 @@ type sightings struct {
 
 // note learns from a list. What it shows for the first time is new only if the list before was of the same account, which
 // one instance that both show proves.
+//
+// All Nodes of a round share a list, and each brings it here.
 func (s *sightings) note(list vultr.List[vultr.Instance]) {
+	if s.shown != nil && list.Began.Equal(s.began) {
+		return // it is the one that was noted last
+	}
 	if s.lacked == nil {
 		s.lacked = make(map[string]time.Time, len(list.Items))
 	}

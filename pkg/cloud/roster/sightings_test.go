@@ -2,6 +2,7 @@ package roster_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -60,4 +61,28 @@ func TestLacked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Thousands of Nodes bring the list that they share: only the first time costs anything.
+func TestSharedListIsNotedOnce(t *testing.T) {
+	list := vultr.List[vultr.Instance]{Began: time.Now()}
+	for i := range 1000 {
+		list.Items = append(list.Items, vultr.Instance{ID: fmt.Sprint("i", i)})
+	}
+	r := roster.New(same{list})
+	costs := testing.AllocsPerRun(10, func() {
+		if _, err := r.Instances(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if costs > 5 {
+		t.Errorf("a list that is known takes %v allocations", costs)
+	}
+}
+
+// same answers with one list.
+type same struct{ list vultr.List[vultr.Instance] }
+
+func (s same) Instances(context.Context, time.Duration) (vultr.List[vultr.Instance], error) {
+	return s.list, nil
 }

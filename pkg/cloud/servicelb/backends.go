@@ -39,6 +39,9 @@ func (c *Controller) backends(s *scene, nodes []*v1.Node, lb vultr.LoadBalancer,
 
 // known returns the nodes without those whose instances the platform does not know, and these instances.
 func (c *Controller) known(nodes []*v1.Node) (known []*v1.Node, unknown []string) {
+	if c.missing.none() {
+		return nodes, nil
+	}
 	_, unknown = c.missing.filter(plan.Instances(nodes), time.Now())
 	if len(unknown) == 0 {
 		return nodes, nil

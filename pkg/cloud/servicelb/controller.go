@@ -103,12 +103,14 @@ type Controller struct {
 	ledger   *ledger.Ledger
 	refs     *references
 	memories memories
+	sets     sets
 	missing  missing
 	refusal  refusal
 	gone     missing // load balancers that were deleted here and that lists may show for a while yet
 	pace     pace
 	gate     gate
 	waves    *waves
+	failure  failure
 	lane     lane
 	flaps    flaps
 	words    *words
@@ -150,6 +152,7 @@ func New(config Config) (*Controller, error) {
 	}
 	c.refs = newReferences(config.Client, c.referred)
 	c.waves = newWaves(c.enqueueAll)
+	c.waves.prepare = c.readAhead
 	registerMetrics()
 	services, err := config.Services.Informer().AddEventHandler(c.serviceHandler())
 	if err != nil {

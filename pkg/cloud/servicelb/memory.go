@@ -2,6 +2,7 @@ package servicelb
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,6 +170,7 @@ func (m *memory) believed(lb vultr.LoadBalancer, readBegan time.Time, overlay fu
 			kept = append(kept, c)
 		}
 	}
+	clear(m.sent[len(kept):]) // which holds lists of backends
 	m.sent = kept
 	for _, c := range m.sent {
 		if c.id == lb.ID {
@@ -197,6 +199,13 @@ func (m *missing) add(ids []string, now time.Time) {
 	}
 }
 
+// none reports whether nothing is remembered.
+func (m *missing) none() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.since) == 0
+}
+
 // has reports whether it is remembered.
 func (m *missing) has(id string, now time.Time) bool {
 	_, left := m.filter([]string{id}, now)
@@ -220,4 +229,24 @@ func (m *missing) filter(ids []string, now time.Time) (known, left []string) {
 		}
 	}
 	return known, left
+}
+
+// sets gives changes with the same backends one list of them. Each load balancer remembers what was sent to it for minutes, and a node
+// that comes or goes changes hundreds of them, in front of thousands of nodes.
+type sets struct {
+	mu   sync.Mutex
+	last *[]string
+}
+
+// shared returns these backends, as the list that was sent last if that has the same.
+func (s *sets) shared(backends *[]string) *[]string {
+	if backends == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil || !slices.Equal(*s.last, *backends) {
+		s.last = backends
+	}
+	return s.last
 }

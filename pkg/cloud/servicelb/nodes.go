@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/outofservice"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/providerid"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/readiness"
 )
 
@@ -63,3 +64,32 @@ func standingOf(node *v1.Node) standing {
 
 // serves reports whether a Node of this standing gets traffic: one that stops to is urgent, one that begins to is not.
 func (s standing) serves() bool { return s.eligible && s.ready && !s.gone && s.providerID != "" }
+
+// failed reports whether traffic for a Node is lost: it does not work, is gone or is going. One that merely is to get none any
+// more, as before a drain, serves until its time comes.
+func failed(node *v1.Node) bool {
+	return !node.DeletionTimestamp.IsZero() || !readiness.IsReady(node) || outofservice.Marked(node)
+}
+
+// losesTraffic reports whether a load balancer sends to a machine that is no working Node's, and that a change takes out.
+func losesTraffic(nodes []*v1.Node, present []string, wanted *[]string) bool {
+	if wanted == nil {
+		return false
+	}
+	out := make(map[string]bool)
+	for _, id := range present {
+		out[id] = true
+	}
+	for _, id := range *wanted {
+		delete(out, id)
+	}
+	for _, node := range nodes {
+		if len(out) == 0 {
+			return false
+		}
+		if id, err := providerid.Parse(node.Spec.ProviderID); err == nil && !failed(node) {
+			delete(out, id)
+		}
+	}
+	return len(out) > 0
+}

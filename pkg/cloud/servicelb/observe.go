@@ -84,7 +84,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 	if s.nodes, err = c.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("listing Nodes: %w", err)
 	}
-	list, err := c.list(ctx, s.after())
+	list, err := c.listWithin(ctx, max(listAge, c.failure.age(time.Now())), s.after())
 	if err != nil {
 		return nil, err
 	}
@@ -136,20 +136,28 @@ func (c *Controller) confirm(ctx context.Context, s *scene) error {
 	return err
 }
 
-// after returns when the list must have begun: not before the last change, and while it is being made not long ago, so that
-// the address is published soon.
+// after returns when the list must have begun: not before the last change, while it is being made not long ago, so that the
+// address is published soon, and while it is still to show what a request has made not as long ago as when Nodes fail.
 func (s *scene) after() time.Time {
-	after := s.memory.lastWrite()
-	if recent := time.Now().Add(-shortestWait / 2); !s.memory.pendingSince.IsZero() && recent.After(after) {
-		return recent
+	m, now := s.memory, time.Now()
+	recent := time.Time{}
+	switch {
+	case !m.pendingSince.IsZero():
+		recent = now.Add(-shortestWait / 2)
+	case !m.doubtSince.IsZero(), now.Sub(m.knownSince) < visibleAfter+listAge+failureLasts:
+		recent = now.Add(-listAge)
 	}
-	return after
+	return latestOf(m.lastWrite(), recent)
 }
 
 // list returns a list of all load balancers that is not much older than now and began after the given time, without
 // those that are known to be deleted.
 func (c *Controller) list(ctx context.Context, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
-	age := listAge
+	return c.listWithin(ctx, listAge, after)
+}
+
+// listWithin is list with another bound of its age.
+func (c *Controller) listWithin(ctx context.Context, age time.Duration, after time.Time) (vultr.List[vultr.LoadBalancer], error) {
 	if since := time.Since(after); since < age {
 		age = max(0, since)
 	}

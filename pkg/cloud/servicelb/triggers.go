@@ -3,6 +3,7 @@ package servicelb
 import (
 	"context"
 	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -166,6 +167,9 @@ func (c *Controller) enqueueAll() {
 type waves struct {
 	call    func()
 	changed chan bool
+	// prepare is called when a wave turns out to be urgent, beside it; nil is nothing.
+	prepare   func(ctx context.Context)
+	preparing sync.WaitGroup
 	// gathering is set while a wave has begun and its call is still to come.
 	gathering atomic.Bool
 }
@@ -189,6 +193,7 @@ func (w *waves) pending() bool { return w.gathering.Load() || len(w.changed) > 0
 
 // run calls after each wave, until ctx ends.
 func (w *waves) run(ctx context.Context) {
+	defer w.preparing.Wait()
 	for {
 		var urgent bool
 		select {
@@ -212,6 +217,7 @@ func (w *waves) gather(ctx context.Context, urgent bool) bool {
 	ends := began.Add(calmPause)
 	if urgent {
 		ends = began.Add(urgentPause)
+		w.prepared(ctx)
 	}
 	for {
 		timer := time.NewTimer(time.Until(ends))
@@ -227,10 +233,17 @@ func (w *waves) gather(ctx context.Context, urgent bool) bool {
 			case urgent: // its end is fixed; what came meanwhile is in it
 			case more:
 				urgent, ends = true, time.Now().Add(urgentPause)
+				w.prepared(ctx)
 			default:
 				ends = earlier(time.Now().Add(calmPause), began.Add(calmLimit))
 			}
 		}
+	}
+}
+
+func (w *waves) prepared(ctx context.Context) {
+	if w.prepare != nil {
+		w.preparing.Go(func() { w.prepare(ctx) })
 	}
 }
 

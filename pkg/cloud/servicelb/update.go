@@ -277,6 +277,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	// A change that hangs must not keep the worker from other load balancers: it can be repeated, and a look follows.
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
+	if losesTraffic(s.nodes, lb.Instances, diff.Settings.Instances) {
+		ctx = vultr.Urgent(ctx)
+	}
 	err := c.API.UpdateLoadBalancer(ctx, lb.ID, diff.Settings)
 	if vultr.IsInvalid(err) && !vultr.IsNothingToChange(err) && !vultr.IsConflict(err) {
 		if kept := c.withoutUnknown(ctx, s, diff.Settings.Instances); kept != nil {
@@ -288,7 +291,9 @@ func (c *Controller) apply(ctx context.Context, s *scene, lb vultr.LoadBalancer,
 	case err == nil, vultr.IsNothingToChange(err):
 		c.lane.answered(nameOf(s.service))
 		s.memory.busySince = time.Time{}
-		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: diff.Settings, at: time.Now()})
+		sent := diff.Settings
+		sent.Instances = c.sets.shared(sent.Instances)
+		s.memory.sent = append(s.memory.sent, change{id: lb.ID, settings: sent, at: time.Now()})
 		klog.FromContext(ctx).Info("Changed load balancer", "loadBalancer", lb.ID, "fields", diff.Fields)
 		if s.memory.applied && diff.Settings.Instances != nil {
 			c.Recorder.Event(s.service, v1.EventTypeNormal, reason.UpdatedLoadBalancer, "Updated load balancer with new hosts")
