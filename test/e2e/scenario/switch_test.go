@@ -1,7 +1,9 @@
 package scenario
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -10,12 +12,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
 )
@@ -64,6 +70,84 @@ func TestSwitchCommands(t *testing.T) {
 	}
 	if bare := regexp.MustCompile(`(?m)^\s*image: [^/\n]+$`).FindString(manifests); bare != "" {
 		t.Errorf("an image was not filled in: %s", bare)
+	}
+}
+
+// TestListedColumns: the columns of the documented list are what a Service with a label of its own has, and one without it has none, by
+// which the list leaves it out.
+func TestListedColumns(t *testing.T) {
+	w := checkout()
+	commands, err := w.switchCommands()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := regexp.MustCompile(`-o custom-columns='([^']+)' \| awk '\$3 != "<none>"'`).FindStringSubmatch(commands.list)
+	if spec == nil {
+		t.Fatalf("the command has no columns, or the third one does not decide: %s", commands.list)
+	}
+	services, err := w.officialServices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range services {
+		service.Namespace = "shop"
+		label := service.Annotations[loadBalancer+"label"]
+		want := []string{"NAMESPACE shop", "NAME " + service.Name, strings.TrimSpace("LABEL " + label), "ID some"}
+		service.Annotations[loadBalancer+"id"] = "some"
+		object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for column := range strings.SplitSeq(spec[1], ",") {
+			heading, path, _ := strings.Cut(column, ":")
+			found := jsonpath.New(heading).AllowMissingKeys(true) // as kubectl does
+			var text strings.Builder
+			if err := errors.Join(found.Parse("{"+path+"}"), found.Execute(&text, object)); err != nil {
+				t.Fatalf("%s: %v", column, err)
+			}
+			got = append(got, strings.TrimSpace(heading+" "+text.String()))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s is listed as %q, not %q", service.Name, got, want)
+		}
+	}
+}
+
+// TestUnderAll: what is done begins when every kind of request was answered, and a single one that fails, of any kind and at any time,
+// is told with its kind.
+func TestUnderAll(t *testing.T) {
+	for _, failing := range []string{"", "first:80", "second:81"} {
+		synctest.Test(t, func(t *testing.T) {
+			var during atomic.Bool
+			var before [2]atomic.Int64
+			all := map[string]asks{}
+			for i, name := range []string{"first:80", "second:81"} {
+				var failed atomic.Bool
+				all[name] = func(context.Context) (string, error) {
+					if during.Load() && name == failing && failed.CompareAndSwap(false, true) {
+						return "", errors.New("refused")
+					}
+					before[i].Add(1)
+					return "pod", nil
+				}
+			}
+			total, err := underAll(t.Context(), all, func(ctx context.Context) error {
+				for i := range before {
+					if n := before[i].Load(); n < askedBefore {
+						t.Errorf("only %d requests before", n)
+					}
+				}
+				during.Store(true)
+				return ctx.Err()
+			})
+			if failing == "" && err != nil || failing != "" && (err == nil || !strings.Contains(err.Error(), failing) || !strings.Contains(err.Error(), "refused")) {
+				t.Errorf("%q fails: %v", failing, err)
+			}
+			if total < 2*(askedBefore+askedAfter) {
+				t.Errorf("%d requests", total)
+			}
+		})
 	}
 }
 
