@@ -64,7 +64,7 @@ const (
 	proxied    = "proxied"
 	ofUID      = "plain"
 	ofOwnLabel = "named"
-	withSecret = "secured"
+	overTLS    = "secured"
 	sharing1st = "first"
 	sharing2nd = "second"
 	withCookie = "sticky"
@@ -225,7 +225,7 @@ func (s *ccmSwitch) startServers(ctx context.Context, w *World) error {
 	if err != nil {
 		return err
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: withSecret}, Type: corev1.SecretTypeTLS, Data: pair}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: overTLS}, Type: corev1.SecretTypeTLS, Data: pair}
 	_, err = w.Kubernetes.CoreV1().Secrets(w.Namespace).Create(ctx, secret, metav1.CreateOptions{})
 	return err
 }

@@ -262,7 +262,7 @@ func TestSwitchServices(t *testing.T) {
 		}
 	}
 	label := func(name string) string { return byName[name].Annotations[loadBalancer+"label"] }
-	for _, name := range []string{ofUID, ofOwnLabel, withSecret, sharing1st, sharing2nd, withCookie, proxied} {
+	for _, name := range []string{ofUID, ofOwnLabel, overTLS, sharing1st, sharing2nd, withCookie, proxied} {
 		if byName[name] == nil {
 			t.Fatalf("there is no Service %s", name)
 		}
@@ -311,7 +311,7 @@ func TestWarnings(t *testing.T) {
 		event(ofUID, "Warning", "FailedToUpdateEndpoint", "endpoint-controller", since),
 		event(sharing2nd, "Warning", "LoadBalancerSharedSetting", ccmComponent, since),
 	}
-	all := saidBy(ccmComponent, events, since)
+	all := saidOf(events, since)
 	if len(all) != 2 || all[0].service != sharing2nd || all[1].reason != "EnsuredLoadBalancer" {
 		t.Errorf("%+v", all)
 	}
@@ -321,7 +321,7 @@ func TestWarnings(t *testing.T) {
 	for _, e := range []corev1.Event{
 		event(sharing1st, "Warning", "LoadBalancerSharedSetting", ccmComponent, since), event(sharing2nd, "Warning", "SyncLoadBalancerFailed", ccmComponent, since),
 	} {
-		if err := warnings(saidBy(ccmComponent, append(events, e), since)); err == nil || !strings.Contains(err.Error(), e.Reason) {
+		if err := warnings(saidOf(append(events, e), since)); err == nil || !strings.Contains(err.Error(), e.Reason) {
 			t.Errorf("%s of %s: %v", e.Reason, e.InvolvedObject.Name, err)
 		}
 	}

@@ -90,15 +90,15 @@ func (w *World) saidSince(ctx context.Context, since time.Time) ([]said, error) 
 	if err != nil {
 		return nil, err
 	}
-	return saidBy(ccmComponent, list.Items, since), nil
+	return saidOf(list.Items, since), nil
 }
 
-// saidBy are the Events that one component has made since then, the oldest first.
-func saidBy(component string, events []corev1.Event, since time.Time) []said {
+// saidOf are those of Events that this project's CCM has made since then, the oldest first.
+func saidOf(events []corev1.Event, since time.Time) []said {
 	var all []said
 	for i := range events {
 		e := &events[i]
-		if e.Source.Component == component && !e.LastTimestamp.Time.Before(since.Truncate(time.Second)) {
+		if e.Source.Component == ccmComponent && !e.LastTimestamp.Time.Before(since.Truncate(time.Second)) {
 			all = append(all, said{e.InvolvedObject.Name, e.Type, e.Reason, e.Message, e.LastTimestamp.Time})
 		}
 	}
