@@ -158,8 +158,8 @@ FROM ?= d9d6bc7
 .PHONY: e2e-upgrade e2e-migrate
 e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version before, or FROM, under pods that write: 10 minutes.
 	@bin/cluster upgrade $(FROM)
-e2e-migrate: packages-test cluster-tool ## Change over from the official CSI driver by the documented commands, under pods that write: 10 minutes.
-	@bin/cluster migrate
+e2e-migrate: packages-test cluster-tool ## Change over from the official programs by the documented commands, and back, under pods that write and requests: 20 minutes. PART=csi or ccm for one.
+	@bin/cluster migrate $(PART)
 
 ##@ Cluster
 

@@ -443,9 +443,8 @@ func (w *World) addNodes(ctx context.Context, address string, before, fresh []st
 
 // leaves takes a node away beside others that stay.
 func (w *World) leaves(ctx context.Context, address string, old cluster.CloudInstance, others []string) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:"true"}}}`, corev1.LabelNodeExcludeBalancers)
-	if _, err := w.Kubernetes.CoreV1().Nodes().Patch(ctx, old.Label, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("node %s: %w", old.Label, err)
+	if err := w.exclude(ctx, old.Label, true); err != nil {
+		return err
 	}
 	if err := w.behind(ctx, address, others...); err != nil {
 		return err

@@ -238,17 +238,20 @@ func leftByOfficial(volume *corev1.PersistentVolume, attachment map[string]strin
 // fencedShell is commands in a page of the documentation.
 var fencedShell = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// documentedCommands lists the blocks of commands in a section of a page in docs.
+// documentedCommands lists the blocks of commands in a section of a page in docs, and in those below it.
 func (w *World) documentedCommands(page, section string) ([]string, error) {
 	content, err := os.ReadFile(filepath.Join(w.Source, "docs", page))
 	if err != nil {
 		return nil, err
 	}
-	_, text, found := strings.Cut(string(content), "\n## "+section+"\n")
-	if !found {
+	heading := regexp.MustCompile(`(?m)^(##+) ` + regexp.QuoteMeta(section) + `$`).FindStringSubmatchIndex(string(content))
+	if heading == nil {
 		return nil, fmt.Errorf("docs/%s has no section %q", page, section)
 	}
-	text, _, _ = strings.Cut(text, "\n## ")
+	text := string(content[heading[1]:])
+	if next := regexp.MustCompile(fmt.Sprintf(`(?m)^#{2,%d} `, heading[3]-heading[2])).FindStringIndex(text); next != nil {
+		text = text[:next[0]]
+	}
 	var all []string
 	for _, match := range fencedShell.FindAllStringSubmatch(text, -1) {
 		all = append(all, match[1])
@@ -271,12 +274,18 @@ func (w *World) migrationCommands() (change, roles string, err error) {
 	if len(blocks) != 2 {
 		return "", "", fmt.Errorf("docs/%s, %s, has %d blocks of commands; two are known, to change the driver and to remove roles", migratePage, migrateSection, len(blocks))
 	}
-	const shipped = "kubectl apply -k deploy/manifests/csi\n"
-	if strings.Count(blocks[0], shipped) != 1 {
-		return "", "", fmt.Errorf("the commands of docs/%s do not have the one line %q:\n%s", migratePage, shipped, blocks[0])
+	change, err = appliedHere(blocks[0], "csi")
+	return change, blocks[1], err
+}
+
+// appliedHere are documented commands that apply a part of the overlay in the place of what it changes: in a local cluster the API
+// and the disks are elsewhere.
+func appliedHere(commands, part string) (string, error) {
+	shipped := "kubectl apply -k deploy/manifests/" + part + "\n"
+	if strings.Count(commands, shipped) != 1 {
+		return "", fmt.Errorf("the commands of docs/%s do not have the one line %q:\n%s", migratePage, shipped, commands)
 	}
-	// In a local cluster the API and the disks are elsewhere.
-	return strings.Replace(blocks[0], shipped, "kubectl apply -k test/e2e/overlay/csi\n", 1), blocks[1], nil
+	return strings.Replace(commands, shipped, "kubectl apply -k test/e2e/overlay/"+part+"\n", 1), nil
 }
 
 // change runs the documented commands while the pods write.

@@ -27,8 +27,23 @@ func upgrade(ctx context.Context, args []string) error {
 	return onItsOwn(ctx, cluster.Options{What: "the upgrade", Images: before.Images, Out: os.Stdout}, scenario.Upgrade(before))
 }
 
-// migrate changes over from the official CSI driver, by the commands of the documentation, under pods that write.
-func migrate(ctx context.Context) error {
+// The parts of a migration, each of which can be played by itself.
+var migrations = map[string]func() []scenario.Step{"csi": scenario.Migration, "ccm": scenario.Switch}
+
+// migrate changes over from the official programs by the commands of the documentation: from the CSI driver under pods that write, and
+// from the cloud controller manager, and back, under requests. Without a part it is both, one after the other in one cluster.
+func migrate(ctx context.Context, parts []string) error {
+	if len(parts) == 0 {
+		parts = []string{"csi", "ccm"}
+	}
+	var steps []scenario.Step
+	for _, part := range parts {
+		those, known := migrations[part]
+		if !known {
+			return fmt.Errorf("a migration has the parts csi and ccm, not %q\n%s", part, usage)
+		}
+		steps = append(steps, those()...)
+	}
 	store, err := cache.Open(ctx, os.Stdout)
 	if err != nil {
 		return err
@@ -39,7 +54,7 @@ func migrate(ctx context.Context) error {
 	}
 	// The commands name directories of the checkout.
 	options := cluster.Options{What: "the migration", Images: []string{official}, Shared: []string{store.Source}, Out: os.Stdout}
-	return onItsOwn(ctx, options, scenario.Migration())
+	return onItsOwn(ctx, options, steps)
 }
 
 // onItsOwn plays steps on a cluster of their own, which is removed afterwards; if one fails, the logs are kept.

@@ -24,7 +24,9 @@ const usage = `usage: cluster COMMAND
           definitions of test/e2e/conformance or by all; FOCUS and PROCS say which tests, and how many at once
   upgrade REVISION
           upgrade the product from an earlier revision of this repository, under pods that write
-  migrate change over from the official CSI driver, by the commands of docs/migrate.md
+  migrate [csi] [ccm]
+          change over from the official CSI driver under pods that write, and from the official cloud controller
+          manager and back under requests, by the commands of docs/migrate.md; both, if neither is named
   down    remove what is running, also what was killed, with everything it made`
 
 func main() {
@@ -56,9 +58,11 @@ func run(ctx context.Context, args []string) error {
 		return conformance(ctx, rest)
 	case command == "upgrade":
 		return upgrade(ctx, rest)
+	case command == "migrate":
+		return migrate(ctx, rest)
 	}
 	do, known := map[string]func(context.Context) error{
-		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo, "migrate": migrate,
+		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo,
 	}[command]
 	if !known {
 		return fmt.Errorf("unknown command %q\n%s", command, usage)

@@ -5,6 +5,9 @@
 //
 //	official --endpoint=unix:///csi/csi.sock [--token=KEY --api-url=URL]
 //	official registrar --kubelet-registration-path=/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock
+//	official ccm
+//
+// The last one stands in for the official cloud controller manager, see there.
 package main
 
 import (
@@ -29,8 +32,10 @@ const driverName = "block.csi.vultr.com"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	args, run := os.Args[1:], driver
-	if len(args) > 0 && args[0] == "registrar" {
-		args, run = args[1:], registrar
+	if len(args) > 0 {
+		if other := map[string]func(context.Context, []string) error{"registrar": registrar, "ccm": ccm}[args[0]]; other != nil {
+			args, run = args[1:], other
+		}
 	}
 	err := run(ctx, args)
 	stop()
