@@ -22,7 +22,7 @@ var controllerMethods = strings.TrimSuffix(csi.Controller_CreateVolume_FullMetho
 // It is safe for concurrent use.
 type serving struct {
 	last atomic.Int64 // when such a call came last, in nanoseconds of Unix time
-	// begun is called when a sidecar begins to call; nil is nobody. One that loses the lead ends, and begins anew.
+	// begun is called when a sidecar begins to call; nil is nobody. One that loses the lead ends, and is started again.
 	begun func()
 }
 

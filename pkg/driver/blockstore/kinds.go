@@ -82,7 +82,7 @@ func (k *kinds) isPaused() bool {
 }
 
 // CallerBegan notes that a sidecar has begun to call this process: another one may have led before it does. A sidecar that leads
-// and loses the lead ends, and begins anew. It counts for the stores beside this one.
+// and loses the lead ends, and is started again. It counts for the stores beside this one.
 func (s *Store) CallerBegan() {
 	s.kinds.mu.Lock()
 	defer s.kinds.mu.Unlock()
