@@ -8,9 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
 
 // lifeCalls is what one Service's life costs at most: a list that shows no load balancer of the label, the lists of
@@ -27,9 +25,8 @@ func TestBudgetOfALife(t *testing.T) {
 		between := func(least, most time.Duration) time.Duration {
 			return least + time.Duration(random.Int64N(int64(most-least)))
 		}
-		w := newWorld(t, func(o *simtest.Options, _ *servicelb.Config) {
-			o.Config.ReadLags = simulator.ReadLags{"all": simulator.DefaultReadLag}
-		})
+		// The look for drift, at a random time, costs whatever is under way just then two more calls.
+		w := newWorld(t, lagging(simulator.ReadLags{"all": simulator.DefaultReadLag}), withoutDrift)
 		delays := simulator.DefaultDelays()
 		shown := delays.LoadBalancer + delays.LoadBalancerAddress + simulator.DefaultReadLag
 		w.later(between(0, 10*time.Minute))
