@@ -143,12 +143,13 @@ func TestRefusedRecreate(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Out of stock.","status":400}`, Times: 3})
+		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"Out of stock.","status":400}`})
 		w.wantEvent("Out of stock")
-		w.later(time.Second)
-		if entry := w.entry(s); entry.Address != lb.IPv4 || entry.ID != "" || !entry.Tried.IsZero() {
-			t.Errorf("ledger: %+v", entry)
-		}
+		w.eventually("the address is written down, and no request", func() bool { // between two requests, which are repeated
+			entry := w.entry(s)
+			return entry.Address == lb.IPv4 && entry.ID == "" && entry.Tried.IsZero()
+		})
+		w.cloud.Sim.ClearFaults()
 		w.wantEvent("The address of the load balancer was " + lb.IPv4)
 	})
 }
