@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	apiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client-go's metrics at /metrics
 )
@@ -12,7 +13,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	command, started, err := newCommand()
+	command, started, err := newCommand(apiserver.SetupSignalHandler())
 	if err != nil {
 		return fail(err)
 	}
