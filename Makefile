@@ -148,7 +148,7 @@ FROM ?= d9d6bc7
 .PHONY: e2e-upgrade e2e-migrate
 e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version before, or FROM, under pods that write: 10 minutes.
 	@bin/cluster upgrade $(FROM)
-e2e-migrate: packages-test cluster-tool ## Change over from the official CSI driver by the documented commands, under pods that write: 10 minutes.
+e2e-migrate: packages-test cluster-tool ## Migrate from the official CSI driver by the documented commands, under pods that write: 10 minutes.
 	@bin/cluster migrate
 
 ##@ Cluster
