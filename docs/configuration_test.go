@@ -47,7 +47,7 @@ func TestExampleConfiguration(t *testing.T) {
 
 func ccmFlags(t *testing.T) (*cloud.Options, *pflag.FlagSet) {
 	t.Helper()
-	t.Setenv("API_URL", "") // it gives a default
+	t.Setenv("API_URL", "") // it sets a default
 	options, flags := cloud.NewOptions(), pflag.NewFlagSet("ccm", pflag.ContinueOnError)
 	options.AddFlags(flags)
 	return options, flags

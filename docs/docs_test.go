@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,7 +29,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	pages := map[string]string{}
-	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md") {
+	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md", "../SECURITY.md") {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -77,10 +79,13 @@ func checkSnapshot(t *testing.T, page string, document []byte) {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Metadata   struct {
-			Namespace string `json:"namespace"`
-			Name      string `json:"name"`
+			Namespace string            `json:"namespace"`
+			Name      string            `json:"name"`
+			Labels    map[string]string `json:"labels"`
 		} `json:"metadata"`
-		Spec struct {
+		Driver         string `json:"driver"`
+		DeletionPolicy string `json:"deletionPolicy"`
+		Spec           struct {
 			VolumeSnapshotClassName string `json:"volumeSnapshotClassName"`
 			Driver                  string `json:"driver"`
 			DeletionPolicy          string `json:"deletionPolicy"`
@@ -103,18 +108,57 @@ func checkSnapshot(t *testing.T, page string, document []byte) {
 	}
 }
 
-// TestLinksLeadSomewhere follows the links between the documents.
+// TestLinksLeadSomewhere follows the links between the documents, to the sections that they name.
 func TestLinksLeadSomewhere(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)]+)\)`)
-	for page, content := range pages(t) {
-		for _, match := range link.FindAllStringSubmatch(content, -1) {
-			target, _, _ := strings.Cut(match[1], "#")
-			if target == "" || strings.Contains(target, "://") {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	all, sections := pages(t), 0
+	for page, content := range all {
+		for _, match := range link.FindAllStringSubmatch(withoutCode(content), -1) {
+			if strings.Contains(match[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), target)); err != nil {
+			target, section, _ := strings.Cut(match[1], "#")
+			path := page
+			if target != "" {
+				path = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s links to %s: %v", page, match[1], err)
+				continue
+			}
+			if section == "" || filepath.Ext(path) != ".md" {
+				continue
+			}
+			sections++
+			if !slices.Contains(anchors(read(t, path)), section) {
+				t.Errorf("%s links to %s: there is no such section", page, match[1])
 			}
 		}
 	}
+	if sections < 150 {
+		t.Errorf("only %d links to sections were found", sections)
+	}
+}
+
+var fenced = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+
+// withoutCode leaves out what is no prose.
+func withoutCode(page string) string { return fenced.ReplaceAllString(page, "") }
+
+// anchors are the names by which GitHub links to the sections of a page.
+func anchors(page string) []string {
+	var all []string
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(withoutCode(page), -1) {
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, heading[1])
+		all = append(all, name)
+	}
+	return all
 }

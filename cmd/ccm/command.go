@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	apiserver "k8s.io/apiserver/pkg/server"
 	cloudprovider "k8s.io/cloud-provider"
 	"k8s.io/cloud-provider/app"
 	"k8s.io/cloud-provider/app/config"
@@ -26,9 +25,9 @@ import (
 // the others.
 const serviceSyncs = 20
 
-// newCommand makes the library's command with our flags and controllers. started tells later whether the library's
-// part was reached, which prints its errors itself.
-func newCommand() (command *cobra.Command, started *bool, err error) {
+// newCommand makes the library's command with our flags and controllers; what it runs ends when stop is closed. started reports
+// later whether the library's part was reached, which prints its errors itself.
+func newCommand(stop <-chan struct{}) (command *cobra.Command, started *bool, err error) {
 	defaults, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
 		return nil, nil, fmt.Errorf("preparing the options: %w", err)
@@ -42,7 +41,7 @@ func newCommand() (command *cobra.Command, started *bool, err error) {
 	flags := cliflag.NamedFlagSets{}
 	own.AddFlags(flags.FlagSet("vultr"))
 
-	p := newProcess(apiserver.SetupSignalHandler())
+	p := newProcess(stop)
 	initialize := func(cfg *config.CompletedConfig) cloudprovider.Interface {
 		p.begin(cfg)
 		return p.provider

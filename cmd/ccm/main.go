@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	apiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client-go's metrics at /metrics
 
@@ -15,7 +16,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	footprint.Keep(os.Getenv)
-	command, started, err := newCommand()
+	command, started, err := newCommand(apiserver.SetupSignalHandler())
 	if err != nil {
 		return fail(err)
 	}

@@ -37,7 +37,7 @@ func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
 			err = errors.Join(errors.New("the API server answers "+resp.Status), drop(resp.Body))
 		}
 		if !told {
-			klog.FromContext(r.Context()).Error(err, "The API server is not well yet; it is waited for")
+			klog.FromContext(r.Context()).Error(err, "The API server is not ready yet, waiting for it")
 		}
 		select {
 		case <-time.After(askAgain):

@@ -226,7 +226,7 @@ func (p *process) run(library func() error) error {
 }
 
 func lost(err error) error {
-	klog.Background().Error(err, "This process does not lead any more, and ends")
+	klog.Background().Error(err, "This process no longer leads, exiting")
 	return err
 }
 
@@ -238,7 +238,7 @@ func (p *process) end() {
 	select {
 	case <-ended:
 	case <-time.After(workTimeout):
-		klog.Background().Error(nil, "Work is still under way, so the lease is not given back", "waited", workTimeout)
+		klog.Background().Error(nil, "Work is still under way, so the lease is not released", "waited", workTimeout)
 		return
 	}
 	p.letGo()
@@ -249,7 +249,7 @@ func (p *process) end() {
 		return
 	}
 	if err := <-p.result; err != nil {
-		klog.Background().Error(err, "The lease was not given back")
+		klog.Background().Error(err, "The lease was not released")
 	}
 }
 
@@ -296,6 +296,6 @@ func (p *process) facts() health.Facts {
 func (p *process) serve() {
 	server := &http.Server{Handler: health.Handler(p.healthy, p.facts), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
 	if err := server.Serve(p.listener); err != nil {
-		klog.Background().Error(err, "Questions about health are not answered any more", "address", p.listener.Addr())
+		klog.Background().Error(err, "Health is no longer served", "address", p.listener.Addr())
 	}
 }

@@ -167,7 +167,7 @@ func TestTheLeaseIsHandedOver(t *testing.T) {
 	if code != 0 || took > 10*time.Second {
 		t.Errorf("it ended with %d after %s", code, took)
 	}
-	if out := first.out.String(); !strings.Contains(out, "Gave the lease back") {
+	if out := first.out.String(); !strings.Contains(out, "Released the lease") {
 		t.Error("the lease was not given back")
 	}
 	second.becomes(t, http.StatusOK, "[+] role: leads since ")
@@ -209,7 +209,7 @@ func TestWhoLosesTheLeaseEnds(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("it goes on without the lease")
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.out.String(), "does not lead any more") {
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.out.String(), "no longer leads") {
 		t.Errorf("it ended with %d", code)
 	}
 	if now, _ := r.server.holder(); now != "another" {

@@ -79,45 +79,7 @@ type Config struct {
 // Read parses flags and environment. It judges nothing but their form.
 func Read(args []string, getenv func(string) string) (Config, error) {
 	c := Config{APIKey: strings.TrimSpace(getenv("VULTR_API_KEY"))}
-	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
-	f.StringVar(&c.Mode, "mode", "", "what to be: controller, node or all; pre-stop waits, on a node that is drained, until its volumes are detached")
-	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "the Unix socket to serve CSI on")
-	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address for /healthz (the process serves on its sockets), /readyz (Probe) and /metrics; \"\" is off")
-	f.StringVar(&c.MetricsEndpoint, "metrics-endpoint", "", "address at which others than the host may read /metrics and nothing else, over TLS and with a token; \"\" is off")
-	f.StringVar(&c.MetricsTokenFile, "metrics-token-file", "", "file with the token (\"Authorization: Bearer ...\") for --metrics-endpoint, of 16 characters or more; it is read again for each request")
-	f.StringVar(&c.LoggingFormat, "logging-format", "text", "text or json")
-	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER say where and how many")
-	f.BoolVar(&c.ShowVersion, "version", false, "print the version and end")
-	f.StringVar(&c.Region, "region", "", "region of volumes for which nobody names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the Node (a controller: the one it runs on) and the metadata service")
-	f.StringVar(&c.MetadataURL, "metadata-url", "", "the metadata service; \"\" is http://169.254.169.254")
-
-	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) the Vultr API; \"\" is https://api.vultr.com, also by API_URL")
-	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it VULTR_API_KEY is taken")
-	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes and the descriptions of new snapshots, \"<id>/<name>\", and is in a tag of new shared file systems, so that clusters of one account never take each other's; volumes without it are still found. It must stay as it is")
-	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume that is this cluster's has been in no PersistentVolume, or a snapshot in no VolumeSnapshotContent, when it is reported as orphaned; 0 looks for none")
-	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
-
-	f.Float64Var(&c.StartRate, "api-start-rate", startRate, "(controller) how many API calls a second are made at first; the rate falls when the platform throttles and rises slowly otherwise")
-	f.Float64Var(&c.MaxRate, "api-max-rate", maxRate, "(controller) how many API calls a second are made at most; the platform allows 30 for all programs and clusters behind one address")
-
-	f.StringVar(&c.NodeID, "node-id", "", "(node) the instance's ID where neither the metadata service nor the Node's provider ID tell it; one that contradicts them is an error")
-	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", as the metadata service spells it; the kubelet refuses the registration of a node that has another value in its label \"region\"")
-	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
-	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) what sysfs says about block devices")
-	f.StringVar(&c.VFSDir, "vfs-dir", getenv("VFS_DIR"), "(node) for the simulator, whose machines share one kernel: directory in which shared file systems appear, named by their tags, also by VFS_DIR; \"\" mounts virtiofs")
-	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
-	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", attachlimit.Default, "(node) how many volumes a node can have, at most 16, those included that the driver does not know; the Node's label block.csi.vultr.com/max-volumes takes precedence")
-	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
-	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
-	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
-	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "the name of the node in the cluster, also by NODE_NAME; \"\" asks the cluster nothing about the node")
-	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long volumes are waited for: a minute less than the pod's terminationGracePeriodSeconds")
-	f.StringVar(&c.AccountDir, "account-dir", kubeapi.AccountDir, "directory of the service account's token and certificate")
-	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
-
-	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(vmodule)
-	f.AddGoFlag(vmodule.Lookup("vmodule"))
+	f := c.flags(getenv)
 	f.SetOutput(os.Stdout)
 	f.Usage = func() {
 		fmt.Printf("csi is the CSI driver for Vultr block storage and shared file systems.\n\n%s", f.FlagUsages())
@@ -129,6 +91,54 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 		return c, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
 	}
 	return c, nil
+}
+
+// flags returns the flags that set c. Help that begins with a mode in brackets is of a flag that other modes ignore.
+func (c *Config) flags(getenv func(string) string) *pflag.FlagSet {
+	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
+	f.StringVar(&c.Mode, "mode", "", "what the process is: controller, node, or all for both; pre-stop waits, on a node that is being drained, until its volumes are detached")
+	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "Unix socket on which CSI is served")
+	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address of /healthz (the process answers on its sockets), /readyz (CSI's Probe) and /metrics; \"\" disables it")
+	f.StringVar(&c.MetricsEndpoint, "metrics-endpoint", "", "address at which others than the host may read /metrics and nothing else, over TLS and with a token; \"\" disables it")
+	f.StringVar(&c.MetricsTokenFile, "metrics-token-file", "", "file with the token (\"Authorization: Bearer ...\") for --metrics-endpoint, of 16 characters or more; it is read again for each request")
+	f.StringVar(&c.LoggingFormat, "logging-format", "text", "format of the log: text or json")
+	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER set where and how many")
+	f.BoolVar(&c.ShowVersion, "version", false, "print the version and exit")
+	f.StringVar(&c.Region, "region", "", "region of volumes for which nothing else names one, and on a node of the node, where it must not contradict the metadata service; \"\" asks the Node (a controller: the one it runs on) and the metadata service")
+	f.StringVar(&c.MetadataURL, "metadata-url", "", "URL of the metadata service; \"\" is http://169.254.169.254")
+	f.StringVar(&c.NodeName, "node-name", getenv("NODE_NAME"), "name of the node in the cluster; \"\" asks the cluster nothing about the node. The environment variable NODE_NAME sets the default")
+	f.StringVar(&c.AccountDir, "account-dir", kubeapi.AccountDir, "directory of the service account's token and certificate")
+	f.IntVarP(&c.Verbosity, "v", "v", 0, "verbosity of the log: 4 shows calls, 5 requests as they come")
+	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(vmodule)
+	f.AddGoFlag(vmodule.Lookup("vmodule"))
+	c.addControllerFlags(f, getenv)
+	c.addNodeFlags(f, getenv)
+	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long to wait for volumes: a minute less than the pod's terminationGracePeriodSeconds")
+	return f
+}
+
+func (c *Config) addControllerFlags(f *pflag.FlagSet, getenv func(string) string) {
+	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) URL of the Vultr API; \"\" is https://api.vultr.com. The environment variable API_URL sets the default")
+	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it the environment variable VULTR_API_KEY is used")
+	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes and the descriptions of new snapshots, \"<id>/<name>\", and is in a tag of new shared file systems, so that clusters of one account never take each other's; volumes without it are still found. It must not be changed later")
+	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume of this cluster must have been in no PersistentVolume, or a snapshot in no VolumeSnapshotContent, to be reported as orphaned; an hour or more, 0 disables the search")
+	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
+	f.Float64Var(&c.StartRate, "api-start-rate", startRate, "(controller) API calls per second at first; the rate falls when the platform throttles and rises slowly otherwise")
+	f.Float64Var(&c.MaxRate, "api-max-rate", maxRate, "(controller) API calls per second at most; the platform allows 30 for all programs and clusters behind one address")
+}
+
+func (c *Config) addNodeFlags(f *pflag.FlagSet, getenv func(string) string) {
+	f.StringVar(&c.NodeID, "node-id", "", "(node) ID of the instance, where neither the metadata service nor the Node's provider ID has it; one that contradicts them is an error")
+	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", spelled as by the metadata service; the kubelet refuses the registration of a node that has another value in its label \"region\"")
+	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")
+	f.StringVar(&c.SysfsBlockDir, "sysfs-block-dir", "/sys/class/block", "(node) directory of sysfs that describes block devices")
+	f.StringVar(&c.VFSDir, "vfs-dir", getenv("VFS_DIR"), "(node) for the simulator, whose machines share one kernel: directory in which shared file systems appear, named by their tags; \"\" mounts virtiofs. The environment variable VFS_DIR sets the default")
+	f.StringVar(&c.StateDir, "state-dir", "/csi/state", "(node) directory for records that survive the process")
+	f.Int64Var(&c.MaxVolumesPerNode, "max-volumes-per-node", attachlimit.Default, "(node) how many volumes a node can have, at most 16, those included that the driver does not know; the Node's label block.csi.vultr.com/max-volumes takes precedence")
+	f.StringVar(&c.PluginRegistrationDir, "plugin-registration-dir", "/registration", "(node) the kubelet's directory for registration sockets; \"\" leaves the registration to a sidecar")
+	f.StringVar(&c.KubeletRegistrationPath, "kubelet-registration-path", "/var/lib/kubelet/plugins/block.csi.vultr.com/csi.sock", "(node) where the kubelet finds the CSI socket on the host")
+	f.StringVar(&c.KubeletRoot, "kubelet-root", "/var/lib/kubelet", "(node) the kubelet's directory (its --root-dir); nothing is mounted or unmounted outside of it")
 }
 
 func (c Config) controller() bool { return c.Mode == modeController || c.Mode == modeAll }

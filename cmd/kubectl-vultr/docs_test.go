@@ -1,13 +1,36 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testdocs"
 )
+
+var update = flag.Bool("update", false, "write docs/flags-kubectl-vultr.md instead of comparing it")
+
+// TestFlagReferenceIsGenerated compares the page with the flags of all commands.
+func TestFlagReferenceIsGenerated(t *testing.T) {
+	const command = "go test ./cmd/kubectl-vultr -run FlagReference"
+	root := newRoot(environment{getenv: func(string) string { return "" }})
+	root.InitDefaultVersionFlag()
+	var page strings.Builder
+	page.WriteString(testdocs.Generated("cmd/kubectl-vultr", command))
+	page.WriteString("# Flags of kubectl vultr\n\n[kubectl vultr](kubectl-vultr.md) shows how to use them.\n\n## All commands\n\n")
+	page.WriteString(testdocs.FlagTable(root.PersistentFlags(), testdocs.All))
+	for _, c := range root.Commands() {
+		page.WriteString("\n## kubectl vultr " + c.Use + "\n\n" + c.Short + ".\n")
+		if table := testdocs.FlagTable(c.LocalNonPersistentFlags(), testdocs.All); table != "" {
+			page.WriteString("\n" + table)
+		}
+	}
+	testdocs.Compare(t, "../../docs/flags-kubectl-vultr.md", page.String(), command, *update)
+}
 
 // TestDocumentedCommands runs no command of the page, but has each one's arguments parsed; and it finds commands and flags that
 // the page does not mention.

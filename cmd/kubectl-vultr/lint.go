@@ -88,7 +88,7 @@ func (c *common) lint(ctx context.Context, files, defaults []string) ([]report.F
 	return findings, nil
 }
 
-// read reads a file, a directory's files, or standard input. A document that is no object is a finding.
+// read reads a file, a directory's files, or standard input. A document that is not an object is a finding.
 func (c *common) read(name string) (objects []manifest.Object, findings []report.Finding, err error) {
 	if name == "-" {
 		content, err := io.ReadAll(c.in)

@@ -166,7 +166,7 @@ func (o *orphansCommand) one(ctx context.Context, answers *bufio.Scanner, search
 	orphan := orphans.Get(found.Orphans, id)
 	switch {
 	case orphan == nil:
-		return deletion{ID: id, Outcome: "not deleted: it is no orphan of this cluster that is known"}
+		return deletion{ID: id, Outcome: "not deleted: it is not a known orphan of this cluster"}
 	case orphan.Kept != "":
 		return deletion{ID: id, Kind: string(orphan.Kind), Outcome: "not deleted: " + orphan.Kept}
 	}

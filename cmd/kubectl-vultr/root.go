@@ -13,7 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
 )
 
-const help = `Shows and checks what the Vultr cloud controller manager and CSI driver do.
+const help = `Show and check what the Vultr cloud controller manager and CSI driver do.
 
 The API key is read from the environment variable VULTR_API_KEY, else from the Secrets kube-system/vultr-ccm and
 kube-system/vultr-csi. It is never an argument. Exit codes: 0 is all well, 1 is that something was found, 2 is that the question
@@ -33,7 +33,7 @@ type common struct {
 func newRoot(e environment) *cobra.Command {
 	c := &common{environment: e}
 	root := &cobra.Command{
-		Use: "kubectl-vultr", Short: "Shows and checks what the Vultr controllers do", Long: help,
+		Use: "kubectl-vultr", Short: "Show and check what the Vultr controllers do", Long: help,
 		Version: version.Get().String(), SilenceErrors: true, SilenceUsage: true,
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl vultr"},
 	}
@@ -44,7 +44,7 @@ func newRoot(e environment) *cobra.Command {
 	flags.StringVar(&c.options.Kubeconfig, "kubeconfig", "", "file that says how to reach the cluster, as for kubectl")
 	flags.StringVar(&c.options.Context, "context", "", "context of that file, its current one if empty")
 	flags.StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
-	flags.StringVar(&c.apiURL, "api-url", e.getenv(api.EnvURL), "scheme and host of the Vultr API, https://api.vultr.com if empty; the environment variable "+api.EnvURL+" gives the default")
+	flags.StringVar(&c.apiURL, "api-url", e.getenv(api.EnvURL), "scheme and host of the Vultr API, https://api.vultr.com if empty; the environment variable "+api.EnvURL+" sets the default")
 	root.AddCommand(newLint(c), newBalancers(c), newVolumes(c), newOrphans(c), newDoctor(c))
 	return root
 }
@@ -102,7 +102,7 @@ func (c *common) check() error {
 	return err
 }
 
-// say writes a line for people, which is no part of the answer.
+// say writes a line for people, which is not a part of the answer.
 func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format+"\n", args...) // nobody is left to tell
 }

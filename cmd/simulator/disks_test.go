@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// attachedDisk gives an instance with a disk, and the disk's node.
+// attachedDisk returns an instance with a disk, and the disk's node.
 func attachedDisk(t *testing.T, p *process, state string) (node string) {
 	t.Helper()
 	instance := p.addInstance("worker-1")

@@ -15,7 +15,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 )
 
-// smallDisk puts the state on a file system of a few megabytes, and gives what fills it to the last byte and what makes
+// smallDisk puts the state on a file system of a few megabytes, and returns what fills it to the last byte and what makes
 // room again.
 func smallDisk(t *testing.T, state string) (fill, free func()) {
 	t.Helper()
@@ -48,7 +48,7 @@ func smallDisk(t *testing.T, state string) (fill, free func()) {
 	}
 }
 
-// status sends a request and gives the status and the body of the answer.
+// status sends a request and returns the status and the body of the answer.
 func status(t *testing.T, method, url, body string) (code int, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))

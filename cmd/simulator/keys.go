@@ -49,13 +49,13 @@ func followKeys(ctx context.Context, path string, keys []string, set func([]stri
 		switch {
 		case err != nil:
 			if !failing {
-				klog.FromContext(ctx).Error(err, "The API keys cannot be read again; the ones before stay valid", "file", path)
+				klog.FromContext(ctx).Error(err, "The API keys cannot be reloaded, the previous ones stay valid", "file", path)
 			}
 			failing = true
 		case !slices.Equal(now, keys):
 			keys, failing = now, false
 			set(keys)
-			klog.FromContext(ctx).Info("API keys were read again", "file", path, "keys", len(keys))
+			klog.FromContext(ctx).Info("Reloaded the API keys", "file", path, "keys", len(keys))
 		default:
 			failing = false
 		}

@@ -96,7 +96,7 @@ func (c *contents) match(t *testing.T, kind string, now, before, origins, origin
 	}
 }
 
-// read gives the number that all of a disk's file says.
+// read returns the number that all of a disk's file says.
 func read(t *testing.T, path string) uint64 {
 	t.Helper()
 	f, err := os.Open(path)

@@ -21,7 +21,7 @@ import (
 
 func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// start reads, validates and runs, and gives the exit code. Every fault is one line.
+// start reads, validates and runs, and returns the exit code. Every fault is one line.
 func start(args []string, out, errs io.Writer) int {
 	opts, err := readOptions(args, out)
 	switch {

@@ -21,7 +21,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testns"
 )
 
-// fails runs the program to its end and gives what it complains about.
+// fails runs the program to its end and returns what it complains about.
 func fails(t *testing.T, cmd *exec.Cmd) []string {
 	t.Helper()
 	var errs bytes.Buffer
@@ -60,7 +60,7 @@ func TestBadFlags(t *testing.T) {
 	}{
 		"unknown":   {[]string{"--lisen=x"}, []string{"unknown flag: --lisen"}},
 		"form":      {[]string{"--rate-limit=many"}, []string{"invalid argument \"many\""}},
-		"no flag":   {[]string{"serve"}, []string{`"serve" is no flag`}},
+		"argument":  {[]string{"serve"}, []string{`unexpected argument "serve"`}},
 		"addresses": {[]string{"--listen=127.0.0.1", "--admin-listen=127.0.0.1:http"}, []string{"--listen: address 127.0.0.1: missing port", "--admin-listen: address 127.0.0.1:http"}},
 		"twice":     {[]string{"--listen=127.0.0.1:1", "--admin-listen=127.0.0.1:1"}, []string{"--listen and --admin-listen are both 127.0.0.1:1"}},
 		"ranges":    {[]string{"--instance-range=x", "--balancer-range=y", "--balancer-range-v6=10.0.0.0/8"}, []string{"--instance-range", "--balancer-range", "an IPv6 range is needed"}},

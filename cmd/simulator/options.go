@@ -67,6 +67,20 @@ const reattach = "reattach"
 // readOptions parses the flags. It judges nothing but their form.
 func readOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{delays: simulator.DefaultDelays()}
+	f := o.flags()
+	f.SetOutput(out)
+	f.Usage = func() { _, _ = fmt.Fprintf(out, usage, f.FlagUsagesWrapped(110)) } // nobody to tell when standard output is gone
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
+	}
+	return o, nil
+}
+
+// flags returns the flags that set o, in the order of the help.
+func (o *options) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("simulator", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API")
@@ -104,20 +118,12 @@ func readOptions(args []string, out io.Writer) (*options, error) {
 	}
 	f.StringSliceVar(&o.readLagText, "read-lag", []string{"all=" + simulator.DefaultReadLag.String()}, "how far reads lag behind writes, such as blocks.get=2s,vfs=500ms: KIND.list, KIND.get or KIND for both, the rest stays at the default; docs/simulator.md lists the kinds. off (all=0) has reads show the truth")
 	f.StringVar(&o.faultsFile, "faults", "", "file with a fault plan, a JSON list, that is in force from the start; docs/simulator.md explains it")
-	f.BoolVar(&o.showVersion, "version", false, "print the version and end")
+	f.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	logging := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(logging)
 	f.AddGoFlag(logging.Lookup("v"))
 	f.AddGoFlag(logging.Lookup("vmodule"))
-	f.SetOutput(out)
-	f.Usage = func() { _, _ = fmt.Fprintf(out, usage, f.FlagUsagesWrapped(110)) } // nobody to tell when standard output is gone
-	if err := f.Parse(args); err != nil {
-		return nil, err
-	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("%q is no flag", f.Arg(0))
-	}
-	return o, nil
+	return f
 }
 
 const usage = `simulator is a Vultr cloud on this machine: API, metadata service, real disks, real load balancers.
@@ -263,7 +269,7 @@ func checkListen(address string) error {
 		return err
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("address %s: port %q is no number from 0 to 65535", address, port)
+		return fmt.Errorf("address %s: port %q is not a number from 0 to 65535", address, port)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ type resource struct {
 	one  string // name of the object in its answer; "" = not wrapped
 	// name is a field of free text, and change the method that changes it.
 	name, change string
-	// create gives the body that makes one; false when the client has not what it takes.
+	// create returns the body that makes one; false when the client has not what it takes.
 	create func(c *busyClient) (map[string]any, bool)
 	// others are further things to do with an object, each answered with success or refused without effect.
 	others []operation
@@ -30,7 +30,7 @@ type operation struct {
 	server bool
 	// late fields show what was asked for only when everything has settled.
 	late bool
-	// request gives the body and the field's value once it was accepted.
+	// request returns the body and the field's value once it was accepted.
 	request func(c *busyClient) (body map[string]any, value any)
 }
 

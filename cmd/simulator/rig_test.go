@@ -111,7 +111,7 @@ func (p *process) await(what string, done func() bool) {
 	}
 }
 
-// stop sends the signal and gives the exit code, -1 after a kill.
+// stop sends the signal and returns the exit code, -1 after a kill.
 func (p *process) stop(signal syscall.Signal) int {
 	_ = p.cmd.Process.Signal(signal) // it may have ended
 	select {

@@ -183,7 +183,7 @@ func serve(ctx context.Context, cloud *simulator.Simulator, l *listeners, author
 	return errors.Join(err, sayGoodbye(context.WithoutCancel(ctx), cloud, servers))
 }
 
-// sayGoodbye closes the ports, lets go what faults hold and gives open requests a short time to end.
+// sayGoodbye closes the ports, releases what faults hold and gives open requests a short time to end.
 func sayGoodbye(ctx context.Context, cloud *simulator.Simulator, servers []server) error {
 	cloud.ClearFaults()
 	ctx, cancel := context.WithTimeout(ctx, farewell)

@@ -58,7 +58,7 @@ func set(flags *pflag.FlagSet, value config.Value) error {
 		return fmt.Errorf("the flag --%s does not exist", value.Flag)
 	}
 	if err := flag.Value.Set(value.Text); err != nil {
-		return fmt.Errorf("%q is no value of it: %w", value.Text, err)
+		return fmt.Errorf("%q is not a valid value: %w", value.Text, err)
 	}
 	flag.Changed = true
 	return nil

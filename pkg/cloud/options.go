@@ -94,7 +94,7 @@ func NewOptions() *Options {
 // AddFlags adds the flags to a set.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.KeyFile, "vultr-api-key-file", o.KeyFile, "File with the API key; it is read again when it changes. Without it the environment variable "+envKey+" is used.")
-	fs.StringVar(&o.APIURL, "vultr-api-url", o.APIURL, "Scheme and host of the API, https://api.vultr.com if empty. The environment variable "+envURL+" gives the default.")
+	fs.StringVar(&o.APIURL, "vultr-api-url", o.APIURL, "Scheme and host of the API, https://api.vultr.com if empty. The environment variable "+envURL+" sets the default.")
 	fs.StringVar(&o.APIProxy, proxyFlag, o.APIProxy, "Proxy for the API, such as http://proxy.example.com:3128, without a password. If empty, the environment variables HTTPS_PROXY and NO_PROXY say it.")
 	fs.StringVar(&o.CAFile, caFlag, o.CAFile, "File with certificates of authorities, in PEM, that are trusted beside the system's when the API is called.")
 	fs.StringVar(&o.Region, "vultr-region", o.Region, "Region for new load balancers. If empty, the one that the cluster's nodes are in, else the one that the metadata service tells.")
@@ -109,7 +109,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.NodeScopeTag, scopeTagFlag, o.NodeScopeTag, "Tag of the instances among which those of new nodes are looked for. It never decides whether an instance exists.")
 	fs.StringVar(&o.NodeScopeVPC, scopeVPCFlag, o.NodeScopeVPC, "UUID of the VPC of the instances among which those of new nodes are looked for.")
 	fs.StringVar(&o.NodeScopeRegion, scopeRegionFlag, o.NodeScopeRegion, "Region of the instances among which those of new nodes are looked for.")
-	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and mended where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
+	fs.DurationVar(&o.DriftPeriod, "vultr-drift-period", o.DriftPeriod, "How often all load balancers are compared with what they should be, and repaired where somebody changed them on the platform; it costs one list. 0 switches it off; orphans are looked for once an hour then.")
 	fs.BoolVar(&o.DriftRepair, "vultr-drift-repair", o.DriftRepair, "Change back what somebody changed at a load balancer on the platform. With false that is told by an Event only; nodes and certificates are kept up to date.")
 	fs.BoolVar(&o.ClassOnly, "vultr-load-balancer-class-only", o.ClassOnly, "Serve only Services whose loadBalancerClass is vultr.com/load-balancer, beside another controller for all others: with a lease and records of its own.")
 	fs.IntVar(&o.KubeProxyPort, kubeProxyFlag, o.KubeProxyPort, "Port on which kube-proxy answers health checks on the nodes: that of its healthzBindAddress.")
@@ -246,7 +246,7 @@ func ProveKey(ctx context.Context, client AccountReader) error {
 	}
 	if err != nil {
 		// 403 too: a key that may not read the account may still be allowed to do everything that is needed here.
-		klog.FromContext(ctx).Error(err, "The API key could not be proven, going on")
+		klog.FromContext(ctx).Error(err, "The API key could not be verified, continuing")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // gateway, and what a local cluster puts beside the workers.
 const firstHost = 11
 
-// freeAddress gives the lowest address of the range that no server has.
+// freeAddress returns the lowest address of the range that no server has.
 func (s *Simulator) freeAddress(tx *store.Tx) (string, error) {
 	used := map[string]bool{}
 	for _, i := range s.instances.AllIn(tx) {
@@ -64,7 +64,7 @@ func ipv6Address(serverID string) string {
 	return fmt.Sprintf("2001:19f0:%s:%s:5400:%s:%s:%s", hex[:4], hex[4:8], hex[8:12], hex[16:20], hex[20:24])
 }
 
-// MetadataByAddress gives what the metadata service answers to an asker, and false for a stranger.
+// MetadataByAddress returns what the metadata service answers to an asker, and false for a stranger.
 func (s *Simulator) MetadataByAddress(ip netip.Addr) (MetadataDoc, bool) {
 	asker := ip.Unmap().String()
 	for _, r := range s.reservedIPs.All() {
@@ -85,7 +85,7 @@ func (s *Simulator) MetadataByAddress(ip netip.Addr) (MetadataDoc, bool) {
 	return MetadataDoc{}, false
 }
 
-// MetadataByInstance gives what the metadata service answers to an instance.
+// MetadataByInstance returns what the metadata service answers to an instance.
 func (s *Simulator) MetadataByInstance(id string) (MetadataDoc, bool) {
 	if i, ok := s.instances.Get(id); ok {
 		return s.metadata(i), true
@@ -96,7 +96,7 @@ func (s *Simulator) MetadataByInstance(id string) (MetadataDoc, bool) {
 	return MetadataDoc{}, false
 }
 
-// asksFrom tells whether the instance reaches the metadata service from an address: through its public interface, or
+// asksFrom reports whether the instance reaches the metadata service from an address: through its public interface, or
 // through its VPC when it has no public one.
 func (s *Simulator) asksFrom(i instance, address string) bool {
 	if i.MainIP == address || slices.Contains(i.Extra, address) {

@@ -23,7 +23,7 @@ import (
 //	POST   /faults                 add one, or a list of them; answers them with their IDs
 //	GET    /faults/{id}            one fault
 //	DELETE /faults                 remove all; DELETE /faults/{id} one
-//	POST   /faults/{id}/release    let go what it holds
+//	POST   /faults/{id}/release    release what it holds
 //	POST   /instances              add an instance at once (NewServer); POST /bare-metals a bare metal server
 //	PUT    /rate-limit?rps=30      change the rate limit, 0 = off
 //	GET    /read-lags              how far reads are behind (ReadLags); PUT replaces them

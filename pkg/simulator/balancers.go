@@ -103,7 +103,7 @@ func newBalancerSettings() balancerSettings {
 	}
 }
 
-// settled tells whether the load balancer accepts changes.
+// settled reports whether the load balancer accepts changes.
 func (l loadBalancer) settled(now time.Time) bool { return l.Active && !now.Before(l.ActivatingUntil) }
 
 func (s *Simulator) showBalancer(l loadBalancer) any {
@@ -281,7 +281,7 @@ func (s *Simulator) settleBalancersOf(tx *store.Tx, serverID string) {
 	}
 }
 
-// String gives the rule for people.
+// String returns the rule for people.
 func (r forwardingRule) String() string {
 	return fmt.Sprintf("%s %d -> %s %d", r.FrontendProtocol, r.FrontendPort, r.BackendProtocol, r.BackendPort)
 }

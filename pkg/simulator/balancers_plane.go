@@ -108,7 +108,7 @@ func (s *Simulator) balancerSpec(l loadBalancer) BalancerSpec {
 	return spec
 }
 
-// reachedAt gives the address at which a load balancer reaches the server, "" if it does not. Through a VPC it reaches only what
+// reachedAt returns the address at which a load balancer reaches the server, "" if it does not. Through a VPC it reaches only what
 // is in it. Nothing carries a VPC's packets here, so they go to the public address all the same, where there is one.
 func (n interfaces) reachedAt(vpcID, public string) string {
 	if vpcID == "" {

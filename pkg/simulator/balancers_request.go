@@ -73,7 +73,7 @@ func set[T any](target *T, given *T) {
 	}
 }
 
-// applyRequest gives the settings after a request, or why it is refused. It changes nothing.
+// applyRequest returns the settings after a request, or why it is refused. It changes nothing.
 func (s *Simulator) applyRequest(tx *store.Tx, region string, b balancerSettings, req balancerRequest) (balancerSettings, *wire.Error) {
 	set(&b.Label, req.Label)
 	set(&b.Nodes, req.Nodes)
@@ -142,7 +142,7 @@ func (s *Simulator) applyHealth(h balancerHealth, req healthRequest) balancerHea
 	return h
 }
 
-// replaceRules gives the new set of rules. One that was there keeps its ID, so that its listener stays up.
+// replaceRules returns the new set of rules. One that was there keeps its ID, so that its listener stays up.
 func (s *Simulator) replaceRules(old, wanted []forwardingRule) []forwardingRule {
 	out := make([]forwardingRule, 0, len(wanted))
 	if !s.keeps(quirkLBReplace) {

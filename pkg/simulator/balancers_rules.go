@@ -188,7 +188,7 @@ func (c *certificate) check() *wire.Error {
 	return nil
 }
 
-// isChain tells whether a text is certificates and nothing else, for whoever is shown it refuses what it cannot read.
+// isChain reports whether a text is certificates and nothing else, for whoever is shown it refuses what it cannot read.
 func isChain(text string) bool {
 	rest := []byte(text)
 	for len(bytes.TrimSpace(rest)) > 0 {

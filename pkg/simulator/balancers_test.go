@@ -58,7 +58,7 @@ func (m *memoryBalancers) setFail(err error) {
 	m.fail = err
 }
 
-// dropped gives what backends' firewalls drop of a load balancer's traffic.
+// dropped returns what backends' firewalls drop of a load balancer's traffic.
 func (m *memoryBalancers) dropped(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,7 +70,7 @@ func (m *memoryBalancers) dropped(id string) string {
 	return strings.Join(slices.Compact(out), ", ")
 }
 
-// backends gives the addresses that a load balancer sends traffic to, "gone" without a load balancer.
+// backends returns the addresses that a load balancer sends traffic to, "gone" without a load balancer.
 func (m *memoryBalancers) backends(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

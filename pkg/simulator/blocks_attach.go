@@ -126,7 +126,7 @@ func (s *Simulator) finishDetach(ctx context.Context, job jobs.Job) (commit, err
 }
 
 // aroundRestart does work while the guest is down, or at once if the change is live or the guest does not run. It
-// tells whether the guest was restarted.
+// reports whether the guest was restarted.
 func (s *Simulator) aroundRestart(ctx context.Context, server instance, live bool, work func(context.Context) error) (bool, error) {
 	if live || server.Power != powerRunning {
 		return false, work(ctx)

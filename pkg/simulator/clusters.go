@@ -206,7 +206,7 @@ func (s *Simulator) getCluster(c *call) (int, any, error) {
 	})
 }
 
-// clusterConfig gives a kubeconfig that names the cluster. It holds no credentials, for there is no API server.
+// clusterConfig returns a kubeconfig that names the cluster. It holds no credentials, for there is no API server.
 func (s *Simulator) clusterConfig(c *call) (int, any, error) {
 	return s.withCluster(c, func(l cluster) (int, any, error) {
 		text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n    server: https://%s:6443\n  name: vke\n"+

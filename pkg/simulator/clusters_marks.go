@@ -53,7 +53,7 @@ func (p nodePool) taints() []poolTaint {
 	return out
 }
 
-// findMark gives the mark that the path names.
+// findMark returns the mark that the path names.
 func findMark[T any](c *call, marks []T, id func(T) string) (T, bool) {
 	n := slices.IndexFunc(marks, func(m T) bool { return id(m) == c.req.PathValue("mark") })
 	if n < 0 {

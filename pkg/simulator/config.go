@@ -178,7 +178,7 @@ func (c Config) validate() error {
 		errs = append(errs, fmt.Errorf("rate limit by %q is neither %q nor %q", c.RateLimitBy, RateLimitByIP, RateLimitByKey))
 	}
 	if !c.InstanceRange.Addr().Is4() || c.InstanceRange.Bits() > 28 {
-		errs = append(errs, fmt.Errorf("instance range %s is no IPv4 range of at least 16 addresses", c.InstanceRange))
+		errs = append(errs, fmt.Errorf("instance range %s is not an IPv4 range of at least 16 addresses", c.InstanceRange))
 	}
 	return errors.Join(append(errs, c.ReadLags.Validate())...)
 }

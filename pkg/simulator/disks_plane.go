@@ -78,7 +78,7 @@ func (s *Simulator) refreshGuest(ctx context.Context, job jobs.Job) (commit, err
 	return nil, s.cfg.Disks.Refresh(ctx, b.ID)
 }
 
-// bootSeesGrowth lets a guest that starts anew see the present sizes of its volumes, as a kernel does that looks at its
+// bootSeesGrowth lets a guest that starts again see the present sizes of its volumes, as a kernel does that looks at its
 // devices for the first time.
 func (s *Simulator) bootSeesGrowth(tx *store.Tx, instanceID string) {
 	for id, b := range s.blocks.AllIn(tx) {
@@ -119,7 +119,7 @@ func (s *Simulator) settleDisk(ctx context.Context, job jobs.Job) (commit, error
 
 var errBeingCopied = errors.New("a snapshot that was asked for before its volume was deleted is still to be taken of the disk")
 
-// isBeingCopied tells whether a snapshot of the volume was accepted and its data is not copied yet.
+// isBeingCopied reports whether a snapshot of the volume was accepted and its data is not copied yet.
 func (s *Simulator) isBeingCopied(blockID string) bool {
 	for _, job := range s.jobs.All() {
 		if snap, ok := s.snapshots.Get(job.Target); ok && job.Kind == jobSnapshotCut && snap.BlockID == blockID {
@@ -129,7 +129,7 @@ func (s *Simulator) isBeingCopied(blockID string) bool {
 	return false
 }
 
-// goingTo tells whether an attach to the instance is under way.
+// goingTo reports whether an attach to the instance is under way.
 func (b block) goingTo(instanceID string) bool {
 	return b.Op != nil && b.Op.Kind == opAttach && b.Op.Instance == instanceID
 }

@@ -224,7 +224,7 @@ func (s *Simulator) updateSOA(c *call) (int, any, error) {
 	return s.noContent(), nil, err
 }
 
-// getDNSSEC gives no keys: the zone is not signed here.
+// getDNSSEC returns no keys: the zone is not signed here.
 func (s *Simulator) getDNSSEC(c *call) (int, any, error) {
 	return s.withDomain(c, func(domain) (int, any, error) {
 		return http.StatusOK, map[string]any{"dns_sec": []string{}}, nil

@@ -60,7 +60,7 @@ func (r *raw) dial(method, path, body string) net.Conn {
 	return conn
 }
 
-// ask gives everything that comes back, and how the connection ended: nil is in order.
+// ask returns everything that comes back, and how the connection ended: nil is in order.
 func (r *raw) ask(method, path, body string) (head, rest string, end error) {
 	r.Helper()
 	text, end := io.ReadAll(r.dial(method, path, body))

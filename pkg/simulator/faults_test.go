@@ -164,7 +164,7 @@ func TestLatencyEndsWithItsFault(t *testing.T) {
 	}
 }
 
-// A cloud that ends lets go what it holds, so that nothing waits for ever.
+// A cloud that ends releases what it holds, so that nothing waits for ever.
 func TestCloseReleasesHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, t, simulator.Config{})

@@ -22,7 +22,7 @@ func fwd(front string, port int, back string) string {
 	return fmt.Sprintf(`{"frontend_protocol":%q,"frontend_port":%d,"backend_protocol":%q,"backend_port":30080}`, front, port, back)
 }
 
-// balancerWith demands a status of a create with these further fields, and gives the answer.
+// balancerWith demands a status of a create with these further fields, and returns the answer.
 func (w *world) balancerWith(status int, fields string) reply {
 	w.Helper()
 	return w.post("/v2/load-balancers", `{"region":"ewr",`+fields+`}`).is(status)

@@ -21,7 +21,7 @@ func (w *world) newBalancer(body string) string {
 	return id
 }
 
-// patchBalancer updates a load balancer and gives it as it is then.
+// patchBalancer updates a load balancer and returns it as it is then.
 func (w *world) patchBalancer(id, body string) reply {
 	w.Helper()
 	w.patch("/v2/load-balancers/"+id, body).is(204)

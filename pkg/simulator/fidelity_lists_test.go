@@ -15,7 +15,7 @@ func (w *world) servers(n int) {
 	}
 }
 
-// labels gives the labels of a list of instances.
+// labels returns the labels of a list of instances.
 func (r reply) labels() []string {
 	r.w.Helper()
 	var out []string

@@ -51,7 +51,7 @@ func (w *world) guestView(address string) reply {
 	return out
 }
 
-// field gives a value of one item of a list: field("interfaces", 1, "ipv4.address").
+// field returns a value of one item of a list: field("interfaces", 1, "ipv4.address").
 func (r reply) field(list string, n int, path string) any {
 	r.w.Helper()
 	items := r.items(list)

@@ -220,12 +220,12 @@ func (s *Simulator) deleteFileSystem(c *call) (int, any, error) {
 	return s.noContent(), nil, err
 }
 
-// at gives the position of the instance's attachment, -1 if there is none.
+// at returns the position of the instance's attachment, -1 if there is none.
 func (f fileSystem) at(instanceID string) int {
 	return slices.IndexFunc(f.Attachments, func(a vfsAttachment) bool { return a.Instance == instanceID })
 }
 
-// with gives the file system with this attachment in the place of the instance's, or added.
+// with returns the file system with this attachment in the place of the instance's, or added.
 func (f fileSystem) with(a vfsAttachment) fileSystem {
 	f.Attachments = slices.Clone(f.Attachments)
 	if i := f.at(a.Instance); i >= 0 {
@@ -236,7 +236,7 @@ func (f fileSystem) with(a vfsAttachment) fileSystem {
 	return f
 }
 
-// without gives the file system without the instance's attachment.
+// without returns the file system without the instance's attachment.
 func (f fileSystem) without(instanceID string) fileSystem {
 	f.Attachments = slices.DeleteFunc(slices.Clone(f.Attachments), func(a vfsAttachment) bool { return a.Instance == instanceID })
 	return f

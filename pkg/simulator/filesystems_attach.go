@@ -26,7 +26,7 @@ func (s *Simulator) showAttachment(f fileSystem, a vfsAttachment) vfsAttachmentB
 	return out
 }
 
-// instanceID gives the {instance} of the path.
+// instanceID returns the {instance} of the path.
 func (c *call) instanceID() (string, error) {
 	id := c.req.PathValue("instance")
 	if err := uuid.Validate(id); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/internal/store"
 )
 
-// admits tells whether a group lets a load balancer's traffic reach a port.
+// admits reports whether a group lets a load balancer's traffic reach a port.
 func (g firewallGroup) admits(balancerID string, from netip.Addr, protocol string, port int) bool {
 	for _, r := range g.Rules {
 		if r.Filter.Protocol == protocol && r.Filter.coversPort(port) && r.Filter.coversSource(balancerID, from) {

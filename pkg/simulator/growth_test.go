@@ -24,7 +24,7 @@ func TestSmallestVolume(t *testing.T) {
 	})
 }
 
-// A guest sees growth after a time, or only when its kernel looks at the device anew.
+// A guest sees growth after a time, or only when its kernel looks at the device again.
 func TestWhenGuestsSeeGrowth(t *testing.T) {
 	looks := map[string]func(w *world, block, instance string){
 		"a new attach": func(w *world, block, instance string) {

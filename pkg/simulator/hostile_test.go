@@ -53,7 +53,7 @@ func besieged(t *testing.T, test func(t *testing.T, sim *simulator.Simulator, di
 	})
 }
 
-// trickle sends a byte a second until the other side has had enough, and gives what it said and when.
+// trickle sends a byte a second until the other side has had enough, and returns what it said and when.
 func trickle(conn net.Conn, head string, drop string) (answer string, after time.Duration) {
 	began := time.Now()
 	said := make(chan string)

@@ -88,7 +88,7 @@ var instanceRoutes = []route{
 
 var errNoInstance = wire.NotFound("Invalid instance-id.")
 
-// locked tells whether the instance refuses changes: all the while until it is ready.
+// locked reports whether the instance refuses changes: all the while until it is ready.
 func (i instance) locked() bool {
 	return i.ID != "" && (i.Status != statusActive || i.Server != serverOK)
 }
@@ -96,7 +96,7 @@ func (i instance) locked() bool {
 // up reports whether the guest runs.
 func (i instance) up() bool { return i.Status == statusActive && i.Power == powerRunning }
 
-// ready tells whether the guest runs and nothing is being done to it. It may have no public address.
+// ready reports whether the guest runs and nothing is being done to it. It may have no public address.
 func (i instance) ready() bool { return i.ID != "" && i.Power == powerRunning && !i.locked() }
 
 func (i instance) machineInfo() MachineInfo {

@@ -64,7 +64,7 @@ const (
 
 var errInvalidOS = wire.BadRequest("Cannot add instance. Invalid os_id")
 
-// system gives the OS ID that stands for the source.
+// system returns the OS ID that stands for the source.
 func (r sourceRequest) system() (int, *wire.Error) {
 	switch {
 	case r.OSID != 0:

@@ -36,7 +36,7 @@ func (s *Simulator) powerOn(ctx context.Context, job jobs.Job, status string) (c
 	}, nil
 }
 
-// settledInstance gives an instance that accepts changes.
+// settledInstance returns an instance that accepts changes.
 func (s *Simulator) settledInstance(tx *store.Tx, id string) (instance, error) {
 	i, ok := s.instances.GetIn(tx, id)
 	switch {
@@ -225,7 +225,7 @@ func (s *Simulator) forgetInstance(ctx context.Context, job jobs.Job) (commit, e
 	return nil, nil
 }
 
-// hasStorage tells whether something is attached to the instance or about to be.
+// hasStorage reports whether something is attached to the instance or about to be.
 func (s *Simulator) hasStorage(instanceID string) bool {
 	for _, b := range s.blocks.All() {
 		if b.AttachedTo == instanceID || b.goingTo(instanceID) {

@@ -164,7 +164,7 @@ func (s *Simulator) setInstanceReverse(c *call) (int, any, error) {
 	return s.noContent(), nil, err
 }
 
-// hasAddress tells whether a public address is the instance's, of IPv6 any in its network.
+// hasAddress reports whether a public address is the instance's, of IPv6 any in its network.
 func (s *Simulator) hasAddress(i instance, text string) bool {
 	address, err := netip.ParseAddr(text)
 	if err != nil {

@@ -28,7 +28,7 @@ type updateInstanceRequest struct {
 	UserScheme string    `json:"user_scheme"`
 }
 
-// restarts tells whether the update needs the machine, which must not be busy then.
+// restarts reports whether the update needs the machine, which must not be busy then.
 func (r updateInstanceRequest) restarts(i instance) bool {
 	return (r.Plan != nil && *r.Plan != i.Plan) || r.reinstalls() || r.EnableVPC || len(r.AttachVPC)+len(r.DetachVPC) > 0
 }
@@ -208,7 +208,7 @@ func (s *Simulator) reinstallInstance(c *call) (int, any, error) {
 	return s.accepted(), map[string]any{"instance": s.showInstanceWithPassword(i)}, nil
 }
 
-// reinstalled begins the installation of an instance anew.
+// reinstalled begins the installation of an instance again.
 func (s *Simulator) reinstalled(tx *store.Tx, i instance) instance {
 	i.Server = serverInstalling
 	s.schedule(tx, jobInstanceReinstall, i.ID, "", 0)

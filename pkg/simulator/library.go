@@ -53,24 +53,24 @@ type Request = reqlog.Entry
 // Counter is the counts of one operation.
 type Counter = reqlog.Counter
 
-// RemoveFault ends a fault and lets go what it holds; false if there is none of that ID.
+// RemoveFault ends a fault and releases what it holds; false if there is none of that ID.
 func (s *Simulator) RemoveFault(id string) bool {
 	defer s.news.tell()
 	defer s.keepThePast()
 	return s.faults.Remove(id)
 }
 
-// ClearFaults removes all faults and lets go what they hold.
+// ClearFaults removes all faults and releases what they hold.
 func (s *Simulator) ClearFaults() {
 	s.faults.Clear()
 	s.keepThePast()
 	s.news.tell()
 }
 
-// ReleaseFault lets go the requests that a fault holds now; it stays in force for others.
+// ReleaseFault releases the requests that a fault holds now; it stays in force for others.
 func (s *Simulator) ReleaseFault(id string) bool { return s.faults.Release(id) }
 
-// Faults gives the faults in force with their counts.
+// Faults returns the faults in force with their counts.
 func (s *Simulator) Faults() []Fault { return s.faults.List() }
 
 // WaitHeld waits until the fault holds a request.
@@ -91,7 +91,7 @@ func (s *Simulator) WaitHeld(ctx context.Context, id string) error {
 	}
 }
 
-// Requests gives up to n of the last requests that ended, oldest first; 0 gives all that are remembered (10000).
+// Requests returns up to n of the last requests that ended, oldest first; 0 returns all that are remembered (10000).
 func (s *Simulator) Requests(n int) []Request { return s.requests.Last(n) }
 
 // Counters counts all requests that ended by operation, failed attempts included.
@@ -146,7 +146,7 @@ func (s *Simulator) addressFor(tx *store.Tx, wanted string) (string, error) {
 	return s.freeAddress(tx)
 }
 
-// joined gives a server that was there before its interfaces in VPCs.
+// joined returns a server that was there before its interfaces in VPCs.
 func (s *Simulator) joined(tx *store.Tx, serverID, region string, vpcs []string) (n interfaces, err error) {
 	for _, id := range vpcs {
 		if bad := s.mayMove(tx, region, n, vpcMove{VPC: id}); bad != nil {

@@ -103,7 +103,7 @@ func headsMatching[T listed](rows iter.Seq2[string, T], match func(T) bool) iter
 	}
 }
 
-// inOrder gives records that are in no table in the order of their creation.
+// inOrder returns records that are in no table in the order of their creation.
 func inOrder[T listed](rows map[string]T) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
 		for _, r := range sorted(maps.All(rows), func(r T) int64 { return r.header().Seq }) {

@@ -67,7 +67,7 @@ func (w *world) makeParents() {
 	w.pass(time.Minute)
 }
 
-// walk follows the cursors of a list in one direction and gives the items of all pages, and the total.
+// walk follows the cursors of a list in one direction and returns the items of all pages, and the total.
 func (w *world) walk(lc listCase, perPage int) (items []string, total float64) {
 	w.Helper()
 	cursor := ""

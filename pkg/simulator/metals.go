@@ -62,7 +62,7 @@ var metalRoutes = []route{
 
 var errNoMetal = wire.NotFound("Invalid server")
 
-// running tells whether the server can take traffic.
+// running reports whether the server can take traffic.
 func (m bareMetal) running() bool { return !m.Pending && m.Power == powerRunning && m.MainIP != "" }
 
 func (s *Simulator) listMetals(c *call) (int, any, error) {

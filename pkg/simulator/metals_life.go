@@ -179,7 +179,7 @@ func (s *Simulator) updateMetal(c *call) (int, any, error) {
 	return s.accepted(), map[string]any{"bare_metal": s.showMetal(m)}, nil
 }
 
-// installMetal begins an installation anew.
+// installMetal begins an installation again.
 func (s *Simulator) installMetal(tx *store.Tx, m bareMetal) (bareMetal, error) {
 	if err := s.checkMetal(tx, m.ID); err != nil {
 		return m, err

@@ -8,7 +8,7 @@ type news struct {
 	next chan struct{}
 }
 
-// wait gives a channel that is closed by the next tell.
+// wait returns a channel that is closed by the next tell.
 func (n *news) wait() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -38,27 +38,27 @@ type Disks interface {
 	// there is no room for it.
 	Ensure(ctx context.Context, id string, sizeBytes int64) error
 	// Plug gives the disk to the instance: at most one live loop device for the backing file, published in the
-	// instance's directories under the serial. Plugging what is plugged there already is no change.
+	// instance's directories under the serial. Plugging what is plugged there already changes nothing.
 	Plug(ctx context.Context, id, serial, instanceID string) error
 	// Unplug takes the disk away from the instance: first its entries, then the loop device. A *BusyError tells
 	// that something still holds it; the disk then counts as plugged.
 	Unplug(ctx context.Context, id, instanceID string) error
-	// Refresh lets the guest see the backing file's present size. A disk that is not plugged is no error.
+	// Refresh lets the guest see the backing file's present size. A disk that is not plugged is not an error.
 	Refresh(ctx context.Context, id string) error
-	// Remove deletes the backing file; an error that is ErrPlugged while it is plugged. A missing file is no error.
+	// Remove deletes the backing file; an error that is ErrPlugged while it is plugged. A missing file is not an error.
 	Remove(ctx context.Context, id string) error
 	// Plugged tells what is really plugged on this machine: disk ID to instance ID.
 	Plugged(ctx context.Context) (map[string]string, error)
 	// Files lists the IDs of all backing files, plugged or not, those that a restore has not finished included.
 	Files(ctx context.Context) ([]string, error)
 
-	// Snapshot keeps the disk's content as of one moment during the call. A snapshot that exists is no change; one that
+	// Snapshot keeps the disk's content as of one moment during the call. A snapshot that exists is left as it is; one that
 	// exists is whole. The error is ErrNoDisk when there is no such disk, ErrNoSpace when there is no room.
 	Snapshot(ctx context.Context, snapshotID, diskID string) error
-	// Restore makes the backing file of a new disk from a snapshot. A disk that exists is no change; one that exists is
+	// Restore makes the backing file of a new disk from a snapshot. A disk that exists is left as it is; one that exists is
 	// whole. The error is ErrNoDisk when there is no such snapshot, ErrNoSpace when there is no room.
 	Restore(ctx context.Context, diskID, snapshotID string) error
-	// RemoveSnapshot deletes a snapshot; a missing one is no error. Disks that were made from it stay.
+	// RemoveSnapshot deletes a snapshot; a missing one is not an error. Disks that were made from it stay.
 	RemoveSnapshot(ctx context.Context, snapshotID string) error
 	// Snapshots lists the IDs of all snapshots, those that are not finished included.
 	Snapshots(ctx context.Context) ([]string, error)
@@ -82,7 +82,7 @@ type FileSystems interface {
 	// Used tells how many bytes its content takes. It may be a second old.
 	Used(ctx context.Context, id string) (int64, error)
 	// Remove deletes the file system with its content; an error that is ErrPlugged while an instance has it. A missing
-	// one is no error.
+	// one is not an error.
 	Remove(ctx context.Context, id string) error
 	// Attached tells what instances on this machine really see.
 	Attached(ctx context.Context) ([]FileSystemAttachment, error)
@@ -106,7 +106,7 @@ type Balancers interface {
 	Addresses(ctx context.Context, id string) (v4, v6 string, err error)
 	// Apply starts the load balancer or changes it live. Established connections of listeners that stay go on.
 	Apply(ctx context.Context, spec BalancerSpec) error
-	// Remove stops all listeners and gives the address back. An unknown ID is no error.
+	// Remove stops all listeners and frees the address. An unknown ID is not an error.
 	Remove(ctx context.Context, id string) error
 	// Health tells what the health checker thinks of each backend.
 	Health(id string) []BackendHealth

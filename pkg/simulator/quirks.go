@@ -102,7 +102,7 @@ const (
 // quirkLateRead is that one kind of read of one kind of objects lags.
 func quirkLateRead(kind, read string) quirk { return quirk("20-late-" + kind + "." + read) }
 
-// keeps tells whether this simulator has the trait.
+// keeps reports whether this simulator has the trait.
 func (s *Simulator) keeps(q quirk) bool {
 	_, off := s.quirksOff.Load(q)
 	return !off

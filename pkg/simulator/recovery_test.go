@@ -25,7 +25,7 @@ func worlds(t *testing.T, cfg simulator.Config, lives ...func(w *world)) {
 	var ended time.Time
 	for _, life := range lives {
 		synctest.Test(t, func(t *testing.T) {
-			time.Sleep(time.Until(ended)) // the fake clock begins anew in each bubble
+			time.Sleep(time.Until(ended)) // the fake clock begins again in each bubble
 			life(newWorld(t, t, cfg))
 			ended = time.Now()
 		})

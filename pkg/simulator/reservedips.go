@@ -217,7 +217,7 @@ func (s *Simulator) detachReservedIP(c *call) (int, any, error) {
 	return s.noContent(), nil, err
 }
 
-// isMainIP tells whether the server that has the address has it as its main one, or will when it boots.
+// isMainIP reports whether the server that has the address has it as its main one, or will when it boots.
 func (s *Simulator) isMainIP(tx *store.Tx, r reservedIP) bool {
 	i, _ := s.instances.GetIn(tx, r.Server)
 	m, _ := s.metals.GetIn(tx, r.Server)

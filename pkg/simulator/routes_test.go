@@ -10,7 +10,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-var update = flag.Bool("update", false, "write docs/simulator-api.md anew")
+var update = flag.Bool("update", false, "write docs/simulator-api.md again")
 
 const routesPage = "../../docs/simulator-api.md"
 

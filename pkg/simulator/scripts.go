@@ -111,7 +111,7 @@ func (s *Simulator) deleteScript(c *call) (int, any, error) {
 	return remove(s, s.scripts, c.id(), errNoScript)
 }
 
-// scriptText gives the script that a create names, decoded; "" is none.
+// scriptText returns the script that a create names, decoded; "" is none.
 func (s *Simulator) scriptText(tx *store.Tx, id string) (string, *wire.Error) {
 	if id == "" {
 		return "", nil

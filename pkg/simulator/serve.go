@@ -25,7 +25,7 @@ type call struct {
 	body []byte
 }
 
-// id gives the {id} of the path.
+// id returns the {id} of the path.
 func (c *call) id() string { return c.req.PathValue("id") }
 
 // decode reads the body.
@@ -133,7 +133,7 @@ func (s *Simulator) work(rt route, r *http.Request, body []byte) (ans answer) {
 // uuidsInPaths are what routes call those parts of their paths that are UUIDs. Rules have IDs of another form.
 var uuidsInPaths = []string{"id", "instance", "pool", "node", "mark", "record"}
 
-// namesUUIDs tells whether all UUIDs in the path of a request are some.
+// namesUUIDs reports whether all UUIDs in the path of a request are some.
 func namesUUIDs(r *http.Request) bool {
 	return !slices.ContainsFunc(uuidsInPaths, func(name string) bool {
 		id := r.PathValue(name)
@@ -141,7 +141,7 @@ func namesUUIDs(r *http.Request) bool {
 	})
 }
 
-// failure puts an error in the platform's form. What is no answer of the platform is an internal error; what the platform
+// failure puts an error in the platform's form. What is not an answer of the platform is an internal error; what the platform
 // says of its own is unknown.
 func (s *Simulator) failure(err error) answer {
 	e, ok := errors.AsType[*wire.Error](err)

@@ -113,8 +113,8 @@ func (s *Simulator) tables() []store.Kind {
 	return slices.Concat([]store.Kind{s.blocks, s.instances, s.metals, s.balancers, s.jobs}, s.accountTables.kinds(), s.storageTables.kinds())
 }
 
-// Close stops what is under way, which goes on when the state is opened again, lets go what is held and gives the state
-// back. The data planes stay as they are. A second Close does nothing.
+// Close stops what is under way, which goes on when the state is opened again, releases held requests, and closes
+// the state. The data planes stay as they are. A second Close does nothing.
 func (s *Simulator) Close() error {
 	s.closing.Do(func() {
 		s.faults.Close()
@@ -172,7 +172,7 @@ func (s *Simulator) waitUntil(ctx context.Context, done func() bool) bool {
 	}
 }
 
-// scaled gives a delay as this cloud takes it.
+// scaled returns a delay as this cloud takes it.
 func (s *Simulator) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * s.cfg.TimeScale)
 }

@@ -101,7 +101,7 @@ func (s *Simulator) deleteSSHKey(c *call) (int, any, error) {
 	return remove(s, s.sshKeys, c.id(), errNoSSHKey)
 }
 
-// sshKeyTexts gives the keys that a create names.
+// sshKeyTexts returns the keys that a create names.
 func (s *Simulator) sshKeyTexts(tx *store.Tx, ids []string) ([]string, *wire.Error) {
 	var out []string
 	for _, id := range ids {

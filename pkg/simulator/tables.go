@@ -47,7 +47,7 @@ func (t accountTables) at(moment time.Time) accountTables {
 	}
 }
 
-// kinds gives the tables for opening.
+// kinds returns the tables for opening.
 func (t accountTables) kinds() []store.Kind {
 	return []store.Kind{t.vpcs, t.departures, t.firewalls, t.reservedIPs, t.sshKeys, t.scripts, t.domains, t.clusters}
 }

@@ -68,7 +68,7 @@ func TestTextsOfOursAreMarked(t *testing.T) {
 	}
 }
 
-// errorText gives the text of a call that makes an error of the API.
+// errorText returns the text of a call that makes an error of the API.
 func errorText(call *ast.CallExpr) (string, bool) {
 	name := ""
 	switch f := call.Fun.(type) {

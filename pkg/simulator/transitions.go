@@ -185,7 +185,7 @@ func (s *Simulator) runJob(ctx context.Context, job jobs.Job) error {
 	})
 }
 
-// sorted gives the rows of a table in the order of their creation.
+// sorted returns the rows of a table in the order of their creation.
 func sorted[T any](rows iter.Seq2[string, T], seq func(T) int64) []T {
 	var out []T
 	for _, r := range rows {

@@ -123,7 +123,7 @@ type TransitionView struct {
 	Error    string    `json:"error,omitempty"`    // of the last one
 }
 
-// View gives the cloud as it is now.
+// View returns the cloud as it is now.
 func (s *Simulator) View() View {
 	v := View{
 		TimeScale: s.cfg.TimeScale, Instances: []InstanceView{}, BareMetals: []BareMetalView{}, Blocks: []BlockView{},

@@ -94,7 +94,7 @@ func (s *Simulator) viewAccount() AccountView {
 	return v
 }
 
-// texts gives the rules for people.
+// texts returns the rules for people.
 func (g firewallGroup) texts() []string {
 	out := []string{}
 	for _, r := range g.Rules {

@@ -131,7 +131,7 @@ func (s *Simulator) newVPC(tx *store.Tx, req vpcRequest) (vpc, *wire.Error) {
 	return v, nil
 }
 
-// freeSubnet gives the first network of 10.0.0.0/8 that no VPC of the account has.
+// freeSubnet returns the first network of 10.0.0.0/8 that no VPC of the account has.
 func freeSubnet(taken map[netip.Prefix]bool) netip.Prefix {
 	for second := range 255 {
 		for third := 0; third < 256; third += 1 << (24 - autoMask) {

@@ -49,7 +49,7 @@ func (n interfaces) after() []string {
 	return in
 }
 
-// touches tells whether the server is in the VPC, on its way into it, or not out of it yet.
+// touches reports whether the server is in the VPC, on its way into it, or not out of it yet.
 func (n interfaces) touches(vpcID string) bool {
 	return slices.ContainsFunc(n.NICs, func(i nic) bool { return i.VPC == vpcID }) ||
 		slices.ContainsFunc(n.Moves, func(m vpcMove) bool { return m.VPC == vpcID })
@@ -138,7 +138,7 @@ func (s *Simulator) mayMove(tx *store.Tx, region string, n interfaces, m vpcMove
 
 var errVPCFull = ours("No address is left in this VPC network.")
 
-// isFull tells whether no address would be left for one more server, after those that are on their way into the VPC.
+// isFull reports whether no address would be left for one more server, after those that are on their way into the VPC.
 func (s *Simulator) isFull(tx *store.Tx, v vpc) bool {
 	count := 0
 	add := func(n interfaces) {
@@ -155,7 +155,7 @@ func (s *Simulator) isFull(tx *store.Tx, v vpc) bool {
 	return count >= 1<<(32-v.Mask)-firstVPCHost-1 // the last one is the broadcast address
 }
 
-// defaultVPC gives the VPC that enable_vpc means: the region's oldest one, or a new one.
+// defaultVPC returns the VPC that enable_vpc means: the region's oldest one, or a new one.
 func (s *Simulator) defaultVPC(tx *store.Tx, region string) (string, *wire.Error) {
 	for _, v := range sorted(s.vpcs.AllIn(tx), func(v vpc) int64 { return v.Seq }) {
 		if v.Region == region {
@@ -335,7 +335,7 @@ func (n interfaces) internalIP() string {
 	return ""
 }
 
-// vpcUsers gives the public addresses of what keeps a VPC from being deleted. What is destroyed keeps it a while longer.
+// vpcUsers returns the public addresses of what keeps a VPC from being deleted. What is destroyed keeps it a while longer.
 func (s *Simulator) vpcUsers(tx *store.Tx, id string) []string {
 	type user struct {
 		seq     int64

@@ -66,7 +66,7 @@ func newWorld(t *testing.T, c checks, cfg simulator.Config) *world {
 	return w
 }
 
-// clientAt gives a client that the cloud sees at an address.
+// clientAt returns a client that the cloud sees at an address.
 func (w *world) clientAt(t *testing.T, address string) *http.Client {
 	transport := &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return w.listener.dial(address) },
@@ -75,7 +75,7 @@ func (w *world) clientAt(t *testing.T, address string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// from gives a client of the same cloud at another address.
+// from returns a client of the same cloud at another address.
 func (w *world) from(address string) *world {
 	other := *w
 	other.client = &http.Client{Transport: &http.Transport{
@@ -204,7 +204,7 @@ func (r reply) refusedSaying(status int, words string) {
 	}
 }
 
-// at gives the value at a path of names: "block.status".
+// at returns the value at a path of names: "block.status".
 func (r reply) at(path string) any {
 	v := r.body
 	for name := range strings.SplitSeq(path, ".") {
@@ -230,13 +230,13 @@ func (r reply) text(path string) string {
 	return s
 }
 
-// object gives the whole answer.
+// object returns the whole answer.
 func (r reply) object() map[string]any {
 	m, _ := r.body.(map[string]any)
 	return m
 }
 
-// items gives a list of the answer.
+// items returns a list of the answer.
 func (r reply) items(path string) []any {
 	r.w.Helper()
 	list, ok := r.at(path).([]any)

@@ -32,7 +32,7 @@ func (t *transport) judge(rec *record, resp *http.Response, data []byte) *Error 
 	return rec.fail(resp.StatusCode, "the answer is not JSON but "+t.redact.text(strconv.Quote(kind))+": "+message, nil)
 }
 
-// message gives the API's text for a failure, or what else was answered and false.
+// message returns the API's text for a failure, or what else was answered and false.
 func (t *transport) message(data []byte) (text string, ours bool) {
 	var body struct {
 		Error   string `json:"error"`

@@ -35,7 +35,7 @@ type Region struct {
 	Options []string // "block_storage_high_perf", "block_storage_storage_opt", "load_balancers", ...
 }
 
-// Sells tells whether the region offers the option.
+// Sells reports whether the region offers the option.
 func (r Region) Sells(option string) bool {
 	return slices.Contains(r.Options, option)
 }

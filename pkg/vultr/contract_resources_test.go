@@ -15,7 +15,7 @@ import (
 
 const nobody = "00000000-0000-4000-8000-000000000000"
 
-// must gives the value of a call that has to succeed.
+// must returns the value of a call that has to succeed.
 func must[T any](t *testing.T, value T, err error) T {
 	t.Helper()
 	if err != nil {

@@ -57,7 +57,7 @@ func isUnsent(err error) bool {
 	return ok
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // ErrSettling is returned instead of a create while a list cannot yet prove that an earlier one made nothing.

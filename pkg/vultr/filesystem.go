@@ -47,7 +47,7 @@ type FileSystem struct {
 	MonthlyCost float64
 }
 
-// Active tells whether the file system can be attached.
+// Active reports whether the file system can be attached.
 func (f FileSystem) Active() bool { return f.Status == "active" }
 
 // FileSystemRequest describes a file system to create.
@@ -175,7 +175,7 @@ var fileSystemRegions = resource[fileSystemRegion, string]{
 	id:  func(id string) string { return id }, domain: func(r fileSystemRegion) string { return strings.ToLower(r.id) },
 }
 
-// FileSystemRegions gives the IDs of the regions that sell file systems. What it answers can be 10 minutes old.
+// FileSystemRegions returns the IDs of the regions that sell file systems. What it answers can be 10 minutes old.
 func (c *Client) FileSystemRegions(ctx context.Context) ([]string, error) {
 	list, err := sharedList(ctx, c.fileSystemRegions, fileSystemRegions.ops.list, catalogMaxAge)
 	return list.Items, err

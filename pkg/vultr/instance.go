@@ -203,7 +203,7 @@ func vpcIDs(refs []vpcRef) []string {
 	return ids
 }
 
-// addressOf gives the usual form of an address, and "" for the platform's ways to say that there is none
+// addressOf returns the usual form of an address, and "" for the platform's ways to say that there is none
 // ("", "0.0.0.0", "dhcp").
 func addressOf(text string) string {
 	address, err := netip.ParseAddr(text)

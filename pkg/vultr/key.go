@@ -14,7 +14,7 @@ import (
 // symlink, so only reading it again tells what it holds.
 const keyCheckInterval = time.Second
 
-// keySource gives the API key, from a file that may change or from a fixed value.
+// keySource returns the API key, from a file that may change or from a fixed value.
 type keySource struct {
 	file   string
 	fixed  string
@@ -38,7 +38,7 @@ func newKeySource(file, fixed string, red *redactor) (*keySource, error) {
 	return s, err
 }
 
-// get gives the key of now. A file that cannot be read for a moment leaves the last key in place.
+// get returns the key of now. A file that cannot be read for a moment leaves the last key in place.
 func (s *keySource) get() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *keySource) keySince() time.Time {
 	return s.since
 }
 
-// changed reads again at once and tells whether the key is another one than old: the API may refuse a key that was
+// changed reads again at once and reports whether the key is another one than old: the API may refuse a key that was
 // replaced since the last look.
 func (s *keySource) changed(old string) bool {
 	s.mu.Lock()

@@ -39,7 +39,7 @@ func newPace(start, ceiling float64, now time.Time) *pace {
 	return &pace{rate: start, ceiling: ceiling, changed: now}
 }
 
-// rise gives the rate of now, raised if the last window was busy and not refused.
+// rise returns the rate of now, raised if the last window was busy and not refused.
 func (p *pace) rise(now time.Time) float64 {
 	if now.Sub(p.changed) < paceWindow {
 		return p.rate

@@ -43,7 +43,7 @@ func (p *page[W]) UnmarshalJSON(data []byte) error {
 	p.bytes = len(data)
 	in := json.NewDecoder(bytes.NewReader(data))
 	if begin, err := in.Token(); err != nil || begin != json.Delim('{') {
-		return errors.Join(err, errors.New("it is no object"))
+		return errors.Join(err, errors.New("it is not an object"))
 	}
 	found := false
 	for in.More() {
@@ -76,7 +76,7 @@ func (p *page[W]) read(in *json.Decoder) error {
 		return err
 	}
 	if begin != json.Delim('[') {
-		return fmt.Errorf("%q is no list", p.key)
+		return fmt.Errorf("%q is not a list", p.key)
 	}
 	for in.More() {
 		var item W
@@ -260,7 +260,7 @@ type ShortListError struct {
 	Listed, Counted int
 }
 
-// Error gives both numbers.
+// Error returns both numbers.
 func (e *ShortListError) Error() string {
 	return fmt.Sprintf("%s: the Vultr API counts %d but lists %d, so the list proves nothing about what it lacks", e.Op, e.Counted, e.Listed)
 }

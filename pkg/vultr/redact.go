@@ -32,7 +32,7 @@ func (r *redactor) add(key string) {
 	slices.SortFunc(r.keys, func(a, b string) int { return len(b) - len(a) })
 }
 
-// text gives s without secrets.
+// text returns s without secrets.
 func (r *redactor) text(s string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -42,7 +42,7 @@ func (r *redactor) text(s string) string {
 	return privateKeys.ReplaceAllString(s, redacted)
 }
 
-// err gives cause itself if its text holds no secret; else a plain error with the clean text, through which only the
+// err returns cause itself if its text holds no secret; else a plain error with the clean text, through which only the
 // end of a context can still be found.
 func (r *redactor) err(cause error) error {
 	if cause == nil {

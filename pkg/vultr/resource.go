@@ -108,7 +108,7 @@ func share[D any](c *Client, name string, list func(context.Context) ([]D, error
 	return s
 }
 
-// sharedList gives the list of a kind to callers outside: whole, or an error.
+// sharedList returns the list of a kind to callers outside: whole, or an error.
 func sharedList[D any](ctx context.Context, s *shared[D], op operation, maxAge time.Duration) (List[D], error) {
 	list, err := s.within(ctx, maxAge)
 	if err == nil && list.short != nil {

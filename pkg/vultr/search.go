@@ -12,7 +12,7 @@ const retryProof = time.Second
 // Search looks for the objects of one kind that a name means: before anything of that name is created, and after a
 // create whose outcome is unknown.
 type Search[T any] struct {
-	// List gives a list that begins after the call.
+	// List returns a list that begins after the call.
 	List func(ctx context.Context) (List[T], error)
 	// Match tells what the name means.
 	Match func(T) bool
@@ -21,7 +21,7 @@ type Search[T any] struct {
 	Absent func(listBegan time.Time) error
 }
 
-// Run gives the objects found; none without an error is the proof that there are none. While a list cannot prove that
+// Run returns the objects found; none without an error is the proof that there are none. While a list cannot prove that
 // yet, Run waits and looks again, and returns the reason when ctx ends first or would.
 func (s Search[T]) Run(ctx context.Context) ([]T, error) {
 	for {

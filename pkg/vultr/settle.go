@@ -23,7 +23,7 @@ func (e *SettlingError) Error() string {
 		ErrSettling, e.Name, e.Wait.Round(time.Millisecond))
 }
 
-// Unwrap gives ErrSettling.
+// Unwrap returns ErrSettling.
 func (e *SettlingError) Unwrap() error { return ErrSettling }
 
 // SettleGuard decides whether a list proves that a name was never created. The platform knows no idempotency key, and
@@ -56,7 +56,7 @@ func (g *SettleGuard) AttemptEnded(name string) {
 	g.attempts[name] = now
 }
 
-// Tried tells whether a create for name ended with an unknown outcome and nothing was heard of it since.
+// Tried reports whether a create for name ended with an unknown outcome and nothing was heard of it since.
 func (g *SettleGuard) Tried(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -72,7 +72,7 @@ func (g *SettleGuard) Seen(name string) {
 	delete(g.attempts, name)
 }
 
-// Absent tells whether a complete list that began at listBegan and lacks name proves that name does not exist. Else
+// Absent reports whether a complete list that began at listBegan and lacks name proves that name does not exist. Else
 // the error is a *SettlingError.
 func (g *SettleGuard) Absent(name string, listBegan time.Time) error {
 	g.mu.Lock()

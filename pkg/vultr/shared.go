@@ -42,7 +42,7 @@ func newShared[T any](fetch func(context.Context) ([]T, error), spacing time.Dur
 	return &shared[T]{fetch: fetch, spacing: spacing, count: count}
 }
 
-// fresh gives a list that begins after the call. The items belong to all readers: do not change them.
+// fresh returns a list that begins after the call. The items belong to all readers: do not change them.
 func (s *shared[T]) fresh(ctx context.Context) (List[T], error) {
 	s.mu.Lock()
 	f := s.joinNext(ctx)
@@ -50,7 +50,7 @@ func (s *shared[T]) fresh(ctx context.Context) (List[T], error) {
 	return s.await(ctx, f)
 }
 
-// since gives a list that began at notBefore or later, one that exists if there is one.
+// since returns a list that began at notBefore or later, one that exists if there is one.
 func (s *shared[T]) since(ctx context.Context, notBefore time.Time) (List[T], error) {
 	s.mu.Lock()
 	if s.last != nil && !s.last.Began.Before(notBefore) {
@@ -70,7 +70,7 @@ func (s *shared[T]) since(ctx context.Context, notBefore time.Time) (List[T], er
 	return s.await(ctx, f)
 }
 
-// within gives a list that is at most maxAge old; 0 means one that begins after the call.
+// within returns a list that is at most maxAge old; 0 means one that begins after the call.
 func (s *shared[T]) within(ctx context.Context, maxAge time.Duration) (List[T], error) {
 	if maxAge <= 0 {
 		return s.fresh(ctx)

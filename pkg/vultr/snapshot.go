@@ -34,7 +34,7 @@ type Snapshot struct {
 	Updated     time.Time
 }
 
-// Complete tells whether volumes can be made from the snapshot.
+// Complete reports whether volumes can be made from the snapshot.
 func (s Snapshot) Complete() bool { return strings.EqualFold(s.State, "complete") }
 
 // Failed reports whether the platform says that the snapshot could not be taken. Its words for that are not documented;

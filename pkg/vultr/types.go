@@ -40,7 +40,7 @@ type Volume struct {
 	MonthlyCost float64
 }
 
-// Active tells whether the volume can be attached, grown and deleted.
+// Active reports whether the volume can be attached, grown and deleted.
 func (v Volume) Active() bool { return v.Status == "active" }
 
 // VolumeRequest describes a volume to create.
@@ -178,7 +178,7 @@ type LoadBalancer struct {
 	NodeIPs        NodeIPs
 }
 
-// Active tells whether the load balancer has finished being made. Its address may still be missing.
+// Active reports whether the load balancer has finished being made. Its address may still be missing.
 func (l LoadBalancer) Active() bool { return l.Status == "active" }
 
 // LoadBalancerSettings is what a create or an update sends. A nil field is not sent: an update keeps the value,

@@ -25,7 +25,7 @@ type wait[T any] struct {
 	part string
 	// lesson names what is learned about how long such waits take.
 	lesson string
-	// look gives the object as it was at the time it also gives, which is not before notBefore.
+	// look returns the object as it was at the time that it also returns, which is not before notBefore.
 	look func(ctx context.Context, notBefore time.Time) (T, time.Time, error)
 	// done ends the wait when it says so, and when it fails.
 	done func(T) (bool, error)
@@ -175,7 +175,7 @@ func await[T any](ctx context.Context, c *Client, w wait[T]) (T, error) {
 	}
 }
 
-// lookFor gives an object by a list that began at notBefore or later, or by a direct read if the list lacks it.
+// lookFor returns an object by a list that began at notBefore or later, or by a direct read if the list lacks it.
 func lookFor[W, T any](c *Client, r resource[W, T], lists *shared[T], id string) func(context.Context, time.Time) (T, time.Time, error) {
 	return func(ctx context.Context, notBefore time.Time) (T, time.Time, error) {
 		list, err := lists.since(ctx, notBefore)
@@ -250,7 +250,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// sleepUntil tells whether t was reached before ctx ended.
+// sleepUntil reports whether t was reached before ctx ended.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()

@@ -122,7 +122,7 @@ func until(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
-// usePrometheus runs Prometheus' own service discovery with a configuration as in its manual, and gives the targets.
+// usePrometheus runs Prometheus' own service discovery with a configuration as in its manual, and returns the targets.
 // Prometheus heeds HTTPS_PROXY only where its configuration says so.
 func usePrometheus(ctx context.Context) (any, error) {
 	config := vultr.DefaultSDConfig

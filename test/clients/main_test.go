@@ -142,7 +142,7 @@ func (c *cloud) environment() []string {
 	}
 }
 
-// client runs one of the clients and gives what it found.
+// client runs one of the clients and returns what it found.
 func (c *cloud) client(name string, found any) {
 	c.Helper()
 	cmd := exec.CommandContext(c.Context(), os.Args[0])

@@ -43,7 +43,7 @@ func evaluate[T any](t *testing.T, page context.Context, expression string) (val
 	return value
 }
 
-// awaitText waits until the page shows a text, without being loaded anew.
+// awaitText waits until the page shows a text, without being loaded again.
 func awaitText(t *testing.T, page context.Context, part string, shown bool) {
 	t.Helper()
 	what := part + " on the page"

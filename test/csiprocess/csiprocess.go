@@ -25,7 +25,7 @@ import (
 // startTimeout is generous: the machine may be busy with other tests.
 const startTimeout = time.Minute
 
-// Build builds the driver into the directory and gives its path. flags are those of go build, such as -race.
+// Build builds the driver into the directory and returns its path. flags are those of go build, such as -race.
 func Build(dir string, flags ...string) (string, error) {
 	binary := filepath.Join(dir, "csi")
 	args := append([]string{"build", "-o", binary}, flags...)

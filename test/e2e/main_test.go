@@ -67,7 +67,7 @@ func run(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// world gives the shared cluster.
+// world returns the shared cluster.
 func world(t *testing.T) *scenario.World {
 	t.Helper()
 	needRoot(t)

@@ -64,7 +64,7 @@ func (s snapshot) sameAs(t *testing.T) {
 }
 
 // processes are those that have to do with a run's directory or live in a cluster's
-// cgroup, as all of a cluster do, containers included; the rest is no business of ours.
+// cgroup, as all of a cluster do, containers included; the rest is none of our business.
 func processes(s snapshot) error {
 	dir, err := cache.Dir()
 	if err != nil {

@@ -336,7 +336,7 @@ type counts struct {
 // counted has the counts of operations: rows that differ in what comes after the fault share them.
 var counted sync.Map
 
-// points counts the points of the operation. It is no subtest: a single point needs it too.
+// points counts the points of the operation. It is not a subtest: a single point needs it too.
 func (s *session) points(t *testing.T) map[string][]run {
 	t.Helper()
 	key := strings.TrimSuffix(s.name, ", given up")

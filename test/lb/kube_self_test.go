@@ -61,7 +61,7 @@ func TestVersions(t *testing.T) {
 func TestFinalizers(t *testing.T) {
 	t.Parallel()
 	services, _ := newService(t, "example.com/one", "example.com/two")
-	for range 2 { // deleting twice is no error
+	for range 2 { // deleting is idempotent
 		if err := services.Delete(t.Context(), web, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/csiprocess"
 )
 
-var update = flag.Bool("update", false, "write the golden files of skipped specs anew")
+var update = flag.Bool("update", false, "write the golden files of skipped specs again")
 
 // Environment of the processes that run one suite each; ginkgo can run only one in a process.
 const (

@@ -120,7 +120,7 @@ func checkSkipped(t *testing.T, golden string, outcomes []outcome) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the skipped specs are not those of %s (go test -update writes it anew):\n%s", golden, got)
+		t.Errorf("the skipped specs are not those of %s (go test -update writes it again):\n%s", golden, got)
 	}
 }
 

@@ -35,7 +35,7 @@ func TestSoakSees(t *testing.T) {
 	}{
 		"an orphan": {unused, func(ctx context.Context, w *world, _ *vol) error { return create(ctx, w, "pvc-of-nobody") }},
 		"not one volume of a name": {unused, func(ctx context.Context, w *world, v *vol) error {
-			time.Sleep(2 * time.Minute) // of the fake clock: it is no twin
+			time.Sleep(2 * time.Minute) // of the fake clock: it is not a twin
 			return create(ctx, w, v.name)
 		}},
 		"a wrong attachment":    {used(false), func(ctx context.Context, w *world, v *vol) error { return w.api.DetachVolume(ctx, v.id) }},

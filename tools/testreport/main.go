@@ -34,7 +34,7 @@ type event struct {
 	Elapsed float64 `json:"Elapsed"`
 }
 
-// run copies events to the report and tells whether all tests passed.
+// run copies events to the report and reports whether all tests passed.
 func run(in io.Reader, out io.Writer, profiles []string) (bool, error) {
 	r := newReport(out)
 	lines := bufio.NewReader(in)

@@ -161,7 +161,7 @@ func (r *report) close(c coverage) {
 		time.Since(r.start).Round(time.Second))
 }
 
-// passed tells whether every package that was seen passed; none at all is a failure too.
+// passed reports whether every package that was seen passed; none at all is a failure too.
 func (r *report) passed() bool {
 	return len(r.broken) == 0 && len(r.packages) > 0
 }

@@ -65,10 +65,10 @@ func document(data []byte) (*yaml.Node, []Fault) {
 	if err := decoder.Decode(&first); errors.Is(err, io.EOF) {
 		return nil, []Fault{{Problem: "the file is empty; it must begin with " + beginning}}
 	} else if err != nil {
-		return nil, []Fault{{Problem: "the file is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
+		return nil, []Fault{{Problem: "the file is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, []Fault{{Problem: "the file has more than one document, or something after it that is no YAML"}}
+		return nil, []Fault{{Problem: "the file has more than one document, or something after it that is not YAML"}}
 	}
 	if len(first.Content) != 1 || first.Content[0].Kind != yaml.MappingNode {
 		return nil, []Fault{{Line: first.Line, Problem: "the file must be a mapping that begins with " + beginning}}

@@ -136,7 +136,7 @@ func TestOtherDocuments(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":             {"", "the file is empty; it must begin with apiVersion: vultr.com/v1alpha1 and kind: CloudConfig"},
 		"comments alone":    {"# nothing\n", "the file is empty"},
-		"no YAML":           {head + "api: [\n", "the file is no YAML: line "},
+		"no YAML":           {head + "api: [\n", "the file is not YAML: line "},
 		"a list":            {"- 1\n", "the file must be a mapping"},
 		"a text":            {"hello\n", "the file must be a mapping"},
 		"no version":        {"kind: CloudConfig\n", "apiVersion is missing: it must be vultr.com/v1alpha1"},

@@ -141,7 +141,7 @@ func (e *Election) release(ctx context.Context) error {
 			LeaderTransitions: record.LeaderTransitions, LeaseDurationSeconds: 1, RenewTime: now, AcquireTime: now,
 		})
 		if err == nil {
-			klog.FromContext(ctx).Info("Gave the lease back", "lease", e.config.Lock.Describe())
+			klog.FromContext(ctx).Info("Released the lease", "lease", e.config.Lock.Describe())
 		}
 		if !apierrors.IsConflict(err) {
 			return err

@@ -49,7 +49,7 @@ type TakenError struct {
 
 // Error names the other Node.
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("instance %s has the %s %q, but it is the machine of node %s; delete that node if it is no more, or set --provider-id on the kubelet",
+	return fmt.Sprintf("instance %s has the %s %q, but it is the machine of node %s; delete that node if it no longer exists, or set --provider-id on the kubelet",
 		e.ID, e.By, e.Value, e.Node)
 }
 

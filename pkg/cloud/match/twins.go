@@ -71,6 +71,6 @@ func StaleText(node *v1.Node, twins []vultr.Instance) string {
 		list = append(list, fmt.Sprintf("%s (label %q, host name %q)", in.ID, in.Label, in.Hostname))
 	}
 	return fmt.Sprintf("The provider ID %s names an instance that does not exist, but the node's name or address is that of instance %s. "+
-		"If that machine runs as this node, drain the node, delete it (kubectl delete node %s) and restart the kubelet there, so that it registers anew",
+		"If that machine runs as this node, drain the node, delete it (kubectl delete node %s) and restart the kubelet there, so that it registers again",
 		node.Spec.ProviderID, strings.Join(list, ", "), node.Name)
 }

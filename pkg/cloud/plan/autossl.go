@@ -16,7 +16,7 @@ const (
 	AutoSSLSubKey  = "subDomain"
 )
 
-// WithAutoSSL gives what the Secret says that the Service names for a certificate of the platform, or why that is not known. It
+// WithAutoSSL passes on what the Secret says that the Service names for a certificate of the platform, or why that is not known. It
 // is not looked at if the Service names none.
 func WithAutoSSL(zone, sub string, err error) Option {
 	return func(r *reader) { r.issued = &issued{vultr.AutoSSL{Zone: zone, Sub: sub}, err} }

@@ -118,7 +118,7 @@ type reader struct {
 // Option changes how a Service is read.
 type Option func(*reader)
 
-// WithFirewallText gives what the ConfigMap says that the Service names for its firewall rules, or why that is not known. It is
+// WithFirewallText passes on what the ConfigMap says that the Service names for its firewall rules, or why that is not known. It is
 // not looked at if the Service names none.
 func WithFirewallText(text string, err error) Option {
 	return func(r *reader) { r.firewallMap = &given{text, err} }

@@ -170,7 +170,7 @@ func (p *portReader) behind(frontend string) string {
 func (p *portReader) contradictions() {
 	for _, number := range p.https {
 		if !slices.ContainsFunc(p.service.Spec.Ports, func(port v1.ServicePort) bool { return int(port.Port) == number }) {
-			p.Warn("%s names %d, which is no port of the Service", settings.HTTPSPorts, number)
+			p.Warn("%s names %d, which is not a port of the Service", settings.HTTPSPorts, number)
 		}
 	}
 	for _, entry := range p.PortProtocols(settings.PortProtocols) {
@@ -180,7 +180,7 @@ func (p *portReader) contradictions() {
 		}
 		switch {
 		case !slices.ContainsFunc(p.service.Spec.Ports, at):
-			p.Warn("%s names %d, which is no port of the Service", settings.PortProtocols, entry.Port)
+			p.Warn("%s names %d, which is not a port of the Service", settings.PortProtocols, entry.Port)
 		case !slices.ContainsFunc(p.service.Spec.Ports, isTCP):
 			p.Warn("%s says %s, but port %d is UDP: it is forwarded as udp", settings.PortProtocols, entry, entry.Port)
 		}

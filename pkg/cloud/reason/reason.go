@@ -198,7 +198,7 @@ var table = []Event{
 	},
 	{
 		Reason: NodesLeftOut, Warning: true, Object: "Service",
-		Meaning: "some nodes are no backends; each is named with the reason",
+		Meaning: "some nodes are not backends; each is named with the reason",
 		Remedy:  "see the reasons in the Event",
 	},
 	{

@@ -206,7 +206,7 @@ func (c *Controller) visit(ctx context.Context, node *v1.Node, todo action) time
 		next, err = c.look(ctx, node)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
-		klog.FromContext(ctx).Error(err, "Finding out about the instance of a node failed", "node", klog.KObj(node))
+		klog.FromContext(ctx).Error(err, "Looking up the instance of a node failed", "node", klog.KObj(node))
 	}
 	if next.IsZero() {
 		return revisit

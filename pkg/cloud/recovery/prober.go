@@ -133,7 +133,7 @@ func (p *Prober) ask(ctx context.Context, node *v1.Node, id string, known *absen
 func (p *Prober) doubt(e evidence) *DoubtError {
 	if readiness.IsReporting(e.node) {
 		return &DoubtError{Reason: match.StaleProviderID, Text: "its kubelet still reports: the provider ID is not that of the machine behind it. " +
-			"Drain the node, delete it and restart the kubelet there, so that it registers anew"}
+			"Drain the node, delete it and restart the kubelet there, so that it registers again"}
 	}
 	if witness.Count(e.nodes, e.list, e.id).Doubt() != nil {
 		return &DoubtError{Reason: NoWitness, Text: "none of the cluster's other instances can be seen with this API key either, so nothing is concluded. " +

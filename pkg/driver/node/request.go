@@ -109,7 +109,7 @@ func (s *Service) checkPath(field, path string) error {
 		return volume.Errorf(volume.Invalid, "%s %q is not absolute", field, path)
 	}
 	if filepath.Clean(path) == "/" || slices.Contains(strings.Split(path, "/"), "..") || strings.ContainsRune(path, 0) {
-		return volume.Errorf(volume.Invalid, "%s %q is no place for a volume", field, path)
+		return volume.Errorf(volume.Invalid, "%s %q cannot be the path of a volume", field, path)
 	}
 	if s.cfg.KubeletRoot == "" {
 		return nil

@@ -95,7 +95,7 @@ func (s *Service) Look(ctx context.Context) {
 	}
 	for c := range before {
 		if _, still := all[c]; !still {
-			log.Info("It is no longer wrong with the volume", "volumeID", c.id, "reason", c.reason)
+			log.Info("Nothing is wrong with the volume any more", "volumeID", c.id, "reason", c.reason)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func tagOf(v staging.Volume) (string, error) {
 		return "", volume.Errorf(volume.Invalid, "publish context: %s is missing", volume.ContextSerial)
 	}
 	if !tagForm.MatchString(tag) {
-		return "", volume.Errorf(volume.Invalid, "publish context: %s %q is no mount tag", volume.ContextSerial, tag)
+		return "", volume.Errorf(volume.Invalid, "publish context: %s %q is not a mount tag", volume.ContextSerial, tag)
 	}
 	return tag, nil
 }

@@ -89,7 +89,7 @@ type Balancer struct {
 	Differences []Difference `json:"differences,omitempty"`
 	Faults      []string     `json:"faults,omitempty"`
 	Warnings    []string     `json:"warnings,omitempty"`
-	// LeftOut are Nodes that are no backends, with the reason.
+	// LeftOut are Nodes that are not backends, with the reason.
 	LeftOut []string `json:"leftOut,omitempty"`
 }
 
@@ -105,7 +105,7 @@ type Input struct {
 	Nodes         []*v1.Node
 	Entries       map[types.UID]ledger.Entry
 	LoadBalancers []vultr.LoadBalancer
-	// Instances are those of the account. One that a Node names and the account lacks is no backend.
+	// Instances are those of the account. One that a Node names and the account lacks is not a backend.
 	Instances []vultr.Instance
 	Defaults  settings.Defaults
 	// KubeProxyPort is where kube-proxy answers on the nodes, 0 for its usual port.

@@ -74,7 +74,7 @@ func (n *nodeChecks) node(node *v1.Node) {
 		return // it may still come about
 	}
 	if outofservice.Marked(node) {
-		n.add(report.Warning, nodeCheck, node, "its instance was deleted; its pods are let go", "it goes by itself when they have; if it stays, see docs/node-lifecycle.md")
+		n.add(report.Warning, nodeCheck, node, "its instance was deleted; its pods are being released", "it goes by itself when they have; if it stays, see docs/node-lifecycle.md")
 		return
 	}
 	id, err := providerid.Parse(node.Spec.ProviderID)

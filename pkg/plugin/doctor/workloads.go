@@ -95,7 +95,7 @@ func officials(all []kube.Workload) []report.Finding {
 		if ours := kube.Find(all, "Deployment", name); ours != nil && ours != left {
 			severity, problem = report.Error, "the official program is there beside ours: two controllers must never run at once"
 		}
-		found = append(found, finding(severity, "official", left.String(), problem, "docs/migrate.md has the order in which to change over"))
+		found = append(found, finding(severity, "official", left.String(), problem, "docs/migrate.md has the order of the migration"))
 	}
 	return found
 }
@@ -168,7 +168,7 @@ func sidecars(w kube.Workload) []report.Finding {
 	return found
 }
 
-// older reports whether a version is older than another one. What is no version, such as a tag of somebody's own, is not.
+// older reports whether a version is older than another one. What is not a version, such as a tag of somebody's own, is not older.
 func older(version, than string) bool {
 	a, b := numbers(version), numbers(than)
 	if a == nil || b == nil {

@@ -46,7 +46,7 @@ type Options struct {
 // Cluster reads a cluster.
 type Cluster struct {
 	Client kubernetes.Interface
-	// Dynamic reads kinds that are no part of Kubernetes' own API.
+	// Dynamic reads kinds that are not a part of Kubernetes' own API.
 	Dynamic dynamic.Interface
 	// Namespace is the one that kubectl would use.
 	Namespace string
@@ -178,7 +178,7 @@ func (c *Cluster) Ledger(ctx context.Context) (*ledger.Ledger, error) {
 	return record, nil
 }
 
-// contents are VolumeSnapshotContents, whose kind is no part of Kubernetes' own API.
+// contents are VolumeSnapshotContents, whose kind is not a part of Kubernetes' own API.
 var contents = schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshotcontents"}
 
 // SnapshotUse is what VolumeSnapshotContents say about snapshots.

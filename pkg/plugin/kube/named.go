@@ -12,7 +12,7 @@ import (
 )
 
 // Named reads the objects that Services name for their load balancers, and returns what they say, by the Services' UIDs. What the
-// caller may not read is not known then, which is no fault of the Service: hidden says for each what was refused.
+// caller may not read is not known then, which is not a fault of the Service: hidden says for each what was refused.
 func (c *Cluster) Named(ctx context.Context, services []*v1.Service) (named map[types.UID][]plan.Option, hidden []error, err error) {
 	named = map[types.UID][]plan.Option{}
 	for _, service := range services {

@@ -169,7 +169,7 @@ type Deleter interface {
 }
 
 // ErrUsed is why something was not deleted that had been an orphan a moment ago.
-var ErrUsed = errors.New("it is no orphan any more")
+var ErrUsed = errors.New("it is no longer an orphan")
 
 // Delete deletes an orphan that a person has confirmed. Right before each attempt everything is looked at again: the orphan
 // must still be one, unchanged and unattached. It reports whether the orphan was gone before.

@@ -68,7 +68,7 @@ func TestFind(t *testing.T) {
 	all := []orphans.Kind{orphans.LoadBalancer, orphans.Block, orphans.FileSystem, orphans.Snapshot}
 	tests := map[string]struct {
 		change func(*orphans.Input)
-		lacks  []orphans.Kind // the kinds that are no orphans any more
+		lacks  []orphans.Kind // the kinds that are no longer orphans
 	}{
 		"as they are": {nil, nil},
 		"too young":   {func(in *orphans.Input) { in.MinAge = 26 * time.Hour }, all},

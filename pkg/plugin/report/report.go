@@ -144,7 +144,7 @@ func (t *Tab) Row(cells ...string) {
 	t.line(strings.Join(shown, "\t"))
 }
 
-// Note writes a line that is no row, and so aligned with nothing. What was written before is aligned by itself.
+// Note writes a line that is not a row, and so aligned with nothing. What was written before is aligned by itself.
 func (t *Tab) Note(format string, args ...any) {
 	if t.err == nil {
 		t.err = t.w.Flush()

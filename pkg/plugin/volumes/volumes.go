@@ -178,7 +178,7 @@ func (v *Volume) judge(pv *v1.PersistentVolume, sharing []string) {
 	for _, a := range v.Attachments {
 		switch {
 		case a.Instance != "" && !a.Wanted && a.Node == "":
-			v.add(fmt.Sprintf("it is attached to instance %s, which is no node of this cluster", a.Instance),
+			v.add(fmt.Sprintf("it is attached to instance %s, which is not a node of this cluster", a.Instance),
 				"if nobody uses it there, detach it in the Vultr console")
 		case a.Instance != "" && !a.Wanted:
 			v.add(fmt.Sprintf("it is attached to node %s, and Kubernetes does not want it there", a.Node),

@@ -54,7 +54,7 @@ func openAddresses(pool netip.Prefix, file string) (*addresses, error) {
 	return a, nil
 }
 
-// reserve gives the ID's address. The search begins at a place that depends on the ID alone, so that simulators
+// reserve returns the ID's address. The search begins at a place that depends on the ID alone, so that simulators
 // which share a range by accident (tests that run at once) hardly ever choose the same address.
 func (a *addresses) reserve(id string) (netip.Addr, error) {
 	a.mu.Lock()

@@ -23,7 +23,7 @@ type balancer struct {
 	fronts fronts
 }
 
-// upstream is the HTTP transport to the backends. It is made anew when what it was made for changes.
+// upstream is the HTTP transport to the backends. It is made again when what it was made for changes.
 type upstream struct {
 	made      upstreamOptions
 	transport *http.Transport
@@ -56,7 +56,7 @@ func (b *balancer) apply(ctx context.Context, wanted *settings) error {
 	return nil
 }
 
-// datagramsCollide tells whether a port changes between a udp rule and HTTP/3: both cannot listen there at once, so
+// datagramsCollide reports whether a port changes between a udp rule and HTTP/3: both cannot listen there at once, so
 // that the old listener has to go before the new one comes.
 func (b *balancer) datagramsCollide(wanted *settings) bool {
 	for at := range b.fronts.udp {

@@ -41,7 +41,7 @@ func ways(b *testing.B, protocol string, backend string, port int) []*way {
 	return list
 }
 
-// startHAProxy starts it with the settings that are best for it and gives its address.
+// startHAProxy starts it with the settings that are best for it and returns its address.
 func startHAProxy(b *testing.B, program, mode, backend string) string {
 	b.Helper()
 	listener := listen(b, "127.0.0.1", 0)

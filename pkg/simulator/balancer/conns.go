@@ -42,7 +42,7 @@ type tracked struct {
 	leaving atomic.Bool
 }
 
-// Close closes the connection; again is no error.
+// Close closes the connection. It is idempotent.
 func (t *tracked) Close() error {
 	err := net.ErrClosed
 	t.once.Do(func() {

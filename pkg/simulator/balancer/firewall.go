@@ -29,7 +29,7 @@ func newFirewall(rules []simulator.BalancerFirewallRule) firewall {
 	return f
 }
 
-// admits tells whether the source may use the port. Without any rule everybody may.
+// admits reports whether the source may use the port. Without any rule everybody may.
 func (f firewall) admits(port int, source netip.Addr) bool {
 	if !f.any {
 		return true

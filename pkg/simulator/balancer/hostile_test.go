@@ -15,7 +15,7 @@ import (
 
 // These tests are of clients and backends that mean harm, or behave as if.
 
-// raw sends bytes over a connection of its own and gives everything that comes back until the other side ends it.
+// raw sends bytes over a connection of its own and returns everything that comes back until the other side ends it.
 func raw(t testing.TB, target, text string) string {
 	t.Helper()
 	c := dialTCP(t, target)
@@ -218,7 +218,7 @@ func TestNoWayPastTheRules(t *testing.T) {
 	if !strings.HasPrefix(answer, "HTTP/1.1 405 ") {
 		t.Errorf("CONNECT is answered %q", answer)
 	}
-	c := openTunnel(t, r.at(8080)) // what is no h2c may
+	c := openTunnel(t, r.at(8080)) // what is not h2c may
 	c.mustAsk("hello")
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// inOwnNetwork runs the test once more as a process with a network of its own, loopback alone, and tells whether this
+// inOwnNetwork runs the test once more as a process with a network of its own, loopback alone, and reports whether this
 // is that process.
 func inOwnNetwork(t *testing.T) bool {
 	t.Helper()

@@ -72,7 +72,7 @@ func (b bridge) remove(address netip.Addr) error {
 	return nil
 }
 
-// list gives the /32 and /128 addresses of the link; a wider one is the link's own.
+// list returns the /32 and /128 addresses of the link; a wider one is the link's own.
 func (b bridge) list() ([]netip.Addr, error) {
 	present, err := netlink.AddrList(b.link, netlink.FAMILY_ALL)
 	if err != nil {

@@ -171,7 +171,7 @@ func tokenOf(backend simulator.BalancerBackend) string {
 	return strconv.FormatUint(sum.Sum64(), 36)
 }
 
-// usable tells whether the backend is still one of the load balancer's and healthy.
+// usable reports whether the backend is still one of the load balancer's and healthy.
 func (m *members) usable(one *member) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

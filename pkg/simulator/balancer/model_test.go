@@ -11,7 +11,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
-// seeded gives a source of chance and says how to have it again.
+// seeded returns a source of chance and says how to have it again.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := rand.Uint64()

@@ -220,7 +220,7 @@ func (p *Plane) find(id string) *balancer {
 	return p.balancers[id]
 }
 
-// Remove stops all listeners, closes their connections and gives the address back.
+// Remove stops all listeners, closes their connections and frees the address.
 func (p *Plane) Remove(_ context.Context, id string) error {
 	p.changes.Lock()
 	defer p.changes.Unlock()

@@ -20,7 +20,7 @@ type candidate struct {
 
 func (c candidate) usable() bool { return c.healthy && !c.tried }
 
-// pick chooses the backend for one connection and gives its index. turn counts connections; sticky is the backend
+// pick chooses the backend for one connection and returns its index. turn counts connections; sticky is the backend
 // that the client already belongs to, "" for none.
 func (p pool) pick(algorithm string, turn uint64, sticky string) (int, bool) {
 	var usable []int

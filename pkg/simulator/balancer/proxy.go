@@ -70,8 +70,8 @@ func (b *balancer) passOn(out http.ResponseWriter, r *http.Request, e *exchange)
 	b.proxy.ServeHTTP(out, e.request)
 }
 
-// asTCP gives an address in the form in which PROXY headers tell of it, also when datagrams (HTTP/3) came from there;
-// nil for what is no address.
+// asTCP returns an address in the form in which PROXY headers tell of it, also when datagrams (HTTP/3) came from there;
+// nil for what is not an address.
 func asTCP(address string) net.Addr {
 	parsed, err := netip.ParseAddrPort(address)
 	if err != nil {

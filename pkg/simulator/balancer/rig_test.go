@@ -109,7 +109,7 @@ func await(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// group gives loopback addresses that no other test uses, with a port that is free on all of them.
+// group returns loopback addresses that no other test uses, with a port that is free on all of them.
 func group(t testing.TB, n int) (addresses []string, port int) {
 	t.Helper()
 	third, fourth := rand.IntN(250), 1+rand.IntN(200)
@@ -181,7 +181,7 @@ func dialTCP(t testing.TB, target string) *client {
 	return &client{t, conn, bufio.NewReader(conn)}
 }
 
-// ask sends a line and gives the answer's fields.
+// ask sends a line and returns the answer's fields.
 func (c *client) ask(line string) ([]string, error) {
 	if _, err := io.WriteString(c, line+"\n"); err != nil {
 		return nil, err

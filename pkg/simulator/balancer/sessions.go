@@ -29,7 +29,7 @@ func newSessions(limit int) *sessions {
 	return &sessions{limit: limit, byClient: map[netip.AddrPort]*list.Element{}, recent: list.New()}
 }
 
-// find gives the client's session and notes that it has sent something.
+// find returns the client's session and notes that it has sent something.
 func (t *sessions) find(client netip.AddrPort) (*session, bool) {
 	element, ok := t.byClient[client]
 	if !ok {
@@ -40,7 +40,7 @@ func (t *sessions) find(client netip.AddrPort) (*session, bool) {
 	return s, ok
 }
 
-// add takes in a session of a client that has none, and gives the one that had to leave for it, or nil.
+// add takes in a session of a client that has none, and returns the one that had to leave for it, or nil.
 func (t *sessions) add(s *session) (displaced *session) {
 	if last := t.recent.Back(); last != nil && len(t.byClient) >= t.limit {
 		displaced, _ = last.Value.(*session)
@@ -58,7 +58,7 @@ func (t *sessions) remove(s *session) {
 	}
 }
 
-// all gives every session, that of the client that sent last first.
+// all returns every session, that of the client that sent last first.
 func (t *sessions) all() []*session {
 	out := make([]*session, 0, len(t.byClient))
 	for element := t.recent.Front(); element != nil; element = element.Next() {

@@ -29,7 +29,7 @@ func TestSessionTable(t *testing.T) {
 		case found && random.IntN(3) == 0:
 			table.remove(got)
 			model = slices.Delete(model, at, at+1)
-			table.remove(got) // again is no matter
+			table.remove(got) // idempotent
 		case found:
 			model = append([]*session{got}, slices.Delete(model, at, at+1)...)
 		default:

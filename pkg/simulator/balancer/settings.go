@@ -48,7 +48,7 @@ func endpointOf(spec simulator.BalancerSpec) (own endpoint, err error) {
 	return own, nil
 }
 
-// all gives the addresses that there are.
+// all returns the addresses that there are.
 func (e endpoint) all() []netip.Addr {
 	if e.v6.IsValid() {
 		return []netip.Addr{e.v4, e.v6}

@@ -42,7 +42,7 @@ func serveStrictly(t testing.TB, address string, port, rulePort int) *strictBack
 	return s
 }
 
-// take gives what was noted since it was asked last.
+// take returns what was noted since it was asked last.
 func (s *strictBackend) take() (requests int, faults []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -44,7 +44,7 @@ func (f *tcpFront) start() {
 // close ends the listener and every connection that came through it.
 func (f *tcpFront) close() {
 	f.cancel()
-	_ = f.listener.Close() // closing twice is no matter
+	_ = f.listener.Close() // closing is idempotent
 	f.conns.close()
 	f.plain.close()
 	f.tls.close()

@@ -39,7 +39,7 @@ func newUDPFront(b *balancer, port int, conn net.PacketConn) (*udpFront, error) 
 func (f *udpFront) start() { f.work.Go(f.receive) }
 
 func (f *udpFront) close() {
-	_ = f.conn.Close() // closing twice is no matter
+	_ = f.conn.Close() // closing is idempotent
 	f.mu.Lock()
 	f.closed = true
 	for _, s := range f.sessions.all() {

@@ -88,7 +88,7 @@ func (w *webServer) feed(conn *tracked) {
 }
 
 func (w *webServer) close() {
-	_ = w.queue.Close()  // closing twice is no matter
+	_ = w.queue.Close()  // closing is idempotent
 	_ = w.server.Close() // its connections are closed already
 }
 
@@ -171,7 +171,7 @@ func (q *connQueue) feed(conn net.Conn) bool {
 	}
 }
 
-// Accept gives the next connection.
+// Accept returns the next connection.
 func (q *connQueue) Accept() (net.Conn, error) {
 	select {
 	case conn := <-q.waiting:

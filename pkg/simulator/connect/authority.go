@@ -42,7 +42,7 @@ type Authority struct {
 }
 
 // OpenAuthority reads the authority from a file, which holds its key too and is readable by the owner only, or makes it
-// and writes the file. One that has expired is made anew.
+// and writes the file. One that has expired is made again.
 func OpenAuthority(path string) (*Authority, error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
@@ -86,7 +86,7 @@ func parseAuthority(text []byte) (*Authority, error) {
 	}
 	key, ok := pair.PrivateKey.(crypto.Signer)
 	if !ok || !pair.Leaf.IsCA {
-		return nil, errors.New("it is no certificate authority")
+		return nil, errors.New("it is not a certificate authority")
 	}
 	return &Authority{cert: pair.Leaf, key: key}, nil
 }
@@ -132,7 +132,7 @@ func certificateFor(name pkix.Name, life time.Duration) (*x509.Certificate, erro
 	return &x509.Certificate{SerialNumber: serial, Subject: name, NotBefore: now.Add(-backdate), NotAfter: now.Add(life)}, nil
 }
 
-// serverCertificate gives the certificate of api.vultr.com; it lives in memory only and is renewed in time.
+// serverCertificate returns the certificate of api.vultr.com; it lives in memory only and is renewed in time.
 func (a *Authority) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -101,7 +101,7 @@ type tunnel struct {
 	ahead *bufio.Reader
 }
 
-// Read gives first what was sent ahead.
+// Read returns first what was sent ahead.
 func (t tunnel) Read(p []byte) (int, error) {
 	if t.ahead.Buffered() > 0 {
 		return t.ahead.Read(p[:min(len(p), t.ahead.Buffered())])

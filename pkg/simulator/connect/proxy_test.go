@@ -64,7 +64,7 @@ func start(t *testing.T) *rig {
 	return r
 }
 
-// client gives a client of one protocol, from an address of this machine.
+// client returns a client of one protocol, from an address of this machine.
 func (r *rig) client(http2 bool, from string) *http.Client {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	transport := &http.Transport{

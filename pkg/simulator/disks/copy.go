@@ -28,7 +28,7 @@ const (
 )
 
 // fillFile makes a file by way of another one that fill writes: whoever finds the file finds it whole and on disk. A
-// file that exists is left as it is. What a kill left half written is written anew.
+// file that exists is left as it is. What a kill left half written is written again.
 func (p *Plane) fillFile(ctx context.Context, part, path string, fill func(dst *os.File) error) (err error) {
 	dst, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -41,7 +41,7 @@ func grow(f *os.File, sizeBytes int64) error {
 	return f.Truncate(sizeBytes)
 }
 
-// Refresh lets the guest see the backing file's present size. A disk that is not plugged is no error.
+// Refresh lets the guest see the backing file's present size. A disk that is not plugged is not an error.
 func (p *Plane) Refresh(ctx context.Context, id string) error {
 	if err := checkName("disk", id); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (p *Plane) disksDir() string        { return filepath.Join(p.root, "disks")
 func (p *Plane) image(id string) string  { return filepath.Join(p.disksDir(), id+imageSuffix) }
 func (p *Plane) record(id string) string { return filepath.Join(p.disksDir(), id+recordSuffix) }
 
-// list gives the IDs of the directory's files with one of the suffixes.
+// list returns the IDs of the directory's files with one of the suffixes.
 func list(dir string, suffixes ...string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -123,7 +123,7 @@ func openMountsOf(dev loop) []*os.File {
 	return mounted
 }
 
-// isOn tells whether the open directory is of the file system that was mounted there, not of one that covers it.
+// isOn reports whether the open directory is of the file system that was mounted there, not of one that covers it.
 func isOn(f *os.File, m mounts.Mount) bool {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {

@@ -89,7 +89,7 @@ func mountsOf(dev loop, space mounts.Namespace) []mounts.Mount {
 	return slices.DeleteFunc(slices.Clone(space.Mounts), func(m mounts.Mount) bool { return !isOf(m, dev, space.Proc) })
 }
 
-// isOf tells whether the mount is of the device. File systems that span devices (btrfs) show numbers of their own:
+// isOf reports whether the mount is of the device. File systems that span devices (btrfs) show numbers of their own:
 // for them the source's node says it, as the process sees it.
 func isOf(m mounts.Mount, dev loop, proc string) bool {
 	if m.Numbers+"\n" == dev.numbers() {
@@ -101,7 +101,7 @@ func isOf(m mounts.Mount, dev loop, proc string) bool {
 	return isNodeOf(dev, filepath.Join(proc, "root", m.Source))
 }
 
-// opens tells whether the process has a descriptor of the device, other than the one excepted.
+// opens reports whether the process has a descriptor of the device, other than the one excepted.
 func opens(dev loop, proc string, except int) bool {
 	dir := filepath.Join(proc, "fd")
 	descriptors, err := os.ReadDir(dir)

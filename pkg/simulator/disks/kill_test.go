@@ -133,7 +133,7 @@ func plugElsewhere(ctx context.Context, p *Plane) error {
 	)
 }
 
-// runChild tells whether the child lived to its end instead of being killed.
+// runChild reports whether the child lived to its end instead of being killed.
 func runChild(t *testing.T, root string, step int) (ended bool) {
 	t.Helper()
 	return runChildOf(t, "life", root, step)

@@ -143,7 +143,7 @@ func loopsOf(backing *os.File) ([]loop, error) {
 }
 
 // configure makes a loop device for the backing file, in one system call: either it is whole or it is not there.
-// Other processes compete for free numbers, so a number that was taken meanwhile is no failure.
+// Other processes compete for free numbers, so a number that was taken meanwhile is not a failure.
 func configure(backing *os.File, step func(string)) (loop, error) {
 	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
 	if err != nil {
@@ -308,7 +308,7 @@ func (l loop) askToClear(ctx context.Context) (asked bool, err error) {
 	return asked, err
 }
 
-// gone tells whether the device has lost its backing file.
+// gone reports whether the device has lost its backing file.
 func (l loop) gone() (bool, error) {
 	now, err := statusOf(l.number)
 	switch {

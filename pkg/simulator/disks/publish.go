@@ -57,7 +57,7 @@ func (d instanceDir) forget() error {
 	return nil
 }
 
-// shows tells whether the instance's entries for the disk are there and speak of that loop device.
+// shows reports whether the instance's entries for the disk are there and speak of that loop device.
 func (d instanceDir) shows(rec record, dev loop) bool {
 	var st unix.Stat_t
 	if unix.Stat(d.link(rec), &st) != nil || st.Rdev != dev.rdev || st.Mode&unix.S_IFMT != unix.S_IFBLK {

@@ -18,7 +18,7 @@ type record struct {
 	Name     string `json:"name"` // vdb
 }
 
-// readRecord gives the zero record for a disk that is not plugged.
+// readRecord returns the zero record for a disk that is not plugged.
 func (p *Plane) readRecord(id string) (record, error) {
 	text, err := os.ReadFile(p.record(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,7 @@ func (p *Plane) removeRecord(id string) error {
 	return nil
 }
 
-// usedNames gives the device names that an instance's disks have, also those that are being unplugged.
+// usedNames returns the device names that an instance's disks have, also those that are being unplugged.
 func (p *Plane) usedNames(instanceID string) (map[string]bool, error) {
 	ids, err := list(p.disksDir(), recordSuffix)
 	if err != nil {

@@ -82,7 +82,7 @@ func (c *cut) take(ctx context.Context, dst *os.File) error {
 	})
 }
 
-// try copies and tells whether the copy is of one moment.
+// try copies and reports whether the copy is of one moment.
 func (c *cut) try(ctx context.Context, dst *os.File) (quiet bool, err error) {
 	c.tries++
 	if err := c.flush(ctx); err != nil {
@@ -168,7 +168,7 @@ func (p *Plane) Restore(ctx context.Context, id, snapshotID string) error {
 	return nil
 }
 
-// RemoveSnapshot deletes a snapshot's file, whole or in part. A missing one is no error.
+// RemoveSnapshot deletes a snapshot's file, whole or in part. A missing one is not an error.
 func (p *Plane) RemoveSnapshot(_ context.Context, snapshotID string) error {
 	if err := checkName("snapshot", snapshotID); err != nil {
 		return err

@@ -94,7 +94,7 @@ func TestSnapshotOfADiskInUse(t *testing.T) {
 	if int64(len(got)) != 300*mib || !bytes.Equal(got[:256*mib], want) {
 		t.Error("the restored disk is not what was on the disk")
 	}
-	must(t, p.Restore(ctx, copied, snap)) // a disk that exists is no change
+	must(t, p.Restore(ctx, copied, snap)) // a disk that exists is left as it is
 	if ids, err := p.Snapshots(ctx); err != nil || len(ids) != 0 {
 		t.Errorf("snapshots %v, %v", ids, err)
 	}

@@ -20,7 +20,7 @@ const (
 	MaxHeaderBytes = 64 << 10
 )
 
-// Server gives a server for the handler. A handler that goes on for longer than BodyTimeout, because a request is held or
+// Server returns a server for the handler. A handler that goes on for longer than BodyTimeout, because a request is held or
 // its answer has no end, must have read the body under LimitBody, else its connection counts as too slow; and it must
 // begin its answer with LimitAnswer, or wait for ever for a client that does not read.
 func Server(handler http.Handler) *http.Server {

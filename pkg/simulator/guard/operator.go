@@ -10,7 +10,7 @@ import (
 
 // Operator keeps web pages away from what only the operator may use. A browser on the operator's machine reaches
 // loopback for every page that it shows: one may not change anything here, nor read it under a name of its own that
-// leads to this address. Who is no browser notices nothing.
+// leads to this address. Non-browser clients are unaffected.
 func Operator(handler http.Handler) http.Handler {
 	handler = http.NewCrossOriginProtection().Handler(handler)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -22,7 +22,7 @@ func Operator(handler http.Handler) http.Handler {
 	})
 }
 
-// localName tells whether a request over loopback names the server by something that no stranger's DNS can lead there.
+// localName reports whether a request over loopback names the server by something that no stranger's DNS can lead there.
 func localName(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !local.IP.IsLoopback() {

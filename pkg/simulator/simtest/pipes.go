@@ -29,7 +29,7 @@ func startPipes(t testing.TB, sim *simulator.Simulator) *pipes {
 		_ = server.Serve(p) // ends by Close
 	}()
 	t.Cleanup(func() {
-		if err := sim.Close(); err != nil { // first: it lets go what is held, which the server would wait for
+		if err := sim.Close(); err != nil { // first: it releases what is held, which the server would wait for
 			t.Errorf("stop the simulated cloud: %v", err)
 		}
 		_ = server.Close() // all that can go wrong is that a pipe is closed already
@@ -52,7 +52,7 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Accept gives the server's end of a new pipe.
+// Accept returns the server's end of a new pipe.
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.conns:
@@ -68,7 +68,7 @@ func (p *pipes) Close() error {
 	return nil
 }
 
-// Addr is no address that could be dialled.
+// Addr is not an address that could be dialled.
 func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // pipeEnd is the server's end; the simulator tells clients apart by their addresses.

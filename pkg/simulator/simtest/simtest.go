@@ -92,7 +92,7 @@ func Start(t testing.TB, opts Options) *Cloud {
 	server := httptest.NewServer(sim)
 	cloud.URL = server.URL
 	t.Cleanup(func() {
-		if err := sim.Close(); err != nil { // first: it lets go what is held, which the server would wait for
+		if err := sim.Close(); err != nil { // first: it releases what is held, which the server would wait for
 			t.Errorf("stop the simulated cloud: %v", err)
 		}
 		server.CloseClientConnections()
@@ -101,7 +101,7 @@ func Start(t testing.TB, opts Options) *Cloud {
 	return cloud
 }
 
-// MetadataURL gives the base URL of a metadata service that answers as it would to the instance.
+// MetadataURL returns the base URL of a metadata service that answers as it would to the instance.
 func (c *Cloud) MetadataURL(instanceID string) string {
 	c.t.Helper()
 	lookup := func(netip.Addr) (simulator.MetadataDoc, bool) { return c.Sim.MetadataByInstance(instanceID) }
@@ -130,7 +130,7 @@ func (c *Cloud) AddBareMetal(n simulator.NewServer) string {
 	return id
 }
 
-// Requests gives all requests so far, oldest first.
+// Requests returns all requests so far, oldest first.
 func (c *Cloud) Requests() []simulator.Request { return c.Sim.Requests(0) }
 
 // Count tells how many requests of an operation ("create_block") ended so far, failed ones included.
@@ -200,7 +200,7 @@ func (h *Hold) Wait() {
 // Release lets the held request go on.
 func (h *Hold) Release() { h.cloud.Sim.ReleaseFault(h.ID) }
 
-// Client gives an HTTP client that sends the cloud's key.
+// Client returns an HTTP client that sends the cloud's key.
 func (c *Cloud) Client() *http.Client { return &http.Client{Transport: keyTransport(c.Key)} }
 
 type keyTransport string

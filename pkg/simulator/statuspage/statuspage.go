@@ -40,7 +40,7 @@ type Cloud interface {
 	View() simulator.View
 	Requests(n int) []simulator.Request
 	Counters() map[string]simulator.Counter
-	// Changed gives a channel that is closed at the next change of any of these.
+	// Changed returns a channel that is closed at the next change of any of these.
 	Changed() <-chan struct{}
 }
 

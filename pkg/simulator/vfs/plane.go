@@ -66,7 +66,7 @@ func checkIDs(ids ...string) error {
 	var faults []error
 	for _, id := range ids {
 		if err := uuid.Validate(id); err != nil || len(id) != 36 {
-			faults = append(faults, fmt.Errorf("%q is no UUID", id))
+			faults = append(faults, fmt.Errorf("%q is not a UUID", id))
 		}
 	}
 	return errors.Join(faults...)

@@ -392,7 +392,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// runChild tells whether the child lived to its end instead of being killed.
+// runChild reports whether the child lived to its end instead of being killed.
 func runChild(t *testing.T, root string, step int) (ended bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

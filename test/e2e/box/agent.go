@@ -154,7 +154,7 @@ func (a *agent) run(ctx context.Context, p Program) (Result, error) {
 	return Result{Code: exitCode(c.status), Output: string(output)}, err
 }
 
-// pipeFrom gives a file that reads as the text.
+// pipeFrom returns a file that reads as the text.
 func pipeFrom(text string) (*os.File, error) {
 	if text == "" {
 		return nil, nil

@@ -101,7 +101,7 @@ func (c *Client) WaitReady(ctx context.Context, ended <-chan error) error {
 	}
 }
 
-// Start starts a program in the background and gives its PID in the box.
+// Start starts a program in the background and returns its PID in the box.
 func (c *Client) Start(ctx context.Context, p Program) (int, error) {
 	var started Started
 	err := c.call(ctx, "/start", p, &started)
@@ -111,7 +111,7 @@ func (c *Client) Start(ctx context.Context, p Program) (int, error) {
 	return started.PID, nil
 }
 
-// Run runs a program to its end and gives what it wrote; an exit code other than 0 is an error.
+// Run runs a program to its end and returns what it wrote; an exit code other than 0 is an error.
 func (c *Client) Run(ctx context.Context, argv ...string) (string, error) {
 	return c.RunProgram(ctx, Program{Argv: argv})
 }

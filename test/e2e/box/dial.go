@@ -72,7 +72,7 @@ type bufferedConn struct {
 	reader *bufio.Reader
 }
 
-// Read gives what was read ahead first.
+// Read returns what was read ahead first.
 func (c bufferedConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
 // CloseWrite tells the other side that nothing more comes.

@@ -56,7 +56,7 @@ func (s Spec) socket() string { return Socket(s.Dir) }
 // Socket is where the agent of the box with that directory listens.
 func Socket(dir string) string { return filepath.Join(dir, "agent.sock") }
 
-// Write saves the spec for the init and gives the arguments to start it with.
+// Write saves the spec for the init and returns the arguments to start it with.
 func (s Spec) Write(program string) ([]string, error) {
 	content, err := json.Marshal(s)
 	if err != nil {

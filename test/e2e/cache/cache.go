@@ -74,7 +74,7 @@ func Open(ctx context.Context, out io.Writer) (*Cache, error) {
 	return &Cache{Dir: dir, Source: source, Out: out}, os.MkdirAll(dir, 0o755)
 }
 
-// findSource gives the directory of the product's module from anywhere in the checkout.
+// findSource returns the directory of the product's module from anywhere in the checkout.
 func findSource(ctx context.Context) (string, error) {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {

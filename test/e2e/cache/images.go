@@ -21,7 +21,7 @@ const (
 	GreeterImage = "cloud-provider-vultr/test-greeter:v1"
 )
 
-// images gives archives of the images that the public registry would have.
+// images returns archives of the images that the public registry would have.
 func (c *Cache) images(ctx context.Context, programs string) ([]string, error) {
 	modules := filepath.Join(c.Source, "test", "e2e")
 	kubernetes, sidecars := filepath.Join(modules, "kubernetes", "go.mod"), filepath.Join(modules, "sidecars", "go.mod")

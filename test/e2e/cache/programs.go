@@ -26,7 +26,7 @@ var podPrograms = []string{"pause", "database", "greeter"}
 // multicall is the one binary of most of them, which goes by its name.
 const multicall = "kubernetes"
 
-// programs gives a directory with all programs: the one that KUBERNETES_BIN_DIR
+// programs returns a directory with all programs: the one that KUBERNETES_BIN_DIR
 // names, else one built here.
 func (c *Cache) programs(ctx context.Context) (string, error) {
 	if dir := os.Getenv("KUBERNETES_BIN_DIR"); dir != "" {
@@ -57,7 +57,7 @@ func (c *Cache) programs(ctx context.Context) (string, error) {
 	})
 }
 
-// pods gives a directory with the programs that run in pods.
+// pods returns a directory with the programs that run in pods.
 func (c *Cache) pods(ctx context.Context) (string, error) {
 	module := filepath.Join(c.Source, "test", "e2e")
 	var sources, packages []string

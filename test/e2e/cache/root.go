@@ -18,7 +18,7 @@ var rootPackages = []string{
 	"bash", "coreutils", "dash", "grep", "procps", "kmod", // for whoever looks around in there
 }
 
-// root gives a root file system of Debian packages.
+// root returns a root file system of Debian packages.
 func (c *Cache) root(ctx context.Context) (string, error) {
 	tar, err := c.debianRoot(ctx, rootPackages...)
 	if err != nil {

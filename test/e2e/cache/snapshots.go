@@ -20,7 +20,7 @@ const (
 	snapshotControllerImage = "registry.k8s.io/sig-storage/snapshot-controller"
 )
 
-// snapshots gives files with the CRDs of VolumeSnapshots and with the snapshot-controller. They are what `kubectl apply -k`
+// snapshots returns files with the CRDs of VolumeSnapshots and with the snapshot-controller. They are what `kubectl apply -k`
 // applies from the project's repository, as docs/snapshots.md says; here they come out of its Go modules.
 func (c *Cache) snapshots(ctx context.Context, programs string) (crds, controller string, err error) {
 	modules := filepath.Join(c.Source, "test", "e2e", "sidecars")

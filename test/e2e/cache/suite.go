@@ -63,7 +63,7 @@ func (c *Cache) Suite(ctx context.Context, programs string) (Suite, error) {
 	return s, err
 }
 
-// suitePrograms gives a directory with the programs.
+// suitePrograms returns a directory with the programs.
 func (c *Cache) suitePrograms(ctx context.Context) (string, error) {
 	module := filepath.Join(c.Source, "test", "e2e", "conformance")
 	files := []string{"go.mod", "go.sum", "suite.go", "suite_test.go"}
@@ -163,7 +163,7 @@ func (c *Cache) suiteImage(ctx context.Context, name, root string, args []string
 	})
 }
 
-// busyboxRoot gives a tar of a root file system of Debian packages, of which one is busybox, with a link for each of its tools
+// busyboxRoot returns a tar of a root file system of Debian packages, of which one is busybox, with a link for each of its tools
 // that no other package has beside it.
 func (c *Cache) busyboxRoot(ctx context.Context, packages ...string) (string, error) {
 	tar, err := c.debianRoot(ctx, packages...)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Hierarchies gives the mount points of all cgroup hierarchies.
+// Hierarchies returns the mount points of all cgroup hierarchies.
 func Hierarchies() ([]string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {

@@ -181,7 +181,7 @@ func (c *Cluster) Kubectl(ctx context.Context, stdin string, args ...string) (st
 	return c.outer.RunProgram(ctx, box.Program{Argv: argv, Stdin: stdin})
 }
 
-// Inside runs a program in the cluster's network, as the administrator (KUBECONFIG), and gives what it wrote. It sees the cache
+// Inside runs a program in the cluster's network, as the administrator (KUBECONFIG), and returns what it wrote. It sees the cache
 // and the directories that are shared. When it is cut off, it is killed with all that it has started.
 func (c *Cluster) Inside(ctx context.Context, argv ...string) (string, error) {
 	return c.outer.RunProgram(ctx, box.Program{Argv: argv, Env: []string{"KUBECONFIG=" + c.run.path("pki", "admin.kubeconfig")}})
@@ -244,7 +244,7 @@ func (c *Cluster) deadProgram(ctx context.Context) error {
 	return nil
 }
 
-// lastLines gives the end of a log.
+// lastLines returns the end of a log.
 func lastLines(file string, n int) string {
 	content, err := os.ReadFile(filepath.Clean(file))
 	if err != nil {

@@ -40,7 +40,7 @@ func (r *Run) writeConfig(c runConfig) error {
 	return os.WriteFile(r.path("config.json"), content, 0o600)
 }
 
-// openRun gives a run by its directory and what is to be known of it.
+// openRun returns a run by its directory and what is to be known of it.
 func openRun(dir string) (*Run, runConfig, error) {
 	r := &Run{ID: filepath.Base(dir), Dir: dir}
 	var config runConfig

@@ -31,7 +31,7 @@ type Fault struct {
 	Hit       int    `json:"hit,omitempty"`
 }
 
-// AddFault puts a fault in force and gives its ID.
+// AddFault puts a fault in force and returns its ID.
 func (c *Cluster) AddFault(ctx context.Context, f Fault) (string, error) {
 	var added Fault
 	err := c.Admin.Do(ctx, http.MethodPost, "/faults", f, &added)
@@ -64,7 +64,7 @@ func (c *Cluster) ReleaseHeld(ctx context.Context, id string) error {
 	return c.Admin.Do(ctx, http.MethodPost, "/faults/"+id+"/release", nil, nil)
 }
 
-// EndFaults ends all faults and lets go what they hold.
+// EndFaults ends all faults and releases what they hold.
 func (c *Cluster) EndFaults(ctx context.Context) error {
 	return c.Admin.Do(ctx, http.MethodDelete, "/faults", nil, nil)
 }

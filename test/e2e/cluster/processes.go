@@ -34,7 +34,7 @@ func (c *Cluster) Processes(instanceID string) ([]Process, error) {
 	return all, err
 }
 
-// Lives tells whether that very process still runs.
+// Lives reports whether that very process still runs.
 func (p Process) Lives() bool {
 	now, lives := process(p.PID)
 	return lives && now.Started == p.Started

@@ -34,13 +34,13 @@ func cloudWeb(key string, client *http.Client) *Web {
 	return &Web{Base: CloudURL, key: key, client: client, limit: rate.NewLimiter(cloudRate, cloudBurst)}
 }
 
-// StatusError is an answer that is none of 2xx.
+// StatusError is an answer other than 2xx.
 type StatusError struct {
 	Status int
 	Text   string
 }
 
-// Error gives the status and the answer's text.
+// Error returns the status and the answer's text.
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Text) }
 
 // Get reads an object into out, or the text if out is a *string.

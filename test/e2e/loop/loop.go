@@ -32,7 +32,7 @@ type Device struct {
 // File tells a file from all others of the machine while it exists.
 type File struct{ Device, Inode uint64 }
 
-// List gives all loop devices in use.
+// List returns all loop devices in use.
 func List() ([]Device, error) {
 	names, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
@@ -75,7 +75,7 @@ func status(path string) (*unix.LoopInfo64, uint64, error) {
 	return info, stat.Rdev, err
 }
 
-// Files gives the regular files under a directory. Backing files have to be known
+// Files returns the regular files under a directory. Backing files have to be known
 // by these: the kernel names a file that was opened in a mount namespace by its
 // path from that namespace's root once the namespace is gone.
 func Files(dir string) (map[File]bool, error) {

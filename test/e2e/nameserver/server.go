@@ -24,7 +24,7 @@ var ErrUnknown = errors.New("no such Service")
 type Server struct {
 	// Domain is the cluster's, such as cluster.local.
 	Domain string
-	// Lookup gives the addresses of a Service, none of one that has none itself.
+	// Lookup returns the addresses of a Service, none of one that has none itself.
 	Lookup func(ctx context.Context, namespace, service string) ([]netip.Addr, error)
 }
 
@@ -114,7 +114,7 @@ func unlessEnded(ctx context.Context, err error) error {
 	return nil
 }
 
-// answer is the answer to a query, nil to what is none.
+// answer is the answer to a query, nil to what is not a query.
 func (s *Server) answer(ctx context.Context, query []byte) []byte {
 	var parser dnsmessage.Parser
 	asked, err := parser.Start(query)

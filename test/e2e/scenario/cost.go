@@ -221,7 +221,7 @@ func (w *World) volumeCost(ctx context.Context) (string, calls, error) {
 		counted.total, running.Seconds(), whole.Seconds(), ratio), counted, nil
 }
 
-// volumeLife makes a pod with a volume, deletes both, and gives the time from the claim to the running pod.
+// volumeLife makes a pod with a volume, deletes both, and returns the time from the claim to the running pod.
 func (w *World) volumeLife(ctx context.Context, namespace string) (time.Duration, error) {
 	var running time.Duration
 	inner := *w

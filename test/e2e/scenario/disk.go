@@ -82,7 +82,7 @@ func (w *World) oneDiskWorks(ctx context.Context) (string, error) {
 	return "one disk, on " + pod.Spec.NodeName, nil
 }
 
-// onlyDisk gives the one disk of the cloud.
+// onlyDisk returns the one disk of the cloud.
 func (w *World) onlyDisk(ctx context.Context) (cluster.CloudDisk, error) {
 	disks, err := w.Disks(ctx)
 	if err == nil && len(disks) != 1 {

@@ -66,14 +66,14 @@ func ext4GrowsIfItCan(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	if why != "" {
-		return "", &SkippedError{Why: why + "; it grows when its pod starts anew"}
+		return "", &SkippedError{Why: why + "; it grows when its pod is restarted"}
 	}
 	return w.within(ctx, "ext4", ext4Grows)
 }
 
-// Ext4 grows an ext4: in use where the kernel allows that, else when its pod starts anew.
+// Ext4 grows an ext4: in use where the kernel allows that, else when its pod is restarted.
 func Ext4() Step {
-	return Step{"an ext4 disk grows: in use, or when its pod starts anew", func(ctx context.Context, w *World) (string, error) {
+	return Step{"an ext4 disk grows: in use, or when its pod is restarted", func(ctx context.Context, w *World) (string, error) {
 		return w.within(ctx, "ext4", ext4Grows)
 	}}
 }
@@ -98,7 +98,7 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 	}
 	detail := "in use, 10 to 20 GB"
 	if why != "" {
-		detail = "not in use, because " + why + "; but when the pod started anew"
+		detail = "not in use, because " + why + "; but when the pod was restarted"
 		if pod, err = w.refusedUntilRestart(ctx, pod); err != nil {
 			return "", err
 		}
@@ -113,9 +113,9 @@ func ext4Grows(ctx context.Context, w *World) (string, error) {
 var growthRefused = regexp.MustCompile(`(?m)^csi_rpc_duration_seconds_count\{code="FailedPrecondition",method="[^"]*NodeExpandVolume"`)
 
 // refusedUntilRestart waits until the node service was refused and the claim says that it waits for a new start of the
-// pod, and starts that anew.
+// pod, and restarts that.
 func (w *World) refusedUntilRestart(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
-	err := w.wait(ctx, "the claim waits for its pod to start anew", func(ctx context.Context) error {
+	err := w.wait(ctx, "the claim waits for its pod to be restarted", func(ctx context.Context) error {
 		driver, err := w.podOn(ctx, "app=csi-vultr-node", pod.Spec.NodeName)
 		if err != nil {
 			return err

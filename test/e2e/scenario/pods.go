@@ -45,7 +45,7 @@ func podReady(pod *corev1.Pod, notOn string) error {
 	return fmt.Errorf("pod %s is %s", pod.Name, pod.Status.Phase)
 }
 
-// events gives the last words about an object.
+// events returns the last words about an object.
 func (w *World) events(ctx context.Context, name string) string {
 	list, err := w.Kubernetes.CoreV1().Events(w.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + name})
 	if err != nil {

@@ -16,7 +16,7 @@ func (r *Report) Add(format string, args ...any) {
 	r.lines = append(r.lines, fmt.Sprintf(format, args...))
 }
 
-// Take gives the figures since the last time.
+// Take returns the figures since the last time.
 func (r *Report) Take() []string {
 	lines := r.lines
 	r.lines = nil

@@ -237,7 +237,7 @@ func (t *timeline) text(what string, driver rpcTimes) string {
 		way = append(way, mark{name, at})
 	}
 	slices.SortFunc(way, func(a, b mark) int { return a.at.Compare(b.at) })
-	// What comes after the pod is ready is no part of its way.
+	// What comes after the pod is ready is not a part of its way.
 	if ready := slices.IndexFunc(way, func(m mark) bool { return m.name == podIsReady }); ready >= 0 {
 		way = way[:ready+1]
 	}

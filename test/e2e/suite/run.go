@@ -41,7 +41,7 @@ type Run struct {
 // timeout bounds the tests of one definition.
 const timeout = 6 * time.Hour
 
-// Definition runs the tests of one definition. Tests that fail are no error of it but in its result.
+// Definition runs the tests of one definition. Tests that fail are not an error of it but in its result.
 func (r *Run) Definition(ctx context.Context, name string) (*Result, error) {
 	d, err := readDefinition(r.Dir, name, r.Suite.Source)
 	if err != nil {

@@ -134,7 +134,7 @@ func (m *Machine) Unplug(ctx context.Context, d *Disk) error {
 	return m.qmp.Do(ctx, "blockdev-del", map[string]any{"node-name": name}, nil)
 }
 
-// slot takes a free slot, and gives a name to what is to be in it.
+// slot takes a free slot, and returns a name to what is to be in it.
 func (m *Machine) slot() (name string, slot int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -112,7 +112,7 @@ func TestTheSameInputGivesTheSameBytes(t *testing.T) {
 		if archives[i], err = os.ReadFile(output); err != nil {
 			t.Fatal(err)
 		}
-		// A later time stamp of the input is no difference.
+		// A later time stamp of the input makes no difference.
 		for _, f := range s.Files {
 			if err := os.Chtimes(f.Source, epoch, epoch); err != nil {
 				t.Fatal(err)

@@ -76,7 +76,7 @@ func cleanHeader(h *tar.Header, name string) *tar.Header {
 	return clean
 }
 
-// isDropped tells whether the path is in a dropped part. The copyright files
+// isDropped reports whether the path is in a dropped part. The copyright files
 // under usr/share/doc stay: the packages' licences ask for it.
 func isDropped(name string) bool {
 	if strings.HasPrefix(name, "usr/share/doc/") && path.Base(name) == "copyright" {

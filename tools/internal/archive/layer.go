@@ -18,7 +18,7 @@ import (
 // epoch is the time stamp of everything in an image.
 var epoch = time.Unix(0, 0).UTC()
 
-// entry is one regular file of a layer; content is read anew at every opening.
+// entry is one regular file of a layer; content is read again at every opening.
 type entry struct {
 	target string
 	mode   int64

@@ -56,7 +56,7 @@ func Sources(aptDir, codename string) ([]string, error) {
 	return found, nil
 }
 
-// namesRelease tells whether a sources file, in either of apt's two formats,
+// namesRelease reports whether a sources file, in either of apt's two formats,
 // has an entry for the release.
 func namesRelease(content, codename string) bool {
 	for line := range strings.Lines(content) {

@@ -213,7 +213,7 @@ func (s *Set) Clear() {
 	}
 }
 
-// Release lets go the requests that the rule holds now. The rule stays in force for others.
+// Release releases the requests that the rule holds now. The rule stays in force for others.
 func (s *Set) Release(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +226,7 @@ func (s *Set) Release(id string) bool {
 	return true
 }
 
-// List gives the rules with their counts.
+// List returns the rules with their counts.
 func (s *Set) List() []Rule {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +237,7 @@ func (s *Set) List() []Rule {
 	return out
 }
 
-// Get gives one rule with its counts and a channel that is closed at the next change of them.
+// Get returns one rule with its counts and a channel that is closed at the next change of them.
 func (s *Set) Get(id string) (Rule, <-chan struct{}, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,7 +248,7 @@ func (s *Set) Get(id string) (Rule, <-chan struct{}, bool) {
 	return e.rule, e.changed, true
 }
 
-// Match counts the request against every rule and gives those that hit it.
+// Match counts the request against every rule and returns those that hit it.
 func (s *Set) Match(r *http.Request, operation string) []*Hit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +274,7 @@ func (e *entry) matches(r *http.Request, operation string) bool {
 		e.path.MatchString(r.URL.Path)
 }
 
-// strikes tells whether the request that was just counted is hit.
+// strikes reports whether the request that was just counted is hit.
 func (e *entry) strikes() bool {
 	if e.rule.Matched < e.rule.Nth {
 		return false

@@ -28,7 +28,7 @@ type Job struct {
 	Due    time.Time `json:"due"`
 }
 
-// Source gives the open jobs.
+// Source returns the open jobs.
 type Source func() []Job
 
 // Run does a job; nil means that it also removed the job from the source.

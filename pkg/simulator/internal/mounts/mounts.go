@@ -21,7 +21,7 @@ type Mount struct {
 	Shared, Master int
 }
 
-// Read gives the mounts that a process sees: Read("/proc/self").
+// Read returns the mounts that a process sees: Read("/proc/self").
 func Read(proc string) ([]Mount, error) {
 	f, err := os.Open(filepath.Join(proc, "mountinfo"))
 	if err != nil {
@@ -84,7 +84,7 @@ type Namespace struct {
 	Mounts []Mount
 }
 
-// Namespaces gives each mount namespace that has a process once. Processes that end meanwhile are passed over.
+// Namespaces returns each mount namespace that has a process once. Processes that end meanwhile are passed over.
 func Namespaces() []Namespace {
 	var all []Namespace
 	seen := map[string]bool{}
@@ -101,7 +101,7 @@ func Namespaces() []Namespace {
 	return all
 }
 
-// Processes gives the directories of all processes.
+// Processes returns the directories of all processes.
 func Processes() []string {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -78,7 +78,7 @@ func (l *Log) Add(e Entry) {
 	}
 }
 
-// short gives at most maxText bytes, in memory of their own: the rest, and what else the text is a part of, is let go.
+// short returns at most maxText bytes, in memory of their own: the rest, and what else the text is a part of, is let go.
 func short(text string) string {
 	if len(text) <= maxText {
 		return strings.Clone(text)
@@ -86,7 +86,7 @@ func short(text string) string {
 	return strings.ToValidUTF8(text[:maxText], "") + "..." // a new string
 }
 
-// Last gives up to n of the last requests that ended, oldest first; n <= 0 gives all that are remembered.
+// Last returns up to n of the last requests that ended, oldest first; n <= 0 returns all that are remembered.
 func (l *Log) Last(n int) []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +97,7 @@ func (l *Log) Last(n int) []Entry {
 	return out
 }
 
-// Counters gives a copy of the counters by operation.
+// Counters returns a copy of the counters by operation.
 func (l *Log) Counters() map[string]Counter {
 	l.mu.Lock()
 	defer l.mu.Unlock()

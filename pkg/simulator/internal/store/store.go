@@ -82,7 +82,7 @@ func Open(dir string, tables ...Kind) (*Store, error) {
 	return s, nil
 }
 
-// Fork gives a store in memory, over tables of its own, with what the tables of s contain now.
+// Fork returns a store in memory, over tables of its own, with what the tables of s contain now.
 func (s *Store) Fork(tables ...Kind) *Store {
 	fork := &Store{tables: tables}
 	s.mu.RLock()
@@ -100,7 +100,7 @@ func (s *Store) Fork(tables ...Kind) *Store {
 	return fork
 }
 
-// Close gives the state file back.
+// Close releases the state file.
 func (s *Store) Close() error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -147,7 +147,7 @@ func checkVersion(tx *bbolt.Tx) error {
 	}
 	version, err := strconv.Atoi(string(raw))
 	if err != nil {
-		return fmt.Errorf("version %q is no number", raw)
+		return fmt.Errorf("version %q is not a number", raw)
 	}
 	if version > Version {
 		return fmt.Errorf("%w: it has version %d, this program knows %d", ErrNewer, version, Version)

@@ -204,7 +204,7 @@ type numbered struct {
 
 func (n numbered) Sequence() int64 { return n.Seq }
 
-// TestOrder compares a table after many random changes with one that is sorted anew, also after it was read again and
+// TestOrder compares a table after many random changes with one that is sorted again, also after it was read again and
 // in a fork.
 func TestOrder(t *testing.T) {
 	seed := rand.Uint64()

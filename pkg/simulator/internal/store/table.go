@@ -103,7 +103,7 @@ func (t *Table[T]) drop(id string) {
 	}
 }
 
-// Get gives the record as of the last finished transaction.
+// Get returns the record as of the last finished transaction.
 func (t *Table[T]) Get(id string) (T, bool) {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
@@ -114,7 +114,7 @@ func (t *Table[T]) Get(id string) (T, bool) {
 	return none, false
 }
 
-// All gives the records by ID, in their order, as of the last finished transaction before the call.
+// All returns the records by ID, in their order, as of the last finished transaction before the call.
 func (t *Table[T]) All() iter.Seq2[string, T] {
 	rows := t.now()
 	return func(yield func(string, T) bool) {
@@ -142,7 +142,7 @@ func (t *Table[T]) Len() int {
 	return len(t.rows)
 }
 
-// GetIn gives the record with the transaction's own changes.
+// GetIn returns the record with the transaction's own changes.
 func (t *Table[T]) GetIn(tx *Tx, id string) (T, bool) {
 	if o, ok := tx.staged[t.name][id]; ok {
 		value, ok := o.value.(T)
@@ -151,7 +151,7 @@ func (t *Table[T]) GetIn(tx *Tx, id string) (T, bool) {
 	return t.Get(id)
 }
 
-// AllIn gives the records by ID with the transaction's own changes; those that it added come last.
+// AllIn returns the records by ID with the transaction's own changes; those that it added come last.
 func (t *Table[T]) AllIn(tx *Tx) iter.Seq2[string, T] {
 	rows, changes := t.now(), maps.Clone(tx.staged[t.name])
 	return func(yield func(string, T) bool) {
@@ -188,7 +188,7 @@ func (t *Table[T]) Put(tx *Tx, id string, value T) {
 	tx.stage(op{bucket: t.name, id: id, value: value, apply: func() { t.remember(tx, id); t.put(newRecord(id, value)) }})
 }
 
-// Delete removes a record; a missing one is no error.
+// Delete removes a record; a missing one is not an error.
 func (t *Table[T]) Delete(tx *Tx, id string) {
 	tx.stage(op{bucket: t.name, id: id, apply: func() { t.remember(tx, id); t.drop(id) }})
 }

@@ -69,7 +69,7 @@ func ParsePage(q url.Values) (Page, *Error) {
 	return page, nil
 }
 
-// Cut gives the page of items, which come sorted by seq, with the cursors around it. Cursors are positions, not offsets:
+// Cut returns the page of items, which come sorted by seq, with the cursors around it. Cursors are positions, not offsets:
 // what is deleted between two pages makes no item appear twice or not at all. Only the page is kept of the items.
 func Cut[T any](items iter.Seq[T], page Page, seq func(T) int64) ([]T, Meta) {
 	var meta Meta

@@ -17,7 +17,7 @@ type Error struct {
 	RetryAfter int // seconds, 0 = no such header
 }
 
-// Error gives the platform's text with its status.
+// Error returns the platform's text with its status.
 func (e *Error) Error() string { return fmt.Sprintf("%d %s", e.Status, e.Text) }
 
 // Errorf makes an error of a status.

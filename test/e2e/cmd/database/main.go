@@ -109,7 +109,7 @@ func openReadOnly(dir string) (*store, error) {
 	return &store{file: file, dir: dir}, nil
 }
 
-// read gives all records.
+// read returns all records.
 func (s *store) read() (string, error) {
 	const most = 1 << 20
 	content, err := io.ReadAll(io.NewSectionReader(s.file, 0, most))

@@ -77,7 +77,7 @@ func echo(address, name string) error {
 	}
 }
 
-// announcedListener gives connections whose header was read.
+// announcedListener returns connections whose header was read.
 type announcedListener struct {
 	net.Listener
 	conns chan net.Conn
@@ -110,7 +110,7 @@ func (a *announcedListener) greet(conn net.Conn) {
 	a.conns <- announced
 }
 
-// Accept gives the next connection.
+// Accept returns the next connection.
 func (a *announcedListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-a.conns:
@@ -127,7 +127,7 @@ type announcedConn struct {
 	remote net.Addr
 }
 
-// Read gives what follows the header.
+// Read returns what follows the header.
 func (c *announcedConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
 // RemoteAddr is the address in the header.

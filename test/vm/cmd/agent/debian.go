@@ -45,7 +45,7 @@ func bootFrom(serial string) error {
 	if err := errors.Join(os.MkdirAll(newRoot, 0o755), unix.Mount(node, newRoot, "ext4", 0, "")); err != nil {
 		return fmt.Errorf("mounting the root file system on %s: %w", node, err)
 	}
-	// An ID that is there is the word that this is no first boot, at which systemd asks questions.
+	// An ID that is there is the word that this is not a first boot, at which systemd asks questions.
 	const machineID = "3f2504e04f8941d39a0c0305e82c3301\n"
 	if err := errors.Join(
 		copyFile("/init", guest.Agent), os.MkdirAll(units+"/multi-user.target.wants", 0o755),

@@ -130,7 +130,7 @@ func (s *service) WriteOpen(c agent.Chunk, result *agent.Errno) error {
 	return err
 }
 
-// CloseOpen closes a file that was held open. What the kernel says is no failure: its disk may be gone.
+// CloseOpen closes a file that was held open. What the kernel says is not a failure: its disk may be gone.
 func (s *service) CloseOpen(handle int, _ *agent.None) error {
 	file, err := s.held(handle)
 	if err != nil {
