@@ -187,11 +187,12 @@ IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 # The tar of its root file system, made or found when it is needed.
 NODE_ROOT = "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))"
 
-# The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`.
+# The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`. Its packages are those
+# of this machine's release, by which scanners judge them.
 .PHONY: images node-image
 node-image: packages-images build tool-image tool-rootfs
 	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base $(NODE_ROOT) \
-		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
+		--file $(BIN)/csi=/vultr-csi --file /etc/os-release=/etc/os-release --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 images: node-image ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
 		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
