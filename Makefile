@@ -46,14 +46,15 @@ build: ## Build the programs into bin/.
 plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
-# The tools are built anew each time: Go's own cache makes that a matter of a second.
+# The tools are built anew each time: Go's own cache makes that a matter of a second. They run on this machine, whatever
+# architecture the images are for.
 .PHONY: tool-image tool-rootfs tool-sbom tool-testreport
 tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
-	@cd tools && $(GO) build -buildvcs=false -o ../bin/ ./$*
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/ ./$*
 
 .PHONY: tool-kustomize
 tool-kustomize:
-	@cd tools && $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
 
 .PHONY: tool-govulncheck
 tool-govulncheck:
@@ -212,6 +213,15 @@ sbom: images tool-sbom ## List what is in each image and in the kubectl plugin, 
 	@$(SBOM) --name cloud-provider-vultr/simulator --program $(BIN)/simulator -o $(IMAGES)/simulator.spdx.json
 	@$(SBOM) --name kubectl-vultr --program $(BIN)/kubectl-vultr -o $(BIN)/kubectl-vultr.spdx.json
 	@ls -sh $(IMAGES)/*.spdx.json $(BIN)/kubectl-vultr.spdx.json
+
+# Nothing of the other architecture runs for it: Go builds for any, and Debian's packages are only unpacked.
+ARCHITECTURES ?= amd64 arm64
+.PHONY: images-all
+images-all: tool-image ## Build the images of all architectures, each joined to one OCI archive: bin/images-all/*.oci.tar.
+	@for arch in $(ARCHITECTURES); do $(MAKE) images GOARCH=$$arch BIN=bin/$$arch; done
+	@for name in ccm csi-controller csi-node simulator; do \
+		bin/image --join -o bin/images-all/$$name.oci.tar $(foreach arch,$(ARCHITECTURES),bin/$(arch)/images/$$name.tar); done
+	@ls -sh bin/images-all/*.oci.tar
 
 .PHONY: clean
 clean: ## Remove what was built; caches outside the repository stay.
