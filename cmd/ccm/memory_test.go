@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/testaddr"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 )
 
 // settled is how long the program is left alone before its memory is read, so that what the start allocated is
@@ -22,13 +23,10 @@ const settled = 30 * time.Second
 // initialised: after a while of quiet, the part of it that is not pages of the program's file, and the peak.
 func BenchmarkMemory(b *testing.B) {
 	const n = 1000
-	program := filepath.Join(b.TempDir(), "ccm")
-	if out, err := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".").CombinedOutput(); err != nil { //nolint:gosec // the test's own
-		b.Fatalf("%v: %s", err, out)
-	}
+	program := buildProgram(b)
 	for b.Loop() {
 		r := newNodesRig(b, n)
-		pid := startProgram(b, program, r)
+		pid := startProgram(b, program, r.server.url, r.cloud)
 		r.await(b, n)
 		time.Sleep(settled) // nothing is waited for: it is what is measured
 		b.ReportMetric(memoryMB(b, pid, "VmRSS"), "MB")
@@ -37,19 +35,32 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// startProgram starts the program against the rig's two servers, until the benchmark ends.
-func startProgram(b *testing.B, program string, r *nodesRig) (pid int) {
+// buildProgram builds it as it is released.
+func buildProgram(b *testing.B) string {
+	b.Helper()
+	program := filepath.Join(b.TempDir(), "ccm")
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".").CombinedOutput(); err != nil { //nolint:gosec // the test's own
+		b.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
+// startProgram starts the program between an API server and a cloud, until the benchmark ends.
+func startProgram(b *testing.B, program, apiServer string, cloud *simtest.Cloud, args ...string) (pid int) {
 	b.Helper()
 	dir := b.TempDir()
 	serving := testaddr.Next()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	config := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: '" + r.server.url + "'}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"
+	config := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: '" + apiServer + "'}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"
 	if err := os.WriteFile(kubeconfig, []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.CommandContext(b.Context(), program, "--cloud-provider=vultr", "--kubeconfig="+kubeconfig, "--leader-elect=false", //nolint:gosec // the test's own
-		"--configure-cloud-routes=false", "--bind-address="+serving.Addr().String(), "--secure-port="+strconv.Itoa(int(serving.Port())), "--cert-dir="+dir, "--v=2")
-	cmd.Env = append(os.Environ(), "VULTR_API_KEY="+r.cloud.Key, "API_URL="+r.cloud.URL)
+	args = append([]string{
+		"--cloud-provider=vultr", "--kubeconfig=" + kubeconfig, "--leader-elect=false", "--configure-cloud-routes=false",
+		"--bind-address=" + serving.Addr().String(), "--secure-port=" + strconv.Itoa(int(serving.Port())), "--cert-dir=" + dir, "--v=2",
+	}, args...)
+	cmd := exec.CommandContext(b.Context(), program, args...) //nolint:gosec // the test's own
+	cmd.Env = append(os.Environ(), "VULTR_API_KEY="+cloud.Key, "API_URL="+cloud.URL)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		b.Fatal(err)

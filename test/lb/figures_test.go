@@ -59,8 +59,8 @@ func BenchmarkQuietCluster(b *testing.B) {
 }
 
 // BenchmarkNoOpSync syncs 100 load balancers that are as they should be: their Services are edited in a way that matters to
-// nobody, or another process begins to lead. The aim is no write to the cloud or the cluster. Events are counted apart: one who
-// begins to lead says so once for each Service, as the library does.
+// nobody, or another process begins to lead. The aim is no write to the cloud or the cluster. Events are counted apart: a process that
+// begins to lead says of each Service that it ensures its load balancer, and that it has, as the library does.
 func BenchmarkNoOpSync(b *testing.B) {
 	for _, cause := range []struct {
 		name string
