@@ -56,6 +56,12 @@ tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
 tool-kustomize:
 	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
 
+# Tests build it themselves.
+.PHONY: tool-helm
+tool-helm:
+	@[ -x bin/helm ] || echo "building helm: some minutes, once"
+	@cd tools/helm && $(GO) build -buildvcs=false -o ../../bin/helm helm.sh/helm/v4/cmd/helm
+
 .PHONY: tool-govulncheck
 tool-govulncheck:
 	@cd tools && $(GO) build -buildvcs=false -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
@@ -177,6 +183,11 @@ manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{c
 		bin/kustomize build deploy/manifests/$$part -o bin/manifests/$$part.yaml; \
 		echo "bin/manifests/$$part.yaml"; \
 	done
+
+.PHONY: chart
+chart: tool-helm ## Check the Helm chart and package it into bin/vultr-<version>.tgz.
+	@bin/helm lint --strict --namespace kube-system deploy/chart
+	@bin/helm package deploy/chart --destination bin
 
 # The tools with which a node recognises, makes, checks and grows file systems, and encrypts disks. It mounts them itself.
 NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin

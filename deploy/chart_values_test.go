@@ -346,3 +346,27 @@ func TestChartNetworkPolicy(t *testing.T) {
 		t.Errorf("it may connect to %v", ports)
 	}
 }
+
+// TestDocumentedValues: the file of values in the documentation is taken, and does what stands before it.
+func TestDocumentedValues(t *testing.T) {
+	page, err := os.ReadFile("../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile("(?s)```\n(ccm:\n[^`]*)```").FindSubmatch(page)
+	if text == nil {
+		t.Fatal("docs/install.md has no values")
+	}
+	objects := rendered(t, string(text[1]))
+	for _, w := range workloads(objects) {
+		if image := w.template.Spec.Containers[0].Image; !strings.HasPrefix(image, "registry.example.com/vultr/") {
+			t.Errorf("%s runs %s", w.name, image)
+		}
+	}
+	if class := named[*storagev1.StorageClass](t, objects, "vultr-nvme"); class.Annotations["storageclass.kubernetes.io/is-default-class"] != "true" {
+		t.Error("the class is not the default one")
+	}
+	if file := named[*corev1.ConfigMap](t, objects, "vultr-ccm-config").Data["ccm.yaml"]; !strings.Contains(file, "region: ewr\n") {
+		t.Errorf("the file says\n%s", file)
+	}
+}
