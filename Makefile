@@ -56,11 +56,11 @@ tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
 tool-kustomize:
 	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
 
-# Tests build it themselves.
+# Tests of the chart build it themselves. Static, for it also runs inside of the local cluster.
 .PHONY: tool-helm
 tool-helm:
 	@[ -x bin/helm ] || echo "building helm: some minutes, once"
-	@cd tools/helm && $(GO) build -buildvcs=false -o ../../bin/helm helm.sh/helm/v4/cmd/helm
+	@cd tools/helm && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 
 .PHONY: tool-govulncheck
 tool-govulncheck:
@@ -152,11 +152,13 @@ e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own tests of stor
 
 # The version before is a revision of this repository; the last release once there is one.
 FROM ?= d9d6bc7
-.PHONY: e2e-upgrade e2e-migrate
+.PHONY: e2e-upgrade e2e-migrate e2e-chart
 e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version before, or FROM, under pods that write: 10 minutes.
 	@bin/cluster upgrade $(FROM)
 e2e-migrate: packages-test cluster-tool ## Change over from the official CSI driver by the documented commands, under pods that write: 10 minutes.
 	@bin/cluster migrate
+e2e-chart: packages-test cluster-tool tool-helm ## Take the product over, upgrade, roll back, uninstall and install it by the Helm chart, under pods that write: 15 minutes.
+	@bin/cluster chart
 
 ##@ Cluster
 

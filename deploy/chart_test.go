@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,5 +165,43 @@ func TestChartRefuses(t *testing.T) {
 				t.Errorf("the message does not name %q:\n%s", c.want, got)
 			}
 		})
+	}
+}
+
+// TestChartOfTheLocalCluster: the values of the end-to-end tests say what their kustomizations do.
+func TestChartOfTheLocalCluster(t *testing.T) {
+	const overlay = "../test/e2e/overlay/"
+	files := map[string]string{}
+	for _, name := range []string{"chart.yaml", "csi/kustomization.yaml", "ccm/kustomization.yaml"} {
+		content, err := os.ReadFile(overlay + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(content)
+	}
+	args := map[string][]string{}
+	for _, w := range workloads(rendered(t, files["chart.yaml"])) {
+		args[w.template.Spec.Containers[0].Name] = w.template.Spec.Containers[0].Args
+	}
+	for _, c := range []struct{ file, container, flag, variable string }{
+		{"ccm/kustomization.yaml", "vultr-ccm", "vultr-api-url", "API_URL"},
+		{"csi/kustomization.yaml", "csi-controller", "api-url", "API_URL"},
+		{"csi/kustomization.yaml", "csi-node", "device-dir", "DEVICE_DIR"},
+		{"csi/kustomization.yaml", "csi-node", "sysfs-block-dir", "SYSFS_BLOCK_DIR"},
+		{"csi/kustomization.yaml", "csi-node", "vfs-dir", "VFS_DIR"},
+	} {
+		match := regexp.MustCompile(`name: ` + c.variable + `, value: "?([^"}\s]+)`).FindStringSubmatch(files[c.file])
+		if match == nil {
+			t.Fatalf("%s does not set %s", c.file, c.variable)
+		}
+		last := "" // the one that counts
+		for _, arg := range args[c.container] {
+			if value, ok := strings.CutPrefix(arg, "--"+c.flag+"="); ok {
+				last = value
+			}
+		}
+		if last != match[1] {
+			t.Errorf("%s: --%s is %q, %s says %q", c.container, c.flag, last, c.file, match[1])
+		}
 	}
 }

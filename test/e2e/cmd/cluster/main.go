@@ -25,6 +25,7 @@ const usage = `usage: cluster COMMAND
   upgrade REVISION
           upgrade the product from an earlier revision of this repository, under pods that write
   migrate change over from the official CSI driver, by the commands of docs/migrate.md
+  chart   take over, upgrade, roll back, uninstall and install by the Helm chart, under pods that write
   down    remove what is running, also what was killed, with everything it made`
 
 func main() {
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 		return upgrade(ctx, rest)
 	}
 	do, known := map[string]func(context.Context) error{
-		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo, "migrate": migrate,
+		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo, "migrate": migrate, "chart": chart,
 	}[command]
 	if !known {
 		return fmt.Errorf("unknown command %q\n%s", command, usage)
