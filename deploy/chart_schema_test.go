@@ -79,8 +79,8 @@ func (s *schema) definition(t *testing.T, of *schema) (resolved *schema, name st
 	return s.Definitions[name], name
 }
 
-// texts are the values of an enumeration of texts.
-func texts(values []any) []string {
+// enumerated are the values of an enumeration of texts.
+func enumerated(values []any) []string {
 	var all []string
 	for _, v := range values {
 		all = append(all, fmt.Sprint(v))
@@ -122,7 +122,7 @@ func TestSchemaKnowsTheParameters(t *testing.T) {
 				want = append(want, v.Text)
 			}
 		}
-		same(t, p.Key, want, texts(got.Enum))
+		same(t, p.Key, want, enumerated(got.Enum))
 	}
 	for key := range parameters.Properties {
 		if !seen[key] {
@@ -180,7 +180,7 @@ func TestSchemaKnowsTheAnnotations(t *testing.T) {
 		case s.Kind == settings.Switch:
 			same(t, s.Name(), any("boolean"), got.Type)
 		case s.Kind == settings.Choice:
-			same(t, s.Name(), s.Values, texts(got.Enum))
+			same(t, s.Name(), s.Values, enumerated(got.Enum))
 		case s.Kind == settings.Number:
 			same(t, s.Name(), any("integer"), got.Type)
 			if got.Minimum == nil || got.Maximum == nil || *got.Minimum != float64(s.Lowest) || *got.Maximum != float64(s.Highest) {
