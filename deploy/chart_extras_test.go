@@ -106,19 +106,8 @@ func TestChartAlertsAndDashboards(t *testing.T) {
 	if rule.GetLabels()["release"] != "prometheus" {
 		t.Errorf("the alerts have the labels %v", rule.GetLabels())
 	}
-	groups, _, _ := unstructured.NestedSlice(rule.Object, "spec", "groups")
-	var got []string
-	for _, g := range groups {
-		for _, r := range g.(map[string]any)["rules"].([]any) {
-			fields := r.(map[string]any)
-			got = append(got, fields["alert"].(string)+" "+fields["annotations"].(map[string]any)["summary"].(string))
-		}
-	}
-	var want []string
-	for _, a := range alerts(t) {
-		want = append(want, a.Alert+" "+a.Annotations["summary"])
-	}
-	same(t, "alerts", want, got)
+	example := custom(t, decode(t, monitoringDir+"/rules.yaml"), "PrometheusRule", "vultr")
+	same(t, "alerts", example.Object["spec"], rule.Object["spec"])
 
 	boards := named[*corev1.ConfigMap](t, objects, "vultr-dashboard")
 	if boards.Labels["grafana_dashboard"] != "yes" || boards.Annotations["grafana_folder"] != "Vultr" {

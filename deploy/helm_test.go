@@ -14,7 +14,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const chartDir = "chart"
+const (
+	chartDir      = "chart"
+	monitoringDir = "examples/monitoring"
+)
 
 // helmHome holds the program and what it writes for itself.
 var helmHome string
