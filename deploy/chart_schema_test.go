@@ -179,6 +179,8 @@ func TestSchemaKnowsTheAnnotations(t *testing.T) {
 			same(t, s.Name(), []any{float64(settings.KubeProxyPort)}, got.Enum)
 		case s.Kind == settings.Switch:
 			same(t, s.Name(), any("boolean"), got.Type)
+		case s.Kind == settings.VPCReference:
+			same(t, s.Name(), any([]any{"string", "boolean"}), got.Type)
 		case s.Kind == settings.Choice:
 			same(t, s.Name(), s.Values, enumerated(got.Enum))
 		case s.Kind == settings.Number:

@@ -153,6 +153,7 @@ func TestChartRefuses(t *testing.T) {
 		"an unknown annotation":      {"ccm: {cloudConfig: {loadBalancers: {defaults: {time-out: 5}}}}", nil, "time-out"},
 		"an even number of machines": {"ccm: {cloudConfig: {loadBalancers: {defaults: {node-count: 2}}}}", nil, "node-count"},
 		"a setting of one Service":   {"ccm: {cloudConfig: {loadBalancers: {defaults: {label: web}}}}", nil, "label"},
+		"a controller for one class": {"ccm: {cloudConfig: {loadBalancers: {classOnly: true}}}", nil, "deploy/examples/ccm-class-only"},
 		"a label that selects pods":  {"commonLabels: {app: shop}", nil, "app"},
 		"nodes without a choice":     {"csi: {additionalNodes: {large: {maxVolumes: 16}}}", nil, "needs a nodeSelector or an affinity"},
 		"more volumes than possible": {"csi: {node: {maxVolumes: 17}}", nil, "maxVolumes"},

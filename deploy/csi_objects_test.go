@@ -173,7 +173,8 @@ func TestCSIWorkloads(t *testing.T) {
 		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &one},
 	}, controller.Strategy)
 	same(t, "the controller's labels", labels, controller.Template.Labels)
-	same(t, "disruptions", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: selector},
+	always := policyv1.AlwaysAllow
+	same(t, "disruptions", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: selector, UnhealthyPodEvictionPolicy: &always},
 		named[*policyv1.PodDisruptionBudget](t, objects, "csi-vultr-controller").Spec)
 
 	node := named[*appsv1.DaemonSet](t, objects, "csi-vultr-node").Spec

@@ -51,7 +51,7 @@ func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(helmHome, "none"))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(helmHome, "none"), "KUBECACHEDIR="+helmHome)
 	for _, name := range []string{"CACHE", "CONFIG", "DATA"} {
 		cmd.Env = append(cmd.Env, "HELM_"+name+"_HOME="+helmHome)
 	}

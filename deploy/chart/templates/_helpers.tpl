@@ -126,3 +126,12 @@ volumeMounts:
     mountPath: /var/run/secrets/kubernetes.io/serviceaccount
     readOnly: true
 {{- end }}
+
+{{/* The names of the containers of a workload, as a list in JSON. */}}
+{{- define "vultr.containers" -}}
+{{- $names := list -}}
+{{- range dig "spec" "template" "spec" "containers" list . -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end }}
