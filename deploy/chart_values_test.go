@@ -38,9 +38,12 @@ func TestChartLabelsEverything(t *testing.T) {
 	for _, w := range workloads(objects) {
 		_, name, _ := strings.Cut(w.name, "/")
 		same(t, w.name+"'s selector", map[string]string{"app": name}, w.selector)
-		labels := maps.Clone(w.template.Labels)
-		delete(labels, "role")
-		same(t, w.name+"'s labels", map[string]string{"app": name, "team": "storage", "part": parts[w.name]}, labels)
+		labels := standard(name)
+		labels["team"], labels["part"] = "storage", parts[w.name]
+		if role := w.template.Labels["role"]; role != "" {
+			labels["role"] = role
+		}
+		same(t, w.name+"'s labels", labels, w.template.Labels)
 		if got := w.template.Annotations["example.com/note"]; got != parts[w.name] {
 			t.Errorf("%s: the annotation is %q", w.name, got)
 		}
@@ -266,10 +269,12 @@ func TestChartClasses(t *testing.T) {
 		t.Errorf("vultr-nvme is %+v", class)
 	}
 	retain, immediate := corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate
+	labels := standard("csi-vultr")
+	labels["team"], labels["tier"] = "storage", "database"
 	same(t, "database", &storagev1.StorageClass{
 		TypeMeta: metav1.TypeMeta{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "database", Labels: map[string]string{"app": "csi-vultr", "team": "storage", "tier": "database"},
+			Name: "database", Labels: labels,
 			Annotations: map[string]string{"example.com/note": "database"},
 		},
 		Provisioner: "block.csi.vultr.com",

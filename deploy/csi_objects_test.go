@@ -47,7 +47,7 @@ func TestCSIClassesAreThoseOfTheOfficialDriver(t *testing.T) {
 		}
 		same(t, class.Name, &storagev1.StorageClass{
 			TypeMeta:             metav1.TypeMeta{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"},
-			ObjectMeta:           metav1.ObjectMeta{Name: class.Name, Labels: map[string]string{"app": "csi-vultr"}},
+			ObjectMeta:           metav1.ObjectMeta{Name: class.Name, Labels: standard("csi-vultr")},
 			Provisioner:          "block.csi.vultr.com",
 			Parameters:           class.Parameters,
 			ReclaimPolicy:        class.ReclaimPolicy,
@@ -165,7 +165,8 @@ func TestCSIWorkloads(t *testing.T) {
 	objects := load(t, csiDir)
 	controller := named[*appsv1.Deployment](t, objects, "csi-vultr-controller").Spec
 	one, tenth := intstr.FromInt32(1), intstr.FromString("10%")
-	labels := map[string]string{"app": "csi-vultr-controller", "role": "csi-vultr"}
+	labels := standard("csi-vultr-controller")
+	labels["role"] = "csi-vultr"
 	selector := selecting(map[string]string{"app": "csi-vultr-controller"})
 	same(t, "replicas", new(int32(2)), controller.Replicas)
 	same(t, "the controller's selector", selector, controller.Selector)
@@ -179,7 +180,9 @@ func TestCSIWorkloads(t *testing.T) {
 
 	node := named[*appsv1.DaemonSet](t, objects, "csi-vultr-node").Spec
 	same(t, "the node's strategy", appsv1.DaemonSetUpdateStrategy{RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: &tenth}}, node.UpdateStrategy)
-	same(t, "the node's labels", map[string]string{"app": "csi-vultr-node", "role": "csi-vultr"}, node.Template.Labels)
+	labels = standard("csi-vultr-node")
+	labels["role"] = "csi-vultr"
+	same(t, "the node's labels", labels, node.Template.Labels)
 }
 
 // names lists what a pod is made of.

@@ -1,6 +1,6 @@
 {{/* Labels of an object: (list $ app), and further maps of labels after these. */}}
 {{- define "vultr.labels" -}}
-{{- $labels := dict "app" (index . 1) -}}
+{{- $labels := dict "app" (index . 1) "app.kubernetes.io/name" (index . 1) "app.kubernetes.io/part-of" "cloud-provider-vultr" -}}
 {{- range slice . 2 -}}
 {{- $labels = merge $labels (default dict .) -}}
 {{- end -}}
@@ -18,6 +18,7 @@ image: {{ $image.repository }}:{{ $image.tag | default (index . 0).Chart.AppVers
 {{- with $image.pullPolicy }}
 imagePullPolicy: {{ . }}
 {{- end }}
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/* Where the pods of a part run, and how their images are pulled: (list $ part). */}}
