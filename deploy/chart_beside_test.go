@@ -82,9 +82,9 @@ func TestChartRefusesTheOfficialProgramsBeside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cluster := &besideCluster{objects: c.objects}
 			server := httptest.NewServer(cluster)
-			defer server.Close()
 			args := slices.Concat([]string{"template", "vultr", chartDir, "--namespace", "kube-system", "--dry-run=server", "--kube-apiserver", server.URL}, values(t, c.values))
 			_, stderr, _ := helm(t, args...) // this cluster knows too little for what comes after
+			server.Close()
 			if got := strings.Contains(stderr, "docs/migrate.md"); got != (c.want != "") || !strings.Contains(stderr, c.want) {
 				t.Errorf("helm says\n%s\nwant %q", stderr, c.want)
 			}

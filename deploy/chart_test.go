@@ -146,6 +146,7 @@ func TestChartRefuses(t *testing.T) {
 		"nothing to install":         {"{ccm: {enabled: false}, csi: {enabled: false}}", nil, "there is nothing to install"},
 		"an unknown value":           {"ccm: {replica: 1}", nil, "replica"},
 		"a value at the wrong place": {"controller: {replicas: 1}", nil, "controller"},
+		"a registry with a scheme":   {"imageRegistry: 'https://registry.example.com'", nil, "imageRegistry"},
 		"half a digest":              {"ccm: {image: {digest: 'sha256:abc'}}", nil, "digest"},
 		"an unknown parameter":       {"csi: {storageClasses: {fast: {parameters: {disk: nvme}}}}", nil, "disk"},
 		"a parameter's wrong value":  {"csi: {storageClasses: {fast: {parameters: {disk_type: ssd}}}}", nil, "disk_type"},

@@ -25,8 +25,10 @@ import (
 // TestChartLabelsEverything: labels of all objects are on all of them and on their pods, and what selects pods stays as it is.
 func TestChartLabelsEverything(t *testing.T) {
 	objects := rendered(t, fullValues(t))
+	owners := map[string]string{}
 	for _, o := range objects {
 		m := meta(t, o)
+		owners[m.GetKind()+"/"+m.GetName()] = m.GetAnnotations()["example.com/owner"]
 		if m.GetLabels()["team"] != "storage" || m.GetLabels()["app"] == "" {
 			t.Errorf("%s %s has the labels %v", m.GetKind(), m.GetName(), m.GetLabels())
 		}
@@ -47,6 +49,9 @@ func TestChartLabelsEverything(t *testing.T) {
 		if got := w.template.Annotations["example.com/note"]; got != parts[w.name] {
 			t.Errorf("%s: the annotation is %q", w.name, got)
 		}
+		if got := owners[w.name]; got != parts[w.name] {
+			t.Errorf("%s has the owner %q", w.name, got)
+		}
 		delete(parts, w.name)
 	}
 	if len(parts) > 0 {
@@ -57,12 +62,12 @@ func TestChartLabelsEverything(t *testing.T) {
 // TestChartImages: by digest where there is one, else by tag, with the Secrets that pulling takes.
 func TestChartImages(t *testing.T) {
 	want := map[string]string{
-		"vultr-ccm":      "registry.example.com/vultr/ccm@sha256:" + strings.Repeat("1", 64) + " Always",
-		"csi-controller": "registry.example.com/vultr/csi-controller@sha256:" + strings.Repeat("2", 64) + " Always",
-		"csi-node":       "registry.example.com/vultr/csi-node@sha256:" + strings.Repeat("3", 64) + " Always",
+		"vultr-ccm":      "mirror.example.com:5000/all/vultr/ccm@sha256:" + strings.Repeat("1", 64) + " Always",
+		"csi-controller": "mirror.example.com:5000/all/vultr/csi-controller@sha256:" + strings.Repeat("2", 64) + " Always",
+		"csi-node":       "mirror.example.com:5000/all/vultr/csi-node@sha256:" + strings.Repeat("3", 64) + " Always",
 	}
 	for _, name := range []string{"csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter"} {
-		want[name] = "registry.example.com/sig-storage/sidecar:v9 IfNotPresent"
+		want[name] = "mirror.example.com:5000/all/sig-storage/sidecar:v9 IfNotPresent"
 	}
 	got := map[string]string{}
 	for _, w := range workloads(rendered(t, fullValues(t))) {
@@ -72,6 +77,22 @@ func TestChartImages(t *testing.T) {
 		}
 	}
 	same(t, "images", want, got)
+}
+
+// TestChartImageRegistry: a mirror takes the place of the registry that a repository names, and comes before one that names none.
+func TestChartImageRegistry(t *testing.T) {
+	got := map[string]string{}
+	text := "{imageRegistry: 'localhost:5000', ccm: {image: {repository: localhost/ccm}}, csi: {node: {image: {repository: csi-node}}}}"
+	for _, w := range workloads(rendered(t, text)) {
+		for _, c := range w.template.Spec.Containers {
+			got[c.Name], _, _ = strings.Cut(c.Image, ":v")
+		}
+	}
+	same(t, "repositories", map[string]string{
+		"vultr-ccm": "localhost:5000/ccm", "csi-node": "localhost:5000/csi-node", "csi-controller": "localhost:5000/cloud-provider-vultr/csi-controller",
+		"csi-provisioner": "localhost:5000/sig-storage/csi-provisioner", "csi-attacher": "localhost:5000/sig-storage/csi-attacher",
+		"csi-resizer": "localhost:5000/sig-storage/csi-resizer",
+	}, got)
 }
 
 // TestChartSchedules: each part runs where its values say, with the priority and the resources that they say.

@@ -7,13 +7,21 @@
 {{- toYaml (merge $labels (default dict (index . 0).Values.commonLabels)) -}}
 {{- end }}
 
-{{/* The image of a container: (list $ image). */}}
+{{/* The image of a container: (list $ image). What begins with the name of a host has that in place of a registry. */}}
 {{- define "vultr.image" -}}
 {{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with (index . 0).Values.imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}
+{{- $parts = rest $parts -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" . (join "/" $parts) -}}
+{{- end -}}
 {{- if $image.digest -}}
-image: {{ $image.repository }}@{{ $image.digest }}
+image: {{ $repository }}@{{ $image.digest }}
 {{- else -}}
-image: {{ $image.repository }}:{{ $image.tag | default (index . 0).Chart.AppVersion }}
+image: {{ $repository }}:{{ $image.tag | default (index . 0).Chart.AppVersion }}
 {{- end }}
 {{- with $image.pullPolicy }}
 imagePullPolicy: {{ . }}
