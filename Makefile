@@ -52,6 +52,11 @@ plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
 	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/ ./$*
 
+# bin/release is the directory.
+.PHONY: tool-release
+tool-release:
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/release-tool ./release
+
 .PHONY: tool-kustomize
 tool-kustomize:
 	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
@@ -235,6 +240,20 @@ images-all: tool-image ## Build the images of all architectures, each joined to 
 	@for name in ccm csi-controller csi-node simulator; do \
 		bin/image --join -o bin/images-all/$$name.oci.tar $(foreach arch,$(ARCHITECTURES),bin/$(arch)/images/$$name.tar); done
 	@ls -sh bin/images-all/*.oci.tar
+
+# What is published is what is in there; where from it will be pulled is REGISTRY.
+RELEASE := bin/release
+.PHONY: release-dry-run
+release-dry-run: images-all manifests chart tool-release ## Everything of a release that needs no registry: bin/release with images, SBOMs, manifests and chart by digest, sums.
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	@for arch in $(ARCHITECTURES); do \
+		$(MAKE) sbom GOARCH=$$arch BIN=bin/$$arch; \
+		for file in bin/$$arch/images/*.spdx.json; do cp $$file $(RELEASE)/$$(basename $$file .spdx.json)-$$arch.spdx.json; done; \
+		cp bin/$$arch/kubectl-vultr $(RELEASE)/kubectl-vultr-linux-$$arch; done
+	@cp bin/images-all/*.oci.tar bin/vultr-$(VERSION:v%=%).tgz $(RELEASE)
+	@bin/release-tool $(if $(REGISTRY),--registry $(REGISTRY)) -o $(RELEASE) \
+		$(foreach part,ccm csi csi-snapshots,--manifest bin/manifests/$(part).yaml) $(RELEASE)/*.oci.tar
+	@cd $(RELEASE) && sha256sum --quiet --check SHA256SUMS && ls -sh
 
 .PHONY: clean
 clean: ## Remove what was built; caches outside the repository stay.

@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// The annotations by which containerd and others know the name of an image in an OCI archive.
+// ContainerdName is the annotation by which containerd knows the name of an image in an OCI archive, and refName the one of others.
 const (
-	containerdName = "io.containerd.image.name"
+	ContainerdName = "io.containerd.image.name"
 	refName        = "org.opencontainers.image.ref.name"
 )
 
@@ -38,7 +38,7 @@ func WriteIndex(archives []string, output string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // it is in the directory for what may go
 	named := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{
-		containerdName: fullName(tag), refName: tag.TagStr(),
+		ContainerdName: fullName(tag), refName: tag.TagStr(),
 	}}})
 	if _, err := layout.Write(dir, named); err != nil {
 		return err

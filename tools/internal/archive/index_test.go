@@ -73,7 +73,7 @@ func TestIndexHasEachArchitecture(t *testing.T) {
 	if len(outer.Manifests) != 1 {
 		t.Fatalf("the archive has %d images, want one", len(outer.Manifests))
 	}
-	if got := outer.Manifests[0].Annotations; got[containerdName] != "docker.io/example/app:v1" || got[refName] != "v1" {
+	if got := outer.Manifests[0].Annotations; got[ContainerdName] != "docker.io/example/app:v1" || got[refName] != "v1" {
 		t.Errorf("the image is called %v", got)
 	}
 	var architectures []string

@@ -14,6 +14,8 @@ import (
 
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/yaml"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/tools/internal/release"
 )
 
 // fields are an object's by their names.
@@ -169,5 +171,45 @@ func TestTheChartIsTheManifests(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheReleaseIsPinned: the manifests of a release and the chart with its file of values run the same images.
+func TestTheReleaseIsPinned(t *testing.T) {
+	chart := helm(t)
+	var images []release.Image
+	for i, name := range []string{"ccm", "csi-controller", "csi-node", "simulator"} {
+		images = append(images, release.Image{Name: release.Project + name, Digest: fmt.Sprintf("sha256:%064d", i)})
+	}
+	const registry = "registry.example.com/vultr"
+	values, err := release.Values(images, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := render(t, "manifests").AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned, err := release.Pin(string(content), images, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]fields{}
+	for document := range strings.SplitSeq(pinned, "\n---\n") {
+		f := read(t, document)
+		want[identity(f)] = f
+	}
+	got := chart(t, values)
+	found := 0
+	for name, w := range want {
+		for _, difference := range differences("", w, got[name]) {
+			t.Errorf("%s %s", name, difference)
+		}
+		for _, image := range images {
+			found += strings.Count(fmt.Sprint(w), image.At(registry))
+		}
+	}
+	if found != 3 {
+		t.Errorf("%d images are named by digest, want 3", found)
 	}
 }
