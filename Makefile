@@ -56,14 +56,26 @@ cross: ## Compile the programs for every architecture that they are released for
 plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
-# The tools are built anew each time: Go's own cache makes that a matter of a second.
+# The tools are built anew each time: Go's own cache makes that a matter of a second. They run on this machine, whatever
+# architecture the images are for.
 .PHONY: tool-image tool-rootfs tool-sbom tool-testreport
 tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
-	@cd tools && $(GO) build -buildvcs=false -o ../bin/ ./$*
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/ ./$*
+
+# bin/release is the directory.
+.PHONY: tool-release
+tool-release:
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/release-tool ./release
 
 .PHONY: tool-kustomize
 tool-kustomize:
-	@cd tools && $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+
+# Tests of the chart build it themselves. Static, for it also runs inside of the local cluster.
+.PHONY: tool-helm
+tool-helm:
+	@[ -x bin/helm ] || echo "building helm: some minutes, once"
+	@cd tools/helm && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 
 .PHONY: tool-govulncheck
 tool-govulncheck:
@@ -155,11 +167,13 @@ e2e-conformance: packages-test cluster-tool ## Run Kubernetes' own tests of stor
 
 # The version before is a revision of this repository; the last release once there is one.
 FROM ?= d9d6bc7
-.PHONY: e2e-upgrade e2e-migrate
+.PHONY: e2e-upgrade e2e-migrate e2e-chart
 e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version before, or FROM, under pods that write: 10 minutes.
 	@bin/cluster upgrade $(FROM)
 e2e-migrate: packages-test cluster-tool ## Change over from the official programs by the documented commands, and back, under pods that write and requests: 20 minutes. PART=csi or ccm for one.
 	@bin/cluster migrate $(PART)
+e2e-chart: packages-test cluster-tool tool-helm ## Take the product over, upgrade, roll back, uninstall and install it by the Helm chart, under pods that write: 15 minutes.
+	@bin/cluster chart
 
 ##@ Cluster
 
@@ -187,6 +201,11 @@ manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{c
 		echo "bin/manifests/$$part.yaml"; \
 	done
 
+.PHONY: chart
+chart: tool-helm ## Check the Helm chart and package it into bin/vultr-<version>.tgz.
+	@bin/helm lint --strict --namespace kube-system deploy/chart
+	@bin/helm package deploy/chart --destination bin
+
 # The tools with which a node recognises, makes, checks and grows file systems, and encrypts disks. It mounts them itself.
 NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin
 NONROOT := 65532:65532
@@ -197,11 +216,12 @@ IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 # The tar of its root file system, made or found when it is needed.
 NODE_ROOT = "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))"
 
-# The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`.
+# The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`. Its packages are those
+# of this machine's release, by which scanners judge them.
 .PHONY: images node-image
 node-image: packages-images build tool-image tool-rootfs
 	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base $(NODE_ROOT) \
-		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
+		--file $(BIN)/csi=/vultr-csi --file /etc/os-release=/etc/os-release --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 images: node-image ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
 		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
@@ -221,6 +241,29 @@ sbom: images tool-sbom ## List what is in each image and in the kubectl plugin, 
 	@$(SBOM) --name cloud-provider-vultr/simulator --program $(BIN)/simulator -o $(IMAGES)/simulator.spdx.json
 	@$(SBOM) --name kubectl-vultr --program $(BIN)/kubectl-vultr -o $(BIN)/kubectl-vultr.spdx.json
 	@ls -sh $(IMAGES)/*.spdx.json $(BIN)/kubectl-vultr.spdx.json
+
+# Nothing of the other architecture runs for it: Go builds for any, and Debian's packages are only unpacked.
+ARCHITECTURES ?= amd64 arm64
+.PHONY: images-all
+images-all: tool-image ## Build the images of all architectures, each joined to one OCI archive: bin/images-all/*.oci.tar.
+	@for arch in $(ARCHITECTURES); do $(MAKE) images GOARCH=$$arch BIN=bin/$$arch; done
+	@for name in ccm csi-controller csi-node simulator; do \
+		bin/image --join -o bin/images-all/$$name.oci.tar $(foreach arch,$(ARCHITECTURES),bin/$(arch)/images/$$name.tar); done
+	@ls -sh bin/images-all/*.oci.tar
+
+# What is published is what is in there; where from it will be pulled is REGISTRY.
+RELEASE := bin/release
+.PHONY: release-dry-run
+release-dry-run: images-all manifests chart tool-release ## Everything of a release that needs no registry: bin/release with images, SBOMs, manifests and chart by digest, sums.
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	@for arch in $(ARCHITECTURES); do \
+		$(MAKE) sbom GOARCH=$$arch BIN=bin/$$arch; \
+		for file in bin/$$arch/images/*.spdx.json; do cp $$file $(RELEASE)/$$(basename $$file .spdx.json)-$$arch.spdx.json; done; \
+		cp bin/$$arch/kubectl-vultr $(RELEASE)/kubectl-vultr-linux-$$arch; done
+	@cp bin/images-all/*.oci.tar bin/vultr-$(VERSION:v%=%).tgz $(RELEASE)
+	@bin/release-tool $(if $(REGISTRY),--registry $(REGISTRY)) -o $(RELEASE) \
+		$(foreach part,ccm csi csi-snapshots,--manifest bin/manifests/$(part).yaml) $(RELEASE)/*.oci.tar
+	@cd $(RELEASE) && sha256sum --quiet --check SHA256SUMS && ls -sh
 
 .PHONY: clean
 clean: ## Remove what was built; caches outside the repository stay.

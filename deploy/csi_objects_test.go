@@ -47,7 +47,7 @@ func TestCSIClassesAreThoseOfTheOfficialDriver(t *testing.T) {
 		}
 		same(t, class.Name, &storagev1.StorageClass{
 			TypeMeta:             metav1.TypeMeta{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"},
-			ObjectMeta:           metav1.ObjectMeta{Name: class.Name, Labels: map[string]string{"app": "csi-vultr"}},
+			ObjectMeta:           metav1.ObjectMeta{Name: class.Name, Labels: standard("csi-vultr")},
 			Provisioner:          "block.csi.vultr.com",
 			Parameters:           class.Parameters,
 			ReclaimPolicy:        class.ReclaimPolicy,
@@ -68,6 +68,12 @@ func TestCSIRoles(t *testing.T) {
 	const storage, leases = "storage.k8s.io", "coordination.k8s.io"
 	held := rule(leases, "leases", "get", "update")
 	held.ResourceNames = []string{"block-csi-vultr-com", "external-attacher-leader-block-csi-vultr-com", "external-resizer-block-csi-vultr-com"}
+	// What the official driver has, by its names.
+	beside := func(group, resource string, names ...string) rbacv1.PolicyRule {
+		named := rule(group, resource, "get")
+		named.ResourceNames = names
+		return named
+	}
 	want := map[string][]rbacv1.PolicyRule{
 		"ClusterRole/csi-vultr-controller": {
 			rule("", "events", "create"), rule(storage, "csinodes", "list", "watch"), rule("", "nodes", "get", "list", "patch"),
@@ -96,6 +102,7 @@ func TestCSIRoles(t *testing.T) {
 			rule(storage, "volumeattributesclasses", read...),
 			rule("", "events", "create", "patch"),
 		},
+		"Role/csi-vultr-controller": {beside("apps", "statefulsets", "csi-vultr-controller"), beside("", "pods", "csi-vultr-controller-0", "csi-vultr-controller-1")},
 		"Role/csi-vultr-capacity": {
 			rule(storage, "csistoragecapacities", "get", "list", "watch", "create", "update", "delete"),
 			rule("", "pods", "get"), rule("apps", "replicasets", "get"),
@@ -133,6 +140,7 @@ func TestCSIBindings(t *testing.T) {
 		"ClusterRole/csi-vultr-controller": account, "ClusterRole/csi-vultr-provisioner": account,
 		"ClusterRole/csi-vultr-attacher": account, "ClusterRole/csi-vultr-resizer": account,
 		"Role/csi-vultr-capacity": account, "Role/csi-vultr-leader-election": account, "ClusterRole/csi-vultr-node": nodes,
+		"Role/csi-vultr-controller": account,
 	}, bound)
 	node := named[*corev1.ServiceAccount](t, objects, "csi-vultr-node-sa")
 	same(t, "the node's account", new(false), node.AutomountServiceAccountToken)
@@ -144,8 +152,8 @@ func TestCSIKindsAndNames(t *testing.T) {
 		got[meta(t, o).GetKind()]++
 	}
 	want := map[string]int{
-		"CSIDriver": 1, "StorageClass": 12, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 2,
-		"RoleBinding": 2, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
+		"CSIDriver": 1, "StorageClass": 12, "ServiceAccount": 2, "ClusterRole": 5, "ClusterRoleBinding": 5, "Role": 3,
+		"RoleBinding": 3, "Deployment": 1, "DaemonSet": 1, "PodDisruptionBudget": 1,
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("there are %v, want %v", got, want)
@@ -157,7 +165,8 @@ func TestCSIWorkloads(t *testing.T) {
 	objects := load(t, csiDir)
 	controller := named[*appsv1.Deployment](t, objects, "csi-vultr-controller").Spec
 	one, tenth := intstr.FromInt32(1), intstr.FromString("10%")
-	labels := map[string]string{"app": "csi-vultr-controller", "role": "csi-vultr"}
+	labels := standard("csi-vultr-controller")
+	labels["role"] = "csi-vultr"
 	selector := selecting(map[string]string{"app": "csi-vultr-controller"})
 	same(t, "replicas", new(int32(2)), controller.Replicas)
 	same(t, "the controller's selector", selector, controller.Selector)
@@ -165,12 +174,15 @@ func TestCSIWorkloads(t *testing.T) {
 		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &one},
 	}, controller.Strategy)
 	same(t, "the controller's labels", labels, controller.Template.Labels)
-	same(t, "disruptions", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: selector},
+	always := policyv1.AlwaysAllow
+	same(t, "disruptions", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: selector, UnhealthyPodEvictionPolicy: &always},
 		named[*policyv1.PodDisruptionBudget](t, objects, "csi-vultr-controller").Spec)
 
 	node := named[*appsv1.DaemonSet](t, objects, "csi-vultr-node").Spec
 	same(t, "the node's strategy", appsv1.DaemonSetUpdateStrategy{RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: &tenth}}, node.UpdateStrategy)
-	same(t, "the node's labels", map[string]string{"app": "csi-vultr-node", "role": "csi-vultr"}, node.Template.Labels)
+	labels = standard("csi-vultr-node")
+	labels["role"] = "csi-vultr"
+	same(t, "the node's labels", labels, node.Template.Labels)
 }
 
 // names lists what a pod is made of.

@@ -102,7 +102,7 @@ func TestCSIControllerContainer(t *testing.T) {
 	spec := named[*appsv1.Deployment](t, load(t, csiDir), "csi-vultr-controller").Spec.Template.Spec
 	got := *container(t, &spec, "csi-controller")
 	same(t, "csi-controller", corev1.Container{
-		Name: "csi-controller", Image: got.Image,
+		Name: "csi-controller", Image: got.Image, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Args: []string{
 			"--mode=controller", "--endpoint=unix:///csi/csi.sock", "--api-key-file=/etc/vultr/api-key", "--http-endpoint=:9808", "--v=2",
 		},
@@ -167,12 +167,13 @@ func TestCSISidecars(t *testing.T) {
 		probe := get("", c.port, "/healthz/leader-election")
 		same(t, c.name, corev1.Container{
 			Name: c.name, Image: "registry.k8s.io/sig-storage/" + c.name + ":" + c.version, Args: args, Env: c.env,
-			Ports:           []corev1.ContainerPort{{Name: c.port, ContainerPort: c.number}},
-			StartupProbe:    &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 10, TimeoutSeconds: 10, FailureThreshold: 1000000},
-			LivenessProbe:   &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 20, TimeoutSeconds: 10, FailureThreshold: 2},
-			Resources:       requests("256Mi"),
-			SecurityContext: restricted(),
-			VolumeMounts:    []corev1.VolumeMount{{Name: "socket", MountPath: "/csi"}, accountMount},
+			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+			Ports:                    []corev1.ContainerPort{{Name: c.port, ContainerPort: c.number}},
+			StartupProbe:             &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 10, TimeoutSeconds: 10, FailureThreshold: 1000000},
+			LivenessProbe:            &corev1.Probe{ProbeHandler: probe, PeriodSeconds: 20, TimeoutSeconds: 10, FailureThreshold: 2},
+			Resources:                requests("256Mi"),
+			SecurityContext:          restricted(),
+			VolumeMounts:             []corev1.VolumeMount{{Name: "socket", MountPath: "/csi"}, accountMount},
 		}, got)
 	}
 }
@@ -219,7 +220,7 @@ func TestCSINodeContainer(t *testing.T) {
 	got := *container(t, &spec, "csi-node")
 	both := corev1.MountPropagationBidirectional
 	same(t, "csi-node", corev1.Container{
-		Name: "csi-node", Image: got.Image,
+		Name: "csi-node", Image: got.Image, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Args: []string{
 			"--mode=node", "--endpoint=unix:///csi/csi.sock", "--plugin-registration-dir=/registration", "--kubelet-root=$(KUBELET_ROOT)",
 			"--kubelet-registration-path=$(KUBELET_ROOT)/plugins/block.csi.vultr.com/csi.sock", "--state-dir=/csi/state",
@@ -231,7 +232,7 @@ func TestCSINodeContainer(t *testing.T) {
 			{Name: "DEVICE_DIR", Value: "/dev"},
 			{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 		},
-		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1"}},
+		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1", HostPort: 9808}},
 		// The path is that of the program in the image (Makefile, Dockerfile).
 		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop"}}}},
 		LivenessProbe:  liveness("127.0.0.1"),

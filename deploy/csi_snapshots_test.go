@@ -114,6 +114,7 @@ func TestSnapshotter(t *testing.T) {
 	}
 	want := corev1.Container{
 		Name: "csi-snapshotter", Image: "registry.k8s.io/sig-storage/csi-snapshotter:v8.4.0",
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Args: []string{
 			"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=20", "--retry-interval-start=1s", "--retry-interval-max=30s",
 			"--snapshot-name-prefix=snapshot", "--extra-create-metadata=true", "--kube-api-qps=20", "--kube-api-burst=40", "--leader-election=true",

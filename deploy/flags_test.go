@@ -9,11 +9,11 @@ import (
 )
 
 // TestProgramsKnowTheirArguments builds the programs and gives them the
-// manifests' arguments; with --version they read them and end.
+// manifests' arguments, and those of the chart with every value set; with --version they read them and end.
 func TestProgramsKnowTheirArguments(t *testing.T) {
 	programs := map[string]string{"vultr-ccm": "ccm", "csi-controller": "csi", "csi-node": "csi"}
 	built := map[string]string{}
-	for _, w := range workloads(both(t)) {
+	for _, w := range workloads(append(both(t), rendered(t, fullValues(t))...)) {
 		for _, c := range w.template.Spec.Containers {
 			name, ours := programs[c.Name]
 			if !ours {

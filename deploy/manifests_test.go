@@ -287,3 +287,42 @@ func volume(t *testing.T, spec *corev1.PodSpec, name string) *corev1.Volume {
 	t.Fatalf("no volume is named %q", name)
 	return nil
 }
+
+// standard are the labels of what is part of app.
+func standard(app string) map[string]string {
+	return map[string]string{"app": app, "app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "cloud-provider-vultr"}
+}
+
+// TestStandardLabels: everything can be found by Kubernetes' recommended labels, and pods are selected by "app" alone: a selector
+// cannot be changed in a cluster, and the official driver's is that.
+func TestStandardLabels(t *testing.T) {
+	objects := both(t)
+	for _, o := range objects {
+		m := meta(t, o)
+		for key, want := range standard(m.GetLabels()["app"]) {
+			if got := m.GetLabels()[key]; got == "" || got != want {
+				t.Errorf("%s %s has the label %s=%q, want %q", m.GetKind(), m.GetName(), key, got, want)
+			}
+		}
+	}
+	for _, w := range workloads(objects) {
+		app := w.selector["app"]
+		same(t, w.name+"'s selector", map[string]string{"app": app}, w.selector)
+		for key, want := range standard(app) {
+			if got := w.template.Labels[key]; got != want {
+				t.Errorf("%s: its pods have the label %s=%q, want %q", w.name, key, got, want)
+			}
+		}
+	}
+}
+
+// TestLastWordsAreShown: why a program ended is in its pod's status, without its log.
+func TestLastWordsAreShown(t *testing.T) {
+	for _, w := range workloads(both(t)) {
+		for _, c := range w.template.Spec.Containers {
+			if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+				t.Errorf("%s: container %s shows %q", w.name, c.Name, c.TerminationMessagePolicy)
+			}
+		}
+	}
+}

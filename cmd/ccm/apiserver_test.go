@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -31,6 +32,7 @@ type apiServer struct {
 	nodes    map[string]*v1.Node
 	leases   map[string]*coordinationv1.Lease
 	events   []*v1.Event
+	official *appsv1.DaemonSet // the official manager's, nil without one
 	watchers map[chan metav1.WatchEvent]struct{}
 	requests map[string]int
 }
@@ -59,6 +61,8 @@ func startAPIServer(tb testing.TB, nodes ...*v1.Node) *apiServer {
 		}
 		refuseInitialEvents(w, r, func() { <-r.Context().Done() })
 	})
+	mux.HandleFunc("GET "+daemonSetPath, s.daemonSet)
+	mux.HandleFunc("GET "+podsPath, noPods)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /api/v1/nodes/{name}", s.get)
 	mux.HandleFunc("PUT /api/v1/nodes/{name}", s.update)

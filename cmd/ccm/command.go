@@ -87,7 +87,7 @@ func (p *process) connect(ctx context.Context, common *options.CloudControllerMa
 	if err := cloud.ProveKey(ctx, client); err != nil {
 		return err
 	}
-	p.client, p.provider = client, cloud.NewProvider(client, *own)
+	p.client, p.provider, p.classOnly = client, cloud.NewProvider(client, *own), own.ClassOnly
 	return p.listen(own.HealthAddress)
 }
 

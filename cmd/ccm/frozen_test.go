@@ -49,6 +49,7 @@ func startFrozen(tb testing.TB, maps map[string]*v1.ConfigMap, kinds map[string]
 	for path, kind := range kinds {
 		mux.HandleFunc("GET "+path, kind.serve)
 	}
+	mux.HandleFunc("GET "+podsPath, noPods)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps/{name}", func(w http.ResponseWriter, r *http.Request) {
 		if found := f.maps[r.PathValue("name")]; found != nil {

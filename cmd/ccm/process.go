@@ -21,6 +21,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/footprint"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/beside"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/election"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/health"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
@@ -38,6 +39,10 @@ type process struct {
 	client   *vultr.Client
 	provider *cloud.Provider
 	listener net.Listener // for health; nil is none
+
+	// classOnly is set if this process serves the Services of its class only, which the official manager does not.
+	classOnly bool
+	beside    *beside.Watch // nil if nobody has to be waited for
 
 	election      *election.Election // nil if this process works without one, or the library has its own
 	libraryElects bool
@@ -111,6 +116,9 @@ func (p *process) prepare(cfg *config.CompletedConfig) error {
 		// The library starts its servers either way, and its controllers at once then: lead is what they wait for.
 		elect.LeaderElect = false
 	}
+	if !p.classOnly {
+		p.beside = beside.New(cfg.Client, cfg.EventRecorder, name)
+	}
 	cfg.Kubeconfig.Wrap(func(next http.RoundTripper) http.RoundTripper { return patient{next, p.stop} })
 	ctx := wait.ContextForChannel(p.stop)
 	watch := &health.KeyWatch{API: p.client, Recorder: cfg.EventRecorder, Object: lease, Process: name}
@@ -147,6 +155,7 @@ func (p *process) lead() {
 			klog.Background().Error(err, "/configz says that there is no leader election, though there is one")
 		}
 	}
+	p.awaitAlone()
 	if p.election != nil && p.campaign() {
 		go func() { p.result <- p.election.Run(p.holding) }()
 		select {
@@ -158,6 +167,22 @@ func (p *process) lead() {
 		select {}
 	}
 	footprint.TrimLater() // all Nodes and Services are read now, and most of what that takes is garbage
+}
+
+// awaitAlone returns when the official manager does not run, or the process is told to end. Not before, because the library
+// sends no Events yet. Where the library has elected this process already, the other one can't do anything.
+func (p *process) awaitAlone() {
+	if p.beside == nil {
+		return
+	}
+	go p.beside.Run(wait.ContextForChannel(p.stop))
+	if p.libraryElects {
+		return
+	}
+	select {
+	case <-p.beside.Clear():
+	case <-p.stop:
+	}
 }
 
 // campaign reports whether the process may take part in the election.
@@ -288,6 +313,9 @@ func (p *process) facts() health.Facts {
 	if p.election != nil {
 		state := p.election.State()
 		f.Election = &state
+	}
+	if p.beside != nil {
+		f.Official = p.beside.Fault()
 	}
 	return f
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/version"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/account"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/beside"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/blockstore"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/controller"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/device"
@@ -83,6 +84,7 @@ type process struct {
 	register *registration.Service
 	warner   *events.Recorder // nil without a controller
 	orphans  *orphans.Watch   // nil if nobody looks for them
+	beside   *beside.Watch    // nil without a controller, or outside of a cluster
 	serving  serving          // whether this is the replica that leads
 	// shutdown ends long work, nil when there can be none.
 	shutdown func(context.Context)
@@ -116,6 +118,7 @@ func Run(ctx context.Context, cfg Config) error {
 		group.Go(func() error { return p.disks.Run(ctx) })
 		if p.kube != nil {
 			group.Go(func() error { startuptaint.New(p.kube, identity.DriverName).Run(ctx); return nil })
+			group.Go(func() error { p.beside.Run(ctx); return nil })
 		}
 		if p.orphans != nil {
 			group.Go(func() error { p.orphans.Run(ctx); return nil })
@@ -170,6 +173,8 @@ func (p *process) addController() error {
 	if p.kube != nil {
 		limitReached = attachlimit.NewNoter(p.kube, identity.DriverName, p.warner).Refused
 		regionOf = noderegion.New(p.kube, identity.DriverName).Of
+		p.beside = beside.New(p.kube, p.warner)
+		p.checks = append(p.checks, p.beside.Check)
 	}
 	p.account = account.New(api, p.self.members(nodes))
 	options := blockstore.Options{
@@ -273,7 +278,7 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--endpoint: %w", err), closeIf(health), closeIf(scrape))
 	}
-	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: inTurn(p.serving.intercept, p.watchPending().Intercept), Stats: p.tracing.calls()})
+	s := server.New(p.services, server.Options{Metrics: server.NewMetrics(p.registry), Inner: inTurn(p.alone, inTurn(p.serving.intercept, p.watchPending().Intercept)), Stats: p.tracing.calls()})
 	group.Go(func() error { return server.Serve(ctx, s, rpc) })
 	if p.shutdown != nil {
 		group.Go(func() error {

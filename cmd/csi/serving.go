@@ -8,6 +8,8 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // servingFor is how long a call tells that its sidecar leads: the attacher lists volumes every 10 minutes, and the provisioner
@@ -28,13 +30,30 @@ type serving struct {
 
 // intercept is a grpc.UnaryServerInterceptor.
 func (s *serving) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if strings.HasPrefix(info.FullMethod, controllerMethods) && info.FullMethod != csi.Controller_ControllerGetCapabilities_FullMethodName {
+	if isWork(info) {
 		s.last.Store(time.Now().UnixNano())
 	}
 	// Every sidecar asks for these when it begins, before it can lead, and none later: the controller's capabilities are asked for
 	// with each snapshot as well, and the name with each probe.
 	if info.FullMethod == csi.Identity_GetPluginCapabilities_FullMethodName && s.begun != nil {
 		s.begun()
+	}
+	return next(ctx, req)
+}
+
+// isWork reports whether a call is one of the controller's, and more than a question what it can do.
+func isWork(info *grpc.UnaryServerInfo) bool {
+	return strings.HasPrefix(info.FullMethod, controllerMethods) && info.FullMethod != csi.Controller_ControllerGetCapabilities_FullMethodName
+}
+
+// alone is a grpc.UnaryServerInterceptor that refuses the controller's work while the official driver's controller runs. A
+// sidecar that has started calls although the driver is not ready any more. Its call is repeated, and what it began before may
+// go on: Unavailable says no more than that.
+func (p *process) alone(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if p.beside != nil && isWork(info) {
+		if err := p.beside.Check(ctx); err != nil {
+			return nil, status.Error(codes.Unavailable, err.Error())
+		}
 	}
 	return next(ctx, req)
 }

@@ -3,7 +3,9 @@
 //
 //	go run ./image --name example/app:v1 --file bin/app=/app --entrypoint /app -o app.tar
 //
-// The file is for `ctr -n k8s.io images import` or `docker load`.
+// The file is for `ctr -n k8s.io images import` or `docker load`. Those of several architectures are joined to one OCI archive by
+//
+//	go run ./image --join -o app.oci.tar amd64/app.tar arm64/app.tar
 package main
 
 import (
@@ -54,14 +56,18 @@ func run(args []string) error {
 	flags.Var(&env, "env", "KEY=VALUE; can be given several times")
 	flags.Var(&tags, "label", "KEY=VALUE; can be given several times")
 	flags.StringVar(&output, "o", "", "archive to write")
+	join := flags.Bool("join", false, "join the archives that are named, each for another architecture")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
 	if output == "" {
 		return errors.New("-o names no archive")
+	}
+	if *join {
+		return archive.WriteIndex(flags.Args(), output)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	spec.Entrypoint, spec.Command, spec.Env = entry, cmd, env
 	var err error

@@ -51,7 +51,15 @@ func (s share) String() string {
 	if s.all == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f%%", 100*float64(s.covered)/float64(s.all))
+	return fmt.Sprintf("%.1f%%", s.percent())
+}
+
+// percent is 0 where there are no statements.
+func (s share) percent() float64 {
+	if s.all == 0 {
+		return 0
+	}
+	return 100 * float64(s.covered) / float64(s.all)
 }
 
 func (s share) plus(b block) share {
@@ -72,4 +80,15 @@ func (c coverage) packages() (names []string, shares map[string]share, total sha
 		total = total.plus(b)
 	}
 	return slices.Sorted(maps.Keys(shares)), shares, total
+}
+
+// part is the share of all packages in and below a directory of the repository.
+func (c coverage) part(directory string) share {
+	var whole share
+	for where, b := range c {
+		if strings.HasPrefix(short(where), directory+"/") {
+			whole = whole.plus(b)
+		}
+	}
+	return whole
 }

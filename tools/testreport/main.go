@@ -4,15 +4,19 @@
 // package in the cover profiles that are named, and a closing line.
 //
 //	go test -json -coverprofile=cover.out ./... | testreport cover.out
+//
+// With -least and -of, parts of the repository that are covered less are a failure, too.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -35,7 +39,13 @@ type event struct {
 }
 
 // run copies events to the report and reports whether all tests passed.
-func run(in io.Reader, out io.Writer, profiles []string) (bool, error) {
+func run(in io.Reader, out io.Writer, args []string) (bool, error) {
+	flags := flag.NewFlagSet("testreport", flag.ContinueOnError)
+	least := flags.Float64("least", 0, "how many percent of the statements have to be covered in each of the parts")
+	parts := flags.String("of", "", "the parts: directories, separated by commas")
+	if err := flags.Parse(args); err != nil {
+		return false, err
+	}
 	r := newReport(out)
 	lines := bufio.NewReader(in)
 	for {
@@ -51,11 +61,14 @@ func run(in io.Reader, out io.Writer, profiles []string) (bool, error) {
 		}
 	}
 	c := coverage{}
-	for _, profile := range profiles {
+	for _, profile := range flags.Args() {
 		if err := c.add(profile); err != nil && !errors.Is(err, os.ErrNotExist) {
 			// A run that failed early leaves no profile; the report says that it failed.
 			return false, err
 		}
+	}
+	if *parts != "" {
+		r.least, r.parts = *least, strings.Split(*parts, ",")
 	}
 	r.close(c)
 	return r.passed(), r.err

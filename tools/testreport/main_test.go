@@ -119,3 +119,28 @@ func TestCoverageCountsABlockOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestCoverageHasToReach(t *testing.T) {
+	profile := filepath.Join(t.TempDir(), "profile")
+	const module = "github.com/cloud-provider-vultr/cloud-provider-vultr/"
+	content := "mode: atomic\n" + module + "pkg/a/a.go:1.1,2.2 8 1\n" + module + "pkg/a/b/b.go:1.1,2.2 2 0\n" + module + "pkg/ab/c.go:1.1,2.2 90 0\n"
+	if err := os.WriteFile(profile, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	passes := lines(t, event{Action: "start", Package: "p"}, event{Action: "pass", Package: "p", Test: "TestA"}, event{Action: "pass", Package: "p"})
+	for _, tc := range []struct {
+		least, parts string
+		ok           bool
+	}{
+		{"80", "pkg/a", true}, {"81", "pkg/a", false}, {"80", "pkg/a,pkg/ab", false}, {"1", "pkg/none", false}, {"0", "pkg/none", true},
+	} {
+		var out strings.Builder
+		ok, err := run(strings.NewReader(passes), &out, []string{"-least", tc.least, "-of", tc.parts, profile})
+		if err != nil || ok != tc.ok {
+			t.Errorf("%s %% of %s: %v, %v, want %v:\n%s", tc.least, tc.parts, ok, err, tc.ok, out.String())
+		}
+		if !ok && !strings.Contains(out.String(), "FAILED: coverage of pkg/") {
+			t.Errorf("the report does not say what is covered too little:\n%s", out.String())
+		}
+	}
+}

@@ -14,7 +14,10 @@ type report struct {
 	start    time.Time
 	packages map[string]*pkg
 	total    counts
-	broken   []string // packages that failed, did not build or never ended
+	broken   []string // packages that failed, did not build or never ended, and parts that are covered too little
+	// least is how many percent of the statements have to be covered in each of the parts.
+	least float64
+	parts []string
 }
 
 // counts are finished tests, subtests included.
@@ -151,6 +154,13 @@ func (r *report) close(c coverage) {
 	}
 	for _, name := range names {
 		r.printf("     %6s  %s\n", shares[name], short(name))
+	}
+	for _, part := range r.parts {
+		whole := c.part(part)
+		r.printf("     %6s  %s as a whole, of %g%% that it has to have\n", whole, part, r.least)
+		if whole.percent() < r.least {
+			r.broken = append(r.broken, "coverage of "+part)
+		}
 	}
 	word := "passed:"
 	if !r.passed() {

@@ -32,6 +32,8 @@ type Facts struct {
 	Work error
 	// API is how the API treats this process.
 	API vultr.Standing
+	// Official is why this process is not the only cloud controller manager, as far as that is known; nil if it is.
+	Official error
 	// Stopping is set when the process has been told to end.
 	Stopping bool
 }
@@ -51,6 +53,9 @@ func Judge(f Facts) []Check {
 		checks = append(checks, f.work())
 	}
 	checks = append(checks, f.key(), f.api())
+	if f.Official != nil {
+		checks = append(checks, Check{Name: "official", Failure: f.Official})
+	}
 	if f.Stopping {
 		checks = append(checks, Check{Name: "process", Failure: errors.New("it was told to end")})
 	}
@@ -66,6 +71,8 @@ func (f Facts) role() Check {
 		c.Words = "works without leader election"
 	case e.Leads:
 		c.Words = "leads since " + stamp(e.Since)
+	case e.Renewed.IsZero() && f.Official != nil:
+		c.Words = "does not stand for election yet"
 	case e.Renewed.IsZero() && e.Failure != nil:
 		c.Failure = fmt.Errorf("stand-by; the lease could not be read yet: %w", e.Failure)
 	case e.Renewed.IsZero():

@@ -55,6 +55,8 @@ func TestJudge(t *testing.T) {
 		"a long outage":                 {health.Facts{Election: leader, API: silent(16 * time.Minute)}, "api", "connection refused"},
 		"nothing was asked yet":         {health.Facts{Election: leader}, "", "not known yet"},
 		"about to end":                  {health.Facts{Election: leader, API: well, Stopping: true}, "process", "told to end"},
+		"it waits for the official one": {health.Facts{Election: &election.State{}, API: well, Official: errors.New("the official manager runs")}, "official", "does not stand for election yet"},
+		"the official one comes later":  {health.Facts{Election: leader, API: well, Official: errors.New("the official manager runs")}, "official", "leads since"},
 		"everything at once":            {health.Facts{Election: &election.State{}, API: vultr.Standing{Silence: down, SilentSince: ago(time.Hour), Refusal: down, RefusedSince: ago(time.Hour)}, Stopping: true}, "role key api process", "told to end"},
 	}
 	for name, tt := range tests {

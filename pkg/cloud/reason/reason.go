@@ -60,8 +60,9 @@ const (
 
 // The reasons of Events about the controller itself.
 const (
-	APIKeyRefused  = "APIKeyRefused"
-	APIKeyAccepted = "APIKeyAccepted"
+	APIKeyRefused          = "APIKeyRefused"
+	APIKeyAccepted         = "APIKeyAccepted"
+	OfficialControllerRuns = "OfficialControllerRuns"
 )
 
 // Event describes the Events of one reason.
@@ -315,6 +316,11 @@ var table = []Event{
 		Reason: APIKeyAccepted, Object: "Lease in kube-system",
 		Meaning: "the API accepts the key again",
 		Remedy:  "nothing",
+	},
+	{
+		Reason: OfficialControllerRuns, Warning: true, Object: "DaemonSet or Pod in kube-system",
+		Meaning: "the official cloud controller manager runs beside this one; a process that has just started waits for its end, one that leads goes on and is not ready",
+		Remedy:  "delete one of the two, as docs/migrate.md says; nothing has to be restarted",
 	},
 }
 

@@ -105,6 +105,10 @@ func about(c Claim) reference {
 		return reference{APIVersion: "storage.k8s.io/v1", Kind: c.Kind, Name: c.Name}
 	case kindSnapshot:
 		return reference{APIVersion: "snapshot.storage.k8s.io/v1", Kind: c.Kind, Namespace: c.Namespace, Name: c.Name, UID: c.UID}
+	case kindStatefulSet:
+		return reference{APIVersion: "apps/v1", Kind: c.Kind, Namespace: c.Namespace, Name: c.Name, UID: c.UID}
+	case kindPod:
+		return reference{APIVersion: "v1", Kind: c.Kind, Namespace: c.Namespace, Name: c.Name, UID: c.UID}
 	case kindNode:
 		return reference{APIVersion: "v1", Kind: c.Kind, Name: c.Name, UID: c.UID}
 	}

@@ -34,13 +34,18 @@ const OtherRegion = "OtherRegion"
 // VolumeLimitLowered is the reason of a warning about a node to which the platform attaches no more volumes.
 const VolumeLimitLowered = "VolumeLimitLowered"
 
+// OfficialControllerRuns is the reason of a warning about the official driver's controller, beside which this one does not work.
+const OfficialControllerRuns = "OfficialControllerRuns"
+
 // Driver stands for the CSIDriver, for what concerns no claim. Events about objects without a namespace are in "default".
 var Driver = Claim{Kind: "CSIDriver", Namespace: "default", Name: "block.csi.vultr.com"}
 
-// kindNode and kindSnapshot are the Kinds of nodes and of snapshots.
+// The Kinds of what Events are about, beside claims and the driver.
 const (
-	kindNode     = "Node"
-	kindSnapshot = "VolumeSnapshot"
+	kindNode        = "Node"
+	kindSnapshot    = "VolumeSnapshot"
+	kindStatefulSet = "StatefulSet"
+	kindPod         = "Pod"
 )
 
 // Node stands for a node. It is known to `kubectl describe` by its name, as the kubelet's own Events about it are.
@@ -53,9 +58,14 @@ func Snapshot(namespace, name, uid string) Claim {
 	return Claim{Kind: kindSnapshot, Namespace: namespace, Name: name, UID: uid}
 }
 
+// Object stands for a StatefulSet or a Pod, by its Kind.
+func Object(kind, namespace, name, uid string) Claim {
+	return Claim{Kind: kind, Namespace: namespace, Name: name, UID: uid}
+}
+
 // Claim names a PersistentVolumeClaim. The zero value is that of a request that names none.
 type Claim struct {
-	// Kind is "" for a claim, and set for Driver, for nodes and for snapshots.
+	// Kind is "" for a claim, and set for Driver, for nodes, for snapshots and for other objects.
 	Kind            string
 	Namespace, Name string
 	// UID may be unset; `kubectl describe` finds only Events that have it.

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/official"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
 )
@@ -46,9 +47,10 @@ const (
 const (
 	storageGroup = "storage.k8s.io"
 	leaseGroup   = "coordination.k8s.io"
+	appsGroup    = "apps"
 )
 
-// Needs are the rights by which the controllers do their main work. Those of features that not every cluster uses, and those
+// Needs are the rights by which the controllers do their main work, and see that the official ones don't do it too. Those of features that not every cluster uses, and those
 // for Events, are not among them.
 func Needs() []Need {
 	var all []Need
@@ -73,6 +75,8 @@ func Needs() []Need {
 	all = append(all,
 		Need{Account: ccmAccount, Verb: "create", Resource: "configmaps", Namespace: kube.System},
 		Need{Account: ccmAccount, Verb: "patch", Resource: "configmaps", Name: "vultr-load-balancers-00", Namespace: kube.System},
+		Need{Account: ccmAccount, Verb: "get", Group: appsGroup, Resource: "daemonsets", Name: official.CCM.Name, Namespace: kube.System},
+		Need{Account: controllerAccount, Verb: "get", Group: appsGroup, Resource: "statefulsets", Name: official.CSIController.Name, Namespace: kube.System},
 		Need{Account: ccmAccount, Verb: "update", Group: leaseGroup, Resource: "leases", Name: "cloud-controller-manager", Namespace: kube.System},
 		Need{Account: nodeAccount, Verb: "get", Resource: "nodes"},
 	)

@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/internal/official"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/kube"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/plugin/report"
 )
@@ -48,7 +49,7 @@ func controllers(in Input) []report.Finding {
 	for _, p := range programs {
 		w := kube.Find(all, p.kind, p.workload)
 		switch {
-		case w == nil && official(all, p.workload) != nil:
+		case w == nil && replaced(all, p.workload) != nil:
 			// The finding about the official one says it.
 		case w == nil:
 			found = append(found, finding(report.Error, workloadCheck, fmt.Sprintf("%s %s/%s", p.kind, kube.System, p.workload), p.what+" is not installed",
@@ -64,14 +65,14 @@ func controllers(in Input) []report.Finding {
 	return append(found, flagsOf(all)...)
 }
 
-// official returns a workload of the official programs, nil if there is none: they have our names, but another kind or image.
-func official(all []kube.Workload, name string) *kube.Workload {
+// replaced returns a workload of the official programs, nil if there is none: they have our names, but another kind or image.
+func replaced(all []kube.Workload, name string) *kube.Workload {
 	i := slices.IndexFunc(all, func(w kube.Workload) bool {
 		if w.Name != name {
 			return false
 		}
-		kinds := map[string]string{kube.CCM: "DaemonSet", kube.CSIController: "StatefulSet"}
-		return w.Kind == kinds[name] || slices.ContainsFunc(w.Containers, func(c v1.Container) bool { return isOfficial(c.Image) })
+		kinds := map[string]string{kube.CCM: official.CCM.Kind, kube.CSIController: official.CSIController.Kind}
+		return w.Kind == kinds[name] || slices.ContainsFunc(w.Containers, func(c v1.Container) bool { return official.IsImage(c.Image) })
 	})
 	if i < 0 {
 		return nil
@@ -79,15 +80,11 @@ func official(all []kube.Workload, name string) *kube.Workload {
 	return &all[i]
 }
 
-func isOfficial(image string) bool {
-	return strings.Contains(image, "vultr/vultr-csi") || strings.Contains(image, "vultr/vultr-cloud-controller-manager")
-}
-
 // officials reports what is left of the official programs. Two controllers of one driver must never run at once.
 func officials(all []kube.Workload) []report.Finding {
 	var found []report.Finding
 	for _, name := range []string{kube.CCM, kube.CSIController, kube.CSINode} {
-		left := official(all, name)
+		left := replaced(all, name)
 		if left == nil {
 			continue
 		}

@@ -28,10 +28,7 @@ func (c *Cluster) Overlay(part ...string) string {
 
 // InstallFrom is Install by another overlay: that of another version of the product, or of a part.
 func (c *Cluster) InstallFrom(ctx context.Context, overlay string) error {
-	if err := c.installSecrets(ctx); err != nil {
-		return err
-	}
-	if err := c.installSnapshots(ctx); err != nil {
+	if err := c.Prepare(ctx); err != nil {
 		return err
 	}
 	render := exec.CommandContext(ctx, c.config.program("kubectl"), "kustomize", overlay) //nolint:gosec // G204: the cache's own kubectl
@@ -42,6 +39,14 @@ func (c *Cluster) InstallFrom(ctx context.Context, overlay string) error {
 	}
 	_, err = c.Kubectl(ctx, string(objects), "apply", "--server-side", "-f", "-")
 	return err
+}
+
+// Prepare makes what the objects of the product depend on: the Secrets, and what VolumeSnapshots need of a cluster.
+func (c *Cluster) Prepare(ctx context.Context) error {
+	if err := c.installSecrets(ctx); err != nil {
+		return err
+	}
+	return c.installSnapshots(ctx)
 }
 
 // installSecrets makes the Secrets with the API key.

@@ -70,17 +70,20 @@ func build(spec Spec) (v1.Image, error) {
 	return mutate.ConfigFile(image, file)
 }
 
-// specLayers makes the base layer, if there is one, and the layer of files.
+// specLayers makes the base layer, if there is one, and the layer of files, which also names the base layer's packages.
 func specLayers(spec Spec) ([]v1.Layer, error) {
 	var layers []v1.Layer
+	var entries []entry
 	if spec.BaseTar != "" {
 		layer, err := baseLayer(spec.BaseTar)
 		if err != nil {
 			return nil, fmt.Errorf("base layer: %w", err)
 		}
 		layers = append(layers, layer)
+		if entries, err = packageEntries(spec.BaseTar, spec.Architecture); err != nil {
+			return nil, fmt.Errorf("packages of the base layer: %w", err)
+		}
 	}
-	var entries []entry
 	for _, f := range spec.Files {
 		e, err := fileEntry(f)
 		if err != nil {

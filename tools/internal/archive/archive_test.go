@@ -145,16 +145,23 @@ func TestBaseLayerIsCleaned(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(file)
+	history := gzipped(t, "util-linux (2.38.1-5) unstable; urgency=medium\n")
 	for _, h := range []*tar.Header{
 		{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755},
 		{Typeflag: tar.TypeReg, Name: "./bin/mount", Mode: 0o4755},
 		{Typeflag: tar.TypeLink, Name: "./bin/umount", Linkname: "./bin/mount", Mode: 0o4755},
 		{Typeflag: tar.TypeChar, Name: "./dev/null", Mode: 0o666, Devmajor: 1, Devminor: 3},
 		{Typeflag: tar.TypeReg, Name: "./usr/share/man/man8/mount.8.gz", Mode: 0o644},
-		{Typeflag: tar.TypeReg, Name: "./usr/share/doc/mount/changelog.gz", Mode: 0o644},
+		{Typeflag: tar.TypeReg, Name: "./usr/share/doc/mount/changelog.gz", Mode: 0o644, Size: int64(len(history))},
 		{Typeflag: tar.TypeReg, Name: "./usr/share/doc/mount/copyright", Mode: 0o644},
 	} {
 		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size == 0 {
+			continue
+		}
+		if _, err := w.Write(history); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,6 +57,17 @@ func migrate(ctx context.Context, parts []string) error {
 	return onItsOwn(ctx, options, steps)
 }
 
+// chart takes the product through the life of a Helm release, under pods that write. bin/helm has to be there.
+func chart(ctx context.Context) error {
+	store, err := cache.Open(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+	// The commands name the chart and helm in the checkout.
+	options := cluster.Options{What: "the chart", Shared: []string{store.Source}, Out: os.Stdout}
+	return onItsOwn(ctx, options, scenario.Chart())
+}
+
 // onItsOwn plays steps on a cluster of their own, which is removed afterwards; if one fails, the logs are kept.
 func onItsOwn(ctx context.Context, options cluster.Options, steps []scenario.Step) error {
 	c, err := cluster.Up(ctx, options)

@@ -27,6 +27,7 @@ const usage = `usage: cluster COMMAND
   migrate [csi] [ccm]
           change over from the official CSI driver under pods that write, and from the official cloud controller
           manager and back under requests, by the commands of docs/migrate.md; both, if neither is named
+  chart   take over, upgrade, roll back, uninstall and install by the Helm chart, under pods that write
   down    remove what is running, also what was killed, with everything it made`
 
 func main() {
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 		return migrate(ctx, rest)
 	}
 	do, known := map[string]func(context.Context) error{
-		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo,
+		"up": up, "prepare": prepare, "down": down, "status": status, "demo": demo, "chart": chart,
 	}[command]
 	if !known {
 		return fmt.Errorf("unknown command %q\n%s", command, usage)

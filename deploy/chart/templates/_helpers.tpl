@@ -1,0 +1,146 @@
+{{/* Labels of an object: (list $ app), and further maps of labels after these. */}}
+{{- define "vultr.labels" -}}
+{{- $labels := dict "app" (index . 1) "app.kubernetes.io/name" (index . 1) "app.kubernetes.io/part-of" "cloud-provider-vultr" -}}
+{{- range slice . 2 -}}
+{{- $labels = merge $labels (default dict .) -}}
+{{- end -}}
+{{- toYaml (merge $labels (default dict (index . 0).Values.commonLabels)) -}}
+{{- end }}
+
+{{/* The image of a container: (list $ image). What begins with the name of a host has that in place of a registry. */}}
+{{- define "vultr.image" -}}
+{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with (index . 0).Values.imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}
+{{- $parts = rest $parts -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" . (join "/" $parts) -}}
+{{- end -}}
+{{- if $image.digest -}}
+image: {{ $repository }}@{{ $image.digest }}
+{{- else -}}
+image: {{ $repository }}:{{ $image.tag | default (index . 0).Chart.AppVersion }}
+{{- end }}
+{{- with $image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+terminationMessagePolicy: FallbackToLogsOnError
+{{- end }}
+
+{{/* Where the pods of a part run, and how their images are pulled: (list $ part). */}}
+{{- define "vultr.scheduling" -}}
+{{- $part := index . 1 -}}
+{{- with (index . 0).Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $field := list "priorityClassName" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
+{{- with get $part $field }}
+{{ toYaml (dict $field .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What every container but the node plugin's is allowed. */}}
+{{- define "vultr.restricted" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}
+
+{{/* What the pods run as that need not be root. */}}
+{{- define "vultr.nonroot" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{/* Environment variables of the driver: (list $ part). */}}
+{{- define "csi.env" -}}
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- with (index . 0).Values.csi.tracing }}
+{{- if and .enabled .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ quote .endpoint }}
+{{- end }}
+{{- end }}
+{{- with (index . 1).extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The DaemonSets with the node plugin: the settings of each by its name. */}}
+{{- define "csi.nodes" -}}
+{{- $nodes := dict "csi-vultr-node" .Values.csi.node -}}
+{{- range $name, $changes := .Values.csi.additionalNodes -}}
+{{- if not (or $changes.nodeSelector $changes.affinity) -}}
+{{- fail (printf "csi.additionalNodes.%s needs a nodeSelector or an affinity: it would run on the nodes of the others" $name) -}}
+{{- end -}}
+{{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) (mergeOverwrite (deepCopy $.Values.csi.node) $changes) -}}
+{{- end -}}
+{{- toYaml $nodes -}}
+{{- end }}
+
+{{/* The last arguments of a sidecar: (list port settings). Why they are these says deploy/manifests/csi/controller.yaml. */}}
+{{- define "csi.sidecarArgs" -}}
+- --kube-api-qps=20
+- --kube-api-burst=40
+- --leader-election=true
+- --leader-election-lease-duration=20s
+- --leader-election-renew-deadline=12s
+- --leader-election-retry-period=3s
+- --http-endpoint=:{{ index . 0 }}
+- --v={{ (index . 1).logLevel }}
+{{- with (index . 1).extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What follows the arguments of a sidecar: (list name port settings). */}}
+{{- define "csi.sidecar" -}}
+{{- $probe := printf "httpGet: {port: %s, path: /healthz/leader-election}" (index . 0) -}}
+ports:
+  - name: {{ index . 0 }}
+    containerPort: {{ index . 1 }}
+startupProbe:
+  {{ $probe }}
+  periodSeconds: 10
+  timeoutSeconds: 10
+  failureThreshold: 1000000
+livenessProbe:
+  {{ $probe }}
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 2
+{{- with (index . 2).resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{ include "vultr.restricted" . }}
+volumeMounts:
+  - name: socket
+    mountPath: /csi
+  - name: account
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
+{{- end }}
+
+{{/* The names of the containers of a workload, as a list in JSON. */}}
+{{- define "vultr.containers" -}}
+{{- $names := list -}}
+{{- range dig "spec" "template" "spec" "containers" list . -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end }}

@@ -1,0 +1,209 @@
+package deploy
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+// full sets every value of the chart to something else than its default.
+const full = "testdata/chart/full.yaml"
+
+func fullValues(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// byName indexes objects.
+func byName(t *testing.T, objects []object) map[string]any {
+	t.Helper()
+	found := map[string]any{}
+	for _, o := range objects {
+		m := meta(t, o)
+		name := strings.TrimPrefix(m.GetNamespace()+"/", "/") + m.GetKind() + "/" + m.GetName()
+		if _, twice := found[name]; twice {
+			t.Errorf("%s: %s is there twice", o.file, name)
+		}
+		found[name] = o.Object
+	}
+	return found
+}
+
+// equal compares objects one by one.
+func equal(t *testing.T, what string, want, got []object) {
+	t.Helper()
+	left, right := byName(t, want), byName(t, got)
+	names := maps.Clone(left)
+	maps.Copy(names, right)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if diff := cmp.Diff(left[name], right[name]); diff != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", what, name, diff)
+		}
+	}
+}
+
+func TestChartLints(t *testing.T) {
+	for _, text := range []string{"", fullValues(t)} {
+		args := slices.Concat([]string{"lint", chartDir, "--strict", "--namespace", "kube-system", "--kube-version", "1.37.0"}, values(t, text))
+		if stdout, stderr, err := helm(t, args...); err != nil {
+			t.Errorf("%v: %s%s", err, stdout, stderr)
+		}
+	}
+}
+
+// TestChartIsTheReleases: its names of the release are those of the file VERSION. That of the chart has no v: it is a version
+// of SemVer.
+func TestChartIsTheReleases(t *testing.T) {
+	version, err := os.ReadFile("../VERSION")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(chartDir, "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct {
+		Version    string `json:"version"`
+		AppVersion string `json:"appVersion"`
+	}
+	if err := yaml.Unmarshal(content, &chart); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimSpace(string(version))
+	if chart.AppVersion != want || "v"+chart.Version != want {
+		t.Errorf("version %s and appVersion %s are not %s", chart.Version, chart.AppVersion, want)
+	}
+}
+
+// TestChartFilesAreCopies: a chart holds all that it renders. After a change of the originals: go test ./deploy -run Copies -update.
+func TestChartFilesAreCopies(t *testing.T) {
+	for name, original := range map[string]string{
+		"rules.yaml":            monitoringDir + "/rules.yaml",
+		"dashboards/vultr.json": monitoringDir + "/dashboard.json",
+	} {
+		want, err := os.ReadFile(original)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(chartDir, "files", name)
+		if *update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s is not %s; run: go test ./deploy -run Copies -update", file, original)
+		}
+	}
+}
+
+// TestChartRendersTheManifests: whoever goes from one to the other changes no object.
+func TestChartRendersTheManifests(t *testing.T) {
+	equal(t, "both products", both(t), rendered(t, ""))
+}
+
+func TestChartInstallsOneProductAlone(t *testing.T) {
+	equal(t, "the cloud controller manager", load(t, ccmDir), rendered(t, "csi: {enabled: false}"))
+	equal(t, "the CSI driver", load(t, csiDir), rendered(t, "ccm: {enabled: false}"))
+}
+
+// TestChartOfOlderClusters: to Helm, which validates strictly, a field that the cluster does not know is an error.
+func TestChartOfOlderClusters(t *testing.T) {
+	for version, want := range map[string]bool{"1.32.9": false, "1.33.0": true, "1.37.0-rc.1": true} {
+		stdout, stderr, err := template(t, "", "--kube-version", version)
+		if err != nil {
+			t.Fatalf("%v: %s", err, stderr)
+		}
+		if got := strings.Contains(stdout, "nodeAllocatableUpdatePeriodSeconds:"); got != want {
+			t.Errorf("with Kubernetes %s the field is there: %v, want %v", version, got, want)
+		}
+	}
+}
+
+// TestChartRefuses: what cannot work is not installed, and the message says what is wrong.
+func TestChartRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		values string
+		more   []string
+		want   string
+	}{
+		"another namespace":          {"", []string{"--namespace", "storage"}, "install into the namespace kube-system"},
+		"nothing to install":         {"{ccm: {enabled: false}, csi: {enabled: false}}", nil, "there is nothing to install"},
+		"an unknown value":           {"ccm: {replica: 1}", nil, "replica"},
+		"a value at the wrong place": {"controller: {replicas: 1}", nil, "controller"},
+		"a registry with a scheme":   {"imageRegistry: 'https://registry.example.com'", nil, "imageRegistry"},
+		"half a digest":              {"ccm: {image: {digest: 'sha256:abc'}}", nil, "digest"},
+		"an unknown parameter":       {"csi: {storageClasses: {fast: {parameters: {disk: nvme}}}}", nil, "disk"},
+		"a parameter's wrong value":  {"csi: {storageClasses: {fast: {parameters: {disk_type: ssd}}}}", nil, "disk_type"},
+		"a parameter as a number":    {"csi: {storageClasses: {fast: {parameters: {mkfs_block_size: 4096}}}}", nil, "mkfs_block_size"},
+		"an unknown annotation":      {"ccm: {cloudConfig: {loadBalancers: {defaults: {time-out: 5}}}}", nil, "time-out"},
+		"an even number of machines": {"ccm: {cloudConfig: {loadBalancers: {defaults: {node-count: 2}}}}", nil, "node-count"},
+		"a setting of one Service":   {"ccm: {cloudConfig: {loadBalancers: {defaults: {label: web}}}}", nil, "label"},
+		"a controller for one class": {"ccm: {cloudConfig: {loadBalancers: {classOnly: true}}}", nil, "deploy/examples/ccm-class-only"},
+		"a label that selects pods":  {"commonLabels: {app: shop}", nil, "app"},
+		"nodes without a choice":     {"csi: {additionalNodes: {large: {maxVolumes: 16}}}", nil, "needs a nodeSelector or an affinity"},
+		"more volumes than possible": {"csi: {node: {maxVolumes: 17}}", nil, "maxVolumes"},
+		"a relative kubelet root":    {"csi: {node: {kubeletRoot: var/lib/kubelet}}", nil, "kubeletRoot"},
+		"a kubelet root with an end": {"csi: {node: {kubeletRoot: /var/lib/kubelet/}}", nil, "kubeletRoot"},
+		"an upper-case cluster ID":   {"csi: {clusterID: Prod}", nil, "clusterID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := refused(t, c.values, c.more...); !strings.Contains(got, c.want) {
+				t.Errorf("the message does not name %q:\n%s", c.want, got)
+			}
+		})
+	}
+}
+
+// TestChartOfTheLocalCluster: the values of the end-to-end tests say what their kustomizations do.
+func TestChartOfTheLocalCluster(t *testing.T) {
+	const overlay = "../test/e2e/overlay/"
+	files := map[string]string{}
+	for _, name := range []string{"chart.yaml", "csi/kustomization.yaml", "ccm/kustomization.yaml"} {
+		content, err := os.ReadFile(overlay + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(content)
+	}
+	args := map[string][]string{}
+	for _, w := range workloads(rendered(t, files["chart.yaml"])) {
+		args[w.template.Spec.Containers[0].Name] = w.template.Spec.Containers[0].Args
+	}
+	for _, c := range []struct{ file, container, flag, variable string }{
+		{"ccm/kustomization.yaml", "vultr-ccm", "vultr-api-url", "API_URL"},
+		{"csi/kustomization.yaml", "csi-controller", "api-url", "API_URL"},
+		{"csi/kustomization.yaml", "csi-node", "device-dir", "DEVICE_DIR"},
+		{"csi/kustomization.yaml", "csi-node", "sysfs-block-dir", "SYSFS_BLOCK_DIR"},
+		{"csi/kustomization.yaml", "csi-node", "vfs-dir", "VFS_DIR"},
+	} {
+		match := regexp.MustCompile(`name: ` + c.variable + `, value: "?([^"}\s]+)`).FindStringSubmatch(files[c.file])
+		if match == nil {
+			t.Fatalf("%s does not set %s", c.file, c.variable)
+		}
+		last := "" // the one that counts
+		for _, arg := range args[c.container] {
+			if value, ok := strings.CutPrefix(arg, "--"+c.flag+"="); ok {
+				last = value
+			}
+		}
+		if last != match[1] {
+			t.Errorf("%s: --%s is %q, %s says %q", c.container, c.flag, last, c.file, match[1])
+		}
+	}
+}

@@ -1,0 +1,81 @@
+// Command release writes what users apply, with the images by their digests, and the sums of all files of a release:
+//
+//	go run ./release --registry registry.example.com/vultr --manifest ccm.yaml --manifest csi.yaml -o bin/release images/*.oci.tar
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/tools/internal/release"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+// sums is the file with the sums of all others.
+const sums = "SHA256SUMS"
+
+// run reads the flags and writes the files.
+func run(args []string) error {
+	var (
+		registry, dir string
+		manifests     []string
+	)
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	flags.StringVar(&registry, "registry", "", "registry, or part of one, from which the images will be pulled; without it, by their names alone")
+	flags.Func("manifest", "a rendered manifest; can be given several times", func(file string) error {
+		manifests = append(manifests, file)
+		return nil
+	})
+	flags.StringVar(&dir, "o", "", "directory of the release; what is in it already gets its sum, too")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if dir == "" || flags.NArg() == 0 {
+		return errors.New("-o and the archives of the images are needed")
+	}
+	images, err := release.ReadImages(flags.Args())
+	if err != nil {
+		return err
+	}
+	for _, file := range manifests {
+		content, err := os.ReadFile(file) //nolint:gosec // G304: it is named by who calls the tool
+		if err != nil {
+			return err
+		}
+		pinned, err := release.Pin(string(content), images, registry)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if err := write(filepath.Join(dir, filepath.Base(file)), pinned); err != nil {
+			return err
+		}
+	}
+	values, err := release.Values(images, registry)
+	if err != nil {
+		return err
+	}
+	if err := write(filepath.Join(dir, "images.yaml"), values); err != nil {
+		return err
+	}
+	all, err := release.Sums(dir, sums)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, sums), all)
+}
+
+func write(file, content string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(content), 0o644) //nolint:gosec // G306: it is published
+}
