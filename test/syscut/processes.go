@@ -72,10 +72,8 @@ func killMarked(mark string) error {
 	var killed []int
 	for {
 		pids := marked(mark)
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("killing process %d: %w", pid, err)
-			}
+		if err := end(pids); err != nil {
+			return err
 		}
 		killed = append(killed, pids...)
 		if len(pids) == 0 && !slices.ContainsFunc(killed, runs) {
@@ -86,6 +84,19 @@ func killMarked(mark string) error {
 		}
 		time.Sleep(time.Millisecond) // between two looks at what the kernel is about to end
 	}
+}
+
+// end kills processes as at one moment. They are stopped before: one that waits for another one would see its end otherwise, and go
+// on, if it is killed a moment later.
+func end(pids []int) error {
+	for _, signal := range []unix.Signal{unix.SIGSTOP, unix.SIGKILL} {
+		for _, pid := range pids {
+			if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("killing process %d: %w", pid, err)
+			}
+		}
+	}
+	return nil
 }
 
 // marked lists the processes that have the mark in their environment.

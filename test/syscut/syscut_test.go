@@ -1,10 +1,13 @@
 package syscut
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +136,36 @@ func TestKillAtEveryStep(t *testing.T) {
 			t.Errorf("step %d of %d (%s): renamed is %t", n, len(steps), steps[n-1], got)
 		}
 	}
+}
+
+// TestEndIsOfAllAtOnce: a process whose child is killed long before it does not get to see that.
+func TestEndIsOfAllAtOnce(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `sleep 1000 & echo $!; wait; echo done`)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	first, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 1 << 30 // no process can have this number
+	pids := append([]int{child}, slices.Repeat([]int{nobody}, 100000)...)
+	if err := end(append(pids, cmd.Process.Pid)); err != nil {
+		t.Fatal(err)
+	}
+	if rest, _ := io.ReadAll(lines); len(rest) > 0 {
+		t.Errorf("it went on: %q", rest)
+	}
+	_ = cmd.Wait() // it was killed
 }
 
 // TestFailAt: the call fails with the error and the program goes on.
