@@ -115,7 +115,7 @@ func foreign(document []byte) any {
 var (
 	ownManifests     = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 	foreignManifests = regexp.MustCompile("(?s)```yaml foreign\n(.*?)```")
-	chartValues      = regexp.MustCompile("(?s)```yaml values\n(.*?)```")
+	foreignValues    = regexp.MustCompile("(?s)```yaml values\n(.*?)```")
 )
 
 // documents returns the YAML documents of the pages that are fenced so, each with its page.
@@ -159,7 +159,7 @@ func TestForeignManifestsHaveKnownFields(t *testing.T) {
 // are judged as the controller would, on a Service as such charts make it.
 func TestValuesOfChartsAskForWhatThereIs(t *testing.T) {
 	judged := 0
-	for page, all := range documents(t, chartValues) {
+	for page, all := range documents(t, foreignValues) {
 		for _, document := range all {
 			var values any
 			if err := yaml.Unmarshal([]byte(document), &values); err != nil {
