@@ -46,7 +46,6 @@ type step struct {
 	do      action
 	a, b, c int
 	pause   time.Duration // until the next step
-	apart   bool          // no two Services have the same label in this plan
 }
 
 // String is for logs.
@@ -71,11 +70,6 @@ func courseOf(seed uint64, steps int) course {
 			s.do++
 		}
 		// Often the next step comes while this one is under way, now and then much later.
-		// Not together yet: Services that share, and two controllers at work at once, which takes a lost lease or no election. One that is
-		// about to end lets a guest go that is a ClusterIP by now, and the finalizer of that one stays (seed 24, steps 56-97).
-		if s.apart = seed%2 == 1; !s.apart && s.do == overlap {
-			s.do = kill
-		}
 		s.pause = time.Duration(random.IntN([]int{200, 2000, 10000, 40000}[random.IntN(4)])) * time.Millisecond
 		p = append(p, s)
 	}

@@ -41,7 +41,6 @@ type life struct {
 	// twins is set when a request may have been delivered twice, wiped when a load balancer was deleted on the platform, since all
 	// was well the last time.
 	twins, wiped bool
-	apart        bool // as in step
 }
 
 func newLife(w *world) *life {
@@ -59,17 +58,8 @@ var officeRules = []string{"192.0.2.0/24,80\n192.0.2.0/24,81", "192.0.2.0/24,80\
 // already.
 var sharedLabels = []string{"www", "api"}
 
-// labelFor returns one of the shared labels, or one that no other Service has if nobody shares in this plan.
-func (l *life) labelFor(name string, n int) string {
-	if l.apart {
-		return fmt.Sprintf("%s-%d", name, n%2)
-	}
-	return sharedLabels[n%len(sharedLabels)]
-}
-
 // take takes a step.
 func (l *life) take(s step) {
-	l.apart = s.apart
 	l.tell("%s", s)
 	l.count[s.do.String()]++
 	l.tend()
@@ -160,7 +150,7 @@ func (l *life) create(s step) {
 		}
 		wishes := []func(*v1.Service){l.on(int32(80 + i))} // each has one that no other one asks for
 		if s.a%2 == 0 {
-			wishes = append(wishes, with(settings.Label, l.labelFor(name, s.a/2)))
+			wishes = append(wishes, with(settings.Label, sharedLabels[s.a/2%len(sharedLabels)]))
 		}
 		for range s.b % 3 {
 			s.c++
@@ -209,7 +199,7 @@ func (l *life) wish(name string, which, value int) func(*v1.Service) {
 		if value%3 == 0 {
 			return toggle(settings.Label, fmt.Sprintf("%s-%d", name, value%2))
 		}
-		return toggle(settings.Label, l.labelFor(name, value))
+		return toggle(settings.Label, sharedLabels[value%len(sharedLabels)])
 	case 4:
 		return toggle(settings.FirewallRulesCM, office)
 	case 5:

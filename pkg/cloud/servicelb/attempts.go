@@ -118,6 +118,6 @@ func (c *Controller) forgetAttempt(ctx context.Context, name key, uid types.UID,
 	if err := c.ledger.Put(ctx, uid, ledger.Entry{}); err != nil {
 		return err
 	}
-	c.hosts.set(uid, ledger.Entry{})
+	c.mirror(uid, ledger.Entry{})
 	return nil
 }

@@ -71,7 +71,7 @@ func (c *Controller) regroup(ctx context.Context, service *v1.Service) error {
 	if err := c.ledger.Put(ctx, service.UID, entry); err != nil {
 		return err
 	}
-	c.hosts.set(service.UID, entry)
+	c.mirror(service.UID, entry)
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	if err := c.forgetHost(ctx, n, from); err != nil {
 		return err
 	}
-	c.hosts.set(heir.UID, moved)
+	c.mirror(heir.UID, moved)
 	return nil
 }
 
@@ -255,12 +255,12 @@ func (c *Controller) forgetHost(ctx context.Context, n *census, uid types.UID) e
 		return err
 	}
 	n.set(uid, rest)
-	c.hosts.set(uid, rest)
 	for at, entry := range n.entries {
 		if id != "" && entry.ID == id {
-			c.hosts.set(at, entry) // the guests are another one's
+			c.mirror(at, entry) // the guests are another one's
 		}
 	}
+	c.mirror(uid, rest)
 	return nil
 }
 
@@ -280,7 +280,7 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 	if err := c.ledger.Put(ctx, service.UID, entry); err != nil {
 		return err
 	}
-	c.hosts.set(service.UID, entry)
+	c.mirror(service.UID, entry)
 	c.wake(guests)
 	return nil
 }

@@ -106,18 +106,23 @@ func (c *Controller) isGuest(uid types.UID) bool {
 	return guest
 }
 
-// set says what is written down of a host now.
-func (h *hosts) set(uid types.UID, entry ledger.Entry) {
+// mirror says what is written down of a host now. Those that are its guests no more are looked at: until now that was done by the name of
+// the host alone.
+func (c *Controller) mirror(uid types.UID, entry ledger.Entry) { c.wake(c.hosts.set(uid, entry)) }
+
+// set says what is written down of a host now, and returns the Services that are its guests no more.
+func (h *hosts) set(uid types.UID, entry ledger.Entry) (left []types.UID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for guest, of := range h.guests {
 		if of.uid == uid && !entry.Guests.Has(guest) {
 			delete(h.guests, guest)
+			left = append(left, guest)
 		}
 	}
 	name, ok := serviceOf(entry)
 	if entry.Guests == "" || !ok {
-		return
+		return left
 	}
 	if h.guests == nil {
 		h.guests = map[types.UID]host{}
@@ -125,6 +130,7 @@ func (h *hosts) set(uid types.UID, entry ledger.Entry) {
 	for _, guest := range entry.Guests.List() {
 		h.guests[guest] = host{uid, name}
 	}
+	return left
 }
 
 // learn takes over what another controller has written down, and returns the Services that are guests of those no more whose guests they

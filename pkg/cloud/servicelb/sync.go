@@ -356,7 +356,7 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 		return err
 	}
 	s.entry, s.recorded = entry, entry.ID
-	c.hosts.set(s.service.UID, entry)
+	c.mirror(s.service.UID, entry)
 	return nil
 }
 

@@ -109,6 +109,36 @@ func TestWrittenAfterTheRecordWasRead(t *testing.T) {
 	})
 }
 
+// Another controller lets a guest go, and ends before it has taken the finalizer off. Who meets its record looks at that Service by its own
+// name, and not when all records are read the next time.
+func TestAnotherHasLetAGuestGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, withoutDrift)
+		first, second, _ := w.pair()
+		w.later(time.Second)
+		entry := w.entry(first)
+		entry.Guests, entry.Group = "", ""
+		text, err := json.Marshal(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps := w.client.CoreV1().ConfigMaps(ledger.Namespace)
+		found, err := maps.Get(t.Context(), ledger.Name(first.UID), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found.Data[string(first.UID)], found.Data["writer"] = string(text), "another/1"
+		if _, err := maps.Update(t.Context(), found, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.edit(second, without(settings.ID), func(s *v1.Service) { s.Spec.Type, s.Status = v1.ServiceTypeClusterIP, v1.ServiceStatus{} })
+		w.within(time.Minute, "the finalizer goes", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(second)) })
+		if e := w.entry(first); e.Guests != "" || e.ID == "" {
+			t.Errorf("the other one has %+v", e)
+		}
+	})
+}
+
 // What a process with a wrong clock wrote down delays a Service, and the end of one, by minutes and not for years.
 func TestLedgerOfAWrongClock(t *testing.T) {
 	ahead := ledger.Second(time.Now().AddDate(36, 0, 0)) // the bubble's clock starts in 2000
