@@ -76,6 +76,7 @@ var driverEvents = []reason.Event{
 	{Reason: events.SnapshotPending, Object: "VolumeSnapshot", Meaning: "a snapshot takes longer than five minutes", Remedy: "wait"},
 	{Reason: events.OtherRegion, Object: "PersistentVolumeClaim", Meaning: "the pod was placed on a node of another region than its volume's, which cannot be attached there", Remedy: "run the pod on nodes of that region: [troubleshooting](troubleshooting.md#volumes)"},
 	{Reason: events.VolumeLimitLowered, Object: "Node", Meaning: "the platform refused one more volume for the instance, so the node can have fewer than was thought", Remedy: "nothing: [how many](node-plugin.md#how-many-volumes-a-node-can-have)"},
+	{Reason: events.OfficialControllerRuns, Object: "StatefulSet or Pod in kube-system", Meaning: "the official CSI controller, or a pod that it has left behind, is there; this one does nothing beside it and is not ready", Remedy: "delete one of the two: [side by side](migrate.md#side-by-side); nothing has to be restarted"},
 	{Reason: events.OrphanedVolume, Object: "CSIDriver, in namespace default", Meaning: "a volume of the cluster is named by no PersistentVolume, and is paid for", Remedy: "import or delete it: [orphaned volumes](block-volumes.md#orphaned-volumes)"},
 	{Reason: events.OrphanedSnapshot, Object: "CSIDriver, in namespace default", Meaning: "a snapshot of the cluster is named by no VolumeSnapshotContent, and is paid for", Remedy: "the same"},
 }

@@ -385,7 +385,7 @@ func TestDelete(t *testing.T) {
 		"yes is not enough":     {types: "yes\n", outcome: "not deleted: its ID was not typed", code: report.Found},
 		"nobody there":          {types: "", outcome: "not deleted: its ID was not typed", code: report.Found},
 		"attached":              {types: "ID\n", before: func(w *world, id string) { w.attach(id, w.machine("b")) }, outcome: "not deleted: it is attached to instance", code: report.Found},
-		"in use":                {types: "ID\n", before: func(w *world, id string) { w.add(pv("pv", id, "one")) }, outcome: "it is no orphan", code: report.Found},
+		"in use":                {types: "ID\n", before: func(w *world, id string) { w.add(pv("pv", id, "one")) }, outcome: "it is not a known orphan", code: report.Found},
 		"in use meanwhile":      {types: "ID\n", meanwhile: func(w *world, id string) { w.add(pv("pv", id, "one")) }, outcome: "something in the cluster uses it now", code: report.Found},
 		"attached meanwhile":    {types: "ID\n", meanwhile: func(w *world, id string) { w.attach(id, w.machine("b")) }, outcome: "it is attached to instance", code: report.Found},
 		"relabelled meanwhile":  {types: "ID\n", meanwhile: func(w *world, id string) { w.relabel(id, "prod/important") }, outcome: `it is called "prod/important" now`, code: report.Found},

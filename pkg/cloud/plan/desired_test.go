@@ -79,7 +79,7 @@ func TestReadPorts(t *testing.T) {
 		"official annotations of UDP": {service(ports(v1.ServicePort{Port: 53, NodePort: 30053, Protocol: v1.ProtocolUDP}), with(settings.Protocol, "udp"), with(settings.BackendProtocol, "udp")), []vultr.ForwardingRule{rule("udp", 53, "udp", 30053)}, ""},
 		"udp asked of TCP ports":      {service(with(settings.Protocol, "udp")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "port 80 is TCP"},
 		"backend without effect":      {service(with(settings.BackendProtocol, "http")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port can use it"},
-		"https port of nobody":        {service(with(settings.HTTPSPorts, "8443")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "no port of the Service"},
+		"https port of nobody":        {service(with(settings.HTTPSPorts, "8443")), []vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 30443)}, "not a port of the Service"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
