@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,7 +132,7 @@ func TestARightThatIsMissing(t *testing.T) {
 
 // inBubble is a cluster with the official StatefulSet or without it, in fake time. Its first answer takes a second.
 type inBubble struct {
-	runs  bool
+	runs  atomic.Bool
 	asked []time.Time // when the StatefulSet was
 }
 
@@ -141,7 +142,7 @@ func (c *inBubble) Get(_ context.Context, path string, into any) error {
 			time.Sleep(time.Second) // of the fake clock
 		}
 	}
-	if path != statefulSet || !c.runs {
+	if path != statefulSet || !c.runs.Load() {
 		return &kubeapi.StatusError{Request: "GET " + path, Code: http.StatusNotFound}
 	}
 	into.(*workload).Status.Replicas = 1
@@ -151,7 +152,8 @@ func (c *inBubble) Get(_ context.Context, path string, into any) error {
 // TestPace: who waits for the end of the official one notices it in seconds, and else it is asked once a minute.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kube := &inBubble{runs: true}
+		kube := &inBubble{}
+		kube.runs.Store(true)
 		w := New(kube, &told{})
 		ctx, cancel := context.WithCancel(t.Context())
 		early, stop := context.WithTimeout(ctx, time.Second)
@@ -167,7 +169,7 @@ func TestPace(t *testing.T) {
 		}
 		time.Sleep(12 * time.Second) // of the fake clock
 		synctest.Wait()
-		kube.runs = false
+		kube.runs.Store(false)
 		time.Sleep(3 * time.Minute) // of the fake clock
 		synctest.Wait()
 		if err := w.Check(ctx); err != nil {
