@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -106,7 +107,7 @@ func TestChartFilesAreCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(got) != string(want) {
+		if !bytes.Equal(got, want) {
 			t.Errorf("%s is not %s; run: go test ./deploy -run Copies -update", file, original)
 		}
 	}

@@ -178,7 +178,9 @@ func TestChartEnvironment(t *testing.T) {
 	same(t, "of the controller", []corev1.EnvVar{fieldOf("NODE_NAME", "spec.nodeName"), traces, fips}, container(t, &controller, "csi-controller").Env)
 	same(t, "of the node", []corev1.EnvVar{
 		fieldOf("NODE_NAME", "spec.nodeName"), traces, fips,
-		{Name: "KUBELET_ROOT", Value: "/var/lib/k0s/kubelet"}, {Name: "DEVICE_DIR", Value: "/dev"}, {Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
+		{Name: "KUBELET_ROOT", Value: "/var/lib/k0s/kubelet"},
+		{Name: "DEVICE_DIR", Value: "/dev"},
+		{Name: "SYSFS_BLOCK_DIR", Value: "/sys/class/block"},
 	}, container(t, &node, "csi-node").Env)
 	for _, c := range []struct {
 		spec            *corev1.PodSpec

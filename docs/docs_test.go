@@ -140,7 +140,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-var fenced = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+var fenced = regexp.MustCompile("(?ms)^ *```.*?\n *```")
 
 // withoutCode leaves out what is no prose.
 func withoutCode(page string) string { return fenced.ReplaceAllString(page, "") }

@@ -17,7 +17,7 @@ import (
 
 // head is what each object has.
 type head struct {
-	metav1.TypeMeta `json:",inline"`
+	metav1.TypeMeta
 
 	Metadata struct {
 		Name      string `json:"name"`
@@ -29,7 +29,7 @@ type head struct {
 // projects' own code. That the fields are theirs is by their documentation.
 type (
 	gateway struct {
-		head `json:",inline"`
+		head
 
 		Spec struct {
 			GatewayClassName string `json:"gatewayClassName"`
@@ -45,7 +45,7 @@ type (
 	}
 
 	clientTrafficPolicy struct {
-		head `json:",inline"`
+		head
 
 		Spec struct {
 			TargetRefs []struct {
@@ -65,7 +65,7 @@ type (
 	}
 
 	databaseCluster struct {
-		head `json:",inline"`
+		head
 
 		Spec struct {
 			Instances  int             `json:"instances"`
@@ -80,7 +80,7 @@ type (
 	}
 
 	scheduledBackup struct {
-		head `json:",inline"`
+		head
 
 		Spec struct {
 			Schedule             string `json:"schedule"`

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"testing"
 	"time"
@@ -138,12 +139,10 @@ func largeNodes(b *testing.B, cloud *simtest.Cloud, api *vultr.Client) []*v1.Nod
 		node := freshNode(in.Label, in.MainIP)
 		node.Spec = v1.NodeSpec{ProviderID: providerid.Format(in.ID)}
 		node.Status.Addresses = append(addresses.Of(in), v1.NodeAddress{Type: v1.NodeHostName, Address: in.Label})
-		for name, value := range map[string]string{
+		maps.Copy(node.Labels, map[string]string{
 			v1.LabelInstanceType: in.Plan, v1.LabelInstanceTypeStable: in.Plan, v1.LabelFailureDomainBetaRegion: in.Region, v1.LabelTopologyRegion: in.Region,
 			instances.PlanLabel: in.Plan, instances.KindLabel: "vm",
-		} {
-			node.Labels[name] = value
-		}
+		})
 		nodes = append(nodes, node)
 	}
 	return nodes

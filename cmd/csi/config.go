@@ -79,7 +79,7 @@ type Config struct {
 // Read parses flags and environment. It judges nothing but their form.
 func Read(args []string, getenv func(string) string) (Config, error) {
 	c := Config{APIKey: strings.TrimSpace(getenv("VULTR_API_KEY"))}
-	f := c.flags(getenv)
+	f := flagsOf(&c, getenv)
 	f.SetOutput(os.Stdout)
 	f.Usage = func() {
 		fmt.Printf("csi is the CSI driver for Vultr block storage and shared file systems.\n\n%s", f.FlagUsages())
@@ -93,8 +93,8 @@ func Read(args []string, getenv func(string) string) (Config, error) {
 	return c, nil
 }
 
-// flags returns the flags that set c. Help that begins with a mode in brackets is of a flag that other modes ignore.
-func (c *Config) flags(getenv func(string) string) *pflag.FlagSet {
+// flagsOf returns the flags that set c. Help that begins with a mode in brackets is of a flag that other modes ignore.
+func flagsOf(c *Config, getenv func(string) string) *pflag.FlagSet {
 	f := pflag.NewFlagSet("csi", pflag.ContinueOnError)
 	f.StringVar(&c.Mode, "mode", "", "what the process is: controller, node, or all for both; pre-stop waits, on a node that is being drained, until its volumes are detached")
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "Unix socket on which CSI is served")
@@ -112,13 +112,13 @@ func (c *Config) flags(getenv func(string) string) *pflag.FlagSet {
 	vmodule := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(vmodule)
 	f.AddGoFlag(vmodule.Lookup("vmodule"))
-	c.addControllerFlags(f, getenv)
-	c.addNodeFlags(f, getenv)
+	addControllerFlags(c, f, getenv)
+	addNodeFlags(c, f, getenv)
 	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long to wait for volumes: a minute less than the pod's terminationGracePeriodSeconds")
 	return f
 }
 
-func (c *Config) addControllerFlags(f *pflag.FlagSet, getenv func(string) string) {
+func addControllerFlags(c *Config, f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&c.APIURL, "api-url", getenv("API_URL"), "(controller) URL of the Vultr API; \"\" is https://api.vultr.com. The environment variable API_URL sets the default")
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it the environment variable VULTR_API_KEY is used")
 	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes and the descriptions of new snapshots, \"<id>/<name>\", and is in a tag of new shared file systems, so that clusters of one account never take each other's; volumes without it are still found. It must not be changed later")
@@ -128,7 +128,7 @@ func (c *Config) addControllerFlags(f *pflag.FlagSet, getenv func(string) string
 	f.Float64Var(&c.MaxRate, "api-max-rate", maxRate, "(controller) API calls per second at most; the platform allows 30 for all programs and clusters behind one address")
 }
 
-func (c *Config) addNodeFlags(f *pflag.FlagSet, getenv func(string) string) {
+func addNodeFlags(c *Config, f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&c.NodeID, "node-id", "", "(node) ID of the instance, where neither the metadata service nor the Node's provider ID has it; one that contradicts them is an error")
 	f.BoolVar(&c.ReportOfficialRegion, "report-official-region", false, "(node) also report the official driver's topology key \"region\", spelled as by the metadata service; the kubelet refuses the registration of a node that has another value in its label \"region\"")
 	f.StringVar(&c.DeviceDir, "device-dir", "/dev", "(node) directory of device nodes")

@@ -23,7 +23,7 @@ One program is the controller and the node plugin, by ` + "`--mode`" + `. A flag
 Wrong values are all named at once, and the program exits with 1. The API key is in a file or the environment, never in a flag.
 [deploy/manifests](../deploy/manifests/csi/controller.yaml) has the flags that a cluster needs.
 `)
-	flags := new(Config).flags(noEnv)
+	flags := flagsOf(new(Config), noEnv)
 	shown := 0
 	for _, section := range []struct{ title, mode string }{
 		{"All modes", ""}, {"Controller", modeController}, {"Node plugin", modeNode}, {"Pre-stop hook", modePreStop},

@@ -37,7 +37,8 @@ func start(args []string, getenv func(string) string) int {
 		return 1
 	}
 	footprint.Keep(getenv)
-	defer footprint.TrimLater()()
+	stopTrimming := footprint.TrimLater()
+	defer stopTrimming()
 	// The first signal drains, a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

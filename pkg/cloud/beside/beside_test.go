@@ -90,19 +90,19 @@ func TestWhatRuns(t *testing.T) {
 	}
 }
 
-// failing has requests fail with the error that is set.
-func failing(client *fake.Clientset) *error {
-	failure := new(error)
-	client.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return *failure != nil, nil, *failure })
-	return failure
+// failing returns what has requests fail from then on, or succeed.
+func failing(client *fake.Clientset) (fail func(error)) {
+	var failure error
+	client.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return failure != nil, nil, failure })
+	return func(err error) { failure = err }
 }
 
 // TestAnAPIServerThatIsAway: nothing is known at first, so the way is not clear; later what was known stays so.
 func TestAnAPIServerThatIsAway(t *testing.T) {
 	client := fake.NewSimpleClientset()
-	failure := failing(client)
+	fail := failing(client)
 	w := New(client, record.NewFakeRecorder(10), "node-1")
-	*failure = errors.New("connection refused")
+	fail(errors.New("connection refused"))
 	w.look(t.Context())
 	if err := w.Fault(); err == nil || !strings.Contains(err.Error(), "not known yet") || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("nothing is known: %v", err)
@@ -118,20 +118,21 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, *failure = range []error{nil, errors.New("connection refused")} {
+		for _, failure := range []error{nil, errors.New("connection refused")} {
+			fail(failure)
 			w.look(t.Context())
 			if err := w.Fault(); (err != nil) != runs {
-				t.Errorf("it runs: %t, API server: %v, got %v", runs, *failure, err)
+				t.Errorf("it runs: %t, API server: %v, got %v", runs, failure, err)
 			}
 		}
-		*failure = nil
+		fail(nil)
 	}
 }
 
 // TestARightThatIsMissing: a manager whose role is that of an older release works.
 func TestARightThatIsMissing(t *testing.T) {
 	client := fake.NewSimpleClientset(daemonSet(spec("vultr-cloud-controller-manager", theirs)))
-	*failing(client) = apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "daemonsets"}, "vultr-ccm", nil)
+	failing(client)(apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "daemonsets"}, "vultr-ccm", nil))
 	w := New(client, record.NewFakeRecorder(10), "node-1")
 	w.look(t.Context())
 	if err := w.Fault(); err != nil {

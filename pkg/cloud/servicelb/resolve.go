@@ -245,11 +245,22 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		return nil
 	case c.serves[lb.IPv4] || c.serves[lb.IPv6]:
 		return errHeld
-	case !c.published(lb) && (c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]):
+	case !c.published(lb):
+		return c.mayAdoptNamed(lb)
+	case !c.servesHere(lb):
+		return errForeign
+	}
+	return nil
+}
+
+// mayAdoptNamed is mayAdopt for one that the Service has by nothing but what its annotations say.
+func (c *claims) mayAdoptNamed(lb vultr.LoadBalancer) error {
+	switch {
+	case c.named[lb.ID] || lb.Label != "" && c.named[lb.Label]:
 		return errHeld
-	case !c.published(lb) && proof.MatchString(lb.Label) && !c.proofs[lb.Label]:
+	case proof.MatchString(lb.Label) && !c.proofs[lb.Label]:
 		return errAnothers // a node port that is free again can be had by anybody
-	case !c.servesHere(lb) || !c.published(lb) && !c.leadsHere(lb):
+	case !c.servesHere(lb) || !c.leadsHere(lb):
 		return errForeign
 	}
 	return nil

@@ -58,9 +58,9 @@ func (s *scene) includes(uid types.UID) bool {
 }
 
 // gather reads the guests of a team, beside the host that is read already.
-func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
+func (c *Controller) gather(ctx context.Context, s *scene, t team) {
 	if len(t.guests) == 0 && len(t.leaving) == 0 {
-		return nil
+		return
 	}
 	s.leaving = t.leaving
 	s.members = []member{{service: s.service, memory: s.memory, reading: s.reading}}
@@ -73,7 +73,6 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) error {
 		s.members = append(s.members, m)
 	}
 	slices.SortFunc(s.members, func(a, b member) int { return plan.ByAge(a.service, b.service) })
-	return nil
 }
 
 // merge puts what all members ask for in the place of what the host asks for. current is the load balancer, nil while there is none.

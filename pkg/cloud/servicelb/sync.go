@@ -175,7 +175,8 @@ func (c *Controller) prepare(ctx context.Context, service *v1.Service, t team) (
 	if err != nil {
 		return nil, err
 	}
-	return s, c.gather(ctx, s, t)
+	c.gather(ctx, s, t)
+	return s, nil
 }
 
 // bring makes or changes the load balancer of a scene.
@@ -226,27 +227,8 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 	if f.wait > 0 && s.entry.ID != "" {
 		return waitFor(f.wait, "%s", f.why)
 	}
-	lb, err := c.wished(ctx, s)
-	switch {
-	case err != nil && f.current == nil:
+	if changed, err := c.changeOver(ctx, s); changed || err != nil {
 		return err
-	case err != nil:
-		// What serves goes on serving; the wish for another one is refused.
-		if s.memory.news(aboutHint, err.Error()) {
-			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, err.Error())
-		}
-	case lb != nil:
-		if err := c.take(s, lb.ID); err != nil {
-			return err
-		}
-		if err := c.leave(ctx, s); err != nil {
-			return err
-		}
-		f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
-		if lb.Label == label(s.service) {
-			return c.know(ctx, s, *lb, false) // back to the one that was made for it
-		}
-		return c.adopt(ctx, s, *lb)
 	}
 	switch {
 	case f.current != nil && s.entry.Adopted && s.entry.ID == f.current.ID:
@@ -258,6 +240,35 @@ func (c *Controller) settle(ctx context.Context, s *scene) error {
 		return waitFor(f.wait, "%s", f.why)
 	}
 	return nil
+}
+
+// changeOver gives the Service the load balancer that it names, if it may have that in the place of its present one.
+func (c *Controller) changeOver(ctx context.Context, s *scene) (changed bool, err error) {
+	f := &s.finding
+	lb, err := c.wished(ctx, s)
+	switch {
+	case err != nil && f.current == nil:
+		return false, err
+	case err != nil:
+		// What serves goes on serving; the wish for another one is refused.
+		if s.memory.news(aboutHint, err.Error()) {
+			c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, err.Error())
+		}
+		return false, nil
+	case lb == nil:
+		return false, nil
+	}
+	if err := c.take(s, lb.ID); err != nil {
+		return false, err
+	}
+	if err := c.leave(ctx, s); err != nil {
+		return false, err
+	}
+	f.current, f.twins, f.strays, f.wait = lb, nil, nil, 0
+	if lb.Label == label(s.service) {
+		return true, c.know(ctx, s, *lb, false) // back to the one that was made for it
+	}
+	return true, c.adopt(ctx, s, *lb)
 }
 
 // leave gives the load balancer that was made for the Service, and that it has another name for, the label that proves

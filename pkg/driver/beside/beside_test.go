@@ -71,8 +71,10 @@ func TestOfficialControllerComesAndGoes(t *testing.T) {
 func TestNobodyRuns(t *testing.T) {
 	for name, content := range map[string]struct{ path, content string }{
 		"scaled to nothing": {statefulSet, `{"spec":{"replicas":0,` + theirs + `}}`},
-		"ours as another kind": {statefulSet,
-			`{"spec":{"replicas":2,"template":{"spec":{"containers":[{"name":"csi-controller","image":"cloud-provider-vultr/csi-controller:v1"}]}}}}`},
+		"ours as another kind": {
+			statefulSet,
+			`{"spec":{"replicas":2,"template":{"spec":{"containers":[{"name":"csi-controller","image":"cloud-provider-vultr/csi-controller:v1"}]}}}}`,
+		},
 		"a pod that has ended":  {pods + "csi-vultr-controller-0", strings.Replace(left, "Running", "Succeeded", 1)},
 		"a pod that has failed": {pods + "csi-vultr-controller-0", strings.Replace(left, "Running", "Failed", 1)},
 	} {
@@ -145,7 +147,9 @@ func (c *inBubble) Get(_ context.Context, path string, into any) error {
 	if path != statefulSet || !c.runs.Load() {
 		return &kubeapi.StatusError{Request: "GET " + path, Code: http.StatusNotFound}
 	}
-	into.(*workload).Status.Replicas = 1
+	if set, is := into.(*workload); is {
+		set.Status.Replicas = 1
+	}
 	return nil
 }
 

@@ -57,15 +57,23 @@ func (s *Stager) Unstage(ctx context.Context, volumeID, path string) error {
 		return err
 	}
 	if d != nil {
-		if err := step.At(ctx, step.Flush); err != nil {
+		if err := s.releaseDevice(ctx, volumeID, *d); err != nil {
 			return err
 		}
-		if err := s.layer.Release(ctx, *d, s.cfg.Patience); err != nil {
-			return volume.Errorf(volume.InUse, "%w", err)
-		}
-		s.opens.forget(mapperName(volumeID, *d)) // of a disk that is not encrypted there is none
 	}
 	return errors.Join(s.endIntent(volumeID, d), s.cfg.State.ClearStaged(volumeID))
+}
+
+// releaseDevice returns when everything that was written is on the disk, and nothing is open between it and the file system.
+func (s *Stager) releaseDevice(ctx context.Context, volumeID string, d device.Device) error {
+	if err := step.At(ctx, step.Flush); err != nil {
+		return err
+	}
+	if err := s.layer.Release(ctx, d, s.cfg.Patience); err != nil {
+		return volume.Errorf(volume.InUse, "%w", err)
+	}
+	s.opens.forget(mapperName(volumeID, d)) // of a disk that is not encrypted there is none
+	return nil
 }
 
 // remember records a volume that is staged without a record, as by another driver, before it is unmounted. An attempt that comes

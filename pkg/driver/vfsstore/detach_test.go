@@ -53,8 +53,8 @@ func TestDetachOfNothing(t *testing.T) {
 			id := r.create("pvc-1")
 			for instance, words := range map[string][]string{a: {id, a}, "": {id}} {
 				short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-				defer cancel()
 				err := r.Detach(short, id, instance)
+				cancel()
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("from %q: got %v", instance, err)
 				}

@@ -70,7 +70,7 @@ func (p *packages) learn(name string, h *tar.Header, content io.Reader, arch str
 	case file == "copyright":
 		p.licensed[owner] = true
 	case h.Typeflag == tar.TypeSymlink && file == "changelog.Debian.gz":
-		p.linked[owner] = path.Base(path.Dir(path.Join("/", docDir, owner, h.Linkname)))
+		p.linked[owner] = path.Base(path.Dir(path.Join("/", docDir, owner, h.Linkname))) //nolint:gosec // a name: nothing is written there
 	case h.Typeflag != tar.TypeReg:
 	case file == "changelog.Debian.gz" || file == "changelog.gz" && p.sources[owner] == source{}:
 		// The second is Debian's for what was written for Debian, else its authors'.
