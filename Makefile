@@ -43,11 +43,11 @@ build: ## Build the programs into bin/.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
 # What releases are made for. The tests run on the machine's own.
-ARCHITECTURES := amd64 arm64
+ARCHITECTURES ?= amd64 arm64
 
 .PHONY: cross
-cross: ## Compile the programs for every architecture that they are released for, and keep nothing.
-	@for arch in $(ARCHITECTURES); do \
+cross: ## Compile the programs for the architectures that they are released for beside this machine's, and keep nothing.
+	@for arch in $(filter-out $(shell $(GO) env GOHOSTARCH),$(ARCHITECTURES)); do \
 		echo "== $$arch =="; \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=false -o /dev/null ./cmd/...; \
 	done
@@ -243,7 +243,6 @@ sbom: images tool-sbom ## List what is in each image and in the kubectl plugin, 
 	@ls -sh $(IMAGES)/*.spdx.json $(BIN)/kubectl-vultr.spdx.json
 
 # Nothing of the other architecture runs for it: Go builds for any, and Debian's packages are only unpacked.
-ARCHITECTURES ?= amd64 arm64
 .PHONY: images-all
 images-all: tool-image ## Build the images of all architectures, each joined to one OCI archive: bin/images-all/*.oci.tar.
 	@for arch in $(ARCHITECTURES); do $(MAKE) images GOARCH=$$arch BIN=bin/$$arch; done
