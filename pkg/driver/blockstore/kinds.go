@@ -108,15 +108,6 @@ func (s *Store) elsewhere(ctx context.Context, name string, since time.Time) err
 
 // holder returns the volume of this kind that has the name, "" if there is none as far as is known: see elsewhere.
 func (s *Store) holder(ctx context.Context, name string, since time.Time) (string, error) {
-	if m, known := s.names.get(name); known && m.deleted.IsZero() && !s.ledger.isGone(m.id) {
-		_, err := s.look(ctx, m.id)
-		if volume.ReasonOf(err) == volume.NotFound {
-			_, err = s.lookAgain(ctx, m.id, time.Now())
-		}
-		if volume.ReasonOf(err) != volume.NotFound {
-			return m.id, err
-		}
-	}
 	if _, sent := s.sent.Get(name); !sent {
 		if shown, err := s.shows(ctx, name, since); !shown || err != nil {
 			return "", err

@@ -121,7 +121,6 @@ func (s *Store) stays(ctx context.Context, id, instance string) (bool, error) {
 	defer cancel()
 	_, err := s.wait(waiting, "late detach", id, func(d disk) (bool, error) { return !d.IsAttachedTo(instance), nil })
 	if err == nil {
-		s.ledger.doubt(id)
 		return false, nil
 	}
 	if ctx.Err() != nil || waiting.Err() == nil {
