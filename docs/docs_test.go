@@ -142,7 +142,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 var fenced = regexp.MustCompile("(?ms)^ *```.*?\n *```")
 
-// withoutCode leaves out what is no prose.
+// withoutCode leaves code out.
 func withoutCode(page string) string { return fenced.ReplaceAllString(page, "") }
 
 // anchors are the names by which GitHub links to the sections of a page.

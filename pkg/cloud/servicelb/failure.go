@@ -9,7 +9,7 @@ import (
 // failureLasts is how long one list serves the syncs that follow when Nodes fail.
 const failureLasts = 10 * time.Second
 
-// failure remembers when Nodes failed last. A list takes the platform a second or two, in which no load balancer lets go of them:
+// failure remembers when Nodes failed last. A list takes the platform a second or two, in which each load balancer still sends to them:
 // so one is asked for while it is still waited for further Nodes, and that one serves all load balancers. What somebody else
 // changes meanwhile is seen some seconds later than usual.
 type failure struct{ from atomic.Pointer[time.Time] }

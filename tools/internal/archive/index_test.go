@@ -132,7 +132,7 @@ func TestIndexOfWhatDoesNotBelongTogether(t *testing.T) {
 		"none":              {nil, "no archive is named"},
 		"one twice":         {[]string{amd64, ofArchitecture(t, "amd64", "example/app:v1")}, "both for amd64"},
 		"two versions":      {[]string{amd64, ofArchitecture(t, "arm64", "example/app:v2")}, "no parts of one image"},
-		"what is no image":  {[]string{amd64, text}, "text.tar"},
+		"not an image":      {[]string{amd64, text}, "text.tar"},
 		"what is not there": {[]string{amd64, "/nonexistent.tar"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ type packages struct {
 	licensed map[string]bool   // the packages, by their names
 	linked   map[string]string // those whose documentation is another one's
 	sources  map[string]source
-	rebuilt  map[string]string // the versions of those that were built anew for one architecture
+	rebuilt  map[string]string // the versions of those that were rebuilt for one architecture
 }
 
 // packageEntries are files that name the Debian packages in the tar of a root file system.

@@ -68,7 +68,7 @@ func TestPackagesOfTheBaseAreNamed(t *testing.T) {
 		{"usr/share/doc/libblkid1/changelog.gz", "util-linux (2.38) whatever; they wrote in the same form\n"},
 		{"usr/share/doc/dpkg/copyright", "a licence"},
 		{"usr/share/doc/dpkg/changelog.gz", "dpkg (1.21.22) bookworm; urgency=medium\n"},
-		// Built anew for this architecture, and for another one.
+		// Rebuilt for this architecture, and for another one.
 		{"usr/share/doc/e2fsprogs/copyright", "a licence"},
 		{"usr/share/doc/e2fsprogs/changelog.Debian.amd64.gz", "e2fsprogs (1.47.0-2+b2) bookworm; urgency=low, binary-only=yes\n"},
 		{"usr/share/doc/e2fsprogs/changelog.Debian.arm64.gz", "e2fsprogs (1.47.0-2+b3) bookworm; urgency=low, binary-only=yes\n"},
