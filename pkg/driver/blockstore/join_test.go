@@ -18,8 +18,11 @@ func TestJoinedAttachIsWatchedFromTheJoin(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(before) // of the fake clock
-			began := time.Now()
+			began, orders := time.Now(), r.cloud.Count("attach_block")
 			next.mustAttach(v.ID, instance)
+			if n := r.cloud.Count("attach_block") - orders; n != 2 {
+				t.Errorf("ordered %s before: %d orders, want one that is refused and a last one, to which the platform says how it is", before, n)
+			}
 			if took, window := time.Since(began), next.opts.AttachWindow; took < window || took > window+2*time.Second {
 				t.Errorf("ordered %s before, it took %s, an order may take %s", before, took, window)
 			}
