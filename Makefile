@@ -46,10 +46,11 @@ build: ## Build the programs into bin/.
 ARCHITECTURES ?= amd64 arm64
 
 .PHONY: cross
-cross: ## Compile the programs for the architectures that they are released for beside this machine's, and keep nothing.
+# Those that speak to the kernel. The others have nothing of an architecture, and are compiled with the images of a release (images-all).
+cross: ## Compile the CSI driver and the simulator for the architectures beside this machine's, and keep nothing.
 	@for arch in $(filter-out $(shell $(GO) env GOHOSTARCH),$(ARCHITECTURES)); do \
 		echo "== $$arch =="; \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=false -o /dev/null ./cmd/...; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=false -o /dev/null ./cmd/csi ./cmd/simulator; \
 	done
 
 .PHONY: plugin
