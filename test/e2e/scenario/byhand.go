@@ -33,21 +33,8 @@ func detachedByHand(ctx context.Context, w *World) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := w.Cloud.Do(ctx, http.MethodPost, "/v2/blocks/"+disk.ID+"/detach", map[string]any{"live": true}, nil); err != nil {
+		if err := w.detachByHand(ctx, disk, instance); err != nil {
 			return "", err
-		}
-		if err := w.diskIsAt(ctx, ""); err != nil {
-			return "", err
-		}
-		holder, err := w.leaseHolder(ctx, attacherLease)
-		if err != nil {
-			return "", err
-		}
-		if err := w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).Delete(ctx, holder, metav1.DeleteOptions{}); err != nil {
-			return "", err
-		}
-		if err := w.diskIsAt(ctx, instance.ID); err != nil {
-			return "", fmt.Errorf("after it was detached by hand: %w", err)
 		}
 		if err := w.detachUnused(ctx); err != nil {
 			return "", err
@@ -62,6 +49,27 @@ func detachedByHand(ctx context.Context, w *World) (string, error) {
 		after, err := w.leaseHolder(ctx, attacherLease)
 		return fmt.Sprintf("the attacher of %s had the disk attached to %s again", after, node), err
 	})
+}
+
+// detachByHand detaches the disk, has another attacher lead, and returns when the disk is attached to the instance again.
+func (w *World) detachByHand(ctx context.Context, disk cluster.CloudDisk, instance cluster.CloudInstance) error {
+	if err := w.Cloud.Do(ctx, http.MethodPost, "/v2/blocks/"+disk.ID+"/detach", map[string]any{"live": true}, nil); err != nil {
+		return err
+	}
+	if err := w.diskIsAt(ctx, ""); err != nil {
+		return err
+	}
+	holder, err := w.leaseHolder(ctx, attacherLease)
+	if err != nil {
+		return err
+	}
+	if err := w.Kubernetes.CoreV1().Pods(metav1.NamespaceSystem).Delete(ctx, holder, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	if err := w.diskIsAt(ctx, instance.ID); err != nil {
+		return fmt.Errorf("after it was detached by hand: %w", err)
+	}
+	return nil
 }
 
 // unused is the VolumeAttachment of a volume that no pod has.

@@ -26,7 +26,7 @@ func ccmHandsOver(ctx context.Context, w *World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	before, err := w.leaseIdentity(ctx, ccmLease)
+	before, err := w.leadingCCM(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -35,7 +35,7 @@ func ccmHandsOver(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	err = w.wait(ctx, "another CCM holds the lease", func(ctx context.Context) error {
-		now, err := w.leaseIdentity(ctx, ccmLease)
+		now, err := w.leadingCCM(ctx)
 		if err == nil && (now == "" || now == before) {
 			err = errors.New("it is held by " + now)
 		}
@@ -51,9 +51,9 @@ func ccmHandsOver(ctx context.Context, w *World) (string, error) {
 	return fmt.Sprintf("another one leads after %.1f s", took.Seconds()), w.wait(ctx, "both CCMs are ready again", w.productRuns)
 }
 
-// leaseIdentity is the name of the process that holds a lease, "" if nobody does.
-func (w *World) leaseIdentity(ctx context.Context, name string) (string, error) {
-	lease, err := w.Kubernetes.CoordinationV1().Leases(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
+// leadingCCM is the name of the process that holds the CCM's lease, "" if nobody does.
+func (w *World) leadingCCM(ctx context.Context) (string, error) {
+	lease, err := w.Kubernetes.CoordinationV1().Leases(metav1.NamespaceSystem).Get(ctx, ccmLease, metav1.GetOptions{})
 	if err != nil || lease.Spec.HolderIdentity == nil {
 		return "", err
 	}

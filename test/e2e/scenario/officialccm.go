@@ -35,7 +35,7 @@ func (w *World) officialCCMRuns(ctx context.Context) error {
 	if s := set.Status; s.DesiredNumberScheduled == 0 || s.NumberReady != s.DesiredNumberScheduled {
 		return fmt.Errorf("%d of %d pods of the DaemonSet are ready", s.NumberReady, s.DesiredNumberScheduled)
 	}
-	holder, err := w.leaseIdentity(ctx, ccmLease)
+	holder, err := w.leadingCCM(ctx)
 	if err == nil && !strings.HasPrefix(holder, officialHolder) {
 		err = fmt.Errorf("the lease %s is held by %q", ccmLease, holder)
 	}

@@ -128,7 +128,7 @@ func (w *World) ccmWorks(ctx context.Context) error {
 	if d.Status.ReadyReplicas != *d.Spec.Replicas || d.Status.UpdatedReplicas != *d.Spec.Replicas {
 		return fmt.Errorf("%d of %d replicas of %s are ready", d.Status.ReadyReplicas, *d.Spec.Replicas, ccmName)
 	}
-	holder, err := w.leaseIdentity(ctx, ccmLease)
+	holder, err := w.leadingCCM(ctx)
 	if err == nil && (holder == "" || strings.HasPrefix(holder, officialHolder)) {
 		err = fmt.Errorf("the lease %s is held by %q", ccmLease, holder)
 	}
@@ -140,7 +140,7 @@ func (*ccmSwitch) startOfficial(ctx context.Context, w *World) (string, error) {
 	if err := w.goBack(ctx); err != nil {
 		return "", err
 	}
-	holder, err := w.leaseIdentity(ctx, ccmLease)
+	holder, err := w.leadingCCM(ctx)
 	return "the lease is held by " + holder, err
 }
 
@@ -276,7 +276,7 @@ func (s *ccmSwitch) unchanged(ctx context.Context, w *World, since time.Time) er
 		return err
 	}
 	if !maps.Equal(now, s.balancers) {
-		return fmt.Errorf("Services had %+v and have %+v", s.balancers, now)
+		return fmt.Errorf("the Services had %+v and have %+v", s.balancers, now)
 	}
 	counted, err := w.callsSince(ctx, since, "")
 	if err != nil {

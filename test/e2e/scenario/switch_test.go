@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,7 @@ func TestSwitchCommands(t *testing.T) {
 	kind, name := "", ""
 	for document := range strings.SplitSeq(manifests, "\n---\n") {
 		if strings.Contains(document, "\nkind: DaemonSet\n") {
-			kind, name = "daemonset", regexp.MustCompile(`(?m)^  name: (\S+)$`).FindStringSubmatch(document)[1]
+			kind, name = "daemonset", regexp.MustCompile(`(?m)^ {2}name: (\S+)$`).FindStringSubmatch(document)[1]
 		}
 	}
 	for what, lines := range map[string][]string{
@@ -228,7 +229,7 @@ func TestOfficialOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != string(want) {
+	if !bytes.Equal(got, want) {
 		t.Errorf("official/orders.json is not what is sent; write it by go test ./scenario -run OfficialOrders -update:\n%s", want)
 	}
 }

@@ -48,10 +48,10 @@ func (s *ccmSwitch) delete(ctx context.Context, w *World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := w.says(ctx, ofUID, "DeletedLoadBalancer", "", began); err != nil {
+	if err := w.says(ctx, ofUID, "DeletedLoadBalancer", "", began); err != nil {
 		return "", err
 	}
-	if _, err := w.says(ctx, ofOwnLabel, "LoadBalancerKept", kept.id, began); err != nil {
+	if err := w.says(ctx, ofOwnLabel, "LoadBalancerKept", kept.id, began); err != nil {
 		return "", err
 	}
 	if at, err := w.balancerAt(ctx, kept.address); err != nil || at.ID != kept.id {
@@ -103,7 +103,7 @@ func (s *ccmSwitch) handOver(ctx context.Context, w *World) (string, error) {
 	if _, err := w.Shell(ctx, given); err != nil {
 		return "", err
 	}
-	if _, err := w.says(ctx, sharing1st, "LoadBalancerAdopted", deleted, began); err != nil {
+	if err := w.says(ctx, sharing1st, "LoadBalancerAdopted", deleted, began); err != nil {
 		return "", err
 	}
 	if err := s.create(ctx, w, []string{ofOwnLabel}); err != nil {
@@ -112,7 +112,7 @@ func (s *ccmSwitch) handOver(ctx context.Context, w *World) (string, error) {
 	if err := w.answers(ctx, "the Service that came again answers at its address", w.greeted(alone.address, 80)); err != nil {
 		return "", err
 	}
-	if _, err := w.says(ctx, ofOwnLabel, "LoadBalancerAdopted", deleted, began); err != nil {
+	if err := w.says(ctx, ofOwnLabel, "LoadBalancerAdopted", deleted, began); err != nil {
 		return "", err
 	}
 	if err := w.endWithBalancer(ctx, ofOwnLabel, alone.id); err != nil {

@@ -59,7 +59,7 @@ func (s *ccmSwitch) takeOver(ctx context.Context, w *World) (detail string, bega
 		}
 		works = time.Since(began)
 		for _, service := range s.services {
-			if _, err := w.says(ctx, service.Name, "EnsuredLoadBalancer", "", began); err != nil {
+			if err := w.says(ctx, service.Name, "EnsuredLoadBalancer", "", began); err != nil {
 				return err
 			}
 		}
@@ -106,10 +106,9 @@ func saidOf(events []corev1.Event, since time.Time) []said {
 	return all
 }
 
-// says waits for an Event about a Service, with a text in it, and returns the first one since then.
-func (w *World) says(ctx context.Context, service, reason, text string, since time.Time) (said, error) {
-	var found said
-	err := w.wait(ctx, fmt.Sprintf("an Event says %s of the Service %s, with %q", reason, service, text), func(ctx context.Context) error {
+// says waits for an Event about a Service since then, with a text in it.
+func (w *World) says(ctx context.Context, service, reason, text string, since time.Time) error {
+	return w.wait(ctx, fmt.Sprintf("an Event says %s of the Service %s, with %q", reason, service, text), func(ctx context.Context) error {
 		all, err := w.saidSince(ctx, since)
 		if err != nil {
 			return err
@@ -120,14 +119,12 @@ func (w *World) says(ctx context.Context, service, reason, text string, since ti
 				continue
 			}
 			if e.reason == reason && strings.Contains(e.message, text) {
-				found = e
 				return nil
 			}
 			about = append(about, e.reason+": "+e.message)
 		}
 		return fmt.Errorf("its Events are %q", about)
 	})
-	return found, err
 }
 
 // warnsOfNothing finds fault with what Events have warned of since then.
@@ -154,14 +151,14 @@ func warnings(all []said) error {
 // be kept, and of the one that shares it with an elder one that it does, and what it states in vain.
 func (s *ccmSwitch) saidOfAdopted(ctx context.Context, w *World, since time.Time, names []string) error {
 	for _, name := range names {
-		if _, err := w.says(ctx, name, "LoadBalancerAdopted", "it will be kept when the Service goes", since); err != nil {
+		if err := w.says(ctx, name, "LoadBalancerAdopted", "it will be kept when the Service goes", since); err != nil {
 			return err
 		}
 	}
-	if _, err := w.says(ctx, sharing2nd, "LoadBalancerShared", s.balancers[sharing1st].id, since); err != nil {
+	if err := w.says(ctx, sharing2nd, "LoadBalancerShared", s.balancers[sharing1st].id, since); err != nil {
 		return err
 	}
-	_, err := w.says(ctx, sharing2nd, "LoadBalancerSharedSetting", "algorithm", since)
+	err := w.says(ctx, sharing2nd, "LoadBalancerSharedSetting", "algorithm", since)
 	return err
 }
 
