@@ -103,7 +103,7 @@ test: packages-test tool-testreport ## Run every test that needs no cluster, csi
 
 # A test that fails once in twenty runs is wrong, or what it tests is.
 .PHONY: test-repeat
-test-repeat: packages-test ## Run the tests of test RUNS times in a row, 20 by default, while other work keeps the processors busy: about two hours.
+test-repeat: packages-test ## Run the tests of test RUNS times in a row, 20 by default, while other work keeps the processors busy: two to three hours.
 	@hack/ensure-packages load
 	@GO="$(GO)" RUNS="$(RUNS)" JOBS="$(JOBS)" hack/test-repeat
 
@@ -173,7 +173,7 @@ e2e-upgrade: packages-test cluster-tool ## Upgrade the product from the version 
 	@bin/cluster upgrade $(FROM)
 e2e-migrate: packages-test cluster-tool ## Change over from the official programs by the documented commands, and back, under pods that write and requests: 20 minutes. PART=csi or ccm for one.
 	@bin/cluster migrate $(PART)
-e2e-chart: packages-test cluster-tool tool-helm ## Take the product over, upgrade, roll back, uninstall and install it by the Helm chart, under pods that write: 15 minutes.
+e2e-chart: packages-test cluster-tool tool-helm ## Take the product over, upgrade, roll back, uninstall and install it by the Helm chart, under pods that write: 5 minutes.
 	@bin/cluster chart
 
 ##@ Cluster

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/yaml"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
 )
@@ -351,18 +350,7 @@ func TestChartNodes(t *testing.T) {
 
 // TestChartNetworkPolicy is that of the documentation, and follows its values.
 func TestChartNetworkPolicy(t *testing.T) {
-	page, err := os.ReadFile("../docs/install.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := regexp.MustCompile("(?s)```yaml\n(apiVersion: networking[^`]*)```").FindSubmatch(page)
-	if text == nil {
-		t.Fatal("docs/install.md has no NetworkPolicy")
-	}
-	var documented networkingv1.NetworkPolicy
-	if err := yaml.UnmarshalStrict(text[1], &documented); err != nil {
-		t.Fatal(err)
-	}
+	documented := documentedNetworkPolicy(t)
 	got := named[*networkingv1.NetworkPolicy](t, rendered(t, "csi: {controller: {networkPolicy: {enabled: true}}}"), "csi-vultr-controller")
 	same(t, "the policy", documented.Spec, got.Spec)
 

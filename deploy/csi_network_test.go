@@ -10,9 +10,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestDocumentedNetworkPolicy: the policy of the documentation is for the controller's pods, and lets in who asks any of their
-// containers, the snapshot sidecar included.
-func TestDocumentedNetworkPolicy(t *testing.T) {
+// documentedNetworkPolicy is the one in docs/install.md.
+func documentedNetworkPolicy(t *testing.T) (policy networkingv1.NetworkPolicy) {
+	t.Helper()
 	page, err := os.ReadFile("../docs/install.md")
 	if err != nil {
 		t.Fatal(err)
@@ -21,10 +21,16 @@ func TestDocumentedNetworkPolicy(t *testing.T) {
 	if text == nil {
 		t.Fatal("docs/install.md has no NetworkPolicy")
 	}
-	var policy networkingv1.NetworkPolicy
 	if err := yaml.UnmarshalStrict(text[1], &policy); err != nil {
 		t.Fatal(err)
 	}
+	return policy
+}
+
+// TestDocumentedNetworkPolicy: the policy of the documentation is for the controller's pods, and lets in who asks any of their
+// containers, the snapshot sidecar included.
+func TestDocumentedNetworkPolicy(t *testing.T) {
+	policy := documentedNetworkPolicy(t)
 	controller := named[*appsv1.Deployment](t, load(t, csiDir), "csi-vultr-controller")
 	if policy.Namespace != controller.Namespace {
 		t.Errorf("it is in the namespace %s", policy.Namespace)
