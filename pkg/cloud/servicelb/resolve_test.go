@@ -159,6 +159,27 @@ func TestMayAdopt(t *testing.T) {
 	}
 }
 
+// TestMayAdoptPublished: the address in the Service's status, which tenants cannot write, counts more than ports and annotations of
+// others, but does not give it what serves other machines.
+func TestMayAdoptPublished(t *testing.T) {
+	c := claims{address: "203.0.113.7", named: map[string]bool{"named": true}, instances: map[string]bool{"i1": true}}
+	for id, tt := range map[string]struct {
+		lb   vultr.LoadBalancer
+		want error
+	}{
+		"other ports":      {vultr.LoadBalancer{Instances: []string{"i1"}}, nil},
+		"named":            {vultr.LoadBalancer{Instances: []string{"i1"}}, nil},
+		"made for another": {vultr.LoadBalancer{Label: "a0123456789abcdef0123456789abcde", Instances: []string{"i1"}}, nil},
+		"foreign":          {vultr.LoadBalancer{Instances: []string{"i1", "i9"}}, errForeign},
+		"empty":            {vultr.LoadBalancer{}, errForeign},
+	} {
+		tt.lb.ID, tt.lb.IPv4 = id, c.address
+		if err := c.mayAdopt(tt.lb); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%s: %v, want %v", id, err, tt.want)
+		}
+	}
+}
+
 func TestGate(t *testing.T) {
 	var g gate
 	now := time.Unix(0, 0)
