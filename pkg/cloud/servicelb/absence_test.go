@@ -55,7 +55,7 @@ func TestOneBadMoment(t *testing.T) {
 // A load balancer that was deleted by hand before its Service holds up nothing for long.
 func TestDeletedByHandBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		s := w.service("web")
 		lb := w.settled(s)
 		w.later(10 * time.Minute)
@@ -71,7 +71,7 @@ func TestDeletedByHandBefore(t *testing.T) {
 // A cluster without Nodes has its load balancers to tell its account by, and concludes nothing from the absence of all.
 func TestClusterWithoutNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s, second := w.service("web"), w.service("second")
 		w.settled(s)
 		lb := w.settled(second)
@@ -229,7 +229,7 @@ func TestTwinOfAnother(t *testing.T) {
 // How long a slow platform takes is learnt, once it took as long twice in a row: the next one is looked at rarely before.
 func TestSlowPlatformIsLearnt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift, func(o *simtest.Options, _ *servicelb.Config) { o.Config.Delays.LoadBalancer = 3 * time.Minute })
+		w := newWorld(t, func(o *simtest.Options, _ *servicelb.Config) { o.Config.Delays.LoadBalancer = 3 * time.Minute })
 		var looks []int
 		for i := range 3 {
 			s := w.service(fmt.Sprintf("s%d", i))
@@ -294,7 +294,7 @@ func TestTwinThatStays(t *testing.T) {
 	for name, status := range map[string]int{"busy": http.StatusConflict, "forbidden": http.StatusForbidden} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t, withoutDrift)
+				w := newCluster(t)
 				api := w.tap()
 				began := time.Now()
 				api.remove = func(_ string, do func() error) error {

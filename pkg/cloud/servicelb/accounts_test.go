@@ -49,7 +49,7 @@ func TestKeyIsReplacedByOneOfAnotherAccount(t *testing.T) {
 	})
 }
 
-// A Service of which nothing is written down is not let go on the word of another account.
+// A Service of which nothing is written down is not released on the word of another account.
 func TestKeyOfAnotherAccountWithoutEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t)

@@ -62,7 +62,7 @@ func TestThereAndBack(t *testing.T) {
 		for _, pause := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second, 20 * time.Second, 70 * time.Second, 130 * time.Second} {
 			t.Run(name+", after "+pause.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, lagging(lag), withoutDrift)
+					w := newWorld(t, lagging(lag))
 					s := w.service("web")
 					w.settled(s)
 					w.later(10 * time.Minute)

@@ -96,7 +96,7 @@ func TestReleasedDuringTheRequest(t *testing.T) {
 	for name, release := range released {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t)
+				w := newCluster(t, drifting)
 				s := w.service("web")
 				w.startWith(during{w.newClient(w.cloud.Key), func() { release(w, s) }})
 				w.within(11*time.Minute, "it is made and deleted", func() bool { return w.posts() == 1 && len(w.all()) == 0 })
@@ -147,7 +147,7 @@ func TestAttemptOfAVanishedService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t)
+				w := newCluster(t, drifting)
 				gone, entry := w.attempt(uid, tt.change)
 				var left vultr.LoadBalancer
 				if tt.made {
@@ -197,7 +197,7 @@ func (w *world) attempt(uid types.UID, change func(*ledger.Entry)) (*v1.Service,
 // Before reads have to show what was made, that they show nothing proves nothing.
 func TestAttemptIsNotForgottenTooSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, lagging(simulator.ReadLags{"load_balancers.list": 2 * time.Minute}))
+		w := newCluster(t, drifting, lagging(simulator.ReadLags{"load_balancers.list": 2 * time.Minute}))
 		gone, _ := w.attempt("8f4c5a1e-43b6-4d94-b8f5-1c5c0e0a3c11", nil)
 		settings := plan.Creation(plan.Read(w.service("other")).Desired)
 		settings.Label = new(cloudprovider.DefaultLoadBalancerName(gone))

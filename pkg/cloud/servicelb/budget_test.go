@@ -26,7 +26,7 @@ func TestBudgetOfALife(t *testing.T) {
 			return least + time.Duration(random.Int64N(int64(most-least)))
 		}
 		// The look for drift, at a random time, costs whatever is under way just then two more calls.
-		w := newWorld(t, lagging(simulator.ReadLags{"all": simulator.DefaultReadLag}), withoutDrift)
+		w := newWorld(t, lagging(simulator.ReadLags{"all": simulator.DefaultReadLag}))
 		delays := simulator.DefaultDelays()
 		shown := delays.LoadBalancer + delays.LoadBalancerAddress + simulator.DefaultReadLag
 		w.later(between(0, 10*time.Minute))

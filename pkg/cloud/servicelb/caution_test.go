@@ -78,7 +78,7 @@ func TestOneOfManyVanishedIsDeleted(t *testing.T) {
 // The way out that the Event names works after a restart too.
 func TestTypeClusterIPAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		a, b := w.oldPair()
 		w.removeByHand(a, b)
 		w.wantEvent("most load balancers")
@@ -94,7 +94,7 @@ func TestTypeClusterIPAndBack(t *testing.T) {
 // A load balancer that its Service gave up is missed by nobody.
 func TestGivenUpAndVanished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		gone, s := w.service("gone"), w.service("web")
 		w.settled(gone)
 		w.settled(s)

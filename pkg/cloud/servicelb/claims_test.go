@@ -9,9 +9,7 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -50,12 +48,10 @@ func TestClassIsSetLater(t *testing.T) {
 	})
 }
 
-func withoutDrift(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 0 }
-
 // The ID of another load balancer in the annotation is looked at when it is written, not when something else happens.
 func TestNamingAnotherWakesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		s := w.service("web")
 		w.settled(s)
 		other := w.existing("www", behind(w.ids...))
@@ -68,7 +64,7 @@ func TestNamingAnotherWakesUp(t *testing.T) {
 // What was just sent to the load balancer that a Service had is not taken for what the one has that it takes over.
 func TestNamingAnotherSoonAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		other := w.existing("www", behind(w.ids...))
 		s := w.service("web", with(settings.Label, "mine"))
 		own := w.settled(s)

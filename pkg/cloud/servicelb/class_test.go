@@ -147,7 +147,7 @@ func TestNothingToPreview(t *testing.T) {
 // owner changes is made so with all the rest.
 func TestDriftIsToldOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, keepDrift)
+		w := newWorld(t, drifting, keepDrift)
 		s := w.service("web")
 		lb := w.settled(s)
 		w.later(10 * time.Minute)

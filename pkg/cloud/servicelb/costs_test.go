@@ -14,7 +14,7 @@ import (
 // What things cost, in the platform's own pace and in fake time: these figures do not depend on the machine.
 func TestCosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		w.later(10 * time.Minute)
 		delays := simulator.DefaultDelays()
 		platform := delays.LoadBalancer + delays.LoadBalancerAddress

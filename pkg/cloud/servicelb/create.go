@@ -78,7 +78,9 @@ func (c *Controller) mayMake(ctx context.Context, s *scene) error {
 	if err := errors.Join(s.reading.Err, s.reading.MayCreate()); err != nil {
 		return err
 	}
-	if err := c.labelTaken(s); err != nil {
+	// Who had one of its own gets another one, whatever others are called by now.
+	had := s.finding.lost != "" || s.entry.Address != ""
+	if err := c.labelTaken(s); err != nil && !had {
 		return err
 	}
 	if s.finding.lost != "" {

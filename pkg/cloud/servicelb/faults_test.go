@@ -58,7 +58,7 @@ func TestDeletedWhileANodeJoins(t *testing.T) {
 // Many Nodes that join cost each load balancer a write or two, not one a Node; one that fails is out at once.
 func TestWaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		var all []*v1.Service
 		for i := range 10 {
 			all = append(all, w.service(fmt.Sprintf("s%d", i)))
@@ -210,7 +210,7 @@ func TestDeliveredTwice(t *testing.T) {
 // A finalizer that was taken off by hand leaves a load balancer: it is told, not deleted.
 func TestOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web")
 		lb := w.settled(s)
 		if err := w.client.CoreV1().Services(s.Namespace).Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
@@ -291,7 +291,7 @@ func TestNoLongerALoadBalancer(t *testing.T) {
 // Rules that somebody made by hand must not vanish because the Service does not name them.
 func TestFirewallOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web")
 		lb := w.settled(s)
 		w.later(10 * time.Minute)

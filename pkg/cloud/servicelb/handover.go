@@ -195,7 +195,7 @@ func (c *Controller) heir(ctx context.Context, n *census, entry ledger.Entry) (*
 }
 
 // mayInherit reports whether a guest still shares the load balancer of this entry, as far as administrators decide it. One that must not
-// any more, and was not let go yet, would keep it, and all others would lose their address.
+// any more, and was not released yet, would keep it, and all others would lose their address.
 func (c *Controller) mayInherit(ctx context.Context, guest *v1.Service, entry ledger.Entry) (bool, error) {
 	host, ok := serviceOf(entry)
 	if !ok || host.Namespace == guest.Namespace {

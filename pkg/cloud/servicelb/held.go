@@ -11,7 +11,7 @@ import (
 
 // All that the Services on one load balancer ask for is one change of it, and the platform refuses it as a whole for what one of them asks
 // for. Then it is found out who that is: with the requests of all held that have changed, the others have to be served and who leaves
-// has to be let go, and after that one request at a time is tried. What is refused is held: its Service keeps what it has, and is told.
+// has to be released, and after that one request at a time is tried. What is refused is held: its Service keeps what it has, and is told.
 
 // heldFor is how long a refused request is held until it is tried again: the platform may refuse it for what the others ask for, such as
 // too many firewall rules in all.

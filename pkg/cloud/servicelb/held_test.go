@@ -76,12 +76,12 @@ func ranges(sources ...string) func(*v1.Service) {
 }
 
 // The platform refuses what one of those that share asks for. It is told, keeps what it has and costs few requests; the others' changes
-// are made, who leaves is let go, who comes is served. All this after a restart, too, when nothing is known of whose fault it is.
+// are made, who leaves is released, who comes is served. All this after a restart, too, when nothing is known of whose fault it is.
 func TestRefusedRequestHoldsUpNobodyElse(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarts %t", restarts), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t, withoutDrift)
+				w := newCluster(t)
 				p := w.pick(opensTo("10.9.0.0/16"))
 				first, second, lb := w.pair()
 				third := w.service("third", www, on(8080, 32080))
@@ -131,7 +131,7 @@ func TestRefusedRequestHoldsUpNobodyElse(t *testing.T) {
 // The one at fault is the oldest, whose settings all follow: these stay as they are, rather than those of another one take their place.
 func TestRefusedSettingOfTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		p := w.pick(func(s vultr.LoadBalancerSettings) bool { return s.Timeout != nil && *s.Timeout == 77 })
 		first := w.service("first", www, on(80, 30080), with(settings.ProxyProtocol, "true"), with(settings.Algorithm, "least_connections"), with(settings.Timeout, "60"))
 		second := w.service("second", www, on(443, 30443), with(settings.Timeout, "300"))
@@ -159,7 +159,7 @@ func TestRefusedRequestOfOneWhileItIsMade(t *testing.T) {
 	for _, guilty := range []int{0, 1, 2} {
 		t.Run(fmt.Sprint(guilty), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t, withoutDrift)
+				w := newCluster(t)
 				w.pick(opensTo("10.9.0.0/16"))
 				var all, others []*v1.Service
 				for i := range int32(3) {
@@ -197,10 +197,10 @@ func TestRefusedRequestOfOneWhileItIsMade(t *testing.T) {
 	}
 }
 
-// What is refused is what all ask for, their name: nobody can be served otherwise, but who leaves is let go.
+// What is refused is what all ask for, their name: nobody can be served otherwise, but who leaves is released.
 func TestRefusedNameOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		w.pick(func(s vultr.LoadBalancerSettings) bool { return s.Label != nil && *s.Label == "www" })
 		first, second, lb := w.pair()
 		w.wantEvent("The platform does not like that.")
@@ -217,7 +217,7 @@ func TestRefusedNameOfAll(t *testing.T) {
 // A certificate that the platform refuses holds up nobody else, and another one in its Secret is tried at once.
 func TestRefusedCertificateIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		p := w.pick(func(s vultr.LoadBalancerSettings) bool { return s.Certificate != nil })
 		first := w.service("first", www, on(80, 30080))
 		w.settled(first)

@@ -112,7 +112,7 @@ func TestKilledAtAnyStep(t *testing.T) {
 }
 
 func killedAt(t *testing.T, n int64, late bool, lag time.Duration) int64 {
-	w := newCluster(t, lagging(simulator.ReadLags{"all": lag}))
+	w := newCluster(t, drifting, lagging(simulator.ReadLags{"all": lag}))
 	l := &life{API: w.newClient(w.cloud.Key), ends: n, late: late}
 	l.react(w)
 	w.startWith(l)

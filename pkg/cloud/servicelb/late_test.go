@@ -48,7 +48,7 @@ func TestTwinOfAReleasedService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, lateLists)
+				w := newWorld(t, drifting, lateLists)
 				w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultDuplicate, Times: 1})
 				twins, _ := metric(t, "duplicate_load_balancers_deleted_total", "")
 				s := w.service("web")
@@ -95,7 +95,7 @@ func TestWhatIsNoTwinIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newWorld(t, drifting)
 				machines := slices.Clone(w.ids)
 				if tt.foreign {
 					machines = []string{w.cloud.AddInstance(simulator.NewServer{Label: "of another cluster"})}
@@ -140,7 +140,7 @@ func TestWhatIsNoTwinIsTold(t *testing.T) {
 // of them proves that nothing is to come.
 func TestReleasedServiceCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		w.later(10 * time.Minute)
 		quiet := w.calls()
 		w.later(20 * time.Minute)

@@ -180,7 +180,7 @@ func TestChangeAndBackUnderLateReads(t *testing.T) {
 // What is wrong on the platform is mended, and told.
 func TestDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web")
 		lb := w.settled(s)
 		w.later(10 * time.Minute)

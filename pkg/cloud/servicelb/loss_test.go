@@ -93,7 +93,7 @@ func TestLeftAsItIsAfterALostAnswer(t *testing.T) {
 // The load balancer of an attempt whose answer nobody got is an orphan, too, when its Service vanishes.
 func TestOrphanOfALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultResetAfter, Times: 1})
 		s := w.service("web")
 		w.eventually("one is made", func() bool { return len(w.all()) == 1 })

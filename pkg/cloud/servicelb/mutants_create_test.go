@@ -134,7 +134,7 @@ func TestRefusedCreate(t *testing.T) {
 // The address that a lost load balancer had is told, also when the first request for another one is refused.
 func TestRefusedRecreate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web")
 		lb := w.settled(s)
 		w.later(5 * time.Minute)

@@ -69,7 +69,7 @@ func TestExpiryMetric(t *testing.T) {
 // What was repaired and what nobody owns is counted.
 func TestCountersAndOrphans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		drifts, _ := metric(t, "load_balancer_drift_total", "web")
 		twins, _ := metric(t, "duplicate_load_balancers_deleted_total", "")
 		w.cloud.Fault(simulator.Fault{Operation: "create_load_balancer", Action: simulator.FaultDuplicate, Times: 1})

@@ -19,7 +19,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// finalizerGone waits until the controller has let go of a Service.
+// finalizerGone waits until the controller has released a Service.
 func (w *world) finalizerGone(s *v1.Service, limit time.Duration) {
 	w.Helper()
 	w.within(limit, "the finalizer goes", func() bool { return !servicehelper.HasLBFinalizer(w.fresh(s)) })
@@ -105,7 +105,7 @@ func TestDeletedWhileAnAttemptIsNotKnown(t *testing.T) {
 // Everything that bears the label with the Service's UID was made for it, and goes with it.
 func TestStraysGoWithTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web", with(settings.Label, "www"))
 		lb := w.settled(s)
 		w.later(time.Hour)
@@ -220,7 +220,7 @@ func TestFinalizerThatCannotBeTakenOff(t *testing.T) {
 	}
 }
 
-// A deletion that fails for good is told and tried again; nothing is let go of.
+// A deletion that fails for good is told and tried again; nothing is released.
 func TestDeletionThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -98,7 +98,7 @@ func TestQuietClusterIsNotWrittenTo(t *testing.T) {
 // A status that somebody else changed or cleared is put right.
 func TestStatusIsPutRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 0 })
+		w := newWorld(t)
 		s := w.service("web")
 		lb := w.settled(s)
 		for _, ingress := range [][]v1.LoadBalancerIngress{nil, {{IP: "203.0.113.9"}}} {
@@ -222,7 +222,7 @@ func TestClassIsLeftAlone(t *testing.T) {
 	})
 }
 
-// The pauses after failures grow, and begin anew after a success.
+// The pauses after failures grow, and begin again after a success.
 func TestPausesBeginAnewAfterASuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -342,7 +342,7 @@ func TestSecretIsDeleted(t *testing.T) {
 // lost one, or in the place of one that never was.
 func TestNoteFollowsTheLoadBalancer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t)
+		w := newCluster(t, drifting)
 		found := w.service("found", old)
 		lb := w.existing(cloudprovider.DefaultLoadBalancerName(found), behind(w.ids...))
 		dead := w.service("dead", with(settings.ID, "dddddddd-66fd-4dfb-b839-443f2e6c0b60"))

@@ -14,10 +14,8 @@ import (
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/servicelb"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
-	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator/simtest"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -51,7 +49,7 @@ func TestMissedTwiceButSeenBetween(t *testing.T) {
 // Services of other types cost nothing.
 func TestIdleServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 0 })
+		w := newWorld(t)
 		w.later(10 * time.Second)
 		before := w.calls()
 		w.client.ClearActions()
@@ -86,7 +84,7 @@ func TestFoundAttemptIsOver(t *testing.T) {
 	})
 }
 
-// A Service that the controller before this one served is let go of without a wait: what it has is known.
+// A Service that the controller before this one served is released without a wait: what it has is known.
 func TestReleasedSoonAfterTheSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t)
@@ -142,7 +140,7 @@ func TestAdoptedIDStays(t *testing.T) {
 	})
 }
 
-// A Service that another one of its name has replaced is let go of; the other one keeps its finalizer and status.
+// A Service that another one of its name has replaced is released; the other one keeps its finalizer and status.
 func TestReplacedWhileReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -22,7 +22,7 @@ import (
 func exclude(n *v1.Node) { n.Labels[v1.LabelNodeExcludeBalancers] = "" }
 func include(n *v1.Node) { delete(n.Labels, v1.LabelNodeExcludeBalancers) }
 
-// The time for which the last backends are kept begins anew each time that no node can be one.
+// The time for which the last backends are kept begins again each time that no node can be one.
 func TestEveryLossOfAllNodesHasItsGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -102,7 +102,7 @@ func TestBadSecretWithoutTLS(t *testing.T) {
 // A change whose answer was lost may show late, when its opposite is asked for already: it is looked at once more.
 func TestLostChangeIsLookedAtOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, lagging(simulator.ReadLags{"all": 60 * time.Second}), func(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 0 })
+		w := newCluster(t, lagging(simulator.ReadLags{"all": 60 * time.Second}))
 		api := w.tap()
 		s := w.service("web")
 		w.settled(s)

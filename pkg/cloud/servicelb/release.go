@@ -23,7 +23,7 @@ const (
 	deleteBusy = 5 * time.Second // until it is asked for again
 )
 
-// release lets go of a Service that is deleted or is no longer of type LoadBalancer: what was made for it is deleted,
+// release gives up a Service that is deleted or is no longer of type LoadBalancer: what was made for it is deleted,
 // and the finalizer goes when the platform says that nothing is left. What was not made for it is kept.
 func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 	if err := c.depart(ctx, service); err != nil {

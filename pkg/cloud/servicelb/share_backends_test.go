@@ -67,7 +67,7 @@ func TestRefusedSettingHoldsUpNoBackends(t *testing.T) {
 // not kept waiting for that: the node that they leave is no backend any more as soon as the other one has been tried.
 func TestFaultsHoldUpNoMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		first, second := w.service("first", www, on(80, 30080), local), w.service("second", www, on(443, 30443))
 		w.runs(first, readyOn("node-0"))
 		lb := w.share("443:30443 80:30080", first, second)

@@ -25,7 +25,7 @@ import (
 // comes too late is told, costs nothing, and gets the place of one who leaves.
 func TestTooManyShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		var all []*v1.Service
 		for i := range int32(53) {
 			all = append(all, w.service(fmt.Sprintf("s%d", i), www, on(80+i, 30080+i), aged(time.Hour-time.Duration(i)*time.Second)))
@@ -64,7 +64,7 @@ func TestFaultsOfOtherNamespaces(t *testing.T) {
 	for _, certifier := range []string{"shop", "bank"} {
 		t.Run(certifier, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, withoutDrift)
+				w := newWorld(t)
 				w.add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}})
 				w.allowSharing("shop", "www")
 				w.allowSharing("bank", "www")
@@ -97,7 +97,7 @@ func TestFaultsOfOtherNamespaces(t *testing.T) {
 // What people write into a label is written down where the records of others are, so there is no sharing by one without end.
 func TestLongLabelIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		long := with(settings.Label, strings.Repeat("w", 256))
 		first := w.service("first", long, on(80, 30080))
 		w.settled(first)
@@ -114,7 +114,7 @@ func TestLongLabelIsNotShared(t *testing.T) {
 // told; the others are served, changed and let go all the same.
 func TestWritesToOneAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		var refuses atomic.Bool
 		refuses.Store(true)
 		w.react("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {

@@ -82,7 +82,7 @@ func groupKilledAt(t *testing.T, n int64, late bool) int64 {
 }
 
 // A process has died between the two records of a load balancer that was handed over. Whoever is looked at first, the one who
-// goes on has it in the end, and the one who leaves is let go.
+// goes on has it in the end, and the one who leaves is released.
 func TestHalfHandedOver(t *testing.T) {
 	for name, leave := range map[string]func(*v1.Service){
 		"the host is deleted":          func(s *v1.Service) { now := metav1.Now(); s.DeletionTimestamp = &now },
@@ -151,7 +151,7 @@ func TestGuestWithALoadBalancerOfItsOwn(t *testing.T) {
 // process goes by the record: it does not know of the lost one by itself.
 func TestGuestIsToldByTheNextProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		first, second, lb := w.pair()
 		w.later(10 * time.Minute)
 		var refuses atomic.Bool

@@ -19,7 +19,7 @@ import (
 )
 
 // The Service that has the load balancer is replaced by another one of its name, and label: the others keep the load balancer with
-// its address, and the new one joins them, whether or not the old one was let go as it should be.
+// its address, and the new one joins them, whether or not the old one was released as it should be.
 func TestHostIsReplacedUnderItsName(t *testing.T) {
 	for name, replace := range map[string]func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service{
 		"deleted": func(w *world, s *v1.Service, again func() *v1.Service) *v1.Service {
@@ -46,7 +46,7 @@ func TestHostIsReplacedUnderItsName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, withoutDrift)
+				w := newWorld(t)
 				first, second, lb := w.pair()
 				w.later(10 * time.Minute)
 				again := replace(w, first, func() *v1.Service { return w.service("first", www, on(80, 31080)) })
@@ -74,7 +74,7 @@ func TestHostIsReplacedUnderItsName(t *testing.T) {
 // The same while the load balancer is being made, when nothing but the record says whose it is: no second one is made.
 func TestHostIsReplacedWhileItIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		first, second := w.service("first", www, on(80, 30080)), w.service("second", www, on(443, 30443))
 		w.eventually("it is being made", func() bool { return w.entry(first).Guests.Has(second.UID) && w.entry(first).ID != "" })
 		w.vanish(first)
@@ -298,7 +298,7 @@ func TestGuestLeavesWhileNoneIsMade(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newWorld(t, drifting)
 				first, second, lb := w.pair()
 				w.later(10 * time.Minute)
 				w.faulty("create_load_balancer", http.StatusBadRequest, `{"error":"Your account has reached its limit of load balancers.","status":400}`)
@@ -368,7 +368,7 @@ func TestSharedByTheControllerBefore(t *testing.T) {
 // with, for the ID that it names. It is not forgotten: nothing has that ID, so it joins them.
 func TestWhoWasLeftOutLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		var refuses atomic.Bool
 		refuses.Store(true)
 		w.startWith(&tapped{API: w.newClient(w.cloud.Key), create: func(_ context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {

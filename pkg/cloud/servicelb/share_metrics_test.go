@@ -27,7 +27,7 @@ func (w *world) each(name string, value float64, services ...*v1.Service) {
 // before it is served. Rules, drift and last success are those of the load balancer that each has.
 func TestStatesOfThoseWhoShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		a, b := w.service("sharer-a", www, on(80, 30080)), w.service("sharer-b", www, on(443, 30443))
 		w.eventually("it is being made", func() bool { return w.posts() == 1 })
 		w.showsState("sharer-a", "pending")

@@ -67,7 +67,7 @@ func TestGuestOfAnotherNamespace(t *testing.T) {
 	})
 }
 
-// The host goes right after the administrators have taken their word back, and before a guest of another Namespace was let go for that:
+// The host goes right after the administrators have taken their word back, and before a guest of another Namespace was released for that:
 // who must not share any more does not get the load balancer, and who may keeps its address.
 func TestHeirOfANamespaceThatMustNot(t *testing.T) {
 	for _, withdraws := range []string{"shop", "bank"} {

@@ -396,7 +396,7 @@ func TestGroupOfALostAnswer(t *testing.T) {
 // The load balancer is deleted on the platform: another one is made for all, and each is told its new address.
 func TestGroupIsRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		first, second, lb := w.pair()
 		w.later(10 * time.Minute)
 		if err := w.api.DeleteLoadBalancer(t.Context(), lb.ID); err != nil {

@@ -167,7 +167,7 @@ func TestMetricsGoWithTheLoadBalancer(t *testing.T) {
 // What nobody owns is shown one by one, and only as long as it is there.
 func TestOrphanMetric(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		a, b := w.service("orphan-a"), w.service("orphan-b")
 		lbs := []vultr.LoadBalancer{w.settled(a), w.settled(b)}
 		w.later(time.Minute)

@@ -28,7 +28,7 @@ func (w *world) allowAdoption(namespace, id string) {
 // is told, and changes nothing.
 func TestTwoTakeOneOverAtTheSameTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		var leaves atomic.Bool
 		goOn := make(chan struct{})
 		w.startWith(&tapped{API: w.newClient(w.cloud.Key), update: func(_ context.Context, s vultr.LoadBalancerSettings, do func() error) error {
@@ -125,7 +125,7 @@ func TestOneIsWrittenDownForTwo(t *testing.T) {
 	}
 }
 
-// The same with those that have it through the one who gives it up: they are let go with it.
+// The same with those that have it through the one who gives it up: they are released with it.
 func TestOneIsWrittenDownForAGroupAndAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

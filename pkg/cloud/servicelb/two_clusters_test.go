@@ -33,7 +33,7 @@ func (w *world) neighbour() *world {
 // Two clusters in one account give their load balancers the same name. Each keeps to its own, also when it has lost that.
 func TestTwoClustersGiveOneName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t)
+		w := newCluster(t, drifting)
 		near := w.neighbour()
 		first, second := w.service("first", www, on(80, 30080)), w.service("second", www, on(443, 30443))
 		theirs := near.service("first", www, on(80, 30080))
@@ -160,7 +160,7 @@ func TestRestoredClusterOfAGroup(t *testing.T) {
 	}
 }
 
-// The key is of another account, in which nothing is of what Services share. Nothing is made there, nobody is let go, and all is well
+// The key is of another account, in which nothing is of what Services share. Nothing is made there, nobody is released, and all is well
 // with the right key.
 func TestGroupAndAnotherAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

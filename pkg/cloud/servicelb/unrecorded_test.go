@@ -12,7 +12,7 @@ import (
 // clusters' load balancers are not, and nothing is touched.
 func TestUnrecordedIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		s := w.service("web")
 		w.settled(s)
 		left := w.existing("a0123456789abcdef0123456789abcde", behind(w.ids...))

@@ -51,7 +51,7 @@ func TestAdoptionAfterAVanishedService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newWorld(t, drifting)
 				s := w.service("web")
 				lb := w.settled(s)
 				w.vanish(s)
@@ -123,7 +123,7 @@ func TestWordIsHeard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, withoutDrift)
+				w := newWorld(t)
 				lb := w.existing("www", behind(w.cloud.AddInstance(simulator.NewServer{Label: "other"})))
 				s := tt.prepare(w, lb)
 				w.later(time.Hour) // pauses have grown
@@ -233,7 +233,7 @@ func TestWakesWithoutDrift(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, withoutDrift)) })
+			synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
 		})
 	}
 }
@@ -241,7 +241,7 @@ func TestWakesWithoutDrift(t *testing.T) {
 // A second address that the platform gives later is published, also where drift is not looked for.
 func TestSecondAddressComesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCluster(t, withoutDrift)
+		w := newCluster(t)
 		api := &tapped{API: w.newClient(w.cloud.Key)}
 		began := time.Now()
 		api.shown = func(lb *vultr.LoadBalancer) {
@@ -273,7 +273,7 @@ func TestRequiredFamilyIsMissing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t, withoutDrift)
+				w := newCluster(t)
 				api := &tapped{API: w.newClient(w.cloud.Key)}
 				began := time.Now()
 				api.shown = func(lb *vultr.LoadBalancer) {
@@ -329,7 +329,7 @@ func TestTwinIsCountedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t, withoutDrift)
+				w := newCluster(t)
 				before, _ := metric(t, "duplicate_load_balancers_deleted_total", "")
 				api := w.tap()
 				n := 0
@@ -377,7 +377,7 @@ func TestBlankReads(t *testing.T) {
 	for name, shown := range map[string]int{"none is shown": 0, "a few are shown": 2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newCluster(t)
+				w := newCluster(t, drifting)
 				var all []*v1.Service
 				hidden := map[string]bool{}
 				var mu sync.Mutex

@@ -62,6 +62,10 @@ func lagging(lags simulator.ReadLags) option {
 	return func(o *simtest.Options, _ *servicelb.Config) { o.Config.ReadLags = lags }
 }
 
+// drifting has the controller look for what was changed on the platform, as it does by default. When it does so is random, so that what
+// another test counts or measures would not always be the same.
+func drifting(_ *simtest.Options, c *servicelb.Config) { c.DriftPeriod = 5 * time.Minute }
+
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	w := newCluster(t, options...)
@@ -77,7 +81,6 @@ func newCluster(t *testing.T, options ...option) *world {
 	w.config = servicelb.Config{
 		Region:        func(context.Context, []*v1.Node) (string, error) { return "ewr", nil },
 		LabelInStatus: true,
-		DriftPeriod:   5 * time.Minute,
 	}
 	for _, o := range options {
 		o(&sim, &w.config)

@@ -91,7 +91,7 @@ func TestReplacedControllerReleases(t *testing.T) {
 // What the controller before this one wrote down in its last moments, after this one had read the record, is known here soon.
 func TestWrittenAfterTheRecordWasRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, drifting)
 		w.later(time.Minute)
 		gone := &v1.Service{ObjectMeta: metav1.ObjectMeta{UID: "8f4c5a1e-43b6-4d94-b8f5-1c5c0e0a3c11"}}
 		text, err := json.Marshal(ledger.Entry{Service: "shop/gone", Late: ledger.Second(time.Now())})
@@ -113,7 +113,7 @@ func TestWrittenAfterTheRecordWasRead(t *testing.T) {
 // name, and not when all records are read the next time.
 func TestAnotherHasLetAGuestGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, withoutDrift)
+		w := newWorld(t)
 		first, second, _ := w.pair()
 		w.later(time.Second)
 		entry := w.entry(first)
