@@ -38,6 +38,9 @@ func (l *Looks) Do(ctx context.Context, key, what string, patience time.Duration
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
+		if ctx.Err() != nil {
+			return cutOff(ctx, what) // a look that is quick would be over before anybody saw that
+		}
 		own, other := l.begin(key, what)
 		if own == nil {
 			if since := time.Since(other.began); since >= patience {
@@ -67,8 +70,12 @@ func wait(ctx context.Context, l *look, timer *time.Timer) error {
 	case <-timer.C:
 		return &HangingError{l.what, time.Since(l.began)}
 	case <-ctx.Done():
-		return fmt.Errorf("looking at %s was cut off: %w", l.what, ctx.Err())
+		return cutOff(ctx, l.what)
 	}
+}
+
+func cutOff(ctx context.Context, what string) error {
+	return fmt.Errorf("looking at %s was cut off: %w", what, ctx.Err())
 }
 
 func (l *Looks) begin(key, what string) (own, other *look) {

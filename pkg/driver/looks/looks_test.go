@@ -1,8 +1,10 @@
 package looks
 
 import (
+	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,4 +63,17 @@ func TestLooksAreWaitedFor(t *testing.T) {
 			t.Errorf("both took %s", took)
 		}
 	})
+}
+
+// TestNoTimeToLook: who has no time left learns nothing, however quick the answer would be, and has nobody look.
+func TestNoTimeToLook(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var l Looks
+	for range 1000 {
+		err := l.Do(over, "v", "volume v", 10*time.Second, func() error { t.Error("somebody looks"); return nil })
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "volume v") {
+			t.Fatalf("got %v", err)
+		}
+	}
 }
