@@ -20,25 +20,29 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    make build GOARCH=${TARGETARCH} ${VERSION:+VERSION=${VERSION}} COMMIT=${COMMIT}
+    make build notices GOARCH=${TARGETARCH} ${VERSION:+VERSION=${VERSION}} COMMIT=${COMMIT}
 
 # A static binary and the public root certificates are all that these need.
 FROM scratch AS static
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY LICENSE /licenses/LICENSE
 
 FROM static AS ccm
 COPY --from=build /src/bin/ccm /vultr-ccm
+COPY --from=build /src/bin/licenses/ccm.txt /licenses/THIRD-PARTY-NOTICES.txt
 USER 65532:65532
 ENTRYPOINT ["/vultr-ccm"]
 
 FROM static AS csi-controller
 COPY --from=build /src/bin/csi /vultr-csi
+COPY --from=build /src/bin/licenses/csi.txt /licenses/THIRD-PARTY-NOTICES.txt
 USER 65532:65532
 ENTRYPOINT ["/vultr-csi"]
 
 # It binds ports, makes disks and addresses: that takes root.
 FROM static AS simulator
 COPY --from=build /src/bin/simulator /vultr-simulator
+COPY --from=build /src/bin/licenses/simulator.txt /licenses/THIRD-PARTY-NOTICES.txt
 ENTRYPOINT ["/vultr-simulator"]
 
 # The node also needs the tools that recognise, make, check and grow file systems, and encrypt disks.
@@ -46,5 +50,7 @@ FROM debian:bookworm-slim AS csi-node
 RUN apt-get update \
     && apt-get install -y --no-install-recommends e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin \
     && rm -rf /var/lib/apt/lists/*
+COPY LICENSE /licenses/LICENSE
 COPY --from=build /src/bin/csi /vultr-csi
+COPY --from=build /src/bin/licenses/csi.txt /licenses/THIRD-PARTY-NOTICES.txt
 ENTRYPOINT ["/vultr-csi"]

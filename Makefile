@@ -57,10 +57,10 @@ cross: ## Compile the CSI driver and the simulator for the architectures beside 
 plugin: ## Build the kubectl plugin alone: bin/kubectl-vultr.
 	$(GOBUILD) -o $(BIN)/kubectl-vultr ./cmd/kubectl-vultr
 
-# The tools are built anew each time: Go's own cache makes that a matter of a second. They run on this machine, whatever
+# The tools are built each time: Go's own cache makes that a matter of a second. They run on this machine, whatever
 # architecture the images are for.
-.PHONY: tool-image tool-rootfs tool-sbom tool-testreport
-tool-image tool-rootfs tool-sbom tool-testreport: tool-%:
+.PHONY: tool-image tool-rootfs tool-sbom tool-testreport tool-notices tool-push
+tool-image tool-rootfs tool-sbom tool-testreport tool-notices tool-push: tool-%:
 	@cd tools && env -u GOARCH $(GO) build -buildvcs=false -o ../bin/ ./$*
 
 # bin/release is the directory.
@@ -81,6 +81,10 @@ tool-helm:
 .PHONY: tool-govulncheck
 tool-govulncheck:
 	@cd tools && $(GO) build -buildvcs=false -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: tool-actionlint
+tool-actionlint:
+	@cd tools && $(GO) build -buildvcs=false -o ../bin/actionlint github.com/rhysd/actionlint/cmd/actionlint
 
 .PHONY: tool-golangci-lint
 tool-golangci-lint:
@@ -121,6 +125,10 @@ SOAK_FOR ?= 1h
 soak: packages-test ## Let volumes and load balancers live random lives under random faults, for an hour or SOAK_FOR.
 	$(GO) test -race -count=1 -v -timeout 0 -run '^TestSoak' $(TEST_FLAGS) ./test/soak ./test/lb -soak.for=$(SOAK_FOR) -soak.shrink=10m
 
+.PHONY: fuzz
+fuzz: ## Run the fuzz targets alone, for FUZZTIME each (20000x).
+	@GO="$(GO)" hack/fuzz
+
 # CLEAN=1 only deletes what a run that was killed has left. One run at a time: each begins by cleaning up.
 MAX_COST ?= 1
 REGION ?= ewr
@@ -135,7 +143,8 @@ bench: packages-test ## Run the benchmarks.
 	HAPROXY="$$(hack/haproxy || true)" $(GO) test -run '^$$' -bench . -benchmem -timeout 20m $(TEST_FLAGS) ./...
 
 .PHONY: lint
-lint: tool-golangci-lint ## Run the linters and check the formatting, tests included, in every module.
+lint: tool-golangci-lint tool-actionlint ## Run the linters and check the formatting, tests included, in every module; and the workflows.
+	@echo "== lint .github =="; bin/actionlint -shellcheck= -pyflakes=
 	@for module in $(MODULES); do \
 		echo "== lint $$module =="; \
 		(cd $$module && "$(CURDIR)/bin/golangci-lint" run --allow-serial-runners --config "$(CURDIR)/.golangci.yml" ./...); \
@@ -205,7 +214,7 @@ manifests: tool-kustomize ## Render the manifests to apply into bin/manifests/{c
 .PHONY: chart
 chart: tool-helm ## Check the Helm chart and package it into bin/vultr-<version>.tgz.
 	@bin/helm lint --strict --namespace kube-system deploy/chart
-	@bin/helm package deploy/chart --destination bin
+	@SOURCE_DATE_EPOCH=0 bin/helm package deploy/chart --destination bin
 
 # The tools with which a node recognises, makes, checks and grows file systems, and encrypts disks. It mounts them itself.
 NODE_PACKAGES := e2fsprogs xfsprogs btrfs-progs util-linux cryptsetup-bin
@@ -217,19 +226,29 @@ IMAGE = bin/image --arch $(GOARCH) $(LABELS)
 # The tar of its root file system, made or found when it is needed.
 NODE_ROOT = "$$(bin/rootfs $(if $(CACHE),--cache "$(CACHE)") --arch $(GOARCH) $(NODE_PACKAGES))"
 
+# What is linked into the programs, with the licences: each image has it in /licenses, and the release beside the plugin. A licence that
+# nobody has agreed to ends the build.
+NOTICES = $(BIN)/licenses
+.PHONY: notices
+notices: tool-notices ## Collect the licences of what is linked into each program into bin/licenses, and fail on one that is not agreed to.
+	@for program in ccm csi simulator kubectl-vultr; do \
+		GOOS=linux GOARCH=$(GOARCH) bin/notices -o $(NOTICES)/$$program.txt ./cmd/$$program; done
+# Files of an image with the licences of this program.
+LICENSES = --file LICENSE=/licenses/LICENSE --file $(NOTICES)/$(1).txt=/licenses/THIRD-PARTY-NOTICES.txt
+
 # The image of the node plugin alone, as a virtual machine runs it: `make node-image BIN=elsewhere`. Its packages are those
 # of this machine's release, by which scanners judge them.
 .PHONY: images node-image
-node-image: packages-images build tool-image tool-rootfs
+node-image: packages-images build notices tool-image tool-rootfs
 	@$(IMAGE) --name cloud-provider-vultr/csi-node:$(VERSION) --base $(NODE_ROOT) \
-		--file $(BIN)/csi=/vultr-csi --file /etc/os-release=/etc/os-release --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
+		--file $(BIN)/csi=/vultr-csi --file /etc/os-release=/etc/os-release $(call LICENSES,csi) --entrypoint /vultr-csi -o $(IMAGES)/csi-node.tar
 images: node-image ## Build the container images into bin/images/*.tar, without a runtime or a registry.
 	@$(IMAGE) --name cloud-provider-vultr/ccm:$(VERSION) --user $(NONROOT) --ca-certificates \
-		--file $(BIN)/ccm=/vultr-ccm --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
+		--file $(BIN)/ccm=/vultr-ccm $(call LICENSES,ccm) --entrypoint /vultr-ccm -o $(IMAGES)/ccm.tar
 	@$(IMAGE) --name cloud-provider-vultr/csi-controller:$(VERSION) --user $(NONROOT) --ca-certificates \
-		--file $(BIN)/csi=/vultr-csi --entrypoint /vultr-csi -o $(IMAGES)/csi-controller.tar
+		--file $(BIN)/csi=/vultr-csi $(call LICENSES,csi) --entrypoint /vultr-csi -o $(IMAGES)/csi-controller.tar
 	@$(IMAGE) --name cloud-provider-vultr/simulator:$(VERSION) --ca-certificates \
-		--file $(BIN)/simulator=/vultr-simulator --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
+		--file $(BIN)/simulator=/vultr-simulator $(call LICENSES,simulator) --entrypoint /vultr-simulator -o $(IMAGES)/simulator.tar
 	@ls -sh $(IMAGES)/*.tar
 
 SBOM = bin/sbom --version $(VERSION) --arch $(GOARCH)
@@ -259,11 +278,31 @@ release-dry-run: images-all manifests chart tool-release ## Everything of a rele
 	@for arch in $(ARCHITECTURES); do \
 		$(MAKE) sbom GOARCH=$$arch BIN=bin/$$arch; \
 		for file in bin/$$arch/images/*.spdx.json; do cp $$file $(RELEASE)/$$(basename $$file .spdx.json)-$$arch.spdx.json; done; \
-		cp bin/$$arch/kubectl-vultr $(RELEASE)/kubectl-vultr-linux-$$arch; done
-	@cp bin/images-all/*.oci.tar bin/vultr-$(VERSION:v%=%).tgz $(RELEASE)
+		cp bin/$$arch/kubectl-vultr $(RELEASE)/kubectl-vultr-linux-$$arch; \
+		cp bin/$$arch/licenses/kubectl-vultr.txt $(RELEASE)/kubectl-vultr-linux-$$arch-notices.txt; done
+	@cp bin/images-all/*.oci.tar $(RELEASE)
+	@rm -rf bin/chart && cp -r deploy/chart bin/chart
+	@bin/release-tool $(if $(REGISTRY),--registry $(REGISTRY)) --chart bin/chart $(RELEASE)/*.oci.tar
+	@SOURCE_DATE_EPOCH=0 bin/helm package bin/chart --destination $(RELEASE)
 	@bin/release-tool $(if $(REGISTRY),--registry $(REGISTRY)) -o $(RELEASE) \
 		$(foreach part,ccm csi csi-snapshots,--manifest bin/manifests/$(part).yaml) $(RELEASE)/*.oci.tar
 	@cd $(RELEASE) && sha256sum --quiet --check SHA256SUMS && ls -sh
+
+# Under the credentials of `docker login`. Images name their commit, so those of another one are refused under the same version, and the chart
+# with them; helm writes the time of its file into what it pushes. PLAIN_HTTP=1 is for a registry on this machine.
+.PHONY: publish
+publish: tool-push tool-helm ## Push images and chart of bin/release to REGISTRY, as they are; bin/pushed.txt names them by their digests.
+	@[ -n "$(REGISTRY)" ] || { echo 'publish: REGISTRY=... has to name a registry, or a part of one' >&2; exit 2; }
+	@cd $(RELEASE) && sha256sum --quiet --check SHA256SUMS
+	@bin/push --registry $(REGISTRY) --tag $(VERSION) -o bin/pushed.txt $(RELEASE)/*.oci.tar
+	@touch -d @0 $(RELEASE)/vultr-$(VERSION:v%=%).tgz
+	@bin/helm push $(if $(PLAIN_HTTP),--plain-http) $(RELEASE)/vultr-$(VERSION:v%=%).tgz oci://$(REGISTRY)/charts 2>&1 | tee bin/helm-push.log
+	@awk '$$1 == "Digest:" { print "$(REGISTRY)/charts/vultr@" $$2; found = 1 } END { exit !found }' bin/helm-push.log >>bin/pushed.txt
+	@cat bin/pushed.txt
+
+.PHONY: reproducible
+reproducible: packages-images ## Build the images of the commit twice, in two places, for both architectures, and compare them.
+	@hack/reproducible
 
 .PHONY: clean
 clean: ## Remove what was built; caches outside the repository stay.

@@ -50,7 +50,7 @@ func (r *report) event(e event) {
 		return
 	}
 	p := r.packages[e.Package]
-	if p == nil || e.Action == "start" { // a second run of the package counts anew
+	if p == nil || e.Action == "start" { // a second run of the package counts from the start
 		p = &pkg{tests: map[string][]string{}}
 		r.packages[e.Package] = p
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/tools/internal/archive"
 )
@@ -150,6 +151,37 @@ func Values(images []Image, registry string) (string, error) {
 		fmt.Fprintf(&b, "%simage:\n%s  repository: %s\n%s  digest: %s\n", indent, indent, repository(p.image, registry), indent, images[i].Digest)
 	}
 	return b.String(), nil
+}
+
+// PinValues returns the chart's file of values with the images by their digests in a registry, so that the chart of a release installs it
+// without further ado.
+func PinValues(values string, images []Image, registry string) (string, error) {
+	root, err := kyaml.Parse(values)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range places {
+		i := slices.IndexFunc(images, func(known Image) bool { return known.Name == p.image })
+		if i < 0 {
+			return "", fmt.Errorf("the digest is not known of %s", p.image)
+		}
+		image, err := root.Pipe(kyaml.Lookup(append(strings.Split(p.path, "."), "image")...))
+		if err != nil {
+			return "", err
+		}
+		if image == nil {
+			return "", fmt.Errorf("there is no value %s.image", p.path)
+		}
+		for field, value := range map[string]string{"repository": repository(p.image, registry), "digest": images[i].Digest} {
+			if image.Field(field) == nil {
+				return "", fmt.Errorf("there is no value %s.image.%s", p.path, field)
+			}
+			if err := image.PipeE(kyaml.SetField(field, kyaml.NewStringRNode(value))); err != nil {
+				return "", err
+			}
+		}
+	}
+	return root.String()
 }
 
 // Sums returns the SHA-256 sums of all files below a directory, but for one, as `sha256sum --check` takes them.

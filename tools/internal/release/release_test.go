@@ -3,6 +3,7 @@ package release
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -97,6 +98,61 @@ func TestPin(t *testing.T) {
 	if _, err := Pin(manifest, images[:1], ""); err == nil || !strings.Contains(err.Error(), "cloud-provider-vultr/csi-node") {
 		t.Errorf("an image without a digest: %v", err)
 	}
+}
+
+// TestPinValues: the chart's own values, and nothing of them is changed but the images.
+func TestPinValues(t *testing.T) {
+	content, err := os.ReadFile("../../../deploy/chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned, err := PinValues(string(content), images, "registry.example.com/vultr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after map[string]any
+	for text, into := range map[string]*map[string]any{string(content): &before, pinned: &after} {
+		if err := yaml.Unmarshal([]byte(text), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string][2]string{
+		"ccm": {"registry.example.com/vultr/ccm", one}, "csi.controller": {"registry.example.com/vultr/csi-controller", two},
+		"csi.node": {"registry.example.com/vultr/csi-node", six},
+	} {
+		was, is := imageAt(t, before, path), imageAt(t, after, path)
+		if is["repository"] != want[0] || is["digest"] != want[1] {
+			t.Errorf("%s: %v", path, is)
+		}
+		is["repository"], is["digest"] = was["repository"], was["digest"]
+	}
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("something else has changed:\n%s", pinned)
+	}
+	for line := range strings.Lines(string(content)) {
+		if comment := strings.TrimSpace(line); strings.HasPrefix(comment, "#") && !strings.Contains(pinned, comment+"\n") {
+			t.Errorf("the comment %q is gone", comment)
+		}
+	}
+	if _, err := PinValues(string(content), images[:2], ""); err == nil {
+		t.Error("an image without a digest is taken")
+	}
+	if _, err := PinValues("ccm: {}\n", images, ""); err == nil || !strings.Contains(err.Error(), "there is no value ccm.image") {
+		t.Errorf("of other values: %v", err)
+	}
+}
+
+// imageAt returns the image below a path of values.
+func imageAt(t *testing.T, values map[string]any, path string) map[string]any {
+	t.Helper()
+	for _, key := range append(strings.Split(path, "."), "image") {
+		below, is := values[key].(map[string]any)
+		if !is {
+			t.Fatalf("%s has no %s", path, key)
+		}
+		values = below
+	}
+	return values
 }
 
 func TestValues(t *testing.T) {
