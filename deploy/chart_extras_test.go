@@ -127,6 +127,34 @@ func TestChartAlertsAndDashboards(t *testing.T) {
 	}
 }
 
+// TestChartAlertsOfWhatIsThere: nobody is told that no cloud controller manager works where none is asked for its metrics.
+func TestChartAlertsOfWhatIsThere(t *testing.T) {
+	for values, want := range map[string][]string{
+		"monitoring: {rules: {enabled: true, labels: {role: alert-rules, app: prometheus}}, expose: true}": {"vultr-api", "vultr-ccm", "vultr-csi"},
+		"monitoring: {rules: {enabled: true}, monitors: {enabled: true}}":                                  {"vultr-api", "vultr-csi"},
+		"{ccm: {enabled: false}, monitoring: {rules: {enabled: true}, expose: true}}":                      {"vultr-api", "vultr-csi"},
+		"{csi: {enabled: false}, monitoring: {rules: {enabled: true}, expose: true}}":                      {"vultr-api", "vultr-ccm"},
+	} {
+		rule := custom(t, rendered(t, values), "PrometheusRule", "vultr")
+		groups, _, err := unstructured.NestedSlice(rule.Object, "spec", "groups")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, group := range groups {
+			name, _, err := unstructured.NestedString(group.(map[string]any), "name") //nolint:forcetypeassert // the example's are, and these are copies
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, name)
+		}
+		same(t, values, want, got)
+		if labels := rule.GetLabels(); strings.Contains(values, "role") && (labels["role"] != "alert-rules" || labels["app"] != "prometheus") {
+			t.Errorf("%s: the labels are %v", values, labels)
+		}
+	}
+}
+
 // TestChartTest: the pod of helm test can be placed only where both products have done their work, and has a volume of its own.
 func TestChartTest(t *testing.T) {
 	pod := func(text string) *corev1.Pod {

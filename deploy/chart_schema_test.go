@@ -215,6 +215,9 @@ func TestSchemaKnowsTheDriversLimits(t *testing.T) {
 // open are the definitions whose properties are set by users alone.
 var open = []string{"cloudConfig", "resources", "storageClass", "snapshotClass", "labels", "texts"}
 
+// ofHelm are values that Helm itself acts on where the chart is a part of another one.
+var ofHelm = []string{"global", "enabled", "tags"}
+
 // TestSchemaIsThatOfTheValues: each value has its place in the schema and each place a default, a name that is misspelled is
 // refused, and the tests set every value.
 func TestSchemaIsThatOfTheValues(t *testing.T) {
@@ -261,7 +264,7 @@ func (s *schema) compare(t *testing.T, file, at string, values map[string]any, o
 		return // what it does not say is said by csi.node
 	}
 	for key := range of.Properties {
-		if _, set := values[key]; !set && key != "global" {
+		if _, set := values[key]; !set && (at != "" || !slices.Contains(ofHelm, key)) {
 			t.Errorf("%s: %q has no %s", file, at, key)
 		}
 	}

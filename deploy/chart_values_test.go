@@ -105,7 +105,7 @@ func TestChartSchedules(t *testing.T) {
 		CPU         string
 	}
 	want := map[string]place{
-		"Deployment/vultr-ccm":            {"ccm-priority", map[string]string{"node-role.kubernetes.io/control-plane": ""}, 1, "pods", 1, "50m"},
+		"Deployment/vultr-ccm":            {"ccm-priority", map[string]string{"kubernetes.io/os": "linux", "node-role.kubernetes.io/control-plane": ""}, 1, "pods", 1, "50m"},
 		"Deployment/csi-vultr-controller": {"controller-priority", map[string]string{"kubernetes.io/os": "linux", "pool": "system"}, 0, "nodes", 0, "50m"},
 		"DaemonSet/csi-vultr-node":        {"node-priority", map[string]string{"kubernetes.io/os": "linux", "storage": "true"}, 1, "size NotIn", 0, "50m"},
 		"DaemonSet/csi-vultr-node-large":  {"node-priority", map[string]string{"kubernetes.io/os": "linux", "storage": "true"}, 1, "size In", 0, "50m"},
@@ -240,8 +240,6 @@ func TestChartSecretAccess(t *testing.T) {
 		}
 	}
 	same(t, "namespaces", map[string]bool{"shop": true, "blog": true}, where)
-	// The list has no effect where the whole cluster may be read.
-	equal(t, "without a restriction", both(t), rendered(t, "ccm: {secretAccess: {namespaces: [shop]}}"))
 }
 
 // TestChartCloudConfig: the file is one that the program starts with, and another content is another pod.
@@ -358,7 +356,7 @@ func TestChartNetworkPolicy(t *testing.T) {
 	same(t, "who may ask", []networkingv1.NetworkPolicyPeer{{
 		NamespaceSelector: selecting(map[string]string{"kubernetes.io/metadata.name": "monitoring"}),
 	}}, got.Spec.Ingress[0].From)
-	if ports := got.Spec.Egress[0].Ports; len(ports) != 3 || ports[2].Port.IntVal != 443 {
+	if ports := got.Spec.Egress[0].Ports; len(ports) != 4 || ports[2].Port.IntVal != 443 || ports[3].Port.IntVal != 4317 {
 		t.Errorf("it may connect to %v", ports)
 	}
 }
@@ -384,5 +382,46 @@ func TestDocumentedValues(t *testing.T) {
 	}
 	if file := named[*corev1.ConfigMap](t, objects, "vultr-ccm-config").Data["ccm.yaml"]; !strings.Contains(file, "region: ewr\n") {
 		t.Errorf("the file says\n%s", file)
+	}
+}
+
+// TestChartNodesApart: what keeps the first DaemonSet off the nodes of another one does not keep that off them, too.
+func TestChartNodesApart(t *testing.T) {
+	objects := rendered(t, `csi: {node: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [
+		{matchExpressions: [{key: pool, operator: NotIn, values: [gpu]}]}]}}}}, additionalNodes: {gpu: {nodeSelector: {pool: gpu}}}}`)
+	first, other := named[*appsv1.DaemonSet](t, objects, "csi-vultr-node").Spec.Template.Spec, named[*appsv1.DaemonSet](t, objects, "csi-vultr-node-gpu").Spec.Template.Spec
+	if first.Affinity == nil || other.Affinity != nil {
+		t.Errorf("the affinities are %v and %v", first.Affinity, other.Affinity)
+	}
+	same(t, "the nodes", map[string]string{"kubernetes.io/os": "linux", "pool": "gpu"}, other.NodeSelector)
+}
+
+// TestChartNames: names that look like numbers are names.
+func TestChartNames(t *testing.T) {
+	objects := rendered(t, `{ccm: {apiKey: {secretName: "1234", secretKey: "1", value: x}}, csi: {apiKey: {secretName: "1e3", secretKey: "0x1", value: x}},
+		monitoring: {expose: true, nodeTokenSecretName: "77", prometheus: {namespace: "123"}}}`)
+	for name, key := range map[string]string{"1234": "1", "1e3": "0x1"} {
+		same(t, "the Secret", map[string]string{key: "x"}, named[*corev1.Secret](t, objects, name).StringData)
+	}
+}
+
+// TestChartTracing: a part that names a collector of its own does not get another one beside it, and the policy lets the traces out.
+func TestChartTracing(t *testing.T) {
+	objects := rendered(t, `csi: {tracing: {enabled: true, endpoint: "http://collector.monitoring:4317"}, controller: {networkPolicy: {enabled: true}},
+		node: {extraEnv: [{name: OTEL_EXPORTER_OTLP_ENDPOINT, value: "http://192.0.2.1:4317"}]}}`)
+	for workload, want := range map[string]string{"Deployment/csi-vultr-controller": "http://collector.monitoring:4317", "DaemonSet/csi-vultr-node": "http://192.0.2.1:4317"} {
+		var got []string
+		for _, w := range workloads(objects) {
+			for _, e := range w.template.Spec.Containers[0].Env {
+				if w.name == workload && e.Name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+					got = append(got, e.Value)
+				}
+			}
+		}
+		same(t, workload, []string{want}, got)
+	}
+	ports := named[*networkingv1.NetworkPolicy](t, objects, "csi-vultr-controller").Spec.Egress[0].Ports
+	if !slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.IntValue() == 4317 }) {
+		t.Errorf("the ports are %v", ports)
 	}
 }

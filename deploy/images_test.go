@@ -40,3 +40,25 @@ func TestNothingIsMountedOverTheProgram(t *testing.T) {
 		}
 	}
 }
+
+// TestImagesHaveTheLicenses: each image has the licences of what is linked into its own program.
+func TestImagesHaveTheLicenses(t *testing.T) {
+	for file, pattern := range map[string]string{
+		"../Makefile":   `--file \$\(BIN\)/([a-z]+)=/vultr-\S+ .*\$\(call LICENSES,([a-z]+)\) --entrypoint`,
+		"../Dockerfile": `COPY --from=build /src/bin/([a-z]+) /vultr-\S+\nCOPY --from=build /src/bin/licenses/([a-z]+)\.txt /licenses/THIRD-PARTY-NOTICES\.txt\n`,
+	} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(pattern).FindAllStringSubmatch(string(content), -1)
+		if len(found) != 4 {
+			t.Errorf("%s has the licences in %d images, want 4", file, len(found))
+		}
+		for _, match := range found {
+			if match[1] != match[2] {
+				t.Errorf("%s: the image of %s has the licences of %s", file, match[1], match[2])
+			}
+		}
+	}
+}

@@ -271,6 +271,7 @@ func TestPolicy(t *testing.T) {
 		"internal":            {nil, of(map[string]string{"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}), "aws-load-balancer-internal"},
 		"internal by type":    {nil, of(map[string]string{"networking.gke.io/load-balancer-type": "Internal"}), "load-balancer-type"},
 		"not internal":        {nil, of(map[string]string{"service.beta.kubernetes.io/azure-load-balancer-internal": "False"}), ""},
+		"of its own class":    {nil, of(old, func(s *corev1.Service) { s.Spec.LoadBalancerClass = new(plan.Class) }), `timeout: "soon" must be`},
 		"another class":       {nil, of(old, func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class }), ""},
 		"another type":        {nil, of(old, clusterIP), ""},
 		"as it was":           {of(old), of(old, func(s *corev1.Service) { s.Finalizers = []string{"x"} }), ""},

@@ -68,7 +68,7 @@ func policy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 			}}},
 			MatchConditions: []admissionv1.MatchCondition{{
 				Name:       "load-balancer-of-this-controller",
-				Expression: `object.spec.?type.orValue("") == "LoadBalancer" && !has(object.spec.loadBalancerClass)`,
+				Expression: `object.spec.?type.orValue("") == "LoadBalancer" && object.spec.?loadBalancerClass.orValue(` + quote(plan.Class) + `) == ` + quote(plan.Class),
 			}},
 			Variables: []admissionv1.Variable{
 				{Name: "new", Expression: `has(object.metadata.annotations) ? object.metadata.annotations : {}`},

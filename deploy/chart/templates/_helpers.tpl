@@ -1,3 +1,8 @@
+{{/* Labels of an object that Prometheus or Grafana find by labels: (list $ app labels), of which any takes precedence. */}}
+{{- define "vultr.selectedLabels" -}}
+{{- toYaml (mergeOverwrite (include "vultr.labels" (list (index . 0) (index . 1)) | fromYaml) (default dict (index . 2))) -}}
+{{- end }}
+
 {{/* Labels of an object: (list $ app), and further maps of labels after these. */}}
 {{- define "vultr.labels" -}}
 {{- $labels := dict "app" (index . 1) "app.kubernetes.io/name" (index . 1) "app.kubernetes.io/part-of" "cloud-provider-vultr" -}}
@@ -69,8 +74,12 @@ securityContext:
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
+{{- $own := list -}}
+{{- range (index . 1).extraEnv -}}
+{{- $own = append $own .name -}}
+{{- end }}
 {{- with (index . 0).Values.csi.tracing }}
-{{- if and .enabled .endpoint }}
+{{- if and .enabled .endpoint (not (has "OTEL_EXPORTER_OTLP_ENDPOINT" $own)) }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ quote .endpoint }}
 {{- end }}
@@ -80,14 +89,14 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* The DaemonSets with the node plugin: the settings of each by its name. */}}
+{{/* The DaemonSets with the node plugin: the settings of each by its name. The first one's affinity keeps it off the nodes of the others. */}}
 {{- define "csi.nodes" -}}
 {{- $nodes := dict "csi-vultr-node" .Values.csi.node -}}
 {{- range $name, $changes := .Values.csi.additionalNodes -}}
 {{- if not (or $changes.nodeSelector $changes.affinity) -}}
 {{- fail (printf "csi.additionalNodes.%s needs a nodeSelector or an affinity: it would run on the nodes of the others" $name) -}}
 {{- end -}}
-{{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) (mergeOverwrite (deepCopy $.Values.csi.node) $changes) -}}
+{{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) (mergeOverwrite (omit (deepCopy $.Values.csi.node) "affinity") $changes) -}}
 {{- end -}}
 {{- toYaml $nodes -}}
 {{- end }}
