@@ -127,7 +127,7 @@ func TestRecoveryOfDisks(t *testing.T) {
 		if len(disks.files) != 3 {
 			w.Errorf("backing files after recovery: %v", disks.files)
 		}
-		// A disk that cannot be let go now is tried again while the cloud runs.
+		// A disk that cannot be released now is tried again while the cloud runs.
 		disks.plugged[free] = j
 		disks.hold(free, "process 1")
 	}, func(w *world) {

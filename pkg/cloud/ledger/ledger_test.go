@@ -146,7 +146,7 @@ func TestFirstEntryMakesTheConfigMap(t *testing.T) {
 	}
 }
 
-// A ConfigMap that was made by an earlier process is read, and not made anew.
+// A ConfigMap that was made by an earlier process is read, and not made again.
 func TestLoadReadsWhatIsThere(t *testing.T) {
 	client := fake.NewSimpleClientset()
 	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -371,7 +371,7 @@ func TestConfigMapIsDeleted(t *testing.T) {
 	}
 }
 
-// The ConfigMap was deleted and cannot be made anew: what was known stays known, and the write is told as failed.
+// The ConfigMap was deleted and cannot be made again: what was known stays known, and the write is told as failed.
 func TestConfigMapIsDeletedAndCannotBeMade(t *testing.T) {
 	client := fake.NewSimpleClientset()
 	l := loaded(t, client)

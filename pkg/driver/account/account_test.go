@@ -91,7 +91,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckKey: a key that was proven costs nothing again, and another one is proven anew, by what the account had.
+// TestCheckKey: a key that was proven costs nothing again, and another one is proven in turn, by what the account had.
 func TestCheckKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &platform{instances: []string{"a", "b"}, since: time.Now()}

@@ -53,7 +53,7 @@ type Plan struct {
 	Type   filesystem.Type
 	// Overwrite is set when what is on the device is our own unfinished work.
 	Overwrite bool
-	// OrFormat is set when the file system may be made anew should it not mount: it proves to hold nothing.
+	// OrFormat is set when the file system may be made again should it not mount: it proves to hold nothing.
 	OrFormat bool
 }
 

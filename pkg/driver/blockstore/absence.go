@@ -32,7 +32,7 @@ func (s *Store) remove(ctx context.Context, id string, holds vultr.Precondition)
 
 // detachUnseen is the detach of a volume that reads lack. The proof is the platform's own answer to a detach. That names no
 // instance, so it is sent only if this process knows the volume to be at this one, or none is named: it would take it from
-// any other. Else another write tells whether there is a volume.
+// any other. Else another write shows whether there is a volume.
 func (s *Store) detachUnseen(ctx context.Context, id, instance string, asked time.Time) error {
 	at := s.ledger.whereLast(id)
 	if at != "" && instance != "" && at != instance {

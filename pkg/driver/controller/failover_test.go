@@ -21,7 +21,7 @@ func (r *rig) awaitCall(operation string, before int) {
 }
 
 // TestUnpublishAfterAKilledAttach: one controller is killed with an attach on its way, which nothing shows yet, and
-// another one, or the same one started anew, is asked for the detach. Were the volume believed to be free, it would
+// another one, or the same one restarted, is asked for the detach. Were the volume believed to be free, it would
 // be attached for ever.
 func TestUnpublishAfterAKilledAttach(t *testing.T) {
 	t.Parallel()

@@ -49,7 +49,7 @@ func SetReadOnly(d Device, readOnly bool) error {
 	return nil
 }
 
-// ReadOnly tells whether the kernel refuses writes to the device.
+// ReadOnly reports whether the kernel refuses writes to the device.
 func ReadOnly(d Device) (bool, error) {
 	file, err := Open(d, os.O_RDONLY)
 	if err != nil {

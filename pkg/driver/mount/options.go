@@ -70,7 +70,7 @@ func checkQuotes(option string) error {
 	return nil
 }
 
-// labels tells whether the options ask for a label of the whole file system.
+// labels reports whether the options ask for a label of the whole file system.
 func labels(options []string) bool {
 	return slices.ContainsFunc(options, func(o string) bool {
 		name, _, _ := strings.Cut(o, "=")

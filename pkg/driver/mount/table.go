@@ -48,7 +48,7 @@ type Entry struct {
 // has in use.
 func (e Entry) Key() string { return e.Path + " as mount " + strconv.Itoa(e.id) }
 
-// ReadOnly tells whether nothing can be written through this mount.
+// ReadOnly reports whether nothing can be written through this mount.
 func (e Entry) ReadOnly() bool {
 	return slices.Contains(e.Options, "ro") || slices.Contains(e.SuperOptions, "ro")
 }

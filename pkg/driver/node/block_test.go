@@ -151,7 +151,7 @@ func TestMountedIsNotStagedAsBlock(t *testing.T) {
 	want(t, r.publish(blockCapability(writer), r.target, false), codes.FailedPrecondition, "not staged")
 }
 
-// TestRecordOfAnEarlierBootProvesNothing: disk sequence numbers begin anew with each boot, so an old record that happens
+// TestRecordOfAnEarlierBootProvesNothing: disk sequence numbers start over with each boot, so an old record that happens
 // to have the number of today is no proof that a mount is dead, and is written again.
 func TestRecordOfAnEarlierBootProvesNothing(t *testing.T) {
 	r := newRig(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/mount"
 )
 
-// Check tells whether the node can do its work: see disks and mounts, and keep records.
+// Check reports whether the node can do its work: see disks and mounts, and keep records.
 func (s *Service) Check(context.Context) error {
 	if _, err := os.ReadDir(s.cfg.Finder.SysfsDir); err != nil {
 		return fmt.Errorf("the list of block devices cannot be read: %w", err)

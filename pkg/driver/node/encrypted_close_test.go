@@ -33,7 +33,7 @@ func (h *holder) look() {
 	}
 }
 
-// end lets it go, and reports whether it was held.
+// end releases it, and reports whether it was held.
 func (h *holder) end() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -114,7 +114,7 @@ func TestDiskThatWasElsewhere(t *testing.T) {
 }
 
 // TestUnfinishedFileSystem: a file system that the cut-off format left with its first superblock is used when it
-// mounts; when it does not, it is made anew only if it proves that it was never mounted.
+// mounts; when it does not, it is made again only if it proves that it was never mounted.
 func TestUnfinishedFileSystem(t *testing.T) {
 	t.Parallel()
 	const groupDescriptors = 4096 // of an ext4 with 4 KiB blocks

@@ -10,7 +10,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
-// hanging is a kind of storage that does not answer until it is let go.
+// hanging is a kind of storage that does not answer until it is released.
 type hanging struct {
 	Stager
 

@@ -198,7 +198,7 @@ func TestOnePodOnly(t *testing.T) {
 	r.must(r.publish(capability, second, false))
 }
 
-// TestUnstageNeedsNobodyLeft: a volume that a pod still has, here or in another mount namespace, is not let go.
+// TestUnstageNeedsNobodyLeft: a volume that a pod still has, here or in another mount namespace, is not released.
 func TestUnstageNeedsNobodyLeft(t *testing.T) {
 	r := newRig(t)
 	r.machine.Plug("disk", serial, gib)

@@ -49,7 +49,7 @@ func TestSwitchOfSharedFileSystem(t *testing.T) {
 	}
 }
 
-// TestUnstageOfAnotherDriverNeedsNobodyLeft: what another driver staged without a record is not let go while somebody has it in
+// TestUnstageOfAnotherDriverNeedsNobodyLeft: what another driver staged without a record is not released while somebody has it in
 // another mount namespace, neither by a second call, which finds nothing mounted any more, nor by a new process.
 func TestUnstageOfAnotherDriverNeedsNobodyLeft(t *testing.T) {
 	r := newRig(t)
@@ -91,7 +91,7 @@ func TestAnotherDiskIsNotRemembered(t *testing.T) {
 }
 
 // TestUnstageOfWhatIsMountedElsewhere: nothing is known of a volume, and nothing is at its staging path, but its disk is mounted.
-// It is not let go before that has ended.
+// It is not released before that has ended.
 func TestUnstageOfWhatIsMountedElsewhere(t *testing.T) {
 	r := newRig(t)
 	r.must(r.unstage()) // the disk is not even here
@@ -106,7 +106,7 @@ func TestUnstageOfWhatIsMountedElsewhere(t *testing.T) {
 }
 
 // TestUnstageOfADiskThatIsNotSure: nothing is known of a volume, nothing is at its staging path, and two disks have its serial. Whether
-// the one that is mounted is the volume's nobody can tell, so it is not let go.
+// the one that is mounted is the volume's nobody can tell, so it is not released.
 func TestUnstageOfADiskThatIsNotSure(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(r.machine.DeviceDir, r.machine.Plug("disk", serial, gib))

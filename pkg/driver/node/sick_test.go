@@ -39,7 +39,7 @@ func TestDiskThatHangsBesideAHealthyOne(t *testing.T) {
 	}
 }
 
-// TestSickDiskIsNotTakenForGone: a disk that cannot tell its serial may still be in use, and its volume is not let go
+// TestSickDiskIsNotTakenForGone: a disk that cannot tell its serial may still be in use, and its volume is not released
 // because it was not found.
 func TestSickDiskIsNotTakenForGone(t *testing.T) {
 	r := newRig(t)

@@ -92,7 +92,7 @@ func (s *Store) tidy() error {
 	return nil
 }
 
-// Check tells whether records can be written.
+// Check reports whether records can be written.
 func (s *Store) Check() error {
 	probe, err := os.CreateTemp(s.dir, probing+"*")
 	if err != nil {

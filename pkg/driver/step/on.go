@@ -13,7 +13,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Enabled tells whether this build can be stopped at steps.
+// Enabled reports whether this build can be stopped at steps.
 const Enabled = true
 
 var dir struct {
@@ -44,7 +44,7 @@ func stopFile(name Name) (stop, reached string) {
 	return base + ".stop", base + ".reached"
 }
 
-// Wanted tells whether somebody wants to stop the process at the step.
+// Wanted reports whether somebody wants to stop the process at the step.
 func Wanted(name Name) bool {
 	stop, _ := stopFile(name)
 	if stop == "" {

@@ -256,7 +256,7 @@ func deviceSectors(t *testing.T, dev loop) int64 {
 }
 
 // TestHeldDisks shows that a disk in use is never taken away, that the holder is named, and that the disk goes as
-// soon as it is let go.
+// soon as it is released.
 func TestHeldDisks(t *testing.T) {
 	tests := map[string]struct {
 		hold func(t *testing.T, node string) (holder string, letGo func())

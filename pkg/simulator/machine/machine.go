@@ -21,7 +21,7 @@ import (
 const (
 	// DefaultTimeout is how long a hook may take when nothing else is said.
 	DefaultTimeout = simulator.DefaultMachineTimeout
-	// dying is how long a hook has between SIGTERM and SIGKILL, and its children to let go of its output.
+	// dying is how long a hook has between SIGTERM and SIGKILL, and its children to release its output.
 	dying = 5 * time.Second
 	// maxOutput is how much of a hook's output is kept for errors and logs.
 	maxOutput = 4 << 10

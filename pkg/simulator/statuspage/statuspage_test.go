@@ -144,7 +144,7 @@ func (c *changing) Changed() <-chan struct{} {
 	return c.changed
 }
 
-// TestEventsFollowTheCloud: a browser gets the cloud at once and again after a change, and is let go at the end.
+// TestEventsFollowTheCloud: a browser gets the cloud at once and again after a change, and is disconnected at the end.
 func TestEventsFollowTheCloud(t *testing.T) {
 	cloud := &changing{snapshot: busyCloud(), mu: &sync.Mutex{}, changed: make(chan struct{})}
 	page := New(cloud)

@@ -171,7 +171,7 @@ func writeNames(root, name string) error {
 	return nil
 }
 
-// pivot makes root the root and lets go of the old one.
+// pivot makes root the root and releases the old one.
 func pivot(root string) error {
 	if err := os.Chdir(root); err != nil {
 		return err

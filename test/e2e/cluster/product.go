@@ -12,7 +12,7 @@ import (
 
 // buildProduct builds the simulator and the product's images and copies them,
 // and the cluster command, into the run's directory: what runs must not change
-// when somebody builds anew.
+// when somebody builds again.
 func (c *Cluster) buildProduct(ctx context.Context) error {
 	for _, dir := range []string{"bin", "images"} {
 		if err := os.MkdirAll(c.run.path(dir), 0o700); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/loop"
 )
 
-// removeTimeout is how long the kernel may take to let go of a run's things.
+// removeTimeout is how long the kernel may take to release a run's things.
 const removeTimeout = 2 * time.Minute
 
 // remove takes away everything of a run, whatever state it is in. Killing the

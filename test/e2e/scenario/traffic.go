@@ -19,7 +19,7 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/test/e2e/cluster"
 )
 
-// How traffic is made. Each request has a connection of its own, so that each is decided about anew.
+// How traffic is made. Each request has a connection of its own, so that each is decided about separately.
 const (
 	askers      = 2
 	askPause    = 100 * time.Millisecond

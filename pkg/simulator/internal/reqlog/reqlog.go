@@ -78,7 +78,7 @@ func (l *Log) Add(e Entry) {
 	}
 }
 
-// short returns at most maxText bytes, in memory of their own: the rest, and what else the text is a part of, is let go.
+// short returns at most maxText bytes, in memory of their own: the rest, and what else the text is a part of, is released.
 func short(text string) string {
 	if len(text) <= maxText {
 		return strings.Clone(text)
