@@ -378,7 +378,15 @@ func (c *Controller) tidy(ctx context.Context, s *scene) error {
 		if s.finding.current.ID != s.entry.ID {
 			break // only what serves the Service by proof makes another one superfluous
 		}
-		err := c.API.DeleteLoadBalancer(ctx, twin.ID)
+		foreign, err := c.foreignBackends(ctx, heard(s.nodes), twin)
+		if err != nil {
+			return err
+		}
+		if foreign { // a cluster that one of the two was restored from made it, for its Service of the same UID
+			s.finding.strays = append(s.finding.strays, twin)
+			continue
+		}
+		err = c.API.DeleteLoadBalancer(ctx, twin.ID)
 		switch {
 		case vultr.IsNotFound(err):
 			continue // somebody else deleted it, or the list shows it though it was deleted and counted before

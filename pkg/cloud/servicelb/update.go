@@ -149,15 +149,24 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	return c.write(ctx, s, entry)
 }
 
-// followNodes sends the backends alone after the platform has refused a change of a load balancer that several share: what one of them
-// asks for must not keep the others from their nodes. It returns the refusal. Backends that another network is to reach stay.
+// followNodes sends the backends alone after the platform has refused a change: what a Service asks for must not keep it, or others that
+// share the load balancer, from their nodes, nor from an address that works. It returns the refusal. Backends that another network is to
+// reach stay.
 func (c *Controller) followNodes(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, diff plan.Change, refused error) error {
 	s.deny(refused)
-	nodes := plan.DiffBackends(lb, want)
-	if !s.shared() || !vultr.IsInvalid(refused) || diff.Settings.VPC != nil || nodes.Empty() || len(nodes.Fields) == len(diff.Fields) {
+	if !vultr.IsInvalid(refused) {
 		return refused
 	}
-	return both(c.apply(ctx, s, lb, nodes), refused)
+	nodes := plan.DiffBackends(lb, want)
+	if diff.Settings.VPC == nil && !nodes.Empty() && len(nodes.Fields) < len(diff.Fields) {
+		if err := c.apply(ctx, s, lb, nodes); err != nil {
+			return both(err, refused)
+		}
+	}
+	if s.shared() {
+		return refused
+	}
+	return both(c.showAddress(ctx, s, lb), refused)
 }
 
 // mayHaveSent writes down what a change whose answer was lost may have put there.

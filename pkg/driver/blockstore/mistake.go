@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/ownership"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
 )
 
@@ -29,9 +30,10 @@ func (s *Store) mistake(ctx context.Context, d disk, m made, name string) (wrong
 
 // mistakeIn compares what a create of this process made with what it was told to make; nil when it is right. It judges
 // what a read shows: the answer to the create may lack fields. A volume that is wrong in its name would never be found
-// again; any other wrong one would stand in the way of its own claim for ever.
+// again; any other wrong one would stand in the way of its own claim for ever. A note behind the name is no mistake: another process that
+// found the volume meanwhile has put it there.
 func mistakeIn(d disk, spec volume.Spec, label string) error {
-	if d.Name != label {
+	if ownership.Bare(d.Name) != label {
 		return volume.Errorf(volume.Invalid,
 			"the platform made the name %q of %q, by which the volume could not be found again", d.Name, label)
 	}
