@@ -95,6 +95,7 @@ func (s *Store) attachOnce(ctx context.Context, k key, accepted *bool, precondit
 		return none, s.explain(ctx, k, err)
 	}
 	if tag := s.book.expects(k); tag != "" {
+		*accepted = true // by a call before, whose caller may not have waited until it was known to have the file system alone
 		return s.awaitAttached(ctx, k, tag)
 	}
 	return s.awaitExisting(ctx, k, err)
