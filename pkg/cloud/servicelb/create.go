@@ -104,14 +104,12 @@ func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	}
 	s.memory.pendingSince = time.Now()
 	c.tellBackends(s)
-	if err := c.note(ctx, s, lb.ID); err != nil {
-		return err
-	}
+	noted := c.note(ctx, s, lb.ID) // for people: it holds up nothing
 	c.welcome(ctx, s, lb.ID, before)
 	if err := c.part(ctx, s); err != nil {
-		return err
+		return both(err, noted)
 	}
-	return waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID)
+	return both(waitExactly(c.pace.wait(0), "load balancer %s is being made", lb.ID), noted)
 }
 
 // post sends the request, with the note of it in the ledger before it leaves, and learns from its outcome.

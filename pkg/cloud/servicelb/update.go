@@ -25,9 +25,12 @@ const busyWait = 5 * time.Second
 func (c *Controller) update(ctx context.Context, s *scene) error {
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
 	watchRulesOf(s, len(lb.Rules))
-	if err := c.note(ctx, s, lb.ID); err != nil {
-		return err
-	}
+	noted := c.note(ctx, s, lb.ID) // for people: it holds up nothing
+	return both(c.adapt(ctx, s, lb), noted)
+}
+
+// adapt is update without what only people read.
+func (c *Controller) adapt(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	if !lb.Active() {
 		return both(c.pending(s, lb), s.reading.Err)
 	}
