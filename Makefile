@@ -107,7 +107,7 @@ test: packages-test tool-testreport ## Run every test that needs no cluster, csi
 
 # A test that fails once in twenty runs is wrong, or what it tests is.
 .PHONY: test-repeat
-test-repeat: packages-test ## Run the tests of test RUNS times in a row, 20 by default, while other work keeps the processors busy: two to three hours.
+test-repeat: packages-test ## Run the tests of test RUNS times in a row, 20 by default, while other work keeps the processors busy: an hour and a half.
 	@hack/ensure-packages load
 	@GO="$(GO)" RUNS="$(RUNS)" JOBS="$(JOBS)" hack/test-repeat
 
