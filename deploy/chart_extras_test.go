@@ -142,7 +142,11 @@ func TestChartAlertsOfWhatIsThere(t *testing.T) {
 		}
 		var got []string
 		for _, group := range groups {
-			name, _, err := unstructured.NestedString(group.(map[string]any), "name") //nolint:forcetypeassert // the example's are, and these are copies
+			fields, ok := group.(map[string]any)
+			if !ok {
+				t.Fatalf("%v is no group of alerts", group)
+			}
+			name, _, err := unstructured.NestedString(fields, "name")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	clienttesting "k8s.io/client-go/testing"
 	servicehelper "k8s.io/cloud-provider/service/helpers"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 )
 
 // refusePatches has the API server refuse patches of a Service: all of them, or those of its annotations.
@@ -51,6 +53,11 @@ func TestAnnotationsOfTheOldestAreFull(t *testing.T) {
 		third := w.service("third", www, on(8080, 32080), in("bank"))
 		w.later(20 * time.Minute)
 		lb := w.only()
+		for _, s := range []*v1.Service{second, third} {
+			if got := w.fresh(s).Annotations[string(settings.ID)]; got != lb.ID {
+				t.Errorf("%s names load balancer %q", s.Name, got)
+			}
+		}
 		w.edit(second, also(8443, 31443))
 		w.later(20 * time.Minute)
 		if now := leads(w.truth(lb.ID)); now != "443:30443 8080:32080 80:30080 8443:31443" {

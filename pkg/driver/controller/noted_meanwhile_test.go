@@ -61,7 +61,7 @@ func TestNoteOfWhoStoodStill(t *testing.T) {
 				if err := <-answer; err != nil {
 					t.Errorf("who stood still answers %v", err)
 				}
-				time.Sleep(time.Minute) // of the fake clock
+				time.Sleep(time.Minute) // of the fake clock: a delete that was ordered has been done by then
 				if !r.inTruth(id) {
 					t.Errorf("volume %s, of which Kubernetes was told, was deleted", id)
 				}
@@ -81,11 +81,11 @@ func TestNoteOfAnotherLeader(t *testing.T) {
 					_, err := r.CreateVolume(ctx, notedRequest(k.storageType))
 					return err
 				})
-				time.Sleep(20 * time.Second) // of the fake clock
+				time.Sleep(20 * time.Second) // of the fake clock: as long as a lease lasts
 				resp, err := other.CreateVolume(t.Context(), notedRequest(k.storageType))
 				want(t, err, codes.OK)
 				id := resp.GetVolume().GetVolumeId()
-				time.Sleep(20 * time.Second) // of the fake clock
+				time.Sleep(20 * time.Second) // of the fake clock: the lead comes back, and reads show the note
 				resp, err = r.CreateVolume(t.Context(), notedRequest(k.storageType))
 				if err != nil || resp.GetVolume().GetVolumeId() != id {
 					t.Errorf("asked again it is %q, %v; it was %s", resp.GetVolume().GetVolumeId(), err, id)

@@ -16,7 +16,7 @@ func TestAloneAfterACutOff(t *testing.T) {
 			inBubble(t, simulator.ReadLags{"vfs": 20 * time.Second}, func(t *testing.T, r *rig) {
 				ctx, a, b := t.Context(), r.instance("a"), r.instance("b")
 				id := r.create("pvc-1")
-				time.Sleep(time.Minute) // of the fake clock
+				time.Sleep(time.Minute) // of the fake clock: all reads show the file system
 				other := r.another()
 				elsewhere := make(chan error, 1)
 				go func() {
@@ -31,7 +31,7 @@ func TestAloneAfterACutOff(t *testing.T) {
 					if err == nil {
 						t.Fatal("it was over too early for this test")
 					}
-					time.Sleep(time.Second) // of the fake clock
+					time.Sleep(time.Second) // of the fake clock: the pause of the sidecar before it repeats
 				}
 				_, here := r.AttachAlone(ctx, id, a)
 				if err := <-elsewhere; err == nil && here == nil {

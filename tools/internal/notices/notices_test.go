@@ -97,6 +97,28 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// TestTextsFromAbove: the licence of a package may lie in any directory above it, up to its module's and no further.
+func TestTextsFromAbove(t *testing.T) {
+	root := t.TempDir()
+	m := module{path: "example.com/dep", root: filepath.Join(root, "dep"), packages: []string{filepath.Join(root, "dep", "a", "b")}}
+	if err := os.MkdirAll(m.packages[0], 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"LICENSE", "dep/LICENSE", "dep/a/COPYING"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(plainMIT), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts, err := textsOf(m)
+	if err != nil || len(texts) != 2 || texts[0].file != "LICENSE" || texts[1].file != "a/COPYING" {
+		t.Errorf("got %d texts, %+v, %v", len(texts), texts, err)
+	}
+	m.packages = []string{filepath.Join(root, "elsewhere")}
+	if _, err := textsOf(m); err == nil {
+		t.Error("a package outside of its module is taken")
+	}
+}
+
 // TestTextsAreThereOnce: each of those that have the same text is named above it.
 func TestTextsAreThereOnce(t *testing.T) {
 	program(t, map[string]string{"LICENSE": plainMIT, "linked/LICENSE": plainMIT + "\n"})
