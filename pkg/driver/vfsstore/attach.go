@@ -181,7 +181,9 @@ func (s *Store) stays(ctx context.Context, k key, a vultr.FileSystemAttachment) 
 	}
 	klog.FromContext(ctx).Info("The file system was attached before, and a detach may be under way; waiting for that before the attach is taken for done",
 		"volumeID", k.id, "instanceID", k.instance, "atMost", left)
-	switch err := s.waitWhile(ctx, k, left, same); {
+	err := s.waitWhile(ctx, k, left, same)
+	s.book.waited(k)
+	switch {
 	case err == nil:
 		s.book.leaving(k)
 		return errOrderAgain

@@ -80,10 +80,11 @@ func (b *book) elsewhere(k key) (instance string) {
 }
 
 // leaves returns for how long an attachment that was there before the order may still turn out to be on its way out: it has
-// to be found attached for the whole window, by one call or by several in a row.
+// to be found attached for the whole window, by one call or by several in a row, between which nobody else can have led: the lead is
+// lost and won again in no less than twice the gap.
 func (b *book) leaves(k key, tag string) (left time.Duration) {
 	b.With(k, func(e *entry, now time.Time) {
-		if e.stays != tag || now.Sub(e.staysLast) > 2*b.window {
+		if e.stays != tag || now.Sub(e.staysLast) > 2*b.gap() {
 			e.stays, e.staysSince = tag, now
 		}
 		e.staysLast = now
@@ -121,19 +122,24 @@ func (b *book) left(k key) {
 
 // doubtful is asked by a detach that found nothing, and returns for how long an attach may still show up that another
 // process ordered before it was killed or lost its lease, or that this one ordered in vain for an answer. A detach of this
-// process a moment ago explains it all; else nothing has to be found for the whole window, by one call or by several.
+// process a moment ago explains it all; else nothing has to be found for the whole window, by one call or by several as for leaves.
 func (b *book) doubtful(k key) (left time.Duration) {
 	b.With(k, func(e *entry, now time.Time) {
 		if !e.freed.IsZero() && now.Sub(e.freed) <= b.gap() {
 			return
 		}
-		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*b.window {
+		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*b.gap() {
 			e.asked = now
 		}
 		e.askedLast = now
 		left = max(0, b.window-now.Sub(e.asked))
 	})
 	return left
+}
+
+// waited notes that a call has waited for the attachment until now. A call ends when its process loses the lead.
+func (b *book) waited(k key) {
+	b.With(k, func(e *entry, now time.Time) { e.askedLast, e.staysLast = now, now })
 }
 
 // grew notes the size that this process gave a file system, and size returns it, 0 if it gave none so lately that it may not

@@ -30,6 +30,27 @@ func TestCertainForAThirdOfTheWindow(t *testing.T) {
 	})
 }
 
+// TestFoundBeforeAnotherLed: what was found counts together with what is found now unless another process may have led in between.
+func TestFoundBeforeAnotherLed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, k := book{window: 30 * time.Second}, keyOf("fs", "one")
+		want := func(when string, want time.Duration) {
+			t.Helper()
+			if free, there := b.doubtful(k), b.leaves(k, "tag"); free != want || there != want {
+				t.Errorf("%s: found free it is in doubt for %s, found attached for %s, want %s", when, free, there, want)
+			}
+		}
+		want("asked first", 30*time.Second)
+		time.Sleep(20 * time.Second) // of the fake clock
+		want("asked again", 10*time.Second)
+		time.Sleep(25 * time.Second) // of the fake clock
+		want("asked when another one may have led", 30*time.Second)
+		time.Sleep(30 * time.Second) // of the fake clock
+		b.waited(k)
+		want("waited for all the time", 0)
+	})
+}
+
 // TestSizeIsRememberedWhileReadsLag: the largest size counts, until it must have shown; then a smaller one does as well.
 func TestSizeIsRememberedWhileReadsLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

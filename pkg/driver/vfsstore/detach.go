@@ -42,7 +42,9 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 				return nil
 			}
 			klog.FromContext(ctx).Info("An attach may still take effect, looking for it again before the detach counts as done", "volumeID", id, "instanceID", instance, "in", left)
-			if err := pause(ctx, left); err != nil {
+			err := pause(ctx, left)
+			s.book.waited(k)
+			if err != nil {
 				return fmt.Errorf("making sure that no attach of file system %s to instance %s may still take effect: %w", id, instance, err)
 			}
 		case vultr.IsNotFound(err):
@@ -124,7 +126,9 @@ func (s *Store) detachAll(ctx context.Context, id string) error {
 		if left == 0 {
 			return nil
 		}
-		if err := pause(ctx, left); err != nil {
+		err = pause(ctx, left)
+		s.book.waited(keyOf(id, ""))
+		if err != nil {
 			return fmt.Errorf("making sure that no attach of file system %s may still take effect: %w", id, err)
 		}
 	}
