@@ -53,6 +53,12 @@ func (s *Service) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReq
 
 func (s *Service) snapshot(ctx context.Context, name, source string) (volume.Snapshot, error) {
 	backend, err := s.volumes.Of(ctx, source)
+	if volume.ReasonOf(err) == volume.NotFound {
+		// A snapshot outlives its volume, and who asks for it once more may have been told that it exists.
+		if snapshots, none := s.volumes.Snapshotter(); none == nil {
+			return snapshots.CreateSnapshot(ctx, name, source)
+		}
+	}
 	if err != nil {
 		return volume.Snapshot{}, err
 	}

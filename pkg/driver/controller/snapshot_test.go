@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/events"
@@ -100,7 +101,7 @@ func TestSnapshotRefusals(t *testing.T) {
 			"no name":   {&csi.CreateSnapshotRequest{SourceVolumeId: source}, codes.InvalidArgument},
 			"no source": {&csi.CreateSnapshotRequest{Name: "s"}, codes.InvalidArgument},
 			"no volume": {&csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: "not-a-volume"}, codes.NotFound},
-			"missing":   {&csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: nothing}, codes.NotFound},
+			"missing":   {&csi.CreateSnapshotRequest{Name: "of-nothing", SourceVolumeId: nothing}, codes.NotFound},
 			"a long name": {
 				&csi.CreateSnapshotRequest{Name: string(make([]byte, 129)), SourceVolumeId: source}, codes.InvalidArgument,
 			},
@@ -289,4 +290,29 @@ func TestFailedSnapshotIsNotPending(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSnapshotOutlivesItsVolume: a snapshot that is there is the answer to a CreateSnapshot that is repeated, whether or not its volume is
+// still there, by the process that made it and by one that was just started. Of a volume that never was there is none.
+func TestSnapshotOutlivesItsVolume(t *testing.T) {
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		source := r.create("pvc-source").GetVolumeId()
+		made := r.snapshot("snapshot-1", source)
+		time.Sleep(time.Minute) // of the fake clock
+		want(t, r.delete(source), codes.OK)
+		time.Sleep(time.Minute) // of the fake clock
+		for what, p := range map[string]*rig{"who made it": r, "a process that was just started": newRigInBubble(t, r.cloud)} {
+			if again := p.snapshot("snapshot-1", source); again.GetSnapshotId() != made.GetSnapshotId() {
+				t.Errorf("%s answers %v, the snapshot is %s", what, again, made.GetSnapshotId())
+			}
+			for name, of := range map[string]string{"snapshot-2": source, "snapshot-1": uuid.NewString()} {
+				code := codes.NotFound
+				if name == "snapshot-1" {
+					code = codes.AlreadyExists // of another volume
+				}
+				_, err := p.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: name, SourceVolumeId: of})
+				want(t, err, code)
+			}
+		}
+	})
 }
