@@ -296,3 +296,15 @@ func TestJustMadeIsNotGone(t *testing.T) {
 		r.only("snapshot-1", snap.ID)
 	})
 }
+
+// TestNameInUseAgainByAnother: the same by the process that leads then. A name that the snapshotter does not give can be used again.
+func TestNameInUseAgainByAnother(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.volume()
+		r.removeAsked(r.create("nightly", v).ID)
+		time.Sleep(10 * time.Second) // of the fake clock
+		again := r.another().create("nightly", v)
+		time.Sleep(8 * time.Minute) // of the fake clock
+		r.only("nightly", again.ID)
+	})
+}

@@ -62,8 +62,9 @@ type Store struct {
 	opts  Options
 	names *names
 	twins *twins
-	// made has when this process made a snapshot, gone has those that it deleted: the platform gives an ID once only.
-	made, gone *lru.Cache
+	// made has when this process made a snapshot, deleting when it first ordered that one be deleted, and gone has those that it
+	// deleted: the platform gives an ID once only.
+	made, deleting, gone *lru.Cache
 }
 
 // remembered bounds each of the memories; an entry takes about 200 bytes.
@@ -73,7 +74,7 @@ const remembered = 10000
 func New(api API, opts Options) *Store {
 	s := &Store{
 		api: api, opts: opts, names: newNames(api.SettleTime()), twins: newTwins(),
-		made: lru.New(remembered), gone: lru.New(remembered),
+		made: lru.New(remembered), deleting: lru.New(remembered), gone: lru.New(remembered),
 	}
 	if opts.Registerer != nil {
 		opts.Registerer.MustRegister(s.twins.found, s.twins.deleted)
@@ -152,6 +153,9 @@ func (s *Store) List(ctx context.Context, maxAge time.Duration) (vultr.List[vult
 func (s *Store) Delete(ctx context.Context, id string, preconditions ...vultr.Precondition) error {
 	if s.IsGone(id) {
 		return nil
+	}
+	if _, before := s.deleting.Get(id); !before {
+		s.deleting.Add(id, time.Now())
 	}
 	preconditions = append(preconditions, func(ctx context.Context) error { return s.opts.Unused(ctx, id) })
 	wasGone, err := s.thing(id).Remove(ctx, func(ctx context.Context) error {

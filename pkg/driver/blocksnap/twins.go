@@ -294,6 +294,9 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 			shown = true
 			continue
 		}
+		if s.isSuccessor(kept, other) {
+			continue
+		}
 		s.report(ctx, kept, other)
 		done = s.removeTwin(ctx, kept, other) && done
 	}
@@ -301,4 +304,18 @@ func (s *Store) checked(ctx context.Context, name string, kept vultr.Snapshot, s
 		s.removeBeside(ctx, kept.ID) // it was deleted by its ID before a list showed them
 	}
 	return shown && done
+}
+
+// isSuccessor reports whether another process may have made the second snapshot of the name of the first when that was free again,
+// because this process, which had made the first, had deleted it. The names that the snapshotter gives are never free again.
+func (s *Store) isSuccessor(deleted, other vultr.Snapshot) bool {
+	made, _ := s.made.Get(deleted.ID)
+	deleting, _ := s.deleting.Get(deleted.ID)
+	from, ours := made.(time.Time)
+	to, ordered := deleting.(time.Time)
+	younger := other.Created.Sub(deleted.Created)
+	if !s.IsGone(deleted.ID) || !ours || !ordered || younger <= 0 {
+		return false
+	}
+	return younger+time.Second > to.Sub(from) // the platform counts seconds
 }

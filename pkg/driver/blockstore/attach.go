@@ -156,7 +156,9 @@ func (s *Store) send(ctx context.Context, turn *inflight.Turn, order func() erro
 // it was just created is waited for.
 func (s *Store) wait(ctx context.Context, what, id string, done func(disk) (bool, error)) (disk, error) {
 	for {
+		s.ledger.begins(id)
 		v, asOf, err := s.api.WaitVolumeAsOf(ctx, what, id, func(v vultr.Volume) (bool, error) { return done(fromAPI(v)) })
+		s.ledger.ends(id)
 		if v.ID != "" {
 			s.account.Shown(asOf)
 			s.ledger.saw(fromAPI(v), asOf)

@@ -103,7 +103,9 @@ func TestDetachTakesFromNobodyElse(t *testing.T) {
 			Operation: "detach_block", Action: simulator.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: 20,
 		})
 		done := make(chan error, 1)
-		go func() { done <- r.Detach(t.Context(), v.ID, here) }()
+		go func() {
+			done <- r.repeat(2*time.Minute, func(ctx context.Context) error { return r.Detach(ctx, v.ID, here) })
+		}()
 		r.await("the refused detach", func() bool { return r.cloud.Count("detach_block") == 1 })
 		r.cloud.Sim.RemoveFault(refusal)
 		if err := other.Detach(t.Context(), v.ID, here); err != nil {

@@ -23,6 +23,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if left := s.ledger.attachUnderWay(id, ""); left > 0 {
 		return volume.Errorf(volume.Busy, "volume %s is being attached and is not deleted before that is over", id)
 	}
+	s.ledger.deletes(id)
 	wasGone, err := s.remove(ctx, id, s.free(id))
 	if e, ok := errors.AsType[*volume.Error](err); ok { // the precondition's
 		return e

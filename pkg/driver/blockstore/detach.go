@@ -14,12 +14,21 @@ import (
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
-// errMoved says that the volume is no longer where it was when a detach was decided.
-var errMoved = errors.New("the volume is no longer attached there")
+// errMoved says that the volume is not shown any more where it was when a detach was decided. It was taken from there by somebody else,
+// or by an attempt of the call itself whose answer was lost; or the look is an old one.
+var errMoved = errors.New("the volume is not shown there any more")
 
 // Detach takes the volume from the instance, "" for whichever has it, and waits until the platform shows that.
 // It is success when the volume is proven not to be attached there; it never takes it from another instance.
 func (s *Store) Detach(ctx context.Context, id, instance string) error {
+	for {
+		if err := s.detach(ctx, id, instance); !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+func (s *Store) detach(ctx context.Context, id, instance string) error {
 	if s.ledger.isGone(id) {
 		return nil
 	}
@@ -50,8 +59,9 @@ func (s *Store) Detach(ctx context.Context, id, instance string) error {
 		turn.Pass()
 		return s.detachUnseen(ctx, id, from, asked)
 	case errors.Is(err, errMoved):
-		// It was taken from there by somebody else, or by an attempt of this call whose answer was lost.
-		return nil
+		return err
+	case vultr.IsNotAttached(err) && s.ledger.refused(id, attaching, from):
+		return s.comesNot(ctx, id, from)
 	case err == nil, vultr.IsNotAttached(err):
 		// What reads show attached and the platform does not detach is being detached: by an attempt whose answer was lost, by
 		// the same request that was delivered twice, or by somebody else.
@@ -90,14 +100,14 @@ func (s *Store) at(id, instance string) vultr.Precondition {
 	}
 }
 
-// asPast is the error for a look that shows the volume where it was before this process moved it, nil for any other. It proves
-// neither that the volume is there nor that it is at no other instance.
+// asPast is the error for a look that shows the volume elsewhere than where this process has just moved it, nil for any other. It
+// proves neither that the volume is there nor that it is at no other instance.
 func (s *Store) asPast(d disk) error {
 	left := s.ledger.past(d)
 	if left == 0 {
 		return nil
 	}
-	return volume.Errorf(volume.Busy, "volume %s was detached from instance %s a moment ago and ordered elsewhere, and a read shows it there still, which may be an old one; "+
+	return volume.Errorf(volume.Busy, "volume %s was ordered elsewhere a moment ago, and a read shows it at instance %s, which may be an old one; "+
 		"it is looked at again, and believed in %s", d.ID, d.AttachedTo[0], left.Round(time.Second))
 }
 
@@ -132,16 +142,16 @@ func (s *Store) free(id string) vultr.Precondition {
 	}
 }
 
-// whereAttached reads the volume. An attach that is not visible yet is waited for: it would take effect after a detach
-// that believed the volume to be free, and nobody would ever undo it. This covers attaches ordered by this process, also
+// whereAttached reads the volume. An attach to the instance, "" for to any, that is not visible yet is waited for: it would take effect
+// after a detach that believed the volume to be free or elsewhere, and nobody would ever undo it. This covers attaches ordered by this process, also
 // those that it saw take effect, if this look is older, and those that another one may have ordered before it was killed
 // or lost its lease.
 func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, error) {
 	d, err := s.lookedAt(ctx, id)
-	if err != nil || d.IsAttachedTo("") {
+	if err != nil || d.IsAttachedTo(instance) || s.ledger.past(d) > 0 {
 		return d, err
 	}
-	left := s.ledger.doubtful(id)
+	left := s.ledger.doubtful(d)
 	if left == 0 {
 		return d, s.comesNot(ctx, id, instance)
 	}
@@ -153,13 +163,13 @@ func (s *Store) whereAttached(ctx context.Context, id, instance string) (disk, e
 	klog.FromContext(ctx).Info("An attach may still take effect, waiting for it before the detach", "volumeID", id, "instanceID", instance, "atMost", left)
 	waiting, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	now, err := s.wait(waiting, "late attach", id, func(d disk) (bool, error) { return d.IsAttachedTo(""), nil })
+	now, err := s.wait(waiting, "late attach", id, func(d disk) (bool, error) { return d.IsAttachedTo(instance), nil })
 	switch {
 	case err == nil, volume.ReasonOf(err) == volume.NotFound:
 		return now, err
 	case ctx.Err() == nil && waiting.Err() != nil:
 		now, err = s.whereIs(ctx, id, 0) // it had its time
-		if err == nil && !now.IsAttachedTo("") {
+		if err == nil && !now.IsAttachedTo(instance) {
 			err = s.comesNot(ctx, id, instance)
 		}
 		return now, err

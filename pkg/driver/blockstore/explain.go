@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/refusal"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/volume"
@@ -21,6 +22,11 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 	}
 	if err := s.foundApart(ctx, id, instance, cause); err != nil {
 		return disk{}, err
+	}
+	if vultr.IsAlreadyAttached(cause) && s.ledger.refused(id, detaching, instance) {
+		_, ordered := s.ledger.detachUnderWay(id)
+		return disk{}, volume.Errorf(volume.Busy, "volume %s is not published to instance %s before it is detached from there, which was ordered %s ago: "+
+			"a read showed it free, and the platform says that it is not: %w", id, instance, time.Since(ordered).Round(time.Second), cause)
 	}
 	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {

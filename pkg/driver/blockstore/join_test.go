@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 )
 
 // TestJoinedAttachIsWatchedFromTheJoin: an attach that another process ordered a moment before it lost the lead is watched for as
@@ -26,6 +28,28 @@ func TestJoinedAttachIsWatchedFromTheJoin(t *testing.T) {
 			if took, window := time.Since(began), next.opts.AttachWindow; took < window || took > window+2*time.Second {
 				t.Errorf("ordered %s before, it took %s, an order may take %s", before, took, window)
 			}
+			r.settled(v.ID, instance)
+		})
+	}
+}
+
+// TestJoinedAttachThatWasUndone: the process that ordered the attach ordered a detach as well before it lost the lead, and reads show the
+// attach just before the window of both is over. What was seen a moment ago is no answer then.
+func TestJoinedAttachThatWasUndone(t *testing.T) {
+	for _, lag := range []time.Duration{22 * time.Second, 24 * time.Second, 25 * time.Second, 25500 * time.Millisecond} {
+		inBubble(t, simulator.ReadLags{"blocks": lag}, func(t *testing.T, r *rig) {
+			v, instance := r.create("pvc-1"), r.instance("node-1")
+			time.Sleep(time.Minute) // of the fake clock
+			next := r.another()
+			if err := r.api.AttachVolume(t.Context(), v.ID, instance); err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(6*time.Second, func() {
+				if err := r.api.DetachVolume(t.Context(), v.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			next.mustAttach(v.ID, instance)
 			r.settled(v.ID, instance)
 		})
 	}

@@ -1,7 +1,6 @@
 package blockstore
 
 import (
-	"maps"
 	"time"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/recent"
@@ -31,12 +30,14 @@ const (
 )
 
 type entry struct {
-	// asked and askedLast are the begin and the last of the detaches in a row that found the volume free.
-	asked, askedLast time.Time
+	// asked is the first of the detaches in a row that did not find the volume where they are from.
+	asked time.Time
+	// attended is when this process dealt with the volume last, and unbroken since when there was no gap in that.
+	attended, unbroken time.Time
 	// made is when this process created it; zero for volumes that it did not create.
 	made time.Time
-	// gone is when this process deleted it.
-	gone time.Time
+	// gone is when this process deleted it, deleting when it ordered that first.
+	gone, deleting time.Time
 	// seen is the volume as of the time at, unset while an order may have changed it.
 	seen *disk
 	at   time.Time
@@ -44,13 +45,16 @@ type entry struct {
 	ordered   verb
 	instance  string
 	orderedAt time.Time
+	// before is when the volume was known last to be as the order wants it before the order was given, zero if that is long ago.
+	before time.Time
 	// done is the order whose effect was seen last, unset if another was given since; doneAt is its instance.
-	done      verb
-	doneAt    string
-	doneSince time.Time // when it was given
-	doneSeen  time.Time // when its effect was seen, zero if nobody had looked for so long that another one may have led
-	// left are the instances from which this process was seen to have detached it, with when that was ordered. One to or from
-	// which another order was given since is not among them.
+	done     verb
+	doneAt   string
+	doneSeen time.Time // when its effect was seen, zero if nobody had looked for so long that another one may have led
+	// unproven is the order done if what showed its effect may have been a look from before the order.
+	unproven *order
+	// left has where the volume was, "" for at no instance, with as of when this process saw that it is so no longer. Nowhere it
+	// was ordered to since is in it.
 	left map[string]time.Time
 	// unsure is set if the order may not have been accepted, foreign if it is another process's as far as is known: the platform
 	// refused this one's because of it, at joined first.
@@ -63,9 +67,9 @@ type entry struct {
 	here                string
 	hereSince, hereLast time.Time
 	changed             time.Time
-	// staysAt is the instance at which publishes in a row found it, from staysSince to staysLast.
-	staysAt               string
-	staysSince, staysLast time.Time
+	// staysAt is the instance at which publishes in a row have found it since staysSince.
+	staysAt    string
+	staysSince time.Time
 	// obeyed is set once an order of this process was seen to take effect.
 	obeyed bool
 }
@@ -93,6 +97,27 @@ func (l *ledger) gone(id string) {
 	l.With(id, func(e *entry, now time.Time) { e.gone, e.seen = now, nil })
 }
 
+// lived returns how long it was from when this process was told that it had made the volume until it ordered, at the time deleting, that
+// it be deleted: never more than it was between the two on the platform. It is negative for a volume of another process.
+func (l *ledger) lived(id string) (lived time.Duration) {
+	l.With(id, func(e *entry, _ time.Time) {
+		lived = -1
+		if !e.made.IsZero() && !e.deleting.IsZero() {
+			lived = e.deleting.Sub(e.made)
+		}
+	})
+	return lived
+}
+
+// deletes notes that this process is about to order that the volume be deleted.
+func (l *ledger) deletes(id string) {
+	l.With(id, func(e *entry, now time.Time) {
+		if e.deleting.IsZero() {
+			e.deleting = now
+		}
+	})
+}
+
 // isGone reports whether this process deleted the volume. The platform gives an ID to one volume only.
 func (l *ledger) isGone(id string) (gone bool) {
 	l.With(id, func(e *entry, _ time.Time) { gone = !e.gone.IsZero() })
@@ -113,10 +138,14 @@ func (l *ledger) young(id string) (left time.Duration) {
 // its answer may be old: the order stays under way.
 func (l *ledger) saw(d disk, at time.Time) {
 	l.With(d.ID, func(e *entry, now time.Time) {
+		l.attend(e, now)
 		switch {
 		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
 			return
-		case e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d), l.lag(e, d, now) > 0:
+		case e.ordered == "" && l.lag(e, d, now) == 0 && e.refutes(d, now):
+			e.reopen(now)
+		}
+		if e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d) || l.lag(e, d, now) > 0 {
 			if e.wasWatched(at, l.gap()) {
 				e.watched = at
 			}
@@ -124,13 +153,10 @@ func (l *ledger) saw(d disk, at time.Time) {
 		}
 		e.stay(d, at, l.gap())
 		if e.ordered != "" && e.effect(d) {
-			e.done, e.doneAt, e.doneSince, e.doneSeen = e.ordered, e.instance, e.orderedAt, time.Time{}
-			if e.wasWatched(at, l.gap()) {
-				e.doneSeen = now
-			}
-			if e.ordered == detaching {
-				e.leave(l.window, now)
-			}
+			e.carriedOut(d, at, now, l.window, l.gap())
+		}
+		if e.unproven != nil && at.Sub(e.unproven.before) >= l.window {
+			e.unproven = nil
 		}
 		e.obeyed = e.obeyed || e.ordered != ""
 		e.ordered = ""
@@ -160,65 +186,6 @@ func (e *entry) mayComeAfter(d disk) bool {
 // effect reports whether the volume was seen as the order wants it.
 func (e *entry) effect(d disk) bool { return d.IsAttachedTo(e.instance) == (e.ordered == attaching) }
 
-// leave notes that the detach which was ordered last was seen to be done.
-func (e *entry) leave(window time.Duration, now time.Time) {
-	maps.DeleteFunc(e.left, func(_ string, ordered time.Time) bool { return now.Sub(ordered) > window })
-	if e.left == nil {
-		e.left = map[string]time.Time{}
-	}
-	e.left[e.instance] = e.orderedAt
-}
-
-// lag returns for how long a look that shows the volume as it was before an order whose effect was seen already may
-// be an old one: not all reads are equally fresh. It may show it at an instance that it left even before it came to another.
-func (l *ledger) lag(e *entry, d disk, now time.Time) time.Duration {
-	var ordered time.Time
-	switch {
-	case d.IsAttachedTo(""):
-		ordered = e.left[d.AttachedTo[0]]
-	case e.done == attaching:
-		ordered = e.doneSince
-	}
-	if ordered.IsZero() {
-		return 0
-	}
-	return max(0, l.window-now.Sub(ordered))
-}
-
-// late is lag for those who looked.
-func (l *ledger) late(d disk) (left time.Duration) {
-	l.With(d.ID, func(e *entry, now time.Time) { left = l.lag(e, d, now) })
-	return left
-}
-
-// past is lag of a look that shows the volume at an instance from where this process detached it, and after which it ordered
-// it elsewhere. Who believes it takes the volume for free of the instance that has it now, or takes it from there.
-func (l *ledger) past(d disk) (left time.Duration) {
-	l.With(d.ID, func(e *entry, now time.Time) {
-		if d.IsAttachedTo("") && e.done != detaching {
-			left = l.lag(e, d, now)
-		}
-	})
-	return left
-}
-
-// asKnown returns a volume of a list as this process knows it: the list may be of before an attach or a detach that was
-// seen to be done. there is false for one that this process deleted.
-func (l *ledger) asKnown(d disk) (known disk, there bool) {
-	there = true
-	l.Look(d.ID, func(e *entry, now time.Time) {
-		there = e.gone.IsZero()
-		if l.lag(e, d, now) == 0 {
-			return
-		}
-		d.AttachedTo = nil
-		if e.done == attaching {
-			d.AttachedTo = []string{e.doneAt}
-		}
-	})
-	return d, there
-}
-
 // lately returns the volume if it was seen not longer ago than age and nothing was ordered since.
 func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 	l.With(id, func(e *entry, now time.Time) {
@@ -232,9 +199,16 @@ func (l *ledger) lately(id string, age time.Duration) (d disk, ok bool) {
 // order notes that an order was or may have been accepted.
 func (l *ledger) order(id string, what verb, instance string) {
 	l.With(id, func(e *entry, now time.Time) {
+		l.attend(e, now)
+		if again := e.ordered == what && e.instance == instance; !again {
+			e.before = e.left[map[verb]string{attaching: instance, detaching: ""}[what]]
+		}
 		e.ordered, e.instance, e.orderedAt, e.seen, e.done, e.asked = what, instance, now, nil, "", time.Time{}
-		e.here, e.hereSince, e.unsure, e.foreign, e.watched = "", now, false, false, now
+		e.here, e.hereSince, e.unsure, e.foreign, e.watched, e.unproven = "", now, false, false, now, nil
 		delete(e.left, instance)
+		if what == detaching {
+			delete(e.left, "")
+		}
 	})
 }
 
@@ -265,20 +239,21 @@ func (l *ledger) detachUnderWay(id string) (from string, ordered time.Time) {
 	return from, ordered
 }
 
-// doubtful is asked by a detach that found the volume free, and returns for how long an attach may still show that
-// another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
-// be attached is asked to undo somebody else's attach. Only a detach of its own a moment ago explains why the volume is
-// free, so lately that nobody else can have taken over, ordered an attach and lost the lease again; else it has to be
-// found free for the whole window, by one call or by several in a row.
-func (l *ledger) doubtful(id string) (left time.Duration) {
-	l.With(id, func(e *entry, now time.Time) {
-		if e.done == detaching && now.Sub(e.doneSeen) <= l.gap() {
+// doubtful is asked by a detach from an instance at which the volume was not shown, and returns for how long an attach may still show
+// that another process ordered, before it was killed or lost its lease. Whoever is asked to detach what it does not know to
+// be attached is asked to undo somebody else's attach. Only an order of its own explains why the volume is not there: a detach, or
+// an attach to where it is shown, seen so lately that nobody else can have taken over, ordered an attach and lost the lease again.
+// Else the volume has to be found elsewhere or free for the whole window, by one call or by several in a row.
+func (l *ledger) doubtful(d disk) (left time.Duration) {
+	l.With(d.ID, func(e *entry, now time.Time) {
+		own := e.done == detaching || e.done == attaching && d.IsAttachedTo(e.doneAt)
+		if own && now.Sub(e.doneSeen) <= l.gap() {
 			return
 		}
-		if e.asked.IsZero() || now.Sub(e.askedLast) > 2*l.window {
+		l.attend(e, now)
+		if e.asked.IsZero() || e.asked.Before(e.unbroken) {
 			e.asked = now
 		}
-		e.askedLast = now
 		left = max(0, l.window-now.Sub(e.asked))
 	})
 	return left

@@ -34,12 +34,28 @@ func (e *entry) stay(d disk, at time.Time, gap time.Duration) {
 	// Whatever another process ordered, it had ordered by the time this one joined it: that counts as if a publish had found the
 	// volume here since then.
 	e.changed = e.joined
-	e.staysAt, e.staysSince, e.staysLast = instance, e.joined, at
+	e.staysAt, e.staysSince = instance, e.joined
 }
 
 // wasWatched reports whether nobody else can have led between the last look, or the order itself, and a look as of a time. The
 // lead is lost and won again in no less than twice the gap, that of a lease (20 s).
 func (e *entry) wasWatched(at time.Time, gap time.Duration) bool { return at.Sub(e.watched) <= 2*gap }
+
+// attend notes that this process deals with the volume. Between two times that are no further apart than twice the gap nobody else can
+// have led.
+func (l *ledger) attend(e *entry, now time.Time) {
+	if now.Sub(e.attended) > 2*l.gap() {
+		e.unbroken = now
+	}
+	e.attended = now
+}
+
+// begins and ends note that a call waits for the volume. It ends when its process loses the lead, so nobody else leads between the two.
+func (l *ledger) begins(id string) { l.With(id, l.attend) }
+
+func (l *ledger) ends(id string) {
+	l.With(id, func(e *entry, now time.Time) { e.attended = now })
+}
 
 // unsure notes that the last order got no answer: that its effect shows does not prove that it was the order's.
 func (l *ledger) unsure(id string) {
@@ -51,15 +67,16 @@ func (l *ledger) unsure(id string) {
 func (l *ledger) join(id, instance string) {
 	own := l.isOwn(id, instance) // by a call before this one
 	var since time.Time
+	var unproven *order
 	l.With(id, func(e *entry, now time.Time) {
-		since = now
+		since, unproven = now, e.unproven // which may be what the platform refuses it for
 		if e.foreign && e.instance == instance && e.wasWatched(now, l.gap()) {
 			since = e.joined
 		}
 	})
 	l.order(id, attaching, instance)
 	if !own {
-		l.With(id, func(e *entry, _ time.Time) { e.foreign, e.joined = true, since })
+		l.With(id, func(e *entry, _ time.Time) { e.foreign, e.joined, e.unproven = true, since, unproven })
 	}
 }
 
@@ -80,14 +97,14 @@ func (l *ledger) isOwn(id, instance string) (own bool) {
 // leaving returns for how long a detach from the instance may still take effect that another process ordered, before it
 // was killed or lost its lease: until then the platform shows the volume as if it stayed, and refuses an attach in the
 // same words. None can if this process saw the volume come, or has seen it there for the whole window, and looked so often
-// since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long. The window
-// of an attach that this process joined began when it did.
+// since that nobody else can have led meanwhile; or if publishes, one or several in a row, found it there for as long, without a gap
+// in which another one can have led. The window of an attach that this process joined began when it did.
 func (l *ledger) leaving(id, instance string) (left time.Duration) {
 	l.With(id, func(e *entry, now time.Time) {
-		if e.staysAt != instance || now.Sub(e.staysLast) > 2*l.window {
+		l.attend(e, now)
+		if e.staysAt != instance || e.staysSince.Before(e.unbroken) {
 			e.staysAt, e.staysSince = instance, now
 		}
-		e.staysLast = now
 		left = l.window
 		if e.here != instance {
 			return

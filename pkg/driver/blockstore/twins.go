@@ -231,12 +231,22 @@ func (s *Store) checked(ctx context.Context, volumes []vultr.Volume, c check) bo
 	}
 	done := true
 	for _, d := range s.named(volumes, ownership.Bare(c.volume.Name)) {
-		if d.ID != c.volume.ID {
+		if d.ID != c.volume.ID && !s.isSuccessor(c.volume, d) {
 			s.report(ctx, c.volume, d)
 			done = s.removeTwin(ctx, c.volume, d) && done
 		}
 	}
 	return done
+}
+
+// isSuccessor reports whether another process may have made the second volume of the name of the first when that was free again,
+// because this process had deleted the first.
+func (s *Store) isSuccessor(deleted, d disk) bool {
+	younger := d.Created.Sub(deleted.Created)
+	if !s.ledger.isGone(deleted.ID) || younger <= 0 {
+		return false
+	}
+	return younger+time.Second > s.ledger.lived(deleted.ID) // the platform counts seconds
 }
 
 // due takes out the checks whose time has come.

@@ -381,3 +381,42 @@ func TestLeftTwinOfANotedVolume(t *testing.T) {
 		}
 	})
 }
+
+// TestNameMadeAgainByAnother: a volume is deleted a moment after it was made, and its name is made again by the process that leads
+// then. What was made after the delete is nobody's twin, also not for the process that looks for the deleted one's.
+func TestNameMadeAgainByAnother(t *testing.T) {
+	for _, pause := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			v := r.create(claimed)
+			if err := r.Delete(t.Context(), v.ID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause) // of the fake clock
+			again := r.another().create(claimed)
+			time.Sleep(3 * time.Minute) // of the fake clock
+			if left := r.named(claimed); !slices.Equal(left, []string{again.ID}) {
+				t.Errorf("after %s: left are %s, the other process answered %s", pause, left, again.ID)
+			}
+			if found := testutil.ToFloat64(r.twins.found); found != 0 {
+				t.Errorf("after %s: %v were reported", pause, found)
+			}
+		})
+	}
+}
+
+// TestTwinOfADeletedVolume: what the network made of a second copy of the request goes, although its volume was deleted before the
+// name was looked at again.
+func TestTwinOfADeletedVolume(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		v := r.create(claimed)
+		r.another().byHand(requestOf(claimed))
+		time.Sleep(5 * time.Second) // of the fake clock
+		if err := r.Delete(t.Context(), v.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute) // of the fake clock
+		if left := r.named(claimed); len(left) != 0 {
+			t.Errorf("left are %s", left)
+		}
+	})
+}

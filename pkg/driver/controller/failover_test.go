@@ -74,43 +74,51 @@ func TestUnpublishAfterAKilledAttach(t *testing.T) {
 // TestUnpublishBelieves: whoever has known the volume for long enough, and whoever is asked about an instance that is gone,
 // believes at once that a volume is free.
 func TestUnpublishBelieves(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
-	r.restart(attachWindow)
-	session := t.Context()
-	unpublish := func(ctx context.Context, node string) error {
-		_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
-		return err
-	}
-	began := time.Now()
-	if err := unpublish(session, node); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took < attachWindow {
-		t.Errorf("a fresh caller was believed after %s", took)
-	}
-	before := r.calls()
-	if err := unpublish(session, node); err != nil {
-		t.Fatal(err)
-	}
-	if n := r.calls() - before; n > 1 {
-		t.Errorf("it took %d calls, one look is enough", n)
-	}
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		v, node := r.create("pvc-1").GetVolumeId(), r.instance("node-1")
+		const window = 30 * time.Second
+		r.restart(window)
+		unpublish := func(ctx context.Context, node string) error {
+			_, err := r.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v, NodeId: node})
+			return err
+		}
+		began := time.Now()
+		if err := unpublish(t.Context(), node); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < window {
+			t.Errorf("a fresh caller was believed after %s", took)
+		}
+		time.Sleep(10 * time.Second) // of the fake clock: nobody else can have led meanwhile
+		before := r.calls()
+		if err := unpublish(t.Context(), node); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.calls() - before; n > 1 {
+			t.Errorf("it took %d calls, one look is enough", n)
+		}
+		time.Sleep(30 * time.Second) // of the fake clock: another one may have led
+		began = time.Now()
+		if err := unpublish(t.Context(), node); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < window {
+			t.Errorf("long after it had looked it was believed after %s", took)
+		}
 
-	r.restart(24 * time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := unpublish(ctx, uuid.NewString()); err != nil {
-		t.Errorf("from an instance that is gone: %v", err)
-	}
-	// An instance of which nobody can tell is not gone.
-	r.cloud.Fault(simulator.Fault{Operation: "get_instance", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
-	short, cancelShort := context.WithTimeout(session, time.Second)
-	defer cancelShort()
-	if err := unpublish(short, uuid.NewString()); err == nil {
-		t.Error("an instance of which nobody can tell counts as gone")
-	}
+		r.restart(24 * time.Hour)
+		began = time.Now()
+		if err := unpublish(t.Context(), uuid.NewString()); err != nil || time.Since(began) > time.Minute {
+			t.Errorf("from an instance that is gone: %v, after %s", err, time.Since(began))
+		}
+		// An instance of which nobody can tell is not gone.
+		r.cloud.Fault(simulator.Fault{Operation: "get_instance", Action: simulator.FaultStatus, Status: http.StatusInternalServerError})
+		short, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := unpublish(short, uuid.NewString()); err == nil {
+			t.Error("an instance of which nobody can tell counts as gone")
+		}
+	})
 }
 
 // TestWaitForALateAttachHoldsUpNobody: while one volume is waited for, others of the same instance come and go.
