@@ -38,6 +38,8 @@ type Entry struct {
 	Address string `json:"address,omitempty"`
 	// Certificate tells which certificate it was given, "" for none of ours.
 	Certificate string `json:"certificate,omitempty"`
+	// Certifier is the Service for which it was given that, "" for the one that the entry is of.
+	Certifier types.UID `json:"certifier,omitempty"`
 	// Firewall is set when its firewall rules come from the Service, so that they go when the Service names none.
 	Firewall bool `json:"firewall,omitempty"`
 	// Regions is set when it has, or may have, parts in other regions because the Service asked for them, so that they go when the

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -113,13 +112,6 @@ type TLS struct {
 	// Sent is the fingerprint of the certificate that was sent to the load balancer for this Service, "" for none. A
 	// certificate that somebody else gave it is not this Service's to replace or remove.
 	Sent string
-}
-
-// WithoutHTTPS returns what is desired without the ports that need a certificate, where there is none.
-func WithoutHTTPS(want Desired) Desired {
-	want.Rules = slices.DeleteFunc(slices.Clone(want.Rules), func(rule vultr.ForwardingRule) bool { return rule.FrontendProtocol == "https" })
-	want.SSLRedirect, want.KeepSSLRedirect, want.HTTP2, want.HTTP3 = false, false, false, false
-	return want
 }
 
 // DiffTLS compares a load balancer and its certificate with what is desired, and reports whether the certificate has to

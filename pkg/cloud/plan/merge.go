@@ -59,6 +59,7 @@ func Merge(members []Member, current vultr.LoadBalancer) Merged {
 		m.keepHealthCheck()
 	}
 	m.certificates()
+	m.redirect()
 	m.firewall()
 	m.overrule()
 	return m.out

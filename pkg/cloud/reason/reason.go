@@ -179,7 +179,7 @@ var table = []Event{
 	},
 	{
 		Reason: LoadBalancerPortTaken, Warning: true, Object: "Service",
-		Meaning: "ports of the Service are not served by the load balancer that it shares, because another Service had them first, or it forwards 15 already",
+		Meaning: "ports of the Service are not served by the load balancer that it shares, because another Service had them first, it forwards 15 already, or it can't redirect them to https as the Service asks",
 		Remedy:  "use other ports, or a label of its own",
 	},
 	{

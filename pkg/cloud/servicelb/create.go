@@ -37,7 +37,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 	want := s.reading.Desired
 	certificate, certErr := c.certificate(ctx, s.certifier(), want.TLSSecret)
 	if certErr != nil {
-		want = plan.WithoutHTTPS(want) // the others don't wait for it
+		want = plan.WithoutHTTPS(want, s.asking(), vultr.LoadBalancer{}, false) // the others don't wait for it
 		if !s.shared() || len(want.Rules) == 0 {
 			return certErr
 		}
@@ -98,7 +98,9 @@ func (c *Controller) made(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	before := s.entry.Guests
 	s.entry.Guests = s.admitted()
 	s.entry.Group = s.group(s.entry.Guests)
-	s.entry.Certificate = serves(certificate, want.AutoSSL, lb.ID)
+	if s.entry.Certificate = serves(certificate, want.AutoSSL, lb.ID); s.entry.Certificate != "" {
+		s.entry.Certifier = s.certifiedFor()
+	}
 	if err := c.write(ctx, s, s.entry); err != nil {
 		return err
 	}
@@ -118,7 +120,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		Service: nameOf(s.service).String(), Tried: ledger.Second(latest(ctx)), Address: s.entry.Address, Late: s.entry.Late,
 		Guests: s.entry.Guests, Group: s.entry.Group, Noted: s.entry.Noted, // the Services name the one before until they are told
 	}
-	tried = withSent(tried, creation) // whoever finds it has to know what it was made with
+	tried = s.withSent(tried, creation) // whoever finds it has to know what it was made with
 	before := s.entry
 	if err := c.write(ctx, s, tried); err != nil {
 		return vultr.LoadBalancer{}, err
@@ -155,7 +157,7 @@ func (c *Controller) post(ctx context.Context, s *scene, region string, creation
 		}
 		return lb, errors.Join(c.write(context.WithoutCancel(ctx), s, tried), fmt.Errorf("making the load balancer: %w", err))
 	}
-	tried.Tried, tried.Firewall, tried.Certificate = time.Time{}, false, ""
+	tried.Tried, tried.Firewall, tried.Certificate, tried.Certifier = time.Time{}, false, "", ""
 	err = fmt.Errorf("making the load balancer: %w", err)
 	if tried.Address == "" && tried.Late.IsZero() && tried.Guests == "" {
 		tried = ledger.Entry{}

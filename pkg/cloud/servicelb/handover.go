@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -223,6 +224,12 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	}
 	if moved.Guests == "" {
 		moved.Group = ""
+	}
+	if moved.Certificate != "" {
+		moved.Certifier = cmp.Or(moved.Certifier, from)
+	}
+	if moved.Certifier == heir.UID {
+		moved.Certifier = ""
 	}
 	if err := c.ledger.Put(ctx, heir.UID, moved); err != nil {
 		return err

@@ -52,6 +52,15 @@ func (s *scene) served() []*member {
 	return all
 }
 
+// asking returns the Services that the load balancer is made for, with what each of them asks for.
+func (s *scene) asking() []plan.Member {
+	var all []plan.Member
+	for _, m := range s.served() {
+		all = append(all, plan.Member{Service: m.service, Reading: m.reading, Held: m.held != nil})
+	}
+	return all
+}
+
 // includes reports whether a Service is to share the load balancer.
 func (s *scene) includes(uid types.UID) bool {
 	return slices.ContainsFunc(s.members, func(m member) bool { return m.service.UID == uid })

@@ -324,7 +324,7 @@ func (c *Controller) know(ctx context.Context, s *scene, lb vultr.LoadBalancer, 
 	}
 	if s.entry.ID != "" && s.entry.ID != lb.ID {
 		entry.Late = latestOf(entry.Late, entry.Made) // what was made twice for it may show yet
-		entry.Made, entry.Certificate, entry.Firewall, entry.Regions = time.Time{}, "", false, false
+		entry.Made, entry.Certificate, entry.Certifier, entry.Firewall, entry.Regions = time.Time{}, "", "", false, false
 		s.memory.applied = false
 	}
 	if wrote := s.entry; !wrote.Shown {

@@ -43,44 +43,36 @@ func (c *Controller) adapt(ctx context.Context, s *scene, lb vultr.LoadBalancer)
 		// The backends have nothing to do with the faults: what serves goes on serving.
 		return both(c.serve(ctx, s, lb, plan.DiffBackends(lb, want)), s.reading.Err)
 	}
-	certificate, certErr := c.certificate(ctx, s.certifier(), want.TLSSecret)
-	diff, remove := plan.DiffTLS(lb, want, plan.TLS{Certificate: certificate, Err: certErr, Sent: s.entry.Certificate})
-	switch {
-	case certErr == nil || lb.HasSSL:
-	case s.shared():
-		want = plan.WithoutHTTPS(want) // the others don't wait for it
-		diff, remove = plan.Diff(lb, want), false
-	default:
-		return both(c.serve(ctx, s, lb, diff), certErr)
+	is := c.seal(ctx, s, lb, want)
+	if is.idle {
+		return both(c.serve(ctx, s, lb, is.diff), is.waits)
 	}
-	if certErr == nil {
-		if err := c.endAutoSSL(ctx, s, lb, want); err != nil {
-			return err
+	if is.waits == nil || is.remove {
+		if err := c.endAutoSSL(ctx, s, lb, is.want); err != nil {
+			return both(err, is.waits)
 		}
 	}
-	if err := c.change(ctx, s, lb, want, diff); err != nil {
-		return both(err, certErr)
+	if err := c.change(ctx, s, lb, is.want, is.diff); err != nil {
+		return both(err, is.waits)
 	}
-	if err := c.keepCertificate(ctx, s, lb, want, certificate, remove); err != nil {
-		return both(err, certErr)
+	if err := c.keepCertificate(ctx, s, lb, is); err != nil {
+		return both(err, is.waits)
 	}
 	c.tellBackends(s)
-	return c.conclude(ctx, s, lb, want, certErr)
+	return c.conclude(ctx, s, lb, is.want, is.waits)
 }
 
-// conclude reports what has become of a load balancer, and lets those go whom it does not serve any more.
-func (c *Controller) conclude(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certErr error) error {
+// conclude reports what has become of a load balancer, and lets those go whom it does not serve any more. waits says what is not as asked
+// for with regard to its certificate.
+func (c *Controller) conclude(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, waits error) error {
 	if !s.sifting {
 		c.tellMembers(s, lb.ID)
 	}
 	if err := c.part(ctx, s); err != nil {
-		return both(err, certErr)
+		return both(err, waits)
 	}
-	switch {
-	case certErr != nil && lb.HasSSL:
-		return both(c.showAddress(ctx, s, lb), fmt.Errorf("the old certificate stays: %w", certErr))
-	case certErr != nil:
-		return both(c.showAddress(ctx, s, lb), fmt.Errorf("the https ports wait for their certificate: %w", certErr))
+	if waits != nil {
+		return both(c.showAddress(ctx, s, lb), waits)
 	}
 	if s.shared() {
 		want.Rules = plan.RulesOf(want.Rules, s.service) // what its own ports are decides how its address is used
@@ -174,38 +166,41 @@ func (c *Controller) followNodes(ctx context.Context, s *scene, lb vultr.LoadBal
 
 // mayHaveSent writes down what a change whose answer was lost may have put there.
 func (c *Controller) mayHaveSent(ctx context.Context, s *scene, settings vultr.LoadBalancerSettings) error {
-	return c.write(context.WithoutCancel(ctx), s, withSent(s.entry, settings))
+	return c.write(context.WithoutCancel(ctx), s, s.withSent(s.entry, settings))
 }
 
 // withSent returns the entry with what a request may have put there, so that it goes when the Service does not ask for it any
 // more. A certificate that nobody knows of is sent again.
-func withSent(entry ledger.Entry, settings vultr.LoadBalancerSettings) ledger.Entry {
+func (s *scene) withSent(entry ledger.Entry, settings vultr.LoadBalancerSettings) ledger.Entry {
 	if settings.Firewall != nil && len(*settings.Firewall) > 0 {
 		entry.Firewall = true
 	}
-	if settings.Certificate != nil && entry.Certificate == "" {
-		entry.Certificate = "unknown"
+	if entry.Certificate != "" {
+		return entry
+	}
+	if settings.Certificate != nil {
+		entry.Certificate, entry.Certifier = "unknown", s.certifiedFor()
 	}
 	if settings.AutoSSL != nil && entry.Certificate == "" {
-		entry.Certificate = issuedFor(*settings.AutoSSL)
+		entry.Certificate, entry.Certifier = issuedFor(*settings.AutoSSL), s.certifiedFor()
 	}
 	return entry
 }
 
-// keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now.
-func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, want plan.Desired, certificate *plan.Certificate, remove bool) error {
-	entry, bare := s.entry, s.isBare(lb, want)
+// keepCertificate removes a certificate that is not asked for any more, and writes down which one there is now, and whose.
+func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.LoadBalancer, is sealing) error {
+	entry, bare := s.entry, s.isBare(lb, is.want)
 	switch {
-	case certificate != nil:
-		watchCertificate(s, certificate.NotAfter)
-		entry.Certificate = certificate.Fingerprint(lb.ID)
-	case want.AutoSSL != nil:
+	case is.certificate != nil:
+		watchCertificate(s, is.certificate.NotAfter)
+		entry.Certificate, entry.Certifier = is.certificate.Fingerprint(lb.ID), s.certifiedFor()
+	case is.want.AutoSSL != nil:
 		forgetCertificate(s) // the platform renews it, and does not show when it expires
-		entry.Certificate = issuedFor(*want.AutoSSL)
+		entry.Certificate, entry.Certifier = issuedFor(*is.want.AutoSSL), s.certifiedFor()
 	case bare:
-		entry.Certificate = ""
+		entry.Certificate, entry.Certifier = "", ""
 	}
-	if remove {
+	if is.remove {
 		err := c.API.DeleteCertificate(ctx, lb.ID)
 		if vultr.IsConflict(err) {
 			return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", lb.ID, err)
@@ -214,7 +209,7 @@ func (c *Controller) keepCertificate(ctx context.Context, s *scene, lb vultr.Loa
 			return fmt.Errorf("removing the certificate of load balancer %s: %w", lb.ID, err)
 		}
 		s.memory.busySince = time.Time{}
-		entry.Certificate = ""
+		entry.Certificate, entry.Certifier = "", ""
 		forgetCertificate(s)
 	}
 	return c.write(ctx, s, entry)
