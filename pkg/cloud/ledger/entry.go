@@ -11,7 +11,7 @@ import (
 // MaxAhead is how far ahead of now an attempt may be written down: it is the time until which a request may be under way.
 const MaxAhead = 2 * time.Minute
 
-// Entry is what is known of the load balancer of one Service. Times are in UTC, in whole seconds.
+// Entry is what is known of the load balancer of one Service, or that one has left. Times are in UTC, in whole seconds.
 type Entry struct {
 	// Service is the Service as namespace/name, for people.
 	Service string `json:"service"`
@@ -52,6 +52,9 @@ type Entry struct {
 	Guests Members `json:"guests,omitempty"`
 	// Group is the label by which they came to share it.
 	Group string `json:"group,omitempty"`
+	// Left is the Service that had it, where it is left as it is without one. Such an entry is under the load balancer's own ID: that
+	// Service may have another one meanwhile.
+	Left types.UID `json:"left,omitempty"`
 }
 
 // Released reports whether the Service has no load balancer any more, and only what reads may be late to show is left to look

@@ -39,7 +39,7 @@ func (c *Controller) keepHouse(ctx context.Context) {
 // watchDrift adds every load balancer once a period, so that what was changed or deleted on the platform is mended. All
 // of them share one list. It finds orphans on the way, and those alone if drift is not to be looked for.
 func (c *Controller) watchDrift(ctx context.Context) {
-	known := orphanage{told: map[string]bool{}, since: map[string]time.Time{}}
+	known := orphanage{told: map[string]bool{}, since: map[string]time.Time{}, missed: map[string]time.Time{}}
 	period := c.DriftPeriod
 	if period <= 0 {
 		period = orphanPeriod
@@ -86,6 +86,9 @@ func (c *Controller) findOrphans(ctx context.Context, known orphanage, period ti
 	entries := c.ledger.All()
 	c.expect(entries, list)
 	c.expectAttempts(entries, there, list)
+	if err := c.forgetLeft(ctx, known, entries, list); err != nil {
+		klog.FromContext(ctx).Error(err, "The record of a load balancer that was left as it is stays")
+	}
 	unrecorded, err := c.findUnrecorded(ctx, known, there, entries, list.Items)
 	if err != nil {
 		return err

@@ -39,8 +39,10 @@ type scene struct {
 	givesUp bool
 	// unwritten is set while entry has something that the ledger lacks.
 	unwritten bool
-	listed    []vultr.LoadBalancer
-	leftOut   []string // the nodes that are no backends, with the reason
+	// left is the load balancer that the Service leaves as it is, nil if it leaves none.
+	left    *vultr.LoadBalancer
+	listed  []vultr.LoadBalancer
+	leftOut []string // the nodes that are no backends, with the reason
 	// vacated are the entries of Services that are proven gone and whose load balancer this one is about to take over.
 	vacated map[types.UID]ledger.Entry
 	// members are the Services that share the load balancer, the oldest first and this one among them; nil if nobody does.
@@ -116,7 +118,7 @@ func (c *Controller) observe(ctx context.Context, service *v1.Service, reading p
 func (c *Controller) heldBesides(own types.UID) map[string]bool {
 	held := map[string]bool{}
 	for uid, entry := range c.ledger.All() {
-		if uid != own && entry.ID != "" {
+		if uid != own && entry.ID != "" && entry.Left == "" {
 			held[entry.ID] = true
 		}
 	}
@@ -210,7 +212,10 @@ func published(service *v1.Service) string {
 
 // claims gathers who may have a right to a load balancer besides the Service.
 func (c *Controller) claims(ctx context.Context, s *scene, id string) (*claims, error) {
-	out := &claims{proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), named: map[string]bool{}, serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}, proofs: map[string]bool{}}
+	out := &claims{
+		proof: label(s.service), address: published(s.service), held: c.heldBesides(s.service.UID), left: c.leftByOthers(s), named: map[string]bool{},
+		serves: map[string]bool{}, ports: map[int]bool{}, allowed: map[string]bool{}, proofs: map[string]bool{},
+	}
 	services, err := c.services.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)

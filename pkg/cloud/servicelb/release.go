@@ -37,7 +37,7 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		if s.finding.wait > 0 {
 			return waitFor(s.finding.wait, "%s", s.finding.why) // whatever there is has to be told
 		}
-		s.givesUp = true
+		s.givesUp, s.left = true, s.finding.current
 		c.kept(s, s.entry.ID, why)
 		return c.finish(ctx, s)
 	}
@@ -57,6 +57,7 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 	}
 	switch {
 	case s.entry.Adopted:
+		s.left = s.finding.current
 		c.kept(s, adopted, "because it was not made for this Service")
 	case adopted == "" && !s.memory.deleting:
 		c.tellLeft(ctx, s, list.Items)
@@ -76,7 +77,10 @@ func (c *Controller) tellLeft(ctx context.Context, s *scene, list []vultr.LoadBa
 	if err == nil {
 		err = claims.mayAdopt(*lb)
 	}
-	if err == nil && s.memory.news(aboutHint, lb.ID) {
+	if err != nil {
+		return
+	}
+	if s.left = lb; s.memory.news(aboutHint, lb.ID) {
 		c.kept(s, lb.ID, "because it was not made for this Service by this controller, and is paid for until somebody deletes it")
 	}
 }
@@ -256,6 +260,11 @@ func (c *Controller) finish(ctx context.Context, s *scene) error {
 	if rest == s.entry {
 		// Nothing is written that could meet what another controller, which worked at the same time for a moment, has written.
 		if err := c.ledger.Confirm(ctx, service.UID); err != nil {
+			return err
+		}
+	}
+	if s.left != nil {
+		if err := c.leaveBehind(ctx, s, *s.left); err != nil {
 			return err
 		}
 	}

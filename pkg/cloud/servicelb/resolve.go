@@ -200,6 +200,8 @@ type claims struct {
 	proof, address string
 	// held are the load balancers that the ledger gives to other Services, by ID.
 	held map[string]bool
+	// left are those that other Services have left as they are.
+	left map[string]bool
 	// named are the IDs and labels that older Services name, the host names in the status of others, and the labels of what is
 	// made for them.
 	named map[string]bool
@@ -227,6 +229,7 @@ func (c *claims) add(service *v1.Service) {
 var (
 	errHeld     = errors.New("it belongs to another Service, with which this one does not share a load balancer by a common label")
 	errAnothers = errors.New("it was made for another Service, as its label says, and the administrator has not allowed this namespace to adopt it")
+	errLeft     = errors.New("it was left as it is by another Service, and the administrator has not allowed this namespace to adopt it")
 	errForeign  = errors.New("it is not proven to serve this Service alone (its backends must be nodes of this cluster, and every rule must lead to " +
 		"a node port of this Service), and the administrator has not allowed this namespace to adopt it")
 )
@@ -243,6 +246,8 @@ func (c *claims) mayAdopt(lb vultr.LoadBalancer) error {
 		return nil
 	case c.proof != "" && lb.Label == c.proof:
 		return nil
+	case c.left[lb.ID]:
+		return errLeft // whatever it leads to: a node port that is free again can be had by anybody
 	case c.serves[lb.IPv4] || c.serves[lb.IPv6]:
 		return errHeld
 	case !c.published(lb):

@@ -121,7 +121,8 @@ func TestMayAdopt(t *testing.T) {
 		named: map[string]bool{"named": true, "named-allowed": true, "www": true}, instances: map[string]bool{"i1": true, "i2": true},
 		serves: map[string]bool{"203.0.113.4": true, "2001:db8::4": true}, ports: map[int]bool{30080: true, 30443: true},
 		proofs:  map[string]bool{"a1111111111111111111111111111111": true},
-		allowed: map[string]bool{"allowed": true, "held-allowed": true, "named-allowed": true},
+		left:    map[string]bool{"left": true, "left-allowed": true},
+		allowed: map[string]bool{"allowed": true, "held-allowed": true, "named-allowed": true, "left-allowed": true},
 	}
 	to := func(ports ...int) (rules []vultr.ForwardingRule) {
 		for _, port := range ports {
@@ -146,6 +147,8 @@ func TestMayAdopt(t *testing.T) {
 		"held-allowed":      {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
 		"named":             {vultr.LoadBalancer{Instances: own, Rules: both}, errHeld},
 		"named-allowed":     {vultr.LoadBalancer{}, nil},
+		"left":              {vultr.LoadBalancer{Instances: own, Rules: both}, errLeft},
+		"left-allowed":      {vultr.LoadBalancer{Instances: own, Rules: both}, nil},
 		"label":             {vultr.LoadBalancer{Label: "www", Instances: own, Rules: both}, errHeld},
 		"made for another":  {vultr.LoadBalancer{Label: "a0123456789abcdef0123456789abcde", Instances: own, Rules: both}, errAnothers},
 		"made for a member": {vultr.LoadBalancer{Label: "a1111111111111111111111111111111", Instances: own, Rules: both}, nil},
@@ -162,7 +165,7 @@ func TestMayAdopt(t *testing.T) {
 // TestMayAdoptPublished: the address in the Service's status, which tenants cannot write, counts more than ports and annotations of
 // others, but does not give it what serves other machines.
 func TestMayAdoptPublished(t *testing.T) {
-	c := claims{address: "203.0.113.7", named: map[string]bool{"named": true}, instances: map[string]bool{"i1": true}}
+	c := claims{address: "203.0.113.7", named: map[string]bool{"named": true}, left: map[string]bool{"left": true}, instances: map[string]bool{"i1": true}}
 	for id, tt := range map[string]struct {
 		lb   vultr.LoadBalancer
 		want error
@@ -170,6 +173,7 @@ func TestMayAdoptPublished(t *testing.T) {
 		"other ports":      {vultr.LoadBalancer{Instances: []string{"i1"}}, nil},
 		"named":            {vultr.LoadBalancer{Instances: []string{"i1"}}, nil},
 		"made for another": {vultr.LoadBalancer{Label: "a0123456789abcdef0123456789abcde", Instances: []string{"i1"}}, nil},
+		"left":             {vultr.LoadBalancer{Instances: []string{"i1"}}, errLeft},
 		"foreign":          {vultr.LoadBalancer{Instances: []string{"i1", "i9"}}, errForeign},
 		"empty":            {vultr.LoadBalancer{}, errForeign},
 	} {

@@ -272,10 +272,15 @@ func (c *Controller) changeOver(ctx context.Context, s *scene) (changed bool, er
 }
 
 // leave gives the load balancer that was made for the Service, and that it has another name for, the label that proves
-// whose it is: the ledger will name another one, and this one goes with the Service.
+// whose it is: the ledger will name another one, and this one goes with the Service. One that was not made for it stays as it is.
 func (c *Controller) leave(ctx context.Context, s *scene) error {
 	own, proof := s.finding.current, label(s.service)
-	if own == nil || own.ID != s.entry.ID || s.entry.Adopted || own.Label == proof {
+	switch {
+	case own == nil || own.ID != s.entry.ID:
+		return nil
+	case s.entry.Adopted:
+		return c.leaveBehind(ctx, s, *own)
+	case own.Label == proof:
 		return nil
 	}
 	err := c.API.UpdateLoadBalancer(ctx, own.ID, vultr.LoadBalancerSettings{Label: &proof})
@@ -368,7 +373,10 @@ func (c *Controller) write(ctx context.Context, s *scene, entry ledger.Entry) er
 	}
 	s.entry, s.recorded = entry, entry.ID
 	c.mirror(s.service.UID, entry)
-	return nil
+	if entry.ID == "" {
+		return nil
+	}
+	return c.takeBack(ctx, entry.ID)
 }
 
 // tidy deletes load balancers that a request which was delivered twice made beside the Service's, and tells of others

@@ -55,7 +55,7 @@ func (c *Controller) take(s *scene, id string) error {
 	free := c.taking.begin(id, s.service.UID)
 	for uid, entry := range c.ledger.All() {
 		_, vacated := s.vacated[uid]
-		free = free && (entry.ID != id || uid == s.service.UID || vacated)
+		free = free && (entry.ID != id || uid == s.service.UID || vacated || entry.Left != "")
 	}
 	if !free {
 		s.memory.refused = "" // it is judged again

@@ -78,7 +78,7 @@ func (n *census) written(guest types.UID) []types.UID {
 func (n *census) recordedBesides(uid types.UID) bool {
 	id := n.entries[uid].ID
 	for other, entry := range n.entries {
-		if other != uid && id != "" && entry.ID == id {
+		if other != uid && id != "" && entry.ID == id && entry.Left == "" {
 			return true
 		}
 	}

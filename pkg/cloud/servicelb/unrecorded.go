@@ -18,8 +18,8 @@ import (
 // orphanage is what is remembered of load balancers that belong to nobody, from one look to the next.
 type orphanage struct {
 	told map[string]bool
-	// since is when those without a record were seen first.
-	since map[string]time.Time
+	// since is when those without a record were seen first, and missed when those that were left as they are were missed first.
+	since, missed map[string]time.Time
 }
 
 // findUnrecorded returns the load balancers that were made for Services of this cluster, by their labels and backends, of which

@@ -201,7 +201,7 @@ func (in Input) read(service *v1.Service) plan.Reading {
 func (in Input) find(service *v1.Service, entry ledger.Entry) (lb *vultr.LoadBalancer, proof string) {
 	held := map[string]bool{}
 	for uid, other := range in.Entries {
-		held[other.ID] = held[other.ID] || uid != service.UID && !other.Guests.Has(service.UID)
+		held[other.ID] = held[other.ID] || uid != service.UID && other.Left != service.UID && !other.Guests.Has(service.UID)
 	}
 	by := func(is func(vultr.LoadBalancer) bool) *vultr.LoadBalancer {
 		if i := slices.IndexFunc(in.LoadBalancers, is); i >= 0 {
