@@ -154,8 +154,8 @@ var table = []Event{
 	},
 	{
 		Reason: LoadBalancerNotAdopted, Warning: true, Object: "Service",
-		Meaning: "the Service names another load balancer than its own, and may not have it",
-		Remedy:  "remove the annotation, or have an administrator allow it on the Namespace",
+		Meaning: "the Service names another load balancer than its own, and may not have it, or there is none with that ID",
+		Remedy:  "correct or remove the annotation, or have an administrator allow it on the Namespace",
 	},
 	{
 		Reason: LoadBalancerKept, Object: "Service",

@@ -59,7 +59,9 @@ type memory struct {
 	dropped      map[string]bool // the load balancers whose deletion was accepted
 	trusted      map[string]bool // the load balancers that serve this cluster, or that a person says are its own
 
-	dead         string    // the ID that the Service names and that does not exist
+	missed       string    // the ID that the Service names and that no read shows
+	missedSince  time.Time // since when
+	dead         string    // the ID that the Service names and that is proven not to exist
 	refused      string    // the ID that the Service names and may not have
 	refusedUntil time.Time // when that is judged again
 }

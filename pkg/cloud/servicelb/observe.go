@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/reason"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
@@ -306,13 +307,15 @@ func (c *Controller) chosen(ctx context.Context, s *scene, h hint, all []vultr.L
 // it. A refusal is remembered for a while, since it can cost calls to find out.
 func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer, error) {
 	h, m := s.hint(), s.memory
+	if h.id != m.missed {
+		m.missed = ""
+	}
 	if h == (hint{}) {
 		c.forgetWords(s)
 		return nil, nil
 	}
 	s.comeBack(lookAgain)
-	judged := h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil) && !c.words.changed(nameOf(s.service))
-	if judged && s.finding.current != nil {
+	if s.finding.current != nil && c.judged(s, h) {
 		return nil, nil
 	}
 	list, err := c.list(ctx, m.lastWrite())
@@ -328,10 +331,13 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 	m.refused, m.refusedUntil = h.id, time.Now().Add(hintPause)
 	lb, err := c.chosen(ctx, s, h, list.Items, direct)
 	if lb == nil {
-		m.dead = h.id // nothing has it, unless there is an error
 		c.forgetWords(s)
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.miss(s, h.id, list.Began)
 	}
+	m.missed, m.dead = "", ""
 	claims, err := c.claims(ctx, s, lb.ID)
 	if err != nil {
 		return nil, err
@@ -340,6 +346,41 @@ func (c *Controller) hinted(ctx context.Context, s *scene) (*vultr.LoadBalancer,
 		return nil, h.refused(err)
 	}
 	return lb, nil
+}
+
+// judged reports whether the wish for a load balancer was refused a moment ago, and under the same word of the administrator.
+func (c *Controller) judged(s *scene, h hint) bool {
+	m := s.memory
+	return h.id != "" && h.id == m.refused && time.Now().Before(m.refusedUntil) && !c.words.changed(nameOf(s.service))
+}
+
+// miss judges a load balancer that the Service names and that neither a list that began then nor a read of its own shows. Reads may be late
+// to show one that was just made, and have blank moments. Until it is proven that there is none, no other one is made, and its ID stays
+// in the Service.
+func (c *Controller) miss(s *scene, id string, began time.Time) error {
+	m := s.memory
+	switch {
+	case id == "":
+		return nil // there is none with the label, which is to be its own one's then
+	case m.missed != id:
+		m.missed, m.missedSince = id, time.Now()
+	}
+	if left := visibleAfter - began.Sub(m.missedSince); left > 0 {
+		m.refused = "" // a minute between two looks would be too long
+		if s.finding.current != nil {
+			s.comeBack(min(left, confirmAfter))
+			return nil
+		}
+		return waitFor(min(left, confirmAfter), "load balancer %s, which the Service names, is not found; it is looked for once more", id)
+	}
+	if message := fmt.Sprintf("annotation %s names the load balancer %s, which does not exist: no read has shown it for %s", settings.ID, id, visibleAfter); m.news(aboutHint, message) {
+		c.Recorder.Event(s.service, v1.EventTypeWarning, reason.LoadBalancerNotAdopted, message)
+	}
+	known := m.dead == id
+	if m.dead = id; known || s.finding.current != nil {
+		return nil
+	}
+	return waitFor(conflictPause, "load balancer %s, which the Service names, does not exist; with whom it shares one is to be found out again", id)
 }
 
 // called returns the load balancers with a label that may be meant by it. Not meant are those that other Services have: they may be
