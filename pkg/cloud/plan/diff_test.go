@@ -294,6 +294,42 @@ func TestMarkPorts(t *testing.T) {
 	}
 }
 
+// While a port is not forwarded connections from the cluster go through the load balancer: kube-proxy would take that port, too, for one of
+// the Service's. A rule that leads to the port's node port from another number does not forward it.
+func TestMarkPortsMode(t *testing.T) {
+	s := service(func(s *v1.Service) { s.Spec.Ports = s.Spec.Ports[:1] })
+	vip, proxy := v1.LoadBalancerIPModeVIP, v1.LoadBalancerIPModeProxy
+	for name, tt := range map[string]struct {
+		rules []vultr.ForwardingRule
+		mode  v1.LoadBalancerIPMode
+	}{
+		"it is forwarded":                {[]vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080)}, vip},
+		"nothing is":                     {nil, proxy},
+		"it is another one's":            {[]vultr.ForwardingRule{rule("tcp", 80, "tcp", 31080)}, proxy},
+		"another number is":              {[]vultr.ForwardingRule{rule("tcp", 8080, "tcp", 30080)}, proxy},
+		"the same number is, by UDP":     {[]vultr.ForwardingRule{rule("udp", 80, "udp", 30080)}, proxy},
+		"it is, and so is another one's": {[]vultr.ForwardingRule{rule("tcp", 80, "tcp", 30080), rule("tcp", 443, "tcp", 31443)}, vip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status := &v1.LoadBalancerStatus{Ingress: []v1.LoadBalancerIngress{
+				{IP: "192.0.2.1", IPMode: &vip, Ports: []v1.PortStatus{{Port: 81}}}, {IP: "2001:db8::1", IPMode: &vip}, {Hostname: "web.example.com"},
+			}}
+			plan.MarkPorts(status, s, tt.rules)
+			for _, ingress := range status.Ingress {
+				if ingress.IP == "" && ingress.IPMode != nil || ingress.IP != "" && *ingress.IPMode != tt.mode {
+					t.Errorf("%+v", ingress)
+				}
+				if told := len(ingress.Ports) == 1 && ingress.Ports[0].Port == 80 && ingress.Ports[0].Error != nil; told != (tt.mode == proxy) || !told && len(ingress.Ports) > 0 {
+					t.Errorf("ports %+v", ingress.Ports)
+				}
+			}
+			if vip != v1.LoadBalancerIPModeVIP {
+				t.Fatal("the mode that it had was changed in place")
+			}
+		})
+	}
+}
+
 // The API server gives a Service one node port for a number by TCP and UDP: that one of both is forwarded says nothing of the other.
 func TestMarkPortsOfOneNodePort(t *testing.T) {
 	s := service(func(s *v1.Service) {

@@ -35,7 +35,9 @@ func Status(lb vultr.LoadBalancer, service *v1.Service, want Desired, labelAsHos
 // PortError is what a Service's status says of a port that its load balancer does not forward.
 const PortError = "vultr.com/PortNotForwarded"
 
-// MarkPorts says in a status which ports of the Service are forwarded and which are not, if any is not.
+// MarkPorts says in a status which ports of the Service are forwarded and which are not, if any is not. Then connections from inside the
+// cluster go through the load balancer, whatever the Service asks for: with the mode VIP kube-proxy takes all ports of a Service for those
+// of its address, also one that is marked here and that another Service has.
 func MarkPorts(status *v1.LoadBalancerStatus, service *v1.Service, rules []vultr.ForwardingRule) {
 	var ports []v1.PortStatus
 	missing := false
@@ -43,7 +45,7 @@ func MarkPorts(status *v1.LoadBalancerStatus, service *v1.Service, rules []vultr
 		is := v1.PortStatus{Port: port.Port, Protocol: cmp.Or(port.Protocol, v1.ProtocolTCP)}
 		// A Service often has one node port for a number by TCP and UDP.
 		forwards := func(rule vultr.ForwardingRule) bool {
-			return rule.BackendPort == int(port.NodePort) && listenerOf(rule).udp == (port.Protocol == v1.ProtocolUDP)
+			return rule.BackendPort == int(port.NodePort) && listenerOf(rule) == listener{int(port.Port), port.Protocol == v1.ProtocolUDP}
 		}
 		if !slices.ContainsFunc(rules, forwards) {
 			is.Error, missing = new(PortError), true
@@ -51,10 +53,13 @@ func MarkPorts(status *v1.LoadBalancerStatus, service *v1.Service, rules []vultr
 		ports = append(ports, is)
 	}
 	if !missing {
-		return
+		ports = nil
 	}
 	for i := range status.Ingress {
-		status.Ingress[i].Ports = ports
+		ingress := &status.Ingress[i]
+		if ingress.Ports = ports; missing && ingress.IP != "" { // a host name has no mode
+			ingress.IPMode = new(v1.LoadBalancerIPModeProxy)
+		}
 	}
 }
 

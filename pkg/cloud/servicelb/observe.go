@@ -58,7 +58,9 @@ type scene struct {
 	denied  error
 	went    bool
 	sifting bool
-	next    time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
+	// reported is set once the Service's status says what the load balancer is for it.
+	reported bool
+	next     time.Duration // when the Service has to be looked at again though nothing failed, 0 for never
 }
 
 // lookAgain is when a sync is repeated that left something as it is because of what somebody else does: nothing tells that

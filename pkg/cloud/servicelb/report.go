@@ -41,6 +41,7 @@ func (c *Controller) report(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	if err := c.publish(ctx, s.service, m, status); err != nil {
 		return err
 	}
+	s.reported = true
 	entry := s.entry
 	entry.Address = firstAddress(status)
 	if old := s.entry.Address; old != "" && entry.Address != "" && old != entry.Address {
@@ -110,7 +111,7 @@ func firstAddress(status *v1.LoadBalancerStatus) string {
 	return ""
 }
 
-// publish writes the status if it is another one. The Service gets the version that it has then.
+// publish writes the status if it is another one. The Service gets it, and the version that it has then.
 func (c *Controller) publish(ctx context.Context, service *v1.Service, m *memory, status *v1.LoadBalancerStatus) error {
 	m.status.Store(status)
 	if equality.Semantic.DeepEqual(service.Status.LoadBalancer, *status) {
@@ -130,8 +131,18 @@ func (c *Controller) publish(ctx context.Context, service *v1.Service, m *memory
 	case err != nil:
 		return fmt.Errorf("failed to update load balancer status: %w", err)
 	}
-	service.ResourceVersion = written.ResourceVersion
+	service.ResourceVersion, service.Status.LoadBalancer = written.ResourceVersion, *status
 	return nil
+}
+
+// markPorts has the status of a Service say which of its ports are not forwarded, and leaves the rest of it as it is.
+func (c *Controller) markPorts(ctx context.Context, service *v1.Service, m *memory, lb vultr.LoadBalancer) error {
+	if !lb.Active() || len(service.Status.LoadBalancer.Ingress) == 0 {
+		return nil
+	}
+	status := service.Status.LoadBalancer.DeepCopy()
+	plan.MarkPorts(status, service, lb.Rules)
+	return c.publish(ctx, service, m, status)
 }
 
 // note writes the load balancer's ID into the Service, once: for people, and for the official controller if this one is

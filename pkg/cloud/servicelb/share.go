@@ -307,10 +307,11 @@ func (c *Controller) tellApart(m member, id string) {
 	}
 }
 
-// serveGuests gives the guests the address of the load balancer as soon as it serves them.
-func (c *Controller) serveGuests(ctx context.Context, s *scene) {
+// serveGuests gives the guests the address of the load balancer as soon as it serves them. It returns what becomes of the host's status,
+// where nothing else was written into that: nodes must not take a guest's port for the host's.
+func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
 	if s.finding.current == nil || len(s.members) < 2 {
-		return
+		return nil
 	}
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
 	for i := range s.members {
@@ -320,18 +321,22 @@ func (c *Controller) serveGuests(ctx context.Context, s *scene) {
 			}
 		}
 	}
+	if s.reported {
+		return nil
+	}
+	return c.markPorts(ctx, s.service, s.memory, lb)
 }
 
 func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBalancer) error {
 	rules := plan.RulesOf(lb.Rules, m.service)
 	is := plan.Desired{Hostname: m.reading.Desired.Hostname, IPMode: m.reading.Desired.IPMode, ProxyProtocol: lb.ProxyProtocol, Rules: rules}
 	status, ready := plan.Status(lb, m.service, is, c.LabelInStatus)
-	old := published(m.service)
+	old, has := published(m.service), len(m.service.Status.LoadBalancer.Ingress) > 0
 	switch {
-	case !ready || len(rules) == 0:
+	case !ready || len(rules) == 0 && !has:
 		return nil
-	case m.reading.Err != nil && len(m.service.Status.LoadBalancer.Ingress) > 0:
-		return nil
+	case m.reading.Err != nil && has:
+		return c.markPorts(ctx, m.service, m.memory, lb)
 	}
 	plan.MarkPorts(status, m.service, rules)
 	if err := c.publish(ctx, m.service, m.memory, status); err != nil {

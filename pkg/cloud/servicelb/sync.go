@@ -214,8 +214,8 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	if s.denied != nil {
 		err = c.sift(ctx, s, err)
 	}
-	c.serveGuests(ctx, s)
-	return both(err, tidyErr)
+	marked := c.serveGuests(ctx, s)
+	return both(err, both(tidyErr, marked))
 }
 
 // settle finds out which load balancer is the Service's, and writes it down.
