@@ -75,7 +75,7 @@ func (c *Controller) create(ctx context.Context, s *scene) error {
 
 // mayMake returns why no load balancer can be made for the Service now.
 func (c *Controller) mayMake(ctx context.Context, s *scene) error {
-	if err := errors.Join(s.reading.Err, s.reading.MayCreate()); err != nil {
+	if err := errors.Join(s.reading.Err, s.reading.MayCreate(), s.stuck); err != nil {
 		return err
 	}
 	// Who had one of its own gets another one, whatever others are called by now.

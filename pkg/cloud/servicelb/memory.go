@@ -51,6 +51,7 @@ type memory struct {
 	lacking      []string       // the instances of nodes that the list of instances lacks
 	lackingSince time.Time      // when it was found to lack another one last
 	finalized    bool           // whether the finalizer was put there by this process
+	unfitUntil   time.Time      // until when it makes no load balancer for others, since its finalizer can't be written
 	held         held           // what the platform has refused of what the Service asks for on a load balancer that it shares
 	turn         int            // for which of those that share it a load balancer is made that the platform refuses to make for all
 	ensuring     bool           // whether the Event that work begins was made since the last one that it ended

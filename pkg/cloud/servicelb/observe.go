@@ -53,6 +53,8 @@ type scene struct {
 	leaving []types.UID
 	whole   plan.Merged
 	faults  error
+	// stuck is what the API server has refused to write into the Service and without which none is made.
+	stuck error
 	// denied is what the platform has refused of a change for all of them; went is set once it has taken one, and sifting while it is found
 	// out whose request it refuses.
 	denied  error

@@ -72,7 +72,7 @@ func (c *Controller) gather(ctx context.Context, s *scene, t team) {
 		return
 	}
 	s.leaving = t.leaving
-	s.members = []member{{service: s.service, memory: s.memory, reading: s.reading}}
+	s.members = []member{{service: s.service, memory: s.memory, reading: s.reading, stuck: s.stuck}}
 	for _, guest := range t.guests {
 		guest = guest.DeepCopy()
 		m := member{service: guest, memory: c.memories.of(guest.UID), reading: c.read(ctx, guest)}

@@ -168,15 +168,33 @@ func (c *Controller) prepare(ctx context.Context, service *v1.Service, t team) (
 	reading := c.read(ctx, service)
 	c.greet(service, c.memories.of(service.UID), reading)
 	// The finalizer comes before anything that would be left behind without it.
-	if err := c.addFinalizer(ctx, service); err != nil {
-		return nil, err
+	unfinalized := c.addFinalizer(ctx, service)
+	if unfinalized != nil && !c.goesOnWithout(service, t, unfinalized) {
+		return nil, unfinalized
 	}
 	s, err := c.observe(ctx, service, reading)
 	if err != nil {
 		return nil, err
 	}
+	s.stuck, s.faults = unfinalized, unfinalized
 	c.gather(ctx, s, t)
 	return s, nil
+}
+
+// goesOnWithout reports whether a Service that the API server refuses its finalizer, as a policy of its Namespace may have it, is dealt with
+// all the same: if it has a load balancer already, that follows the nodes and those that share it. Else another one makes theirs.
+func (c *Controller) goesOnWithout(service *v1.Service, t team, refused error) bool {
+	if !refusedForGood(refused) {
+		return false
+	}
+	if entry, err := c.ledger.Get(service.UID); err == nil && entry.ID != "" {
+		return true
+	}
+	c.memories.of(service.UID).unfitUntil = time.Now().Add(heldFor)
+	for _, guest := range t.guests {
+		c.queue.AddAfter(nameOf(guest), sharePause)
+	}
+	return false
 }
 
 // bring makes or changes the load balancer of a scene.

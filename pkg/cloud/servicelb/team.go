@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -314,7 +315,8 @@ func (c *Controller) maker(ctx context.Context, n *census, service *v1.Service, 
 		return service
 	}
 	for _, maker := range makers {
-		if (maker.UID == service.UID || other(maker)) && able(c.readOnce(ctx, n, maker)) == nil {
+		unfit := time.Now().Before(c.memories.of(maker.UID).unfitUntil)
+		if !unfit && (maker.UID == service.UID || other(maker)) && able(c.readOnce(ctx, n, maker)) == nil {
 			return maker
 		}
 	}
