@@ -99,7 +99,8 @@ type Reading struct {
 	// Inputs is what the Service asks for by way of other objects, as text. It changes when they do.
 	Inputs string
 
-	refusals []settings.Refusal
+	refusals  []settings.Refusal
+	proxyPort int // where kube-proxy answers on the nodes
 }
 
 type reader struct {
@@ -181,7 +182,7 @@ func Read(service *v1.Service, options ...Option) Reading {
 // reading returns what was collected.
 func (r *reader) reading() Reading {
 	r.out.Warnings = r.Warnings()
-	r.out.refusals = r.Refusals()
+	r.out.refusals, r.out.proxyPort = r.Refusals(), r.proxyPort
 	d := &r.out.Desired
 	for _, refusal := range r.out.refusals {
 		r.out.Unprotected = append(r.out.Unprotected, refusal.Key)

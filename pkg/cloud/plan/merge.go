@@ -302,11 +302,8 @@ func (m *merger) keepCertificates() {
 // keepHealthCheck sees to it that what is checked is not a port of a Service that has left.
 func (m *merger) keepHealthCheck() {
 	d := &m.out.Desired
-	for _, member := range m.members {
-		if d.HealthCheck.Port == KubeProxyPort || int(member.Service.Spec.HealthCheckNodePort) == d.HealthCheck.Port ||
-			LeadsTo(vultr.ForwardingRule{BackendPort: d.HealthCheck.Port}, member.Service) {
-			return
-		}
+	if slices.ContainsFunc(m.members, func(member Member) bool { return member.answersAt(d.HealthCheck.Port) }) {
+		return
 	}
 	for _, rule := range d.Rules {
 		if rule.FrontendProtocol != "udp" {
@@ -314,6 +311,12 @@ func (m *merger) keepHealthCheck() {
 			return
 		}
 	}
+}
+
+// answersAt reports whether a port of the nodes is kube-proxy's, or the member's.
+func (m Member) answersAt(port int) bool {
+	return port != 0 && (port == KubeProxyPort || port == m.Reading.proxyPort || port == int(m.Service.Spec.HealthCheckNodePort) ||
+		LeadsTo(vultr.ForwardingRule{BackendPort: port}, m.Service))
 }
 
 // access is who is admitted to the ports of a member.

@@ -24,6 +24,7 @@ func (c *Controller) spread(s *scene, home string, want *plan.Desired) {
 			message = fmt.Sprintf("%s names %s, which is the load balancer's own region", settings.GlobalRegions, home)
 		}
 		want.GlobalRegions = &others
+	case s.leaderless(): // as the rest that there is once for all they stay as they are
 	case s.entry.Regions:
 		want.GlobalRegions = &[]vultr.GlobalRegion{}
 	}

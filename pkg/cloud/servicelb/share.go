@@ -406,6 +406,9 @@ func (s *scene) leader() *v1.Service {
 	return s.service
 }
 
+// leaderless reports whether several share the load balancer, and nobody says what it is to have once for all: it stays as it is.
+func (s *scene) leaderless() bool { return len(s.whole.Refused) > 0 && s.whole.Leader == nil }
+
 // certifier returns the Service whose certificate the load balancer has.
 func (s *scene) certifier() *v1.Service {
 	if s.whole.Certifier != nil {
