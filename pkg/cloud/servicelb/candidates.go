@@ -13,5 +13,10 @@ func Selected(nodes []*v1.Node, selectors []string) (chosen []*v1.Node, apart []
 	if len(selectors) == 1 {
 		return candidates(plan.Select(nodes, selectors[0])), nil
 	}
-	return plan.SelectForAll(candidates(nodes), selectors)
+	if chosen, apart = plan.SelectForAll(candidates(nodes), selectors); len(apart) < len(selectors) {
+		return chosen, apart
+	}
+	// Nobody has chosen those that are ready. As for one Service alone, those that are chosen stay though none of them is ready.
+	chosen, apart = plan.SelectForAll(eligible(nodes), selectors)
+	return candidates(chosen), apart
 }

@@ -18,20 +18,17 @@ const toBeDeleted = "ToBeDeletedByClusterAutoscaler"
 // label, not about to be removed by the autoscaler, and ready. If none is ready, they all count: then more likely the
 // news of them is what is broken, and the load balancer's own health checks know better.
 func candidates(nodes []*v1.Node) []*v1.Node {
-	var eligible, ready []*v1.Node
-	for _, node := range nodes {
-		if !eligibleNode(node) {
-			continue
-		}
-		eligible = append(eligible, node)
-		if readiness.IsReady(node) {
-			ready = append(ready, node)
-		}
-	}
+	all := eligible(nodes)
+	ready := slices.DeleteFunc(slices.Clone(all), func(node *v1.Node) bool { return !readiness.IsReady(node) })
 	if len(ready) == 0 {
-		return eligible
+		return all
 	}
 	return ready
+}
+
+// eligible returns the Nodes that are to get traffic as soon as they are ready.
+func eligible(nodes []*v1.Node) []*v1.Node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(node *v1.Node) bool { return !eligibleNode(node) })
 }
 
 func eligibleNode(node *v1.Node) bool {

@@ -190,6 +190,57 @@ func TestSelectorsOfAGroup(t *testing.T) {
 	})
 }
 
+// All nodes that the Services choose stop to be ready, while others are ready that nobody has chosen. For one Service alone all stay, since
+// more likely the news of them is what is broken. Where several share the load balancer none of the others becomes a backend either, unless
+// one of them takes any node.
+func TestChosenNodesAreNotReady(t *testing.T) {
+	for name, tt := range map[string]struct {
+		selectors []string
+		want      []string
+	}{
+		"alone":                     {[]string{"pool=web"}, []string{"node-0", "node-1"}},
+		"the same are chosen":       {[]string{"pool=web", "pool=web"}, []string{"node-0", "node-1"}},
+		"one chooses fewer":         {[]string{"pool=web", "disk=ssd"}, []string{"node-1"}},
+		"one takes any":             {[]string{"pool=web", ""}, []string{"node-2"}},
+		"another one's is ready":    {[]string{"pool=web", "pool=db"}, []string{"node-2"}},
+		"one chooses what is not":   {[]string{"pool=web", "pool=nowhere"}, []string{"node-0", "node-1"}},
+		"the older chooses nothing": {[]string{"pool=nowhere", "pool=web"}, []string{"node-0", "node-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.addMachine("node-2") // of another pool, say with databases
+				w.editNode("node-0", pool(map[string]string{"pool": "web"}))
+				w.editNode("node-1", pool(map[string]string{"pool": "web", "disk": "ssd"}))
+				w.editNode("node-2", pool(map[string]string{"pool": "db"}))
+				all, ports := []*v1.Service{w.service("first", www, on(80, 30080), with(settings.NodeSelector, "pool=web"), aged(time.Hour))}, "80:30080"
+				if len(tt.selectors) > 1 {
+					all, ports = append(all, w.service("second", www, on(443, 30443), with(settings.NodeSelector, "pool=web"))), "443:30443 80:30080"
+				}
+				lb := w.share(ports, all...)
+				w.within(10*time.Second, "the chosen nodes are the backends", w.on(lb.ID, "node-0", "node-1"))
+				w.later(10 * time.Minute)
+				w.editNode("node-0", ready(false))
+				w.editNode("node-1", ready(false))
+				for i, selector := range tt.selectors {
+					change := with(settings.NodeSelector, selector)
+					if selector == "" {
+						change = without(settings.NodeSelector)
+					}
+					w.edit(all[i], change)
+				}
+				w.later(time.Minute)
+				for range 10 {
+					w.later(time.Minute)
+					if !w.on(lb.ID, tt.want...)() {
+						t.Fatalf("backends %v; events %q", w.backendsOf(lb.ID), w.events())
+					}
+				}
+			})
+		})
+	}
+}
+
 // A selector that chooses nothing keeps other nodes from becoming backends, but not for as long as it takes to replace all of them: the
 // other Service is not left with the last one.
 func TestSelectorOfOneLeavesTheOthersTheirNodes(t *testing.T) {
