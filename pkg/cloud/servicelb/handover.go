@@ -33,7 +33,7 @@ func (c *Controller) depart(ctx context.Context, service *v1.Service) error {
 	}
 	uid, guest := c.hostOf(n, service.UID)
 	switch {
-	case !guest:
+	case !guest, c.disowns(service): // whose ports stay as they are
 		return nil
 	case n.services[uid] == nil:
 		if err := c.inherit(ctx, n, service, uid); err != nil {
@@ -119,6 +119,9 @@ func (c *Controller) handOver(ctx context.Context, n *census, service *v1.Servic
 		return err
 	}
 	c.queue.Add(nameOf(heir))
+	if c.disowns(service) {
+		return waitFor(sharePause, "load balancer %s is another Service's from now on", entry.ID)
+	}
 	return waitFor(lookAgain, "load balancer %s is to serve the Service no more", entry.ID)
 }
 
@@ -225,6 +228,9 @@ func (c *Controller) passOn(ctx context.Context, n *census, from types.UID, heir
 	if moved.Guests == "" {
 		moved.Group = ""
 	}
+	if moved.Adopted && time.Since(c.memories.of(from).previewed) < previewPause {
+		moved.Unseen = true // what was told the one is not what is changed for the other
+	}
 	if moved.Certificate != "" {
 		moved.Certifier = cmp.Or(moved.Certifier, from)
 	}
@@ -279,6 +285,9 @@ func (c *Controller) dissolve(ctx context.Context, n *census, service *v1.Servic
 	entry := n.entries[service.UID]
 	guests := entry.Guests.List()
 	for _, uid := range guests {
+		if guest := n.services[uid]; guest != nil && c.disowns(guest) && c.disowns(service) {
+			continue // it stays as it is for both
+		}
 		if err := c.dismiss(ctx, n, uid, entry.ID); err != nil {
 			return err
 		}

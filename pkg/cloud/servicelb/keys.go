@@ -60,6 +60,11 @@ func (c *Controller) wanted(service *v1.Service) bool {
 	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && plan.OfClass(service, c.ClassOnly) && !plan.Disowned(service)
 }
 
+// disowns reports whether a Service has given its load balancer up, as it is, and would have one otherwise.
+func (c *Controller) disowns(service *v1.Service) bool {
+	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && plan.OfClass(service, c.ClassOnly) && plan.Disowned(service)
+}
+
 // sharePause is how long changes of Services that may share a load balancer are collected.
 const sharePause = 500 * time.Millisecond
 

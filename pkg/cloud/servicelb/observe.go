@@ -53,6 +53,8 @@ type scene struct {
 	leaving []types.UID
 	whole   plan.Merged
 	faults  error
+	// disowned are Services that have given up what they shared as it is: it keeps their ports, and nothing else follows them.
+	disowned []plan.Member
 	// stuck is what the API server has refused to write into the Service and without which none is made.
 	stuck error
 	// denied is what the platform has refused of a change for all of them; went is set once it has taken one, and sifting while it is found

@@ -1,6 +1,7 @@
 package servicelb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
@@ -38,7 +40,7 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 			return waitFor(s.finding.wait, "%s", s.finding.why) // whatever there is has to be told
 		}
 		s.givesUp, s.left = true, s.finding.current
-		c.kept(s, s.entry.ID, why)
+		c.kept(s, cmp.Or(s.entry.ID, c.sharedID(service.UID)), why)
 		return c.finish(ctx, s)
 	}
 	if err := c.protect(s); err != nil {
@@ -63,6 +65,12 @@ func (c *Controller) release(ctx context.Context, service *v1.Service) error {
 		c.tellLeft(ctx, s, list.Items)
 	}
 	return c.finish(ctx, s)
+}
+
+// sharedID returns the load balancer that a Service has as a guest, "" if it is none.
+func (c *Controller) sharedID(uid types.UID) string {
+	host, _ := c.hosts.of(uid)
+	return c.ledger.All()[host.uid].ID
 }
 
 // tellLeft tells of a load balancer that the Service names, by its ID or a label of its own, and that it would have had: another
@@ -112,6 +120,8 @@ func (s *scene) there() string {
 // keeps says why the load balancer is left as it is when its Service goes, "" if it is not.
 func (c *Controller) keeps(s *scene) string {
 	switch {
+	case plan.Disowned(s.service) && c.isGuest(s.service.UID):
+		return fmt.Sprintf("because %s says so: it keeps the ports of this Service, as long as that exists and others have the load balancer", settings.Disown)
 	case plan.Disowned(s.service):
 		return fmt.Sprintf("because %s says that it belongs to no Service any more, and is paid for until somebody deletes it", settings.Disown)
 	case !plan.Managed(s.service):

@@ -10,6 +10,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/ledger"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
@@ -36,7 +37,7 @@ type member struct {
 }
 
 // shared reports whether the load balancer serves several Services, or did so until now.
-func (s *scene) shared() bool { return len(s.members) > 1 || len(s.leaving) > 0 }
+func (s *scene) shared() bool { return len(s.members) > 1 || len(s.leaving) > 0 || len(s.disowned) > 0 }
 
 // served returns the Services that the load balancer is made for, the oldest first.
 func (s *scene) served() []*member {
@@ -58,7 +59,7 @@ func (s *scene) asking() []plan.Member {
 	for _, m := range s.served() {
 		all = append(all, plan.Member{Service: m.service, Reading: m.reading, Held: m.held != nil})
 	}
-	return all
+	return append(all, s.disowned...)
 }
 
 // includes reports whether a Service is to share the load balancer.
@@ -68,10 +69,17 @@ func (s *scene) includes(uid types.UID) bool {
 
 // gather reads the guests of a team, beside the host that is read already.
 func (c *Controller) gather(ctx context.Context, s *scene, t team) {
-	if len(t.guests) == 0 && len(t.leaving) == 0 {
+	if len(t.guests) == 0 && len(t.leaving) == 0 && len(t.disowned) == 0 {
 		return
 	}
 	s.leaving = t.leaving
+	for _, guest := range t.disowned {
+		guest = guest.DeepCopy()
+		s.disowned = append(s.disowned, plan.Member{Service: guest, Reading: c.read(ctx, guest), Held: true})
+		if servicehelper.HasLBFinalizer(guest) {
+			c.queue.AddAfter(nameOf(guest), sharePause) // for its release, by its own name
+		}
+	}
 	s.members = []member{{service: s.service, memory: s.memory, reading: s.reading, stuck: s.stuck}}
 	for _, guest := range t.guests {
 		guest = guest.DeepCopy()
@@ -115,15 +123,23 @@ func (c *Controller) merge(s *scene, current *vultr.LoadBalancer) {
 		}
 	}
 	s.faults, s.whole = nil, plan.Merged{}
-	if len(all) == 0 || len(all) == 1 && all[0].Service.UID == s.service.UID && hostFaults == nil {
+	if len(all) == 0 || hostFaults == nil && s.alone(all) {
 		s.memory.forgetShares()
-		return // the host is alone
+		return
+	}
+	if current != nil {
+		all = append(all, s.disowned...) // behind the others, however old they are: nothing else follows them
 	}
 	s.faults, s.reading.Err, s.reading.Unprotected = hostFaults, nil, nil
 	s.whole = plan.Merge(all, is)
 	own := s.reading.Desired
 	s.reading.Desired = s.whole.Desired
 	s.reading.Desired.Label, s.reading.Desired.Hostname, s.reading.Desired.IPMode = shareLabel(s.service), own.Hostname, own.IPMode
+}
+
+// alone reports whether of those that are merged the host is the only one, and nothing is left of others.
+func (s *scene) alone(all []plan.Member) bool {
+	return len(all) == 1 && all[0].Service.UID == s.service.UID && len(s.disowned) == 0
 }
 
 // forgetShares forgets what was told of a load balancer that several share, for one who has it alone.
@@ -156,6 +172,11 @@ func (s *scene) admitted() ledger.Members {
 	for _, m := range s.members {
 		if m.service.UID != s.service.UID && m.waits == nil {
 			uids = append(uids, m.service.UID)
+		}
+	}
+	if s.finding.current != nil {
+		for _, m := range s.disowned {
+			uids = append(uids, m.Service.UID)
 		}
 	}
 	return ledger.MembersOf(uids...)
@@ -307,10 +328,10 @@ func (c *Controller) tellApart(m member, id string) {
 	}
 }
 
-// serveGuests gives the guests the address of the load balancer as soon as it serves them. It returns what becomes of the host's status,
-// where nothing else was written into that: nodes must not take a guest's port for the host's.
+// serveGuests gives the guests the address of the load balancer as soon as it serves them. It returns what becomes of the statuses into which
+// nothing else was written, the host's and those of who has given it up: nodes must not take another one's port for theirs.
 func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
-	if s.finding.current == nil || len(s.members) < 2 {
+	if s.finding.current == nil || len(s.members) < 2 && len(s.disowned) == 0 {
 		return nil
 	}
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
@@ -321,10 +342,14 @@ func (c *Controller) serveGuests(ctx context.Context, s *scene) error {
 			}
 		}
 	}
-	if s.reported {
-		return nil
+	var failures []error
+	for _, m := range s.disowned {
+		failures = append(failures, c.markPorts(ctx, m.Service, c.memories.of(m.Service.UID), lb))
 	}
-	return c.markPorts(ctx, s.service, s.memory, lb)
+	if !s.reported {
+		failures = append(failures, c.markPorts(ctx, s.service, s.memory, lb))
+	}
+	return errors.Join(failures...)
 }
 
 func (c *Controller) serveGuest(ctx context.Context, m *member, lb vultr.LoadBalancer) error {

@@ -28,6 +28,8 @@ type team struct {
 	host    *v1.Service
 	guests  []*v1.Service // the oldest first
 	leaving []types.UID   // those that are written down as guests and share it no more
+	// disowned are those that are written down as guests and have given it up as it is: it keeps their ports.
+	disowned []*v1.Service
 }
 
 // census is what there is of Services and their load balancers at one moment.
@@ -172,12 +174,43 @@ func (c *Controller) hosted(ctx context.Context, n *census, service *v1.Service)
 			t.guests = append(t.guests, mate)
 		}
 	}
+	guests = slices.DeleteFunc(guests, func(uid types.UID) bool { return stay[uid] })
+	err = c.addRest(ctx, n, &t, guests)
+	return t, err
+}
+
+// addRest adds the guests of a team that do not share its load balancer any more.
+func (c *Controller) addRest(ctx context.Context, n *census, t *team, guests []types.UID) error {
 	for _, uid := range guests {
-		if !stay[uid] {
+		asIs, err := c.leavesAsIs(ctx, n.services[uid], t.host)
+		switch {
+		case err != nil:
+			return err
+		case asIs:
+			t.disowned = append(t.disowned, n.services[uid])
+		default:
 			t.leaving = append(t.leaving, uid)
 		}
 	}
-	return t, nil
+	return nil
+}
+
+// leavesAsIs reports whether a guest has given the load balancer of a host up as it is. That holds as long as it exists, and could share it:
+// its node ports are another one's then.
+func (c *Controller) leavesAsIs(ctx context.Context, guest, host *v1.Service) (bool, error) {
+	if guest == nil || !c.disowns(guest) {
+		return false, nil
+	}
+	name := shareLabel(host)
+	if guest.Namespace == host.Namespace || name == "" {
+		return guest.Namespace == host.Namespace, nil
+	}
+	for _, one := range []*v1.Service{host, guest} {
+		if allowed, err := c.allowsSharing(ctx, one, name); !allowed || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // mates returns the Services that may share a load balancer with this one, the oldest first.

@@ -36,13 +36,14 @@ func (c *Controller) vacated(ctx context.Context, s *scene, id string) (map[type
 	return entries, nil
 }
 
-// hasGuests reports whether a Service that exists is written down as a guest: it takes the place of a host that has vanished.
+// hasGuests reports whether a Service that exists is written down as a guest: it takes the place of a host that has vanished. One that has
+// given the load balancer up does not.
 func (c *Controller) hasGuests(entry ledger.Entry) bool {
 	if entry.Guests == "" {
 		return false
 	}
-	there, err := c.existing()
-	return err != nil || slices.ContainsFunc(entry.Guests.List(), func(uid types.UID) bool { return there[uid] })
+	there, err := c.existingByUID()
+	return err != nil || slices.ContainsFunc(entry.Guests.List(), func(uid types.UID) bool { return there[uid] != nil && !c.disowns(there[uid]) })
 }
 
 // vanished reports whether the Service of an entry is proven not to exist any more, with nothing left under way for it here.

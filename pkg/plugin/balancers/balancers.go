@@ -43,7 +43,7 @@ const (
 	Faulty State = "faulty"
 	// Missing is a Service that has none.
 	Missing State = "missing"
-	// Unmanaged is a Service that wants none of this controller.
+	// Unmanaged is a Service that wants none of this controller, or has given it up as it is.
 	Unmanaged State = "unmanaged"
 	// Foreign is a load balancer of the account that no Service of this cluster has.
 	Foreign State = "foreign"
@@ -148,7 +148,7 @@ func Show(in Input) []Balancer {
 func (in Input) show(service *v1.Service) Balancer {
 	entry, sharers := in.shared(service)
 	b := Balancer{Service: service.Namespace + "/" + service.Name, ID: entry.ID, Adopted: entry.Adopted}
-	managed := plan.Managed(service)
+	managed := plan.Managed(service) && !plan.Disowned(service)
 	reading := in.read(service)
 	if managed {
 		b.Faults, b.Warnings = faults(reading), reading.Warnings

@@ -74,6 +74,11 @@ func TestStates(t *testing.T) {
 			in.Entries, in.LoadBalancers[0].Label = nil, "web"
 			in.Services[0].Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "192.0.2.1"}}
 		}, balancers.Differs, "address", []string{"label"}, ""},
+		"given up, and left as it is": {func(in *balancers.Input) {
+			annotate(settings.Disown, "true")(in)
+			in.Entries, in.LoadBalancers[0].Label = map[types.UID]ledger.Entry{lbID: {ID: lbID, Adopted: true, Left: uid}}, "web"
+			in.Services[0].Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+		}, balancers.Unmanaged, "address", nil, ""},
 		"another Service's":  {func(in *balancers.Input) { in.Entries = map[types.UID]ledger.Entry{other: {ID: lbID}} }, balancers.Missing, "", nil, ""},
 		"not in the account": {func(in *balancers.Input) { in.LoadBalancers = nil }, balancers.Missing, "", nil, ""},
 		"being made":         {func(in *balancers.Input) { in.LoadBalancers[0].Status = "pending" }, balancers.Pending, "ledger", nil, ""},

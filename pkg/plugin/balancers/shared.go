@@ -39,6 +39,18 @@ func stays(service *v1.Service) bool {
 	return service.DeletionTimestamp == nil && service.Spec.Type == v1.ServiceTypeLoadBalancer && plan.Managed(service) && !plan.Disowned(service)
 }
 
+// disowned returns the other Services that have given up the load balancer of a record as it is, and whose ports it keeps.
+func (in Input) disowned(entry ledger.Entry, but *v1.Service) []plan.Member {
+	var members []plan.Member
+	for _, other := range in.Services {
+		gaveUp := other.DeletionTimestamp == nil && other.Spec.Type == v1.ServiceTypeLoadBalancer && plan.Disowned(other)
+		if gaveUp && other.UID != but.UID && entry.Guests.Has(other.UID) {
+			members = append(members, plan.Member{Service: other, Reading: in.read(other), Held: true})
+		}
+	}
+	return members
+}
+
 // asked is what all that have a load balancer ask of it, and whose nodes are to be behind it.
 type asked struct {
 	plan.Reading
@@ -64,6 +76,7 @@ func (in Input) asks(service *v1.Service, sharers []*v1.Service, lb vultr.LoadBa
 		// Where the pods are that policy Local goes by is not read here.
 		a.unjudged = a.unjudged || reading.Desired.KeepNodes || sharer.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
 	}
+	members = append(members, in.disowned(entry, service)...)
 	if len(members) == 1 {
 		return a
 	}

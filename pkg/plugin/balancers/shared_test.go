@@ -72,6 +72,9 @@ func TestSharedSettings(t *testing.T) {
 		"rules of a ConfigMap that nobody may read": {func(_ *balancers.Input, _, guest *v1.Service) {
 			guest.Annotations[string(settings.FirewallRulesCM)] = "office"
 		}, []balancers.State{balancers.Serving, balancers.Serving}, ""},
+		"one has given it up": {func(_ *balancers.Input, _, guest *v1.Service) {
+			guest.Annotations[string(settings.Disown)] = "true"
+		}, []balancers.State{balancers.Unmanaged, balancers.Serving}, ""},
 		"one leaves": {func(_ *balancers.Input, _, guest *v1.Service) {
 			guest.DeletionTimestamp = &metav1.Time{Time: time.Unix(2, 0)}
 		}, []balancers.State{balancers.Differs, balancers.Differs}, ""},
