@@ -34,14 +34,14 @@ func (c *Controller) abandoned(ctx context.Context, service *v1.Service) bool {
 }
 
 // giveBack deletes a load balancer that was just made for a Service which is gone. What can't be deleted yet, because it is still
-// being made, is found by its label later, as what a request has made twice.
+// being made, or is not found yet, is found by its label later, as what a request has made twice.
 func (c *Controller) giveBack(ctx context.Context, s *scene, lb vultr.LoadBalancer) error {
 	recorded := c.write(ctx, s, afterRelease(s.entry, time.Now()))
 	err := c.API.DeleteLoadBalancer(ctx, lb.ID)
 	switch {
-	case err == nil, vultr.IsNotFound(err):
+	case err == nil:
 		c.gone.add([]string{lb.ID}, time.Now())
-	case !vultr.IsConflict(err):
+	case !vultr.IsConflict(err) && !vultr.IsNotFound(err):
 		return errors.Join(fmt.Errorf("deleting load balancer %s, whose Service went while it was made: %w", lb.ID, err), recorded)
 	}
 	if recorded != nil {

@@ -3,6 +3,7 @@ package servicelb_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,35 @@ func TestReleasedDuringTheRequest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So it is if the platform does not find what it has just made: it is looked for until reads must show it.
+func TestReleasedDuringTheRequestAndNotFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t, drifting)
+		s := w.service("web")
+		blank := true
+		w.startWith(&tapped{
+			API: w.newClient(w.cloud.Key),
+			create: func(_ context.Context, do func() (vultr.LoadBalancer, error)) (vultr.LoadBalancer, error) {
+				lb, err := do()
+				released["deleted"](w, s)
+				return lb, err
+			},
+			remove: func(_ string, do func() error) error {
+				if blank {
+					blank = false
+					return &vultr.Error{Op: "delete", Status: http.StatusNotFound, Message: "injected"}
+				}
+				return do()
+			},
+		})
+		w.within(20*time.Minute, "it is made and deleted", func() bool { return w.posts() == 1 && len(w.all()) == 0 })
+		w.later(20 * time.Minute)
+		if entry := w.entry(s); entry != (ledger.Entry{}) {
+			t.Errorf("the ledger has %+v", entry)
+		}
+	})
 }
 
 // Where others share what is being made, they have it.

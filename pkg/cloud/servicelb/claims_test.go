@@ -10,6 +10,7 @@ import (
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/simulator"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
@@ -142,20 +143,28 @@ func TestLabelIsForgedOnThePlatform(t *testing.T) {
 	})
 }
 
-// The Service's own load balancer does not vanish from sight when it takes over another one.
+// The Service's own load balancer does not vanish from sight when it takes over another one, also if the platform does not find it in a bad
+// moment.
 func TestOwnOneIsReplacedByAnAdoptedOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		s := w.service("web", with(settings.Label, "mine"))
-		own := w.settled(s)
-		w.shows(own.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "mine" })
-		other := w.existing("www", behind(w.ids...))
-		w.later(10 * time.Minute)
-		w.edit(s, with(settings.ID, other.ID), with(settings.Timeout, "30"))
-		w.eventually("it is adopted", func() bool { return w.entry(s).ID == other.ID })
-		w.wantEvent(own.ID)
-		w.delete(s)
-		w.truth(other.ID)
-		w.none()
-	})
+	for name, blank := range map[string]int{"at once": 0, "in a bad moment": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				s := w.service("web", with(settings.Label, "mine"))
+				own := w.settled(s)
+				w.shows(own.ID, "has its name", func(l vultr.LoadBalancer) bool { return l.Label == "mine" })
+				other := w.existing("www", behind(w.ids...))
+				w.later(10 * time.Minute)
+				if blank > 0 {
+					w.cloud.Fault(simulator.Fault{Operation: "update_load_balancer", Action: simulator.FaultStatus, Status: 404, Times: blank})
+				}
+				w.edit(s, with(settings.ID, other.ID), with(settings.Timeout, "30"))
+				w.eventually("it is adopted", func() bool { return w.entry(s).ID == other.ID })
+				w.wantEvent(own.ID)
+				w.delete(s)
+				w.truth(other.ID)
+				w.none()
+			})
+		})
+	}
 }

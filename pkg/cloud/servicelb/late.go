@@ -161,8 +161,7 @@ func (c *Controller) deleteLate(ctx context.Context, service *v1.Service, uid ty
 	err = c.API.DeleteLoadBalancer(ctx, lb.ID)
 	switch {
 	case vultr.IsNotFound(err):
-		c.gone.add([]string{lb.ID}, time.Now()) // it was deleted before, and reads are late to show that
-		return nil
+		return nil // it was deleted before, and reads are late to show that; or else it is shown again next time
 	case vultr.IsConflict(err):
 		return nil // it is still being made, and shown again next time
 	case err != nil:

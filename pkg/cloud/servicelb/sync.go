@@ -306,8 +306,8 @@ func (c *Controller) leave(ctx context.Context, s *scene) error {
 	case err == nil, vultr.IsNothingToChange(err):
 		s.entry.Tried = ledger.Second(time.Now().Add(time.Second)) // from now on it is found by its label
 		return nil
-	case vultr.IsNotFound(err):
-		return nil
+	case vultr.IsNotFound(err): // without the name nobody would know whose it was, should it exist after all
+		return waitFor(confirmAfter, "load balancer %s was shown just before and is not found; it is looked for once more", own.ID)
 	case vultr.IsConflict(err):
 		return waitFor(s.memory.busy(busyWait), "load balancer %s is busy: %v", own.ID, err)
 	}
