@@ -78,6 +78,14 @@ func TestChartMonitors(t *testing.T) {
 	same(t, "who may ask", []rbacv1.Subject{{Kind: "ServiceAccount", Name: "prometheus", Namespace: "observability"}}, binding.Subjects)
 }
 
+// TestMonitoringIsNoConditionForVolumes: a node plugin starts without the Secret for its metrics.
+func TestMonitoringIsNoConditionForVolumes(t *testing.T) {
+	spec := named[*appsv1.DaemonSet](t, rendered(t, "monitoring: {expose: true}"), "csi-vultr-node").Spec.Template.Spec
+	if source := volume(t, &spec, "metrics").Secret; source.Optional == nil || !*source.Optional {
+		t.Errorf("the pod waits for the Secret %s", source.SecretName)
+	}
+}
+
 // TestChartMonitoringByParts: what nobody opens is not asked for, and what is not installed neither.
 func TestChartMonitoringByParts(t *testing.T) {
 	for text, want := range map[string][]string{

@@ -100,7 +100,7 @@ func flagsOf(c *Config, getenv func(string) string) *pflag.FlagSet {
 	f.StringVar(&c.Endpoint, "endpoint", "unix:///csi/csi.sock", "Unix socket on which CSI is served")
 	f.StringVar(&c.HTTPEndpoint, "http-endpoint", ":9808", "address of /healthz (the process answers on its sockets), /readyz (CSI's Probe) and /metrics; \"\" disables it")
 	f.StringVar(&c.MetricsEndpoint, "metrics-endpoint", "", "address at which others than the host may read /metrics and nothing else, over TLS and with a token; \"\" disables it")
-	f.StringVar(&c.MetricsTokenFile, "metrics-token-file", "", "file with the token (\"Authorization: Bearer ...\") for --metrics-endpoint, of 16 characters or more; it is read again for each request")
+	f.StringVar(&c.MetricsTokenFile, "metrics-token-file", "", "file with the token (\"Authorization: Bearer ...\") for --metrics-endpoint, of 16 characters or more; it is read again for each request, and while it is missing or too short all requests are refused")
 	f.StringVar(&c.LoggingFormat, "logging-format", "text", "format of the log: text or json")
 	f.BoolVar(&c.Tracing, "tracing", false, "send traces of calls by OTLP over gRPC; the standard variables OTEL_EXPORTER_OTLP_* and OTEL_TRACES_SAMPLER set where and how many")
 	f.BoolVar(&c.ShowVersion, "version", false, "print the version and exit")
@@ -190,6 +190,8 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// validateMetrics does not judge the token: a Secret for monitoring that is missing or wrong must not keep volumes from being
+// mounted. Nobody gets metrics without it.
 func (c Config) validateMetrics(fault func(string, ...any)) {
 	switch {
 	case c.MetricsEndpoint == "" && c.MetricsTokenFile == "":
@@ -197,10 +199,6 @@ func (c Config) validateMetrics(fault func(string, ...any)) {
 		fault("--metrics-token-file is set and --metrics-endpoint, for which it is, is not")
 	case c.MetricsTokenFile == "":
 		fault("--metrics-endpoint would be open to everybody who reaches it: it needs --metrics-token-file")
-	default:
-		if _, err := server.ReadToken(c.MetricsTokenFile); err != nil {
-			fault("--metrics-token-file %s: %w", c.MetricsTokenFile, err)
-		}
 	}
 }
 

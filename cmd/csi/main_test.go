@@ -160,7 +160,7 @@ func TestNodeProgram(t *testing.T) {
 	cloud := simtest.Start(t, simtest.Options{})
 	instance := cloud.AddInstance(simulator.NewServer{Label: "node-1", Region: "ewr"})
 	dir := t.TempDir()
-	token, scrape := writeToken(t, dir), testaddr.Next().String()
+	token, scrape := filepath.Join(dir, "token"), testaddr.Next().String()
 	socket, health := filepath.Join(dir, "csi.sock"), testaddr.Next().String()
 	records, err := state.Open(filepath.Join(dir, "state"))
 	if err == nil {
@@ -199,6 +199,11 @@ func TestNodeProgram(t *testing.T) {
 	tell(&registerapi.RegistrationStatus{PluginRegistered: true})
 	expect(t, health, "/readyz", http.StatusOK, "ok")
 	expect(t, health, "/metrics", http.StatusOK, "\ncsi_max_volumes 11\n")
+	// It works without the token, which nobody has written yet.
+	expectNoScrapes(t, scrape)
+	if file := writeToken(t, dir); file != token {
+		t.Fatalf("the token is in %s", file)
+	}
 	expectScrapes(t, scrape, "\ncsi_max_volumes 11\n")
 	eventually(t, "it has looked at its volumes", func() error {
 		if _, text := get(t, health, "/metrics"); !strings.Contains(text, `csi_volume_conditions{reason="DiskMissing",storage_type="block"} 1`) {
@@ -211,6 +216,9 @@ func TestNodeProgram(t *testing.T) {
 		if !strings.HasPrefix(line, "{") {
 			t.Errorf("the log has a line that is no JSON: %s", line)
 		}
+	}
+	if lines := strings.Count(out.String(), "The token for metrics can"); lines != 2 || strings.Contains(out.String(), scrapeToken) {
+		t.Errorf("the log has %d lines about the token, want one that it is missing and one that it is there:\n%s", lines, out)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "*.sock")); err != nil || len(left) != 0 {
 		t.Errorf("left are %v, %v", left, err)

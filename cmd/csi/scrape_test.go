@@ -22,18 +22,34 @@ func writeToken(t *testing.T, dir string) string {
 	return file
 }
 
+// scraped is what somebody should get who asks for metrics.
+type scraped struct {
+	code int
+	text string
+}
+
 // expectScrapes asks for metrics as somebody does who is not on the host: without the token, and with it.
 func expectScrapes(t *testing.T, address, want string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it proves nobody's identity
-	defer client.CloseIdleConnections()
-	for authorization, expected := range map[string]struct {
-		code int
-		text string
-	}{
+	expectScraped(t, address, map[string]scraped{
 		"":                      {http.StatusUnauthorized, "a token is needed"},
 		"Bearer " + scrapeToken: {http.StatusOK, want},
-	} {
+	})
+}
+
+// expectNoScrapes asks in the same way while there is no token.
+func expectNoScrapes(t *testing.T, address string) {
+	t.Helper()
+	refused := scraped{http.StatusServiceUnavailable, "the token cannot be checked"}
+	expectScraped(t, address, map[string]scraped{"": refused, "Bearer": refused, "Bearer " + scrapeToken: refused})
+}
+
+// expectScraped asks with each authorization.
+func expectScraped(t *testing.T, address string, all map[string]scraped) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it proves nobody's identity
+	defer client.CloseIdleConnections()
+	for authorization, expected := range all {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,15 +45,48 @@ func ReadToken(file string) (string, error) {
 	return token, nil
 }
 
+// tokenFile is the file with the token of those who may read metrics.
+type tokenFile struct {
+	path string
+
+	mu sync.Mutex
+	// problem is what the log says last of why the token can't be used, "" if it can.
+	problem string
+}
+
+// read reads the token. The log says when it can't be used and when it can again, and not for each request: whoever has no token may
+// send as many as they like.
+func (f *tokenFile) read(ctx context.Context) (string, error) {
+	token, err := ReadToken(f.path)
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if problem == f.problem {
+		return token, err
+	}
+	f.problem = problem
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "The token for metrics can't be used: requests for them are refused until it can", "file", f.path)
+	} else {
+		klog.FromContext(ctx).Info("The token for metrics can be used", "file", f.path)
+	}
+	return token, err
+}
+
 // Scrape serves /metrics, and nothing else, to those who have the token that is in a file. The file is read for each request,
-// so that another token holds at once; while it can't be read nobody gets anything.
-func Scrape(gatherer prometheus.Gatherer, tokenFile string) http.Handler {
+// so that another token holds at once; while it can't be read nobody gets anything. It is read at once too: the log says from
+// the start that it is missing.
+func Scrape(gatherer prometheus.Gatherer, file string) http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})
+	tokens := &tokenFile{path: file}
+	_, _ = tokens.read(context.Background()) // the log has it
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		token, err := ReadToken(tokenFile)
+		token, err := tokens.read(r.Context())
 		if err != nil {
-			klog.FromContext(r.Context()).Error(err, "The token for metrics can't be used", "file", tokenFile)
 			http.Error(w, "the token cannot be checked", http.StatusServiceUnavailable)
 			return
 		}

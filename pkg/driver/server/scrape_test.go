@@ -107,6 +107,8 @@ func TestScrape(t *testing.T) {
 	refused("with the old one", http.MethodGet, "/metrics", "Bearer "+scrapeToken, http.StatusUnauthorized)
 	write("")
 	refused("while there is none", http.MethodGet, "/metrics", "Bearer ", http.StatusServiceUnavailable)
+	write("short")
+	refused("while it can be guessed", http.MethodGet, "/metrics", "Bearer short", http.StatusServiceUnavailable)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
