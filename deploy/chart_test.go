@@ -164,6 +164,8 @@ func TestChartRefuses(t *testing.T) {
 		"a port that is none":        {"ccm: {cloudConfig: {loadBalancers: {kubeProxyPort: 0.5}}}", nil, "kubeProxyPort"},
 		"a period without a unit":    {"ccm: {cloudConfig: {loadBalancers: {driftPeriod: 5}}}", nil, "driftPeriod"},
 		"a way out of the kubelet":   {"csi: {node: {kubeletRoot: /var/lib/kubelet/..}}", nil, "kubeletRoot"},
+		"too little time to end":     {"csi: {node: {preStopTimeoutSeconds: 241}}", nil, "at least 60 more than preStopTimeoutSeconds"},
+		"one port for two":           {"{csi: {node: {healthPort: 9813}}, monitoring: {expose: true}}", nil, "healthPort and metricsPort are both 9813"},
 		"a label that selects pods":  {"commonLabels: {app: shop}", nil, "app"},
 		"nodes without a choice":     {"csi: {additionalNodes: {large: {maxVolumes: 16}}}", nil, "needs a nodeSelector or an affinity"},
 		"more volumes than possible": {"csi: {node: {maxVolumes: 17}}", nil, "maxVolumes"},

@@ -139,7 +139,8 @@ func TestChartArguments(t *testing.T) {
 		},
 		"csi-controller": {"--v=5", "--api-url=http://192.0.2.1:8080", "--cluster-id=prod-1", "--region=ams", "--tracing", "--api-max-rate=10"},
 		"csi-node": {
-			"--v=5", "--metrics-endpoint=:9813", "--metrics-token-file=/etc/vultr-metrics/token", "--max-volumes-per-node=8", "--tracing", "--report-official-region",
+			"--http-endpoint=127.0.0.1:29808", "--v=5", "--metrics-endpoint=:29813", "--metrics-token-file=/etc/vultr-metrics/token", "--max-volumes-per-node=8",
+			"--tracing", "--report-official-region",
 		},
 		"csi-provisioner": {"--v=5", "--kube-api-qps=5"},
 		"csi-attacher":    {"--v=5", "--kube-api-qps=5"},
@@ -342,6 +343,27 @@ func TestChartNodes(t *testing.T) {
 	for _, v := range first.Template.Spec.Volumes {
 		if v.HostPath != nil && v.Name != "devices" && !strings.HasPrefix(v.HostPath.Path, "/var/lib/k0s/kubelet") {
 			t.Errorf("volume %s is %s", v.Name, v.HostPath.Path)
+		}
+	}
+}
+
+// TestChartNodePortsAndEnd: the ports and the times of the node plugin are those of the values, wherever they stand.
+func TestChartNodePortsAndEnd(t *testing.T) {
+	objects := rendered(t, strings.Replace(fullValues(t), "maxVolumes: 16\n", "maxVolumes: 16\n      preStopTimeoutSeconds: 660\n", 1))
+	for name, preStop := range map[string]string{"csi-vultr-node": "600s", "csi-vultr-node-large": "660s"} {
+		spec := named[*appsv1.DaemonSet](t, objects, name).Spec.Template.Spec
+		c := container(t, &spec, "csi-node")
+		same(t, name+"'s ports", []corev1.ContainerPort{
+			{Name: "driver", ContainerPort: 29808, HostIP: "127.0.0.1", HostPort: 29808}, {Name: "metrics", ContainerPort: 29813},
+		}, c.Ports)
+		if health, metrics := flagValue(t, c, "http-endpoint"), flagValue(t, c, "metrics-endpoint"); health != "127.0.0.1:29808" || metrics != ":29813" {
+			t.Errorf("%s listens at %s and %s", name, health, metrics)
+		}
+		same(t, name+"'s liveness", get("127.0.0.1", "driver", "/healthz"), c.LivenessProbe.ProbeHandler)
+		same(t, name+"'s readiness", get("127.0.0.1", "driver", "/readyz"), c.ReadinessProbe.ProbeHandler)
+		same(t, name+"'s hook", []string{"/vultr-csi", "--mode=pre-stop", "--pre-stop-timeout=" + preStop}, c.Lifecycle.PreStop.Exec.Command)
+		if *spec.TerminationGracePeriodSeconds != 900 {
+			t.Errorf("%s is killed after %d s", name, *spec.TerminationGracePeriodSeconds)
 		}
 	}
 }

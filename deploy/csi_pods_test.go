@@ -234,7 +234,7 @@ func TestCSINodeContainer(t *testing.T) {
 		},
 		Ports: []corev1.ContainerPort{{Name: "driver", ContainerPort: 9808, HostIP: "127.0.0.1", HostPort: 9808}},
 		// The path is that of the program in the image (Makefile, Dockerfile).
-		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop"}}}},
+		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/vultr-csi", "--mode=pre-stop", "--pre-stop-timeout=240s"}}}},
 		LivenessProbe:  liveness("127.0.0.1"),
 		ReadinessProbe: readiness("127.0.0.1"),
 		Resources:      requests(""),

@@ -114,7 +114,7 @@ func flagsOf(c *Config, getenv func(string) string) *pflag.FlagSet {
 	f.AddGoFlag(vmodule.Lookup("vmodule"))
 	addControllerFlags(c, f, getenv)
 	addNodeFlags(c, f, getenv)
-	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long to wait for volumes: a minute less than the pod's terminationGracePeriodSeconds")
+	f.DurationVar(&c.PreStopTimeout, "pre-stop-timeout", 4*time.Minute, "(pre-stop) how long to wait for volumes: a minute less than the pod's terminationGracePeriodSeconds. It belongs into the command of the DaemonSet's lifecycle.preStop")
 	return f
 }
 

@@ -98,6 +98,14 @@ securityContext:
 {{- end -}}
 {{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) (mergeOverwrite (omit (deepCopy $.Values.csi.node) "affinity") $changes) -}}
 {{- end -}}
+{{- range $name, $node := $nodes -}}
+{{- if lt (int $node.terminationGracePeriodSeconds) (int (add (int $node.preStopTimeoutSeconds) 60)) -}}
+{{- fail (printf "%s: terminationGracePeriodSeconds has to be at least 60 more than preStopTimeoutSeconds: calls and checks of file systems end after that wait" $name) -}}
+{{- end -}}
+{{- if and $.Values.monitoring.expose (eq (int $node.healthPort) (int $node.metricsPort)) -}}
+{{- fail (printf "%s: healthPort and metricsPort are both %d" $name (int $node.healthPort)) -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $nodes -}}
 {{- end }}
 
