@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -116,5 +118,83 @@ func TestDoctorAndKeys(t *testing.T) {
 	w.cloud.Fault(simulator.Fault{Operation: "list_blocks", Action: simulator.FaultStatus, Status: 403})
 	if got := of(want[[]report.Finding](w, report.Found, nil, "doctor"), "api-rights"); len(got) != 1 || !strings.Contains(got[0], "may not read block storage") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestOtherSecrets: the keys are those of the Secrets that the controllers mount, for every command that takes one.
+func TestOtherSecrets(t *testing.T) {
+	w := newWorld(t)
+	w.machine("a")
+	secrets := v1.SchemeGroupVersion.WithResource("secrets")
+	for _, name := range []string{kube.CCMSecret, kube.CSISecret} {
+		if err := w.client.Tracker().Delete(secrets, kube.System, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.add(&v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: kube.System, Name: "theirs"}, Data: map[string][]byte{"token": []byte(w.cloud.Key)}})
+	for _, name := range []string{kube.CCM, kube.CSIController} {
+		deployment, err := w.client.AppsV1().Deployments(kube.System).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := &deployment.Spec.Template.Spec
+		spec.Containers[0].VolumeMounts = []v1.VolumeMount{{Name: "api-key", MountPath: "/etc/vultr"}}
+		spec.Volumes = []v1.Volume{{Name: "api-key", VolumeSource: v1.VolumeSource{Secret: &v1.SecretVolumeSource{
+			SecretName: "theirs", Items: []v1.KeyToPath{{Key: "token", Path: "api-key"}},
+		}}}}
+		if _, err := w.client.AppsV1().Deployments(kube.System).Update(t.Context(), deployment, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := of(want[[]report.Finding](w, report.Clean, nil, "doctor", "--strict"), "api-key")
+	if len(keys) != 1 || !strings.HasPrefix(keys[0], "ok Secret kube-system/theirs: the API accepts the key") {
+		t.Errorf("got %q", keys)
+	}
+	for _, command := range []string{"lb", "volumes", "orphans"} {
+		if got := w.run(nil, command); got.code != report.Clean {
+			t.Errorf("%s: %d\n%s%s", command, got.code, got.out, got.err)
+		}
+	}
+	// Who may read that Secret and not the Deployments is told what could not be read.
+	w.silence("deployments")
+	if got := w.run(nil, "volumes"); got.code != report.Failed || !strings.Contains(got.err, "vultr-csi") {
+		t.Errorf("without the Deployments: %d\n%s", got.code, got.err)
+	}
+}
+
+// TestDoctorOfOneProduct: a cluster that has only one of the two is in order.
+func TestDoctorOfOneProduct(t *testing.T) {
+	for _, one := range []struct {
+		secret string // of the other one
+		gone   []string
+		refuse string // what the other one's account may not do
+	}{
+		{kube.CCMSecret, []string{kube.CCM}, "vultr-ccm"},
+		{kube.CSISecret, []string{kube.CSIController, kube.CSINode}, "csi-vultr"},
+	} {
+		w := newWorld(t)
+		w.machine("a")
+		if err := w.client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("secrets"), kube.System, one.secret); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range one.gone {
+			kind := "deployments"
+			if name == kube.CSINode {
+				kind = "daemonsets"
+			}
+			if err := w.client.Tracker().Delete(appsv1.SchemeGroupVersion.WithResource(kind), kube.System, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.client.PrependReactor("create", "subjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			review := action.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
+			review.Status.Allowed = !strings.Contains(review.Spec.User, ":"+one.refuse)
+			return true, review, nil
+		})
+		for _, f := range want[[]report.Finding](w, report.Clean, nil, "doctor", "--strict") {
+			if f.Severity != report.OK {
+				t.Errorf("without %v: %+v", one.gone, f)
+			}
+		}
 	}
 }

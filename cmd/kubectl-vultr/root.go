@@ -15,9 +15,9 @@ import (
 
 const help = `Show and check what the Vultr cloud controller manager and CSI driver do.
 
-The API key is read from the environment variable VULTR_API_KEY, else from the Secrets kube-system/vultr-ccm and
-kube-system/vultr-csi. It is never an argument. Exit codes: 0 is all well, 1 is that something was found, 2 is that the question
-could not be answered.`
+The API key is read from the environment variable VULTR_API_KEY, else from the Secrets that the controllers mount, which are
+kube-system/vultr-ccm and kube-system/vultr-csi in the manifests. It is never an argument. Exit codes: 0 is all well, 1 is
+that something was found, 2 is that the question could not be answered.`
 
 // common are the flags that all commands have.
 type common struct {

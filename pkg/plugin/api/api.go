@@ -90,17 +90,23 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// Key returns the API key: of the environment variable, else of the first of the Secrets that has one. The source says where it
-// is from, for people.
+// Key returns the API key: of the environment variable, else of the first of the Secrets that has one. They are named as in the
+// manifests; a controller that has its key from another one is asked for that. The source says where it is from, for people.
 func Key(ctx context.Context, getenv func(string) string, cluster *kube.Cluster, secrets ...string) (key, source string, err error) {
 	if key = strings.TrimSpace(getenv(EnvKey)); key != "" {
 		return key, "the environment variable " + EnvKey, nil
 	}
+	// Who may read the Secrets and not the controllers has the manifests' names left.
+	all, err := cluster.Workloads(ctx)
+	if err != nil {
+		all = nil
+	}
 	var faults []error
 	for _, secret := range secrets {
-		key, err := cluster.Key(ctx, secret)
+		from := kube.KeyRefOf(all, secret)
+		key, err := cluster.Key(ctx, from)
 		if err == nil {
-			return key, fmt.Sprintf("Secret %s/%s", kube.System, secret), nil
+			return key, from.String(), nil
 		}
 		faults = append(faults, err)
 	}

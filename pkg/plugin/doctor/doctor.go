@@ -22,6 +22,8 @@ import (
 type Key struct {
 	// Source is where it is from: "Secret kube-system/vultr-ccm".
 	Source string
+	// Ref is its Secret; the zero value is none.
+	Ref kube.KeyRef
 	// Uses are what its controller does with it.
 	Uses Uses
 	// Err is why it could not be read; nothing else is set then.
@@ -94,6 +96,9 @@ func unread(check, object string, err error) report.Finding {
 // drift reports load balancers that are not as their Services ask for.
 func drift(in Input) []report.Finding {
 	const check = "load-balancer"
+	if leftOut(in, manager) {
+		return []report.Finding{finding(report.OK, check, "", "Services are not checked: "+manager.what()+" is not installed", "")}
+	}
 	if in.Balancers.Err != nil {
 		return []report.Finding{unread(check, "", in.Balancers.Err)}
 	}

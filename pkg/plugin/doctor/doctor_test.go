@@ -96,6 +96,14 @@ func TestFindings(t *testing.T) {
 	container := func(i int, container, image string) func(*doctor.Input) {
 		return func(in *doctor.Input) { in.Workloads.Value[i].Container(container).Image = image }
 	}
+	// What nothing is there of, and what uses nothing of it, is left out.
+	noSecret := fmt.Errorf("reading: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "x"))
+	noManager := func(in *doctor.Input) { in.Workloads.Value, in.Keys[0].Err = in.Workloads.Value[1:], noSecret }
+	noDriver := func(in *doctor.Input) { in.Workloads.Value = in.Workloads.Value[:1] }
+	but := func(change, more func(*doctor.Input)) func(*doctor.Input) {
+		return func(in *doctor.Input) { change(in); more(in) }
+	}
+	pinned := func(i int, name string) func(*doctor.Input) { return container(i, name, "x/"+name+"@sha256:0123") }
 	tests := map[string]struct {
 		change func(*doctor.Input)
 		want   string // severity, check and a part of the problem of the one finding that is not ok
@@ -167,6 +175,33 @@ func TestFindings(t *testing.T) {
 			in.Workloads.Value = append(in.Workloads.Value, workload("StatefulSet", kube.CSIController, "csi-vultr-plugin=vultr/vultr-csi:v0.18.0"))
 		}, "error official the official program is there beside ours"},
 
+		"pinned by digests": {but(but(pinned(0, "vultr-ccm"), pinned(1, "csi-controller")), but(pinned(2, "csi-node"), pinned(1, "csi-attacher"))), ""},
+		"some pinned":       {pinned(0, "vultr-ccm"), ""},
+		"some pinned, and others of two releases": {
+			but(pinned(0, "vultr-ccm"), container(2, "csi-node", "x/csi-node:v1.1.0")),
+			"warning versions the programs are of different releases: csi-vultr-controller v1.2.0, csi-vultr-node v1.1.0",
+		},
+		"no tag at all": {but(container(1, "csi-controller", "x/c"), but(container(0, "vultr-ccm", "x/ccm"), container(2, "csi-node", "x/n"))), "warning versions the programs are untagged"},
+
+		"the driver alone":           {noManager, ""},
+		"the manager alone":          {noDriver, ""},
+		"rights of what is left out": {but(noManager, func(in *doctor.Input) { in.Rights[0] = doctor.Right{Need: doctor.Needs()[0]} }), ""},
+		"rights of what is not": {
+			but(noDriver, func(in *doctor.Input) { in.Rights[0] = doctor.Right{Need: doctor.Needs()[0]} }),
+			"error rbac it may not list nodes",
+		},
+		"rights are not answered, of the driver alone": {
+			but(noManager, func(in *doctor.Input) {
+				in.Rights[0] = doctor.Right{Need: doctor.Needs()[0], Err: errors.New("forbidden")}
+			}),
+			"unknown rbac could not be checked: forbidden",
+		},
+		"Services without a manager": {but(noManager, func(in *doctor.Input) { in.Balancers.Value[0].State = balancers.Missing }), ""},
+		"nodes without a manager":    {but(noManager, nodes(node("a", ""))), ""},
+		"nodes without a manager nor a registration": {but(noManager, func(in *doctor.Input) {
+			in.Nodes.Value, in.CSINodes.Value = []*v1.Node{node("a", "")}, nil
+		}), "error csi-node the CSI driver is not registered"},
+
 		"a right of an account":   {func(in *doctor.Input) { in.Rights[0] = doctor.Right{Need: doctor.Needs()[0]} }, "error rbac it may not list nodes"},
 		"rights are not answered": {func(in *doctor.Input) { in.Rights[0] = doctor.Right{Err: errors.New("forbidden")} }, "unknown rbac could not be checked: forbidden"},
 
@@ -202,6 +237,45 @@ func TestFindings(t *testing.T) {
 			case test.want == "" && len(found) == 0:
 			case len(found) != 1 || test.want == "" || !strings.HasPrefix(found[0], test.want):
 				t.Errorf("got %q, want %q", found, test.want)
+			}
+		})
+	}
+}
+
+// TestMissingProducts: one of the two has to be there, and so has one whose Secret somebody has made.
+func TestMissingProducts(t *testing.T) {
+	notFound := apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "x")
+	ofCSI := doctor.Key{Source: "Secret kube-system/vultr-csi", Ref: kube.KeyRef{Secret: "theirs", Key: "token"}, Uses: doctor.Uses{CSI: true}, Err: notFound}
+	const noCCM, noController, noNode = "Deployment kube-system/vultr-ccm", "Deployment kube-system/csi-vultr-controller", "DaemonSet kube-system/csi-vultr-node"
+	for name, test := range map[string]struct {
+		change func(*doctor.Input)
+		want   []string // the objects of the errors
+	}{
+		"both are there": {func(*doctor.Input) {}, nil},
+		"none is there":  {func(in *doctor.Input) { in.Workloads.Value, in.Keys[0].Err = nil, notFound }, []string{"Secret kube-system/vultr-ccm", noCCM, noController, noNode}},
+		"the CSI driver's is": {func(in *doctor.Input) {
+			in.Workloads.Value, in.Keys = in.Workloads.Value[:1], append(in.Keys, ofCSI)
+			in.Keys[1].Err = kube.ErrNoKey
+		}, []string{"Secret kube-system/vultr-csi", noController, noNode}},
+		"it is not": {func(in *doctor.Input) { in.Workloads.Value, in.Keys = in.Workloads.Value[:1], append(in.Keys, ofCSI) }, nil},
+		"half of the driver is there": {func(in *doctor.Input) {
+			in.Workloads.Value, in.Keys = in.Workloads.Value[:2], append(in.Keys, ofCSI)
+		}, []string{"Secret kube-system/vultr-csi", noNode}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := healthy()
+			test.change(&in)
+			var got []string
+			for _, f := range doctor.Examine(in) {
+				if f.Severity == report.Error {
+					got = append(got, f.Object)
+				}
+				if f.Object == ofCSI.Source && f.Severity == report.Error && !strings.Contains(f.Remedy, "create secret generic theirs --from-file=token=FILE") {
+					t.Errorf("what to do is %q", f.Remedy)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("errors are about %q, want %q", got, test.want)
 			}
 		})
 	}

@@ -75,13 +75,17 @@ func (g *Gatherer) Gather(ctx context.Context) Input {
 
 // keys tries each key, and returns the API with the first one that is accepted.
 func (g *Gatherer) keys(ctx context.Context, in *Input) API {
-	all := []candidate{g.secret(ctx, kube.CCMSecret, Uses{CCM: true}), g.secret(ctx, kube.CSISecret, Uses{CSI: true})}
+	ofCCM, ofCSI := kube.KeyRefOf(in.Workloads.Value, kube.CCMSecret), kube.KeyRefOf(in.Workloads.Value, kube.CSISecret)
+	all := []candidate{g.secret(ctx, ofCCM, Uses{CCM: true}), g.secret(ctx, ofCSI, Uses{CSI: true})}
+	if ofCCM == ofCSI {
+		all = []candidate{g.secret(ctx, ofCCM, Uses{CCM: true, CSI: true})}
+	}
 	if g.Key != "" {
-		all = append([]candidate{{g.Source, g.Key, Uses{CCM: true, CSI: true}, nil}}, all...)
+		all = append([]candidate{{g.Source, g.Key, kube.KeyRef{}, Uses{CCM: true, CSI: true}, nil}}, all...)
 	}
 	var best API
 	for _, c := range all {
-		k := Key{Source: c.source, Uses: c.uses, Err: c.err}
+		k := Key{Source: c.source, Ref: c.ref, Uses: c.uses, Err: c.err}
 		client := g.try(ctx, &k, c.key)
 		in.Keys = append(in.Keys, k)
 		if best == nil && client != nil {
@@ -94,13 +98,14 @@ func (g *Gatherer) keys(ctx context.Context, in *Input) API {
 // candidate is a key that is to be tried, or why there is none.
 type candidate struct {
 	source, key string
+	ref         kube.KeyRef
 	uses        Uses
 	err         error
 }
 
-func (g *Gatherer) secret(ctx context.Context, name string, uses Uses) candidate {
-	key, err := g.Cluster.Key(ctx, name)
-	return candidate{"Secret " + kube.System + "/" + name, key, uses, err}
+func (g *Gatherer) secret(ctx context.Context, ref kube.KeyRef, uses Uses) candidate {
+	key, err := g.Cluster.Key(ctx, ref)
+	return candidate{ref.String(), key, ref, uses, err}
 }
 
 // try reads with a key what its controllers read. It returns nil for a key that is not accepted.

@@ -43,6 +43,10 @@ const keyCheck = "api-key"
 func keys(in Input) []report.Finding {
 	var found []report.Finding
 	for _, k := range in.Keys {
+		if p, one := k.Uses.product(); one && leftOut(in, p) && apierrors.IsNotFound(k.Err) {
+			found = append(found, finding(report.OK, keyCheck, k.Source, "there is no API key, and none is needed: "+p.what()+" is not installed", ""))
+			continue
+		}
 		found = append(found, key(k)...)
 	}
 	return found
@@ -51,8 +55,7 @@ func keys(in Input) []report.Finding {
 func key(k Key) []report.Finding {
 	switch {
 	case errors.Is(k.Err, kube.ErrNoKey), apierrors.IsNotFound(k.Err):
-		return []report.Finding{finding(report.Error, keyCheck, k.Source, "there is no API key",
-			"kubectl -n kube-system create secret generic NAME --from-file=api-key=FILE (see docs/install.md)")}
+		return []report.Finding{finding(report.Error, keyCheck, k.Source, "there is no API key", creation(k.Ref))}
 	case k.Err != nil:
 		return []report.Finding{unread(keyCheck, k.Source, k.Err)}
 	}
@@ -62,6 +65,14 @@ func key(k Key) []report.Finding {
 	}
 	found := append([]report.Finding{first}, forbidden(k)...)
 	return append(found, budget(k))
+}
+
+// creation says how a Secret is made.
+func creation(of kube.KeyRef) string {
+	if of == (kube.KeyRef{}) {
+		of = kube.KeyRef{Secret: "NAME", Key: "api-key"}
+	}
+	return fmt.Sprintf("kubectl -n %s create secret generic %s --from-file=%s=FILE (see docs/install.md)", kube.System, of.Secret, of.Key)
 }
 
 // accepted reports whether the API takes the key, and what it says of it.

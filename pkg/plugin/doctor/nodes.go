@@ -79,6 +79,9 @@ func (n *nodeChecks) node(node *v1.Node) {
 	}
 	id, err := providerid.Parse(node.Spec.ProviderID)
 	switch {
+	case errors.Is(err, providerid.ErrUnset) && leftOut(n.Input, manager):
+		n.driver(node, "") // which finds out by itself what instance it is on
+		return
 	case errors.Is(err, providerid.ErrUnset):
 		n.unset(node)
 		return
@@ -122,7 +125,7 @@ func (n *nodeChecks) machine(node *v1.Node, id string) {
 	}
 }
 
-// driver checks what the node plugin has registered, where there is one.
+// driver checks what the node plugin has registered, where there is one. The ID is "" for a Node that has none.
 func (n *nodeChecks) driver(node *v1.Node, id string) {
 	if n.CSINodes.Err != nil || n.Workloads.Err != nil || kube.Find(n.Workloads.Value, "DaemonSet", kube.CSINode) == nil {
 		return
@@ -141,7 +144,7 @@ func (n *nodeChecks) driver(node *v1.Node, id string) {
 	case registered == nil:
 		n.add(report.Error, "csi-node", node, "the CSI driver is not registered, so no pod with a volume can run there",
 			"see the pod of csi-vultr-node on it, and whether the kubelet's directory is the one of the manifest (docs/install.md)")
-	case !strings.EqualFold(registered.NodeID, id):
+	case id != "" && !strings.EqualFold(registered.NodeID, id):
 		n.add(report.Error, "metadata", node, fmt.Sprintf("the node plugin takes it for instance %s, its provider ID says %s", registered.NodeID, id),
 			"the metadata service, a flag --node-id or a copied image says something else than the cloud controller manager: see docs/node-plugin.md")
 	case slices.ContainsFunc(node.Spec.Taints, func(t v1.Taint) bool { return t.Key == startuptaint.Key }):

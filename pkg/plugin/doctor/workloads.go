@@ -29,12 +29,13 @@ const snapshotter = "csi-snapshotter"
 // program is a container of ours with the workload that it is in.
 type program struct {
 	kind, workload, container, what string
+	product                         product
 }
 
 var programs = []program{
-	{"Deployment", kube.CCM, "vultr-ccm", "the cloud controller manager"},
-	{"Deployment", kube.CSIController, "csi-controller", "the CSI controller"},
-	{"DaemonSet", kube.CSINode, "csi-node", "the CSI node plugin"},
+	{"Deployment", kube.CCM, "vultr-ccm", "the cloud controller manager", manager},
+	{"Deployment", kube.CSIController, "csi-controller", "the CSI controller", driver},
+	{"DaemonSet", kube.CSINode, "csi-node", "the CSI node plugin", driver},
 }
 
 const workloadCheck = "controllers"
@@ -51,6 +52,8 @@ func controllers(in Input) []report.Finding {
 		switch {
 		case w == nil && replaced(all, p.workload) != nil:
 			// The finding about the official one says it.
+		case w == nil && leftOut(in, p.product):
+			found = append(found, finding(report.OK, workloadCheck, fmt.Sprintf("%s %s/%s", p.kind, kube.System, p.workload), p.what+" is not installed, nor is a Secret for it", ""))
 		case w == nil:
 			found = append(found, finding(report.Error, workloadCheck, fmt.Sprintf("%s %s/%s", p.kind, kube.System, p.workload), p.what+" is not installed",
 				"kubectl apply -k deploy/manifests (see docs/install.md)"))
@@ -112,43 +115,62 @@ func running(w kube.Workload, p program) []report.Finding {
 
 // versions reports programs of different releases: they are tested together.
 func versions(in Input) []report.Finding {
-	var tags, texts []string
+	var tags, texts, pinned []string
 	for _, p := range programs {
 		w := kube.Find(in.Workloads.Value, p.kind, p.workload)
 		if w == nil || w.Container(p.container) == nil {
 			continue
 		}
 		tag := tagOf(w.Container(p.container).Image)
+		if tag == "" {
+			pinned = append(pinned, p.workload)
+			continue
+		}
 		tags = append(tags, tag)
 		texts = append(texts, p.workload+" "+tag)
 	}
 	const check = "versions"
 	slices.Sort(tags)
 	switch tags = slices.Compact(tags); {
-	case len(tags) == 0:
+	case len(tags) == 0 && len(pinned) == 0:
 		return nil
+	case len(tags) == 0:
+		return []report.Finding{finding(report.OK, check, "", "the images are named by their digests, which do not tell the release", "")}
 	case len(tags) > 1:
 		return []report.Finding{finding(report.Warning, check, "", "the programs are of different releases: "+strings.Join(texts, ", "), "update all of them to one release")}
 	case tags[0] != in.Version:
 		return []report.Finding{finding(report.Warning, check, "", fmt.Sprintf("the programs are %s, this plugin is %s", tags[0], in.Version),
 			"use the plugin of the programs' release: what it says of Services and volumes is by its own code")}
 	}
-	return []report.Finding{finding(report.OK, check, "", "all programs are "+tags[0], "")}
+	return []report.Finding{finding(report.OK, check, "", "all programs are "+tags[0]+except(pinned), "")}
 }
 
-// tagOf returns the tag of an image, "untagged" for one without.
-func tagOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	_, tag, tagged := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
-	if !tagged {
-		return "untagged"
+// except names those whose images do not tell what they are.
+func except(pinned []string) string {
+	if len(pinned) == 0 {
+		return ""
 	}
-	return tag
+	return "; not known by their digests: " + strings.Join(pinned, ", ")
+}
+
+// tagOf returns the tag of an image: "untagged" for one without, "" for one that is named by its digest alone, as in the manifests of
+// a release.
+func tagOf(image string) string {
+	image, digest, _ := strings.Cut(image, "@")
+	_, tag, tagged := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
+	switch {
+	case tagged:
+		return tag
+	case digest != "":
+		return ""
+	}
+	return "untagged"
 }
 
 func sidecars(w kube.Workload) []report.Finding {
 	const check = "sidecars"
 	var found []report.Finding
+	var pinned []string
 	for _, name := range slices.Sorted(maps.Keys(Sidecars)) {
 		c := w.Container(name)
 		switch {
@@ -157,10 +179,12 @@ func sidecars(w kube.Workload) []report.Finding {
 			found = append(found, finding(report.Error, check, w.String(), "the sidecar "+name+" is missing", "apply deploy/manifests/csi again"))
 		case older(tagOf(c.Image), Sidecars[name]):
 			found = append(found, finding(report.Warning, check, w.String(), fmt.Sprintf("%s is %s, tested is %s", name, tagOf(c.Image), Sidecars[name]), "apply deploy/manifests/csi again"))
+		case tagOf(c.Image) == "":
+			pinned = append(pinned, name)
 		}
 	}
 	if len(found) == 0 {
-		found = append(found, finding(report.OK, check, w.String(), "the sidecars are of the tested versions or newer", ""))
+		found = append(found, finding(report.OK, check, w.String(), "the sidecars are of the tested versions or newer"+except(pinned), ""))
 	}
 	return found
 }

@@ -3,7 +3,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -226,27 +225,4 @@ func Instances(nodes []*v1.Node) map[string]string {
 		}
 	}
 	return names
-}
-
-// The Secrets of the two controllers, and the key in them.
-const (
-	CCMSecret = "vultr-ccm" //nolint:gosec // a name
-	CSISecret = "vultr-csi" //nolint:gosec // a name
-	secretKey = "api-key"
-)
-
-// ErrNoKey is returned when a Secret has no API key in it.
-var ErrNoKey = errors.New("it has no " + secretKey)
-
-// Key returns the API key of one of the controllers.
-func (c *Cluster) Key(ctx context.Context, secret string) (string, error) {
-	found, err := c.Client.CoreV1().Secrets(System).Get(ctx, secret, metav1.GetOptions{})
-	if err != nil {
-		return "", failed("Secret "+System+"/"+secret, err)
-	}
-	key := strings.TrimSpace(string(found.Data[secretKey]))
-	if key == "" {
-		return "", failed("Secret "+System+"/"+secret, ErrNoKey)
-	}
-	return key, nil
 }

@@ -58,20 +58,66 @@ func TestKey(t *testing.T) {
 		&v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: kube.CSISecret}, Data: map[string][]byte{"api-key": []byte("\n")}},
 	)
 	cluster := &kube.Cluster{Client: client}
-	if key, err := cluster.Key(t.Context(), kube.CCMSecret); err != nil || key != "KEY" {
+	if key, err := cluster.Key(t.Context(), kube.KeyRefOf(nil, kube.CCMSecret)); err != nil || key != "KEY" {
 		t.Errorf("%q, %v", key, err)
 	}
-	if _, err := cluster.Key(t.Context(), kube.CSISecret); !errors.Is(err, kube.ErrNoKey) {
+	if _, err := cluster.Key(t.Context(), kube.KeyRefOf(nil, kube.CSISecret)); !errors.Is(err, kube.ErrNoKey) {
 		t.Errorf("an empty key: %v", err)
 	}
-	if _, err := cluster.Key(t.Context(), "none"); !apierrors.IsNotFound(err) {
+	if _, err := cluster.Key(t.Context(), kube.KeyRef{Secret: "none", Key: "api-key"}); !apierrors.IsNotFound(err) {
 		t.Errorf("no Secret: %v", err)
 	}
 	client.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "vultr-ccm", nil)
 	})
-	if _, err := cluster.Key(t.Context(), kube.CCMSecret); err == nil || !strings.Contains(err.Error(), "your own account in the cluster lacks this right") {
+	if _, err := cluster.Key(t.Context(), kube.KeyRefOf(nil, kube.CCMSecret)); err == nil || !strings.Contains(err.Error(), "your own account in the cluster lacks this right") {
 		t.Errorf("a right that is missing: %v", err)
+	}
+}
+
+// TestKeyRefOf: the Secrets are those that the controllers have, whatever their names.
+func TestKeyRefOf(t *testing.T) {
+	workload := func(name, container string, change func(*v1.Container, *v1.Volume)) kube.Workload {
+		c := v1.Container{
+			Name: container, Args: []string{"--vultr-api-key-file=/etc/vultr/api-key", "--api-key-file=/etc/vultr/api-key"},
+			VolumeMounts: []v1.VolumeMount{{Name: "api-key", MountPath: "/etc/vultr"}},
+		}
+		source := v1.SecretVolumeSource{SecretName: "theirs", Items: []v1.KeyToPath{{Key: "token", Path: "api-key"}}}
+		volume := v1.Volume{Name: "api-key", VolumeSource: v1.VolumeSource{Secret: &source}}
+		change(&c, &volume)
+		return kube.Workload{Kind: "Deployment", Name: name, Containers: []v1.Container{{Name: "other"}, c}, Volumes: []v1.Volume{volume}}
+	}
+	for what, test := range map[string]struct {
+		change func(*v1.Container, *v1.Volume)
+		want   kube.KeyRef // "" is the manifests'
+	}{
+		"as mounted":    {func(*v1.Container, *v1.Volume) {}, kube.KeyRef{Secret: "theirs", Key: "token"}},
+		"as it is":      {func(_ *v1.Container, v *v1.Volume) { v.Secret.Items = nil }, kube.KeyRef{Secret: "theirs", Key: "api-key"}},
+		"without flags": {func(c *v1.Container, _ *v1.Volume) { c.Args = nil }, kube.KeyRef{Secret: "theirs", Key: "token"}},
+		"elsewhere": {func(c *v1.Container, _ *v1.Volume) {
+			c.Args, c.VolumeMounts[0].MountPath = []string{"--vultr-api-key-file=/key", "--api-key-file=/key"}, "/key"
+			c.VolumeMounts[0].SubPath = "api-key"
+		}, kube.KeyRef{Secret: "theirs", Key: "token"}},
+		"in the environment": {func(c *v1.Container, _ *v1.Volume) {
+			ref := v1.SecretKeySelector{LocalObjectReference: v1.LocalObjectReference{Name: "env"}, Key: "key"}
+			c.VolumeMounts, c.Env = nil, []v1.EnvVar{{Name: "VULTR_API_KEY", ValueFrom: &v1.EnvVarSource{SecretKeyRef: &ref}}}
+		}, kube.KeyRef{Secret: "env", Key: "key"}},
+		"by something else": {func(_ *v1.Container, v *v1.Volume) {
+			v.VolumeSource = v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}
+		}, kube.KeyRef{}},
+		"not at all": {func(c *v1.Container, _ *v1.Volume) { c.VolumeMounts = nil }, kube.KeyRef{}},
+	} {
+		for secret, w := range map[string]kube.Workload{
+			kube.CCMSecret: workload(kube.CCM, "vultr-ccm", test.change), kube.CSISecret: workload(kube.CSIController, "csi-controller", test.change),
+		} {
+			want := test.want
+			if want == (kube.KeyRef{}) {
+				want = kube.KeyRef{Secret: secret, Key: "api-key"}
+			}
+			if got := kube.KeyRefOf([]kube.Workload{w}, secret); got != want {
+				t.Errorf("%s, of %s: %+v, want %+v", what, w.Name, got, want)
+			}
+		}
 	}
 }
 

@@ -86,6 +86,15 @@ func (c *Cluster) cloudConfig(ctx context.Context, all []Workload) (text, from s
 // configMapAt returns the ConfigMap, and the key in it, by which a container has the file at a path; "" for one that it has by
 // something else.
 func (w Workload) configMapAt(c *v1.Container, file string) (name, key string) {
+	volume, at := w.mountedAt(c, file)
+	if volume == nil || volume.ConfigMap == nil {
+		return "", at
+	}
+	return volume.ConfigMap.Name, keyAt(volume.ConfigMap.Items, at)
+}
+
+// mountedAt returns the volume by which a container has the file at a path, nil for none, and the path of the file in it.
+func (w Workload) mountedAt(c *v1.Container, file string) (volume *v1.Volume, at string) {
 	deepest := ""
 	for _, m := range c.VolumeMounts {
 		below, inside := strings.CutPrefix(file, strings.TrimSuffix(m.MountPath, "/")+"/")
@@ -95,20 +104,12 @@ func (w Workload) configMapAt(c *v1.Container, file string) (name, key string) {
 		if !inside || len(m.MountPath) < len(deepest) {
 			continue
 		}
-		deepest, name, key = m.MountPath, "", path.Join(m.SubPath, below)
-		i := slices.IndexFunc(w.Volumes, func(v v1.Volume) bool { return v.Name == m.Name })
-		if i < 0 || w.Volumes[i].ConfigMap == nil {
-			continue
-		}
-		name = w.Volumes[i].ConfigMap.Name
-		for _, item := range w.Volumes[i].ConfigMap.Items {
-			if item.Path == key {
-				key = item.Key
-				break
-			}
+		deepest, volume, at = m.MountPath, nil, path.Join(m.SubPath, below)
+		if i := slices.IndexFunc(w.Volumes, func(v v1.Volume) bool { return v.Name == m.Name }); i >= 0 {
+			volume = &w.Volumes[i]
 		}
 	}
-	return name, key
+	return volume, at
 }
 
 // SettingsOf reads the flags of the controllers, and what is in the cloud controller manager's file. One that does not run says
