@@ -16,7 +16,7 @@ import (
 
 const (
 	chartDir      = "chart"
-	monitoringDir = "examples/monitoring"
+	monitoringDir = "components/monitoring"
 )
 
 // helmHome holds what the program writes for itself.

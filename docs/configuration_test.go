@@ -14,7 +14,7 @@ import (
 
 const (
 	configurationPage = "ccm-configuration.md"
-	exampleConfig     = "../deploy/examples/ccm-config/ccm.yaml"
+	exampleConfig     = "../deploy/components/ccm-config/ccm.yaml"
 )
 
 // TestConfigurationReferenceIsGenerated compares the page with the flags and their places in the file. After a change of them:
@@ -66,8 +66,9 @@ itself. The file is read at the start, and strictly: an unknown setting, a value
 twice or a document of another version ends the program, which names all faults at once, each with its line. It holds
 no secret; the API key has a file of its own.
 
-[deploy/examples/ccm-config](../deploy/examples/ccm-config/kustomization.yaml) mounts such a file from a ConfigMap, and
-restarts the pods when it changes.
+[deploy/components/ccm-config](../deploy/components/ccm-config/kustomization.yaml) is a [component](install.md#components) that mounts
+such a file from a ConfigMap, and restarts the pods when it changes. The manifests set ` + "`api.keyFile` and `health.address`" + ` by flags, as
+the mount of the Secret and the probes have to fit them: in a file these two have no effect.
 
 | in the file | flag | value | default | what it does |
 |---|---|---|---|---|

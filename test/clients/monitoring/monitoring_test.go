@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const examples = root + "/deploy/examples/monitoring"
+const examples = root + "/deploy/components/monitoring"
 
 // alerts are the rules for alerts, as Prometheus reads them: what is below spec is a file of rules as it is.
 func alerts(t *testing.T) []rulefmt.Rule {

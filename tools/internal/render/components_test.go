@@ -1,9 +1,12 @@
 package render
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,8 +19,14 @@ import (
 // withComponent renders a directory with a component, as an overlay of a user's does.
 func withComponent(t *testing.T, dir, component string) resmap.ResMap {
 	t.Helper()
+	return overlaid(t, "resources: [ROOT/deploy/"+dir+"]\ncomponents: [ROOT/deploy/components/"+component+"]\n")
+}
+
+// overlaid renders a user's own kustomization, in which ROOT stands for the checkout.
+func overlaid(t *testing.T, kustomization string) resmap.ResMap {
+	t.Helper()
 	overlay := t.TempDir()
-	here, err := filepath.Abs(deploy)
+	here, err := filepath.Abs(deploy + "..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +39,7 @@ func withComponent(t *testing.T, dir, component string) resmap.ResMap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "resources: [" + path + "/" + dir + "]\ncomponents: [" + path + "/components/" + component + "]\n"
+	text := strings.ReplaceAll(kustomization, "ROOT", path)
 	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +112,101 @@ func TestComponentsOfDistributions(t *testing.T) {
 	for i := range found {
 		found[i] = filepath.Base(found[i])
 	}
-	if !slices.Equal(seen, found) {
+	if seen = slices.Sorted(slices.Values(append(seen, combinable...))); !slices.Equal(seen, found) {
 		t.Errorf("there are the components %q, tested are %q", found, seen)
+	}
+}
+
+// combinable are the components that are not about a distribution.
+var combinable = []string{"ccm-config", "ccm-secrets-by-namespace", "monitoring"}
+
+// TestExamplesAreComponents: an example is manifests with a component and no more, so that whoever has other manifests can have the
+// same.
+func TestExamplesAreComponents(t *testing.T) {
+	for example, of := range map[string][2]string{
+		"monitoring":               {"manifests", "monitoring"},
+		"ccm-config":               {"manifests/ccm", "ccm-config"},
+		"ccm-secrets-by-namespace": {"manifests/ccm", "ccm-secrets-by-namespace"},
+		"kubelet-root":             {"manifests/csi", "k0s"},
+	} {
+		want, got := kustomized(t, withComponent(t, of[0], of[1])), kustomized(t, render(t, "examples/"+example))
+		if !reflect.DeepEqual(want, got) {
+			t.Errorf("%s is not %s with %s: %v", example, of[0], of[1], unlike(want, got))
+		}
+	}
+}
+
+// TestComponentsCombine: with snapshots, and in any order, each adds what it adds alone.
+func TestComponentsCombine(t *testing.T) {
+	const bases = "resources: [ROOT/deploy/manifests/ccm, ROOT/deploy/manifests/csi-snapshots]\ncomponents:\n"
+	names := append([]string{"k0s", "k3s"}, combinable...)
+	var first map[string]fields
+	for range names {
+		text := bases
+		for _, name := range names {
+			text += "  - ROOT/deploy/components/" + name + "\n"
+		}
+		m := overlaid(t, text)
+		if first == nil {
+			first = kustomized(t, m)
+			whole := asText(t, m)
+			for _, want := range []string{
+				"name: csi-snapshotter\n", "- --cloud-config=/etc/vultr-config/ccm.yaml\n", "- --bind-address=0.0.0.0\n", "secretName: csi-vultr-metrics\n",
+				"value: /var/lib/k0s/kubelet\n", "key: node-role.kubernetes.io/etcd\n", "namespace: shop\n", "kind: PrometheusRule\n", "- port: snapshotter\n",
+			} {
+				if !strings.Contains(whole, want) {
+					t.Errorf("%q is lost with %q", want, names)
+				}
+			}
+			for name, object := range first {
+				if strings.HasPrefix(name, "ClusterRole ") && strings.Contains(fmt.Sprint(object["rules"]), "secrets") {
+					t.Errorf("%s may read Secrets: %v", name, object["rules"])
+				}
+			}
+		}
+		if got := kustomized(t, m); !reflect.DeepEqual(first, got) {
+			t.Errorf("with %q: %v", names, unlike(first, got))
+		}
+		names = append(names[1:], names[0])
+	}
+}
+
+// unlike says which objects differ, and where.
+func unlike(want, got map[string]fields) (all []string) {
+	names := maps.Clone(want)
+	maps.Copy(names, got)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		for _, difference := range differences("", want[name], got[name]) {
+			all = append(all, name+" "+difference)
+		}
+	}
+	return all
+}
+
+// TestDocumentedKustomizations: those of the pages can be built.
+func TestDocumentedKustomizations(t *testing.T) {
+	const repository = "github.com/cloud-provider-vultr/cloud-provider-vultr/"
+	pages, err := filepath.Glob("../../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(content), -1) {
+			if !strings.Contains(match[1], "kind: Kustomization") {
+				continue
+			}
+			found++
+			if m := overlaid(t, strings.ReplaceAll(match[1], repository, "ROOT/")); m.Size() == 0 {
+				t.Errorf("%s: nothing is built by\n%s", page, match[1])
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d kustomizations were found", found)
 	}
 }
