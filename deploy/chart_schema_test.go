@@ -12,8 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/config"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/settings"
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/driver/attachlimit"
@@ -136,7 +138,7 @@ func TestSchemaKnowsTheParameters(t *testing.T) {
 
 // TestSchemaKnowsTheCloudConfig: every setting of the file has its place and its type.
 func TestSchemaKnowsTheCloudConfig(t *testing.T) {
-	words := map[config.Type]string{config.Text: "string", config.Switch: "boolean", config.Number: "number", config.Duration: "string", config.Pairs: "object"}
+	words := map[config.Type]string{config.Text: "string", config.Switch: "boolean", config.Number: "number", config.Duration: "[string integer]", config.Pairs: "object"}
 	want := map[string]string{}
 	for _, s := range config.Settings() {
 		want[s.Path] = words[s.Type]
@@ -155,6 +157,42 @@ func TestSchemaKnowsTheCloudConfig(t *testing.T) {
 	}
 	walk(chartSchema(t).Definitions["cloudConfig"], "")
 	same(t, "settings", want, got)
+}
+
+// TestSchemaTakesWhatTheProgramStartsWith: a setting that would end the program at its start is refused, and no other.
+func TestSchemaTakesWhatTheProgramStartsWith(t *testing.T) {
+	t.Setenv("API_URL", "")
+	const id = "11111111-66fd-4dfb-b839-443f2e6c0b60"
+	urls := []string{"", "https://api.example.com", "http://192.0.2.1:8080", "https://api.example.com/vultr", "api.example.com", "ftp://api.example.com", "https://"}
+	for path, values := range map[string][]string{
+		"nodes.vpc":       {"", id, strings.ToUpper(id), "10.1.0.0/20", "fd00:1::/64", "10.1.0.0", "nonsense", id + "0"},
+		"nodes.scopeVPC":  {"", id, "10.1.0.0/20", "nonsense"},
+		"api.url":         urls,
+		"api.metadataURL": urls,
+		"api.proxy": {
+			"", "http://proxy.example.com:3128", "https://proxy.example.com/", "socks5://192.0.2.1:1080", "ftp://proxy.example.com", "proxy.example.com:3128",
+			"http://user:word@proxy.example.com:3128",
+		},
+	} {
+		section, name, _ := strings.Cut(path, ".")
+		pattern := regexp.MustCompile(chartSchema(t).Definitions["cloudConfig"].Properties[section].Properties[name].Pattern)
+		for _, value := range values {
+			file := filepath.Join(t.TempDir(), "ccm.yaml")
+			text := fmt.Sprintf("apiVersion: %s\nkind: %s\n%s: {%s: %q}\n", config.APIVersion, config.Kind, section, name, value)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			options, flags := cloud.NewOptions(), pflag.NewFlagSet("ccm", pflag.ContinueOnError)
+			options.AddFlags(flags)
+			err := options.Load(file, flags)
+			if err == nil {
+				err = options.Validate()
+			}
+			if taken := pattern.MatchString(value); taken != (err == nil) {
+				t.Errorf("%s %q: the schema takes it: %v, the program says %v", path, value, taken, err)
+			}
+		}
+	}
 }
 
 // TestSchemaKnowsTheAnnotations: the cluster's defaults can be those of the table of annotations that can have one, with the

@@ -3,10 +3,12 @@ package deploy
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
@@ -271,6 +273,44 @@ func TestChartCloudConfig(t *testing.T) {
 	spec := named[*appsv1.Deployment](t, other, "vultr-ccm").Spec.Template.Spec
 	if volume(t, &spec, "config").ConfigMap.Name != "vultr-ccm-config" || flagValue(t, container(t, &spec, "vultr-ccm"), "cloud-config") != "/etc/vultr-config/ccm.yaml" {
 		t.Error("the file is not where the argument says")
+	}
+}
+
+// TestChartDriftPeriod: 0, which switches the comparison off, is taken with quotes and without, as in the file.
+func TestChartDriftPeriod(t *testing.T) {
+	t.Setenv("API_URL", "")
+	for text, want := range map[string]time.Duration{"0": 0, `"0"`: 0, "1h30m": 90 * time.Minute} {
+		file := filepath.Join(t.TempDir(), "ccm.yaml")
+		content := named[*corev1.ConfigMap](t, rendered(t, "ccm: {cloudConfig: {loadBalancers: {driftPeriod: "+text+"}}}"), "vultr-ccm-config").Data["ccm.yaml"]
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		options, flags := cloud.NewOptions(), pflag.NewFlagSet("ccm", pflag.ContinueOnError)
+		options.AddFlags(flags)
+		if err := options.Load(file, flags); err != nil || options.DriftPeriod != want {
+			t.Errorf("driftPeriod: %s: %s, %v", text, options.DriftPeriod, err)
+		}
+	}
+}
+
+// TestChartNull: null removes an entry of a map, also one that is not the chart's but that of another file of values.
+func TestChartNull(t *testing.T) {
+	objects := rendered(t, `csi: {
+		storageClasses: {vultr-nvme: null, theirs: null, plain: {}}, additionalNodes: {gpu: null},
+		snapshots: {enabled: true, classes: {vultr-block-storage: null, theirs: null, plain: {}}}}`)
+	found := map[string]bool{}
+	for _, o := range objects {
+		m := meta(t, o)
+		found[m.GetKind()+"/"+m.GetName()] = true
+	}
+	for name, want := range map[string]bool{
+		"StorageClass/vultr-nvme": false, "StorageClass/theirs": false, "StorageClass/plain": true, "StorageClass/vultr-hdd": true,
+		"VolumeSnapshotClass/vultr-block-storage": false, "VolumeSnapshotClass/theirs": false, "VolumeSnapshotClass/plain": true,
+		"DaemonSet/csi-vultr-node": true, "DaemonSet/csi-vultr-node-gpu": false,
+	} {
+		if found[name] != want {
+			t.Errorf("%s is there: %v", name, found[name])
+		}
 	}
 }
 

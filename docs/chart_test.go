@@ -33,7 +33,8 @@ const chartHead = `<!-- Generated from deploy/chart/values.yaml by: go test ./do
 # Values of the Helm chart
 
 [Install](install.md#helm) says how to use the chart. A value that is not in these tables is refused, and so is one of the
-wrong form. Lists of your own replace those of the chart, maps are merged with them; ` + "`null`" + ` removes an entry of a map.
+wrong form. Lists of your own replace those of the chart, maps are merged with them; ` + "`null`" + ` removes an entry that the chart has, and any
+class or further DaemonSet.
 `
 
 // chartReference renders the page.

@@ -93,6 +93,7 @@ securityContext:
 {{- define "csi.nodes" -}}
 {{- $nodes := dict "csi-vultr-node" .Values.csi.node -}}
 {{- range $name, $changes := .Values.csi.additionalNodes -}}
+{{- if not (kindIs "map" $changes) -}}{{- continue -}}{{- end -}}
 {{- if not (or $changes.nodeSelector $changes.affinity) -}}
 {{- fail (printf "csi.additionalNodes.%s needs a nodeSelector or an affinity: it would run on the nodes of the others" $name) -}}
 {{- end -}}
