@@ -151,6 +151,12 @@ func TestChartRefuses(t *testing.T) {
 		"half a digest":              {"ccm: {image: {digest: 'sha256:abc'}}", nil, "digest"},
 		"an unknown parameter":       {"csi: {storageClasses: {fast: {parameters: {disk: nvme}}}}", nil, "disk"},
 		"a parameter's wrong value":  {"csi: {storageClasses: {fast: {parameters: {disk_type: ssd}}}}", nil, "disk_type"},
+		"encryption without words":   {"csi: {storageClasses: {fast: {parameters: {encryption: luks2}}}}", nil, "csi.storageClasses.fast.parameters: encryption needs the Secret"},
+		"half of a Secret's name": {
+			"csi: {storageClasses: {fast: {parameters: {csi.storage.k8s.io/node-expand-secret-name: x}}}}", nil,
+			"csi.storage.k8s.io/node-expand-secret-name and csi.storage.k8s.io/node-expand-secret-namespace need each other",
+		},
+		"two kinds that don't fit":   {"csi: {storageClasses: {slow: {parameters: {storage_type: vfs, disk_type: hdd}}}}", nil, "csi.storageClasses.slow.parameters: storage_type vfs is on disk_type nvme only"},
 		"a parameter as a number":    {"csi: {storageClasses: {fast: {parameters: {mkfs_block_size: 4096}}}}", nil, "mkfs_block_size"},
 		"an unknown annotation":      {"ccm: {cloudConfig: {loadBalancers: {defaults: {time-out: 5}}}}", nil, "time-out"},
 		"an even number of machines": {"ccm: {cloudConfig: {loadBalancers: {defaults: {node-count: 2}}}}", nil, "node-count"},

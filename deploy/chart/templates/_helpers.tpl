@@ -162,3 +162,80 @@ volumeMounts:
 {{- end -}}
 {{- toJson $names -}}
 {{- end }}
+
+{{/* What is wrong with the parameters of a StorageClass, as a list in JSON: what the driver would refuse of each claim, while a class
+cannot be changed once it exists. The values of each by itself are in the schema; a test compares all with the driver's own judgement. */}}
+{{- define "csi.parameterFaults" -}}
+{{- $p := . -}}
+{{- $faults := list -}}
+{{- range $key, $range := dict "read_ahead_kb" (list 0 65536) "mkfs_bytes_per_inode" (list 1024 67108864) -}}
+{{- with get $p $key -}}
+{{- $n := atoi . -}}
+{{- if or (ne (toString $n) .) (lt $n (index $range 0)) (gt $n (index $range 1)) -}}
+{{- $faults = append $faults (printf "%s: %q is not a whole number from %d to %d" $key . (index $range 0) (index $range 1)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $disk := get $p "disk_type" -}}
+{{- with get $p "block_type" -}}
+{{- $meant := get (dict "high_perf" "nvme" "storage_opt" "hdd") . -}}
+{{- if and $disk (ne $disk $meant) -}}
+{{- $faults = append $faults "disk_type and block_type contradict each other: disk_type is enough" -}}
+{{- end -}}
+{{- $disk = $meant -}}
+{{- end -}}
+{{- $fs := get $p "csi.storage.k8s.io/fstype" -}}
+{{- range $key, $value := $p -}}
+{{- if eq (lower $key) "fstype" -}}
+{{- if and $fs (ne $fs $value) -}}
+{{- $faults = append $faults (printf "%s contradicts another name of the file system: csi.storage.k8s.io/fstype is enough" $key) -}}
+{{- end -}}
+{{- $fs = $value -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (get $p "storage_type") "vfs" -}}
+{{- if eq $disk "hdd" -}}
+{{- $faults = append $faults "storage_type vfs is on disk_type nvme only" -}}
+{{- end -}}
+{{- range $key := list "encryption" "read_ahead_kb" "mkfs_block_size" "mkfs_inode_size" "mkfs_bytes_per_inode" -}}
+{{- if hasKey $p $key -}}
+{{- $faults = append $faults (printf "%s is for storage_type block" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $fs = default "ext4" $fs -}}
+{{- range $key, $for := dict "read_ahead_kb" (list "ext4" "xfs") "mkfs_block_size" (list "ext4" "xfs") "mkfs_inode_size" (list "ext4" "xfs") "mkfs_bytes_per_inode" (list "ext4") -}}
+{{- if and (hasKey $p $key) (not (has $fs $for)) -}}
+{{- $faults = append $faults (printf "%s is for %s, the file system is %s" $key (join " and " $for) $fs) -}}
+{{- end -}}
+{{- end -}}
+{{- $block := atoi (default "4096" (get $p "mkfs_block_size")) -}}
+{{- if eq $fs "ext4" -}}
+{{- $inode := atoi (default "256" (get $p "mkfs_inode_size")) -}}
+{{- if gt $inode $block -}}
+{{- $faults = append $faults (printf "mkfs_inode_size: %d is more than a block, which has %d bytes (mkfs_block_size)" $inode $block) -}}
+{{- end -}}
+{{- $least := int (max $block (mul 2 $inode)) -}}
+{{- with get $p "mkfs_bytes_per_inode" -}}
+{{- if lt (atoi .) $least -}}
+{{- $faults = append $faults (printf "mkfs_bytes_per_inode: %s is too few: with blocks of %d bytes and inodes of %d it has to be %d or more" . $block $inode $least) -}}
+{{- end -}}
+{{- end -}}
+{{- else if eq $fs "xfs" -}}
+{{- $inode := atoi (default "512" (get $p "mkfs_inode_size")) -}}
+{{- if or (lt $inode 512) (gt (int (mul 2 $inode)) $block) -}}
+{{- $faults = append $faults (printf "mkfs_inode_size: with xfs and blocks of %d bytes (mkfs_block_size) it has to be 512 to %d" $block (int (div $block 2))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (hasKey $p "encryption") (not (get $p "csi.storage.k8s.io/node-stage-secret-name")) -}}
+{{- $faults = append $faults "encryption needs the Secret with the passphrase: csi.storage.k8s.io/node-stage-secret-name and -namespace" -}}
+{{- end -}}
+{{- range $which := list "node-stage" "node-expand" -}}
+{{- $secret := printf "csi.storage.k8s.io/%s-secret" $which -}}
+{{- if ne (hasKey $p (printf "%s-name" $secret)) (hasKey $p (printf "%s-namespace" $secret)) -}}
+{{- $faults = append $faults (printf "%s-name and %s-namespace need each other" $secret $secret) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $faults -}}
+{{- end }}
