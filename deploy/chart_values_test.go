@@ -418,9 +418,43 @@ func TestChartNetworkPolicy(t *testing.T) {
 	same(t, "who may ask", []networkingv1.NetworkPolicyPeer{{
 		NamespaceSelector: selecting(map[string]string{"kubernetes.io/metadata.name": "monitoring"}),
 	}}, got.Spec.Ingress[0].From)
-	if ports := got.Spec.Egress[0].Ports; len(ports) != 4 || ports[2].Port.IntVal != 443 || ports[3].Port.IntVal != 4317 {
-		t.Errorf("it may connect to %v", ports)
+	same(t, "where it may connect to", []int32{53, 53, 443, 8080, 4317}, egress(got))
+}
+
+// egress are the ports that a policy lets pods connect to.
+func egress(policy *networkingv1.NetworkPolicy) (all []int32) {
+	for _, p := range policy.Spec.Egress[0].Ports {
+		all = append(all, p.Port.IntVal)
 	}
+	return all
+}
+
+// TestChartNetworkPolicyOfTheAPI: wherever values say that the API is, or a proxy before it, the driver gets there.
+func TestChartNetworkPolicyOfTheAPI(t *testing.T) {
+	usual := []int32{53, 53, 80, 443, 6443}
+	for text, more := range map[string][]int32{
+		`apiURL: https://api.example.com`:                                             nil,
+		`apiURL: "http://api.example.com/"`:                                           nil,
+		`apiURL: https://api.example.com:8443/vultr`:                                  {8443},
+		`apiURL: "http://[fd00::1]:8080"`:                                             {8080},
+		`apiURL: "http://[fd00::1]"`:                                                  nil,
+		`csi.extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}]`: {3128},
+		`csi.extraEnv: [{name: https_proxy, value: "proxy.example.com:3128/"}]`:       {3128},
+		`csi.extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example.com"}]`:      nil,
+		`csi.extraEnv: [{name: API_URL, value: "http://192.0.2.1:8080"}, {name: OTHER, value: "http://192.0.2.1:1"}, {name: HTTPS_PROXY, value: "http://192.0.2.1:8080"}]`: {8080},
+	} {
+		values := "csi: {controller: {networkPolicy: {enabled: true}"
+		if env, is := strings.CutPrefix(text, "csi.extraEnv: "); is {
+			values += ", extraEnv: " + env + "}}"
+		} else {
+			values += "}}\n" + text
+		}
+		policy := named[*networkingv1.NetworkPolicy](t, rendered(t, values), "csi-vultr-controller")
+		same(t, text, slices.Concat(usual, more), egress(policy))
+	}
+	// Ports of one's own do not shut the API's out.
+	policy := named[*networkingv1.NetworkPolicy](t, rendered(t, "{apiURL: 'https://api.example.com', csi: {controller: {networkPolicy: {enabled: true, egressPorts: [6443]}}}}"), "csi-vultr-controller")
+	same(t, "ports of one's own", []int32{53, 53, 6443, 443}, egress(policy))
 }
 
 // TestDocumentedValues: the file of values in the documentation is taken, and does what stands before it.

@@ -110,6 +110,32 @@ securityContext:
 {{- toYaml $nodes -}}
 {{- end }}
 
+{{/* The TCP ports that the driver's controller may connect to, as a list in JSON: those of the values, and those to which other values
+lead it, of the API, of a proxy before it and of the collector of traces. */}}
+{{- define "csi.egressPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.csi.controller.networkPolicy.egressPorts -}}
+{{- $ports = append $ports (toString .) -}}
+{{- end -}}
+{{- $urls := list .Values.apiURL -}}
+{{- range .Values.csi.controller.extraEnv -}}
+{{- if has (lower .name) (list "http_proxy" "https_proxy" "api_url") -}}
+{{- $urls = append $urls (default "" .value) -}}
+{{- end -}}
+{{- end -}}
+{{- range compact $urls -}}
+{{- $port := regexFind ":[0-9]+$" (regexReplaceAll "^([a-z0-9]+://)?([^/?#]*).*$" . "${2}") | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary "443" "80" (hasPrefix "https://" .)) $port) -}}
+{{- end -}}
+{{- with .Values.csi.tracing -}}
+{{- $port := regexFind ":[0-9]+$" (default "" (urlParse .endpoint).host) | trimPrefix ":" -}}
+{{- if and .enabled $port -}}
+{{- $ports = append $ports $port -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (uniq $ports) -}}
+{{- end }}
+
 {{/* The last arguments of a sidecar: (list port settings). Why they are these says deploy/manifests/csi/controller.yaml. */}}
 {{- define "csi.sidecarArgs" -}}
 - --kube-api-qps=20
