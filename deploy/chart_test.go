@@ -179,6 +179,8 @@ func TestChartRefuses(t *testing.T) {
 		"one port for two":           {"{csi: {node: {healthPort: 9813}}, monitoring: {expose: true}}", nil, "healthPort and metricsPort are both 9813"},
 		"a label that selects pods":  {"commonLabels: {app: shop}", nil, "app"},
 		"nodes without a choice":     {"csi: {additionalNodes: {large: {maxVolumes: 16}}}", nil, "needs a nodeSelector or an affinity"},
+		"nodes of two DaemonSets":    {"csi: {additionalNodes: {gpu: {nodeSelector: {pool: gpu}}}}", nil, "csi.additionalNodes.gpu: nothing keeps the first DaemonSet off its nodes"},
+		"nodes of one selector":      {"csi: {node: {nodeSelector: {pool: a}}, additionalNodes: {b: {nodeSelector: {disk: ssd}}}}", nil, "csi.additionalNodes.b: nothing keeps the first DaemonSet off its nodes"},
 		"more volumes than possible": {"csi: {node: {maxVolumes: 17}}", nil, "maxVolumes"},
 		"a relative kubelet root":    {"csi: {node: {kubeletRoot: var/lib/kubelet}}", nil, "kubeletRoot"},
 		"a kubelet root with an end": {"csi: {node: {kubeletRoot: /var/lib/kubelet/}}", nil, "kubeletRoot"},

@@ -492,6 +492,14 @@ func TestChartNodesApart(t *testing.T) {
 	same(t, "the nodes", map[string]string{"kubernetes.io/os": "linux", "pool": "gpu"}, other.NodeSelector)
 }
 
+// TestChartNodesBySelector: two values of one label keep two DaemonSets apart as well.
+func TestChartNodesBySelector(t *testing.T) {
+	objects := rendered(t, "csi: {node: {nodeSelector: {pool: plain}}, additionalNodes: {gpu: {nodeSelector: {pool: gpu}}}}")
+	for name, pool := range map[string]string{"csi-vultr-node": "plain", "csi-vultr-node-gpu": "gpu"} {
+		same(t, name, map[string]string{"kubernetes.io/os": "linux", "pool": pool}, named[*appsv1.DaemonSet](t, objects, name).Spec.Template.Spec.NodeSelector)
+	}
+}
+
 // TestChartNames: names that look like numbers are names.
 func TestChartNames(t *testing.T) {
 	objects := rendered(t, `{ccm: {apiKey: {secretName: "1234", secretKey: "1", value: x}}, csi: {apiKey: {secretName: "1e3", secretKey: "0x1", value: x}},

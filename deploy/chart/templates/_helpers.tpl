@@ -97,7 +97,18 @@ securityContext:
 {{- if not (or $changes.nodeSelector $changes.affinity) -}}
 {{- fail (printf "csi.additionalNodes.%s needs a nodeSelector or an affinity: it would run on the nodes of the others" $name) -}}
 {{- end -}}
-{{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) (mergeOverwrite (omit (deepCopy $.Values.csi.node) "affinity") $changes) -}}
+{{- $node := mergeOverwrite (omit (deepCopy $.Values.csi.node) "affinity") $changes -}}
+{{- /* No node can have both of two values of a label. */ -}}
+{{- $apart := not (empty $.Values.csi.node.affinity) -}}
+{{- range $label, $value := $.Values.csi.node.nodeSelector -}}
+{{- if ne (get $node.nodeSelector $label) $value -}}
+{{- $apart = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $apart -}}
+{{- fail (printf "csi.additionalNodes.%s: nothing keeps the first DaemonSet off its nodes, and two node plugins cannot run on one node: set csi.node.affinity, or nodeSelectors of which no node can meet both" $name) -}}
+{{- end -}}
+{{- $_ := set $nodes (printf "csi-vultr-node-%s" $name) $node -}}
 {{- end -}}
 {{- range $name, $node := $nodes -}}
 {{- if lt (int $node.terminationGracePeriodSeconds) (int (add (int $node.preStopTimeoutSeconds) 60)) -}}
