@@ -123,16 +123,47 @@ func TestChartInstallsOneProductAlone(t *testing.T) {
 	equal(t, "the CSI driver", load(t, csiDir), rendered(t, "ccm: {enabled: false}"))
 }
 
-// TestChartOfOlderClusters: to Helm, which validates strictly, a field that the cluster does not know is an error.
+// TestChartOfOlderClusters: the sidecars need Kubernetes 1.34, and to Helm, which validates strictly, a field that the cluster does
+// not know is an error. So older clusters are refused before anything is installed.
 func TestChartOfOlderClusters(t *testing.T) {
-	for version, want := range map[string]bool{"1.32.9": false, "1.33.0": true, "1.37.0-rc.1": true} {
+	for version, want := range map[string]bool{
+		"1.32.9": false, "1.33.12+k3s1": false, "1.34.0": true, "1.34.0-rc.1": true, "1.34.2+k3s1": true, "1.35.1-vke.3": true, "1.37.0-rc.1": true, "2.0.0": true,
+	} {
 		stdout, stderr, err := template(t, "", "--kube-version", version)
+		if !want {
+			if err == nil || !strings.Contains(stderr, "kubeVersion: >=1.34.0-0") {
+				t.Errorf("with Kubernetes %s: %v: %s", version, err, stderr)
+			}
+			continue
+		}
 		if err != nil {
-			t.Fatalf("%v: %s", err, stderr)
+			t.Errorf("with Kubernetes %s: %v: %s", version, err, stderr)
 		}
-		if got := strings.Contains(stdout, "nodeAllocatableUpdatePeriodSeconds:"); got != want {
-			t.Errorf("with Kubernetes %s the field is there: %v, want %v", version, got, want)
+		if !strings.Contains(stdout, "nodeAllocatableUpdatePeriodSeconds:") {
+			t.Errorf("with Kubernetes %s the field is missing", version)
 		}
+	}
+}
+
+// TestChartAndPageNameOneKubernetes: the oldest Kubernetes of the chart is that of the page.
+func TestChartAndPageNameOneKubernetes(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(chartDir, "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct {
+		KubeVersion string `json:"kubeVersion"`
+	}
+	if err := yaml.Unmarshal(content, &chart); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest := regexp.MustCompile(`(?m)^\| \*stated\* \| (1\.\d+) or newer:`).FindSubmatch(page)
+	if len(oldest) != 2 || chart.KubeVersion != ">="+string(oldest[1])+".0-0" {
+		t.Errorf("the chart says %s, the page %s", chart.KubeVersion, oldest)
 	}
 }
 
