@@ -213,6 +213,10 @@ func TestChartKeys(t *testing.T) {
 		if got.Namespace != "kube-system" {
 			t.Errorf("the Secret %s is in namespace %s", got.Name, got.Namespace)
 		}
+		// Whoever manages it by hand from now on leaves the value out: Helm would delete the Secret that the pods mount.
+		if policy := got.Annotations["helm.sh/resource-policy"]; policy != "keep" {
+			t.Errorf("the Secret %s has the policy %q", got.Name, policy)
+		}
 	}
 	// A Secret that exists is only named.
 	for _, o := range rendered(t, "{ccm: {apiKey: {secretName: theirs}}, csi: {apiKey: {secretName: theirs}}}") {
