@@ -3,6 +3,8 @@ package deploy
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +166,32 @@ func TestChartAlertsOfWhatIsThere(t *testing.T) {
 		if labels := rule.GetLabels(); strings.Contains(values, "role") && (labels["role"] != "alert-rules" || labels["app"] != "prometheus") {
 			t.Errorf("%s: the labels are %v", values, labels)
 		}
+	}
+}
+
+// TestDocumentedHelmCommands: the pages use commands and flags that helm has.
+func TestDocumentedHelmCommands(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^helm ((?:install|upgrade|test|uninstall|get) [^#|\n]*)`)
+	found := 0
+	for _, page := range append(pages, "../README.md", chartDir+"/README.md") {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range command.FindAllStringSubmatch(string(content), -1) {
+			found++
+			// Flags are read before help is given.
+			if _, stderr, err := helm(t, append(strings.Fields(match[1]), "--help")...); err != nil {
+				t.Errorf("%s: helm %s: %v: %s", page, match[1], err, stderr)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d commands were found", found)
 	}
 }
 
