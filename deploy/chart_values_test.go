@@ -18,6 +18,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud"
@@ -504,12 +505,39 @@ func TestChartNodesBySelector(t *testing.T) {
 	}
 }
 
-// TestChartNames: names that look like numbers are names.
+// TestChartNames: names that look like numbers or switches are names. Those of kinds that are not Kubernetes' own are not read here, so
+// every value of an object is looked at.
 func TestChartNames(t *testing.T) {
-	objects := rendered(t, `{ccm: {apiKey: {secretName: "1234", secretKey: "1", value: x}}, csi: {apiKey: {secretName: "1e3", secretKey: "0x1", value: x}},
-		monitoring: {expose: true, nodeTokenSecretName: "77", prometheus: {namespace: "123"}}}`)
+	const text = `{ccm: {apiKey: {secretName: "1234", secretKey: "1", value: x}, secretAccess: {clusterWide: false, namespaces: ["12"]}, priorityClassName: "5"},
+		csi: {
+			apiKey: {secretName: "1e3", secretKey: "0x1", value: x}, clusterID: "7", region: "8", storageClasses: {"9": {}}, snapshots: {enabled: true, classes: {"10": {}}},
+			controller: {priorityClassName: "5"}, node: {priorityClassName: "on"}},
+		monitoring: {
+			expose: true, nodeTokenSecretName: "77", prometheus: {namespace: "123", serviceAccountName: "456"}, monitors: {enabled: true, labels: {"a": "1"}},
+			rules: {enabled: true, labels: {"a": "on"}}, dashboards: {enabled: true}},
+		test: {storageClassName: "11"}}`
+	stdout, stderr, err := template(t, text)
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	objects := decodeText(t, "the chart", []byte(stdout))
 	for name, key := range map[string]string{"1234": "1", "1e3": "0x1"} {
 		same(t, "the Secret", map[string]string{key: "x"}, named[*corev1.Secret](t, objects, name).StringData)
+	}
+	for _, o := range objects {
+		u, ok := o.Object.(*unstructured.Unstructured)
+		if !ok {
+			continue
+		}
+		if _, _, err := unstructured.NestedString(u.Object, "metadata", "name"); err != nil {
+			t.Errorf("%s: %v", u.GetKind(), err)
+		}
+		endpoints, _, _ := unstructured.NestedSlice(u.Object, "spec", "podMetricsEndpoints")
+		for _, endpoint := range endpoints {
+			if _, _, err := unstructured.NestedString(endpoint.(map[string]any), "authorization", "credentials", "name"); err != nil {
+				t.Errorf("%s: %v", u.GetName(), err)
+			}
+		}
 	}
 }
 
