@@ -72,6 +72,19 @@ func TestMetricsReferenceIsGenerated(t *testing.T) {
 	testdocs.Compare(t, "metrics.md", page.String(), command, *update)
 }
 
+// TestMetricsLeaveTargetsTheirLabels: what Prometheus writes on all that it scrapes is no label of a metric, which would be renamed.
+// The monitors have it keep those of load balancers (honorLabels).
+func TestMetricsLeaveTargetsTheirLabels(t *testing.T) {
+	for _, m := range metricsOfTheCode(t) {
+		for _, label := range m.labels {
+			kept := m.of == "pkg/cloud/servicelb" && (label == "namespace" || label == "service")
+			if !kept && slices.Contains([]string{"instance", "job", "namespace", "pod", "container", "service", "endpoint", "node"}, label) {
+				t.Errorf("%s has the label %s", m.name, label)
+			}
+		}
+	}
+}
+
 // metricsOfTheCode returns the metrics that the products make, by name.
 func metricsOfTheCode(t *testing.T) []metric {
 	t.Helper()

@@ -8,7 +8,7 @@ import (
 
 // queueLength is the metric of the instances' queues.
 var queueLength = prometheus.NewDesc("csi_instance_queue_length",
-	"Attach and detach operations under way or waiting for their turn, by instance. Instances without any are left out.", []string{"instance"}, nil)
+	"Attach and detach operations under way or waiting for their turn, by instance. Instances without any are left out.", []string{"instance_id"}, nil)
 
 // queues shows how many operations each instance has.
 type queues struct{ orders *inflight.Queue }

@@ -28,7 +28,7 @@ func TestQueueLengths(t *testing.T) {
 				"# TYPE csi_instance_queue_length gauge\n"
 		}
 		for instance, n := range want {
-			text += fmt.Sprintf("csi_instance_queue_length{instance=%q} %d\n", instance, n)
+			text += fmt.Sprintf("csi_instance_queue_length{instance_id=%q} %d\n", instance, n)
 		}
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(text)); err != nil {
 			t.Error(err)
