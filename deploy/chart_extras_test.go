@@ -195,6 +195,25 @@ func TestDocumentedHelmCommands(t *testing.T) {
 	}
 }
 
+// TestChartReadmeNamesWhereItIs: in a registry the file is all that people see, so it says how to install from there.
+func TestChartReadmeNamesWhereItIs(t *testing.T) {
+	read := func(file string) string {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	registry := regexp.MustCompile(`REGISTRY=(\S+)/\$\{GITHUB_REPOSITORY,,\}"`).FindStringSubmatch(read("../.github/workflows/release.yml"))
+	repository := regexp.MustCompile(`(?m)^home: https://github\.com/(\S+)$`).FindStringSubmatch(read(chartDir + "/Chart.yaml"))
+	if registry == nil || repository == nil {
+		t.Fatal("nothing says where releases are pushed to")
+	}
+	if want := "helm install vultr oci://" + registry[1] + "/" + repository[1] + "/charts/vultr "; !strings.Contains(read(chartDir+"/README.md"), want) {
+		t.Errorf("it does not say %q", want)
+	}
+}
+
 // TestChartTest: the pod of helm test can be placed only where both products have done their work, and has a volume of its own.
 func TestChartTest(t *testing.T) {
 	pod := func(text string) *corev1.Pod {
