@@ -96,11 +96,7 @@ func Key(ctx context.Context, getenv func(string) string, cluster *kube.Cluster,
 	if key = strings.TrimSpace(getenv(EnvKey)); key != "" {
 		return key, "the environment variable " + EnvKey, nil
 	}
-	// Who may read the Secrets and not the controllers has the manifests' names left.
-	all, err := cluster.Workloads(ctx)
-	if err != nil {
-		all = nil
-	}
+	all, _ := cluster.Workloads(ctx) // who may read the Secrets and not the controllers has the manifests' names left
 	var faults []error
 	for _, secret := range secrets {
 		from := kube.KeyRefOf(all, secret)
