@@ -207,6 +207,8 @@ func TestChartRefuses(t *testing.T) {
 		"a VPC that is none":         {"ccm: {cloudConfig: {nodes: {vpc: nonsense}}}", nil, "vpc"},
 		"a way out of the kubelet":   {"csi: {node: {kubeletRoot: /var/lib/kubelet/..}}", nil, "kubeletRoot"},
 		"too little time to end":     {"csi: {node: {preStopTimeoutSeconds: 241}}", nil, "at least 60 more than preStopTimeoutSeconds"},
+		"a hook's flag elsewhere":    {"csi: {node: {extraArgs: [--pre-stop-timeout=10m]}}", nil, "set preStopTimeoutSeconds"},
+		"a listener without probes":  {"csi: {node: {extraArgs: ['--http-endpoint=127.0.0.1:29808']}}", nil, "set healthPort or metricsPort"},
 		"one port for two":           {"{csi: {node: {healthPort: 9813}}, monitoring: {expose: true}}", nil, "healthPort and metricsPort are both 9813"},
 		"a label that selects pods":  {"commonLabels: {app: shop}", nil, "app"},
 		"nodes without a choice":     {"csi: {additionalNodes: {large: {maxVolumes: 16}}}", nil, "needs a nodeSelector or an affinity"},

@@ -117,6 +117,13 @@ securityContext:
 {{- if and $.Values.monitoring.expose (eq (int $node.healthPort) (int $node.metricsPort)) -}}
 {{- fail (printf "%s: healthPort and metricsPort are both %d" $name (int $node.healthPort)) -}}
 {{- end -}}
+{{- range $node.extraArgs -}}
+{{- if regexMatch "^--pre-stop-timeout(=|$)" . -}}
+{{- fail (printf "%s: --pre-stop-timeout among extraArgs has no effect: set preStopTimeoutSeconds, for the hook's own command" $name) -}}
+{{- else if regexMatch "^--(http|metrics)-endpoint(=|$)" . -}}
+{{- fail (printf "%s: %s among extraArgs leaves probes and monitors at the former port: set healthPort or metricsPort" $name .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $nodes -}}
 {{- end }}
