@@ -133,7 +133,7 @@ func TestCSISidecars(t *testing.T) {
 		args                [][]string
 		env                 []corev1.EnvVar
 	}{
-		{"csi-provisioner", "v6.3.0", "provisioner", 9809, [][]string{
+		{"csi-provisioner", "v6.4.0", "provisioner", 9809, [][]string{
 			{"--csi-address=/csi/csi.sock", "--timeout=120s", "--worker-threads=50"},
 			retry,
 			{

@@ -110,7 +110,7 @@ func (w *world) install() {
 			ObjectMeta: meta(kube.CSIController), Status: appsv1.DeploymentStatus{ReadyReplicas: 2},
 			Spec: appsv1.DeploymentSpec{Replicas: &two, Template: pod(
 				v1.Container{Name: "csi-controller", Image: "cloud-provider-vultr/csi-controller:" + release, Args: []string{"--cluster-id=" + clusterID}},
-				v1.Container{Name: "csi-provisioner", Image: "registry.k8s.io/sig-storage/csi-provisioner:v6.3.0"},
+				v1.Container{Name: "csi-provisioner", Image: "registry.k8s.io/sig-storage/csi-provisioner:v6.4.0"},
 				v1.Container{Name: "csi-attacher", Image: "registry.k8s.io/sig-storage/csi-attacher:v4.13.0"},
 				v1.Container{Name: "csi-resizer", Image: "registry.k8s.io/sig-storage/csi-resizer:v2.3.0"},
 			)},

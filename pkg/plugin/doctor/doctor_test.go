@@ -57,7 +57,7 @@ func workload(kind, name string, containers ...string) kube.Workload {
 
 // healthy is a cluster in which everything is in order.
 func healthy() doctor.Input {
-	controller := workload("Deployment", kube.CSIController, "csi-controller=r.example.com:5000/csi-controller:v1.2.0", "csi-provisioner=x/csi-provisioner:v6.3.0",
+	controller := workload("Deployment", kube.CSIController, "csi-controller=r.example.com:5000/csi-controller:v1.2.0", "csi-provisioner=x/csi-provisioner:v6.4.0",
 		"csi-attacher=x/csi-attacher:v4.13.0", "csi-resizer=x/csi-resizer:v3.0.0")
 	controller.Containers[0].Args = []string{"--cluster-id", "prod"}
 	in := doctor.Input{

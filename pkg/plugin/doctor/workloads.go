@@ -17,7 +17,7 @@ import (
 // Sidecars are the versions of the CSI controller's sidecars that the manifests have and that were tested. Older ones may not
 // know all flags and fields.
 var Sidecars = map[string]string{
-	"csi-provisioner": "v6.3.0",
+	"csi-provisioner": "v6.4.0",
 	"csi-attacher":    "v4.13.0",
 	"csi-resizer":     "v2.3.0",
 	"csi-snapshotter": "v8.4.0",

@@ -82,7 +82,7 @@ func TestPin(t *testing.T) {
       args: [--image=cloud-provider-vultr/ccm:v0.1.0]
     - image: cloud-provider-vultr/csi-node:v0.1.0
       name: csi-node
-    - image: registry.k8s.io/sig-storage/csi-provisioner:v6.3.0
+    - image: registry.k8s.io/sig-storage/csi-provisioner:v6.4.0
 `
 	got, err := Pin(manifest, images, "registry.example.com/vultr/")
 	want := strings.NewReplacer(
