@@ -78,6 +78,11 @@ tool-helm:
 	@[ -x bin/helm ] || echo "building helm: some minutes, once"
 	@cd tools/helm && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 
+.PHONY: tool-hugo
+tool-hugo:
+	@[ -x bin/hugo ] || echo "building hugo: some minutes, once"
+	@cd tools/hugo && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../bin/hugo github.com/gohugoio/hugo
+
 .PHONY: tool-govulncheck
 tool-govulncheck:
 	@cd tools && $(GO) build -buildvcs=false -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
@@ -149,6 +154,13 @@ lint: tool-golangci-lint tool-actionlint ## Run the linters and check the format
 		echo "== lint $$module =="; \
 		(cd $$module && "$(CURDIR)/bin/golangci-lint" run --allow-serial-runners --config "$(CURDIR)/.golangci.yml" ./...); \
 	done
+
+# Hugo's own warnings are mistakes as well, such as HTML in a page, which it leaves out.
+.PHONY: docs-site
+docs-site: tool-hugo ## Build the documentation as a site into bin/docs-site; a dead link or anchor, or a page outside of the navigation, fails it.
+	@rm -rf bin/docs-site
+	@bin/hugo build --config docs/site/hugo.yaml --destination bin/docs-site --cacheDir "$(CURDIR)/bin/hugo-cache" --noBuildLock --panicOnWarning
+	@echo bin/docs-site/index.html
 
 .PHONY: vuln
 vuln: tool-govulncheck ## Look for known vulnerabilities; exits 2 if their database can't be read (GOVULNDB=file://... names another).
