@@ -51,6 +51,8 @@ type Config struct {
 	ClusterID ownership.Cluster
 	// OrphanAge is how long a volume has been in no PersistentVolume when it is reported.
 	OrphanAge time.Duration
+	// CostByClaim has a metric show what each claim's volume costs.
+	CostByClaim bool
 	// TimeScale is how long the platform's second is.
 	TimeScale float64
 	// Tracing is set to send traces.
@@ -123,6 +125,7 @@ func addControllerFlags(c *Config, f *pflag.FlagSet, getenv func(string) string)
 	f.StringVar(&c.APIKeyFile, "api-key-file", "/etc/vultr/api-key", "(controller) file with the API key, read again when it changes; without it the environment variable VULTR_API_KEY is used")
 	f.StringVar((*string)(&c.ClusterID), "cluster-id", "", "(controller) begins the labels of new volumes and the descriptions of new snapshots, \"<id>/<name>\", and is in a tag of new shared file systems, so that clusters of one account never take each other's; volumes without it are still found. It must not be changed later")
 	f.DurationVar(&c.OrphanAge, "orphan-age", 24*time.Hour, "(controller) how long a volume of this cluster must have been in no PersistentVolume, or a snapshot in no VolumeSnapshotContent, to be reported as orphaned; an hour or more, 0 disables the search")
+	f.BoolVar(&c.CostByClaim, "cost-by-claim", true, "(controller) have csi_volumes_monthly_cost_dollars show each claim, which is one series for each, and not each namespace alone; the search for orphans finds it out, so --orphan-age=0 disables it as well")
 	f.Float64Var(&c.TimeScale, "platform-time-scale", 1, "(controller) how long the platform's second is: other than 1 only for a simulator whose time runs faster or slower")
 	f.Float64Var(&c.StartRate, "api-start-rate", startRate, "(controller) API calls per second at first; the rate falls when the platform throttles and rises slowly otherwise")
 	f.Float64Var(&c.MaxRate, "api-max-rate", maxRate, "(controller) API calls per second at most; the platform allows 30 for all programs and clusters behind one address")

@@ -188,8 +188,9 @@ func (p *process) addController() error {
 	volumes := router.New([]volume.Backend{p.disks, vfsstore.New(api, options)})
 	if cluster != nil && p.cfg.OrphanAge > 0 {
 		p.orphans = orphans.New(orphans.Config{
-			Volumes: bare{volumes}, Handles: cluster.VolumeHandles, Snapshots: p.disks, SnapshotHandles: cluster.SnapshotHandles,
-			Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge, Leads: p.serving.leads, Warner: p.warner, Registerer: p.registry,
+			Volumes: bare{volumes}, PersistentVolumes: cluster.PersistentVolumes, Snapshots: p.disks, SnapshotHandles: cluster.SnapshotHandles,
+			Cluster: p.cfg.ClusterID, Age: p.cfg.OrphanAge, Leads: p.serving.leads, Warner: p.warner,
+			CostByClaim: p.cfg.CostByClaim, Registerer: p.registry,
 		})
 	}
 	p.services.Controller = controller.New(volumes, p.self.region, p.warner)

@@ -40,12 +40,20 @@ func eachVolume(ctx context.Context, kube *kubeapi.Client, driver string, do fun
 	return nil
 }
 
-// VolumeHandles returns the handles of all the driver's volumes that PersistentVolumes name. It needs the right to list
-// PersistentVolumes. If any part of the list can't be had there is none.
-func (a *API) VolumeHandles(ctx context.Context) ([]string, error) {
-	var handles []string
-	if err := eachVolume(ctx, a.kube, a.component, func(handle string, _ Claim) { handles = append(handles, handle) }); err != nil {
+// PersistentVolume is one of the driver's PersistentVolumes.
+type PersistentVolume struct {
+	// Handle is the ID of its volume.
+	Handle string
+	// Claim is whose it is, or was until it was released; it is not Known if it never was anybody's.
+	Claim Claim
+}
+
+// PersistentVolumes returns all of the driver's PersistentVolumes. It needs the right to list them. If any part of the list can't
+// be had there is none.
+func (a *API) PersistentVolumes(ctx context.Context) ([]PersistentVolume, error) {
+	var all []PersistentVolume
+	if err := eachVolume(ctx, a.kube, a.component, func(handle string, claim Claim) { all = append(all, PersistentVolume{handle, claim}) }); err != nil {
 		return nil, err
 	}
-	return handles, nil
+	return all, nil
 }

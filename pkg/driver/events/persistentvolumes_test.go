@@ -25,8 +25,10 @@ func volumeOf(driver, handle string) corev1.PersistentVolume {
 	}}}
 }
 
-// TestVolumeHandles: those of this driver, of all pages.
-func TestVolumeHandles(t *testing.T) {
+// TestPersistentVolumes: those of this driver, of all pages, with their claims.
+func TestPersistentVolumes(t *testing.T) {
+	claimed := volumeOf("block.csi.vultr.com", "two")
+	claimed.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "shop", Name: "data", UID: "of data"}
 	api := listing(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != "/api/v1/persistentvolumes" || r.Header.Get("Authorization") != "Bearer THETOKEN" || r.URL.Query().Get("limit") != "500" {
 			t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
@@ -37,7 +39,7 @@ func TestVolumeHandles(t *testing.T) {
 			list.Continue = "a/b+c="
 			list.Items = []corev1.PersistentVolume{volumeOf("block.csi.vultr.com", "one"), volumeOf("other.driver", "another"), {}}
 		case "a/b+c=":
-			list.Items = []corev1.PersistentVolume{volumeOf("block.csi.vultr.com", "two")}
+			list.Items = []corev1.PersistentVolume{claimed}
 		default:
 			t.Errorf("asked for %s", r.URL)
 		}
@@ -45,14 +47,15 @@ func TestVolumeHandles(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	got, err := api.VolumeHandles(t.Context())
-	if err != nil || !slices.Equal(got, []string{"one", "two"}) {
-		t.Errorf("got %q, %v", got, err)
+	got, err := api.PersistentVolumes(t.Context())
+	want := []PersistentVolume{{Handle: "one"}, {Handle: "two", Claim: Claim{Namespace: "shop", Name: "data", UID: "of data"}}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
-// TestVolumeHandlesInPart: a list of which a page is missing is none, and neither is one that does not end.
-func TestVolumeHandlesInPart(t *testing.T) {
+// TestPersistentVolumesInPart: a list of which a page is missing is none, and neither is one that does not end.
+func TestPersistentVolumesInPart(t *testing.T) {
 	for name, c := range map[string]struct {
 		second func(w http.ResponseWriter)
 		words  string
@@ -69,9 +72,9 @@ func TestVolumeHandlesInPart(t *testing.T) {
 			}
 			c.second(w)
 		})
-		got, err := api.VolumeHandles(t.Context())
+		got, err := api.PersistentVolumes(t.Context())
 		if err == nil || got != nil || !strings.Contains(err.Error(), c.words) {
-			t.Errorf("%s: got %q, %v", name, got, err)
+			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
 }

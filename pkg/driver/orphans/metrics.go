@@ -26,7 +26,7 @@ type collector struct{ *Watch }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{count, cost, oldest, snapshotCount, snapshotBytes, snapshotOldest, looked} {
+	for _, d := range []*prometheus.Desc{count, cost, oldest, snapshotCount, snapshotBytes, snapshotOldest, looked, usedCost} {
 		ch <- d
 	}
 }
@@ -51,6 +51,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(looked, prometheus.GaugeValue, float64(at.Unix()))
+	c.collectCosts(ch)
 	c.collectSnapshots(ch)
 }
 

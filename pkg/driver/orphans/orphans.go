@@ -1,6 +1,8 @@
 // Package orphans looks for volumes that are the cluster's and that no PersistentVolume names any more, and for snapshots that
 // no VolumeSnapshotContent names: they cost money, and nobody sees them in Kubernetes. It reports them and never deletes one:
 // that nothing names it proves nothing about the worth of its content, which the reclaim policy Retain keeps on purpose.
+//
+// What is named costs money, too: the same look says how much, by claim.
 package orphans
 
 import (
@@ -42,13 +44,14 @@ type Snapshots interface {
 	Snapshots(ctx context.Context, maxAge time.Duration) ([]volume.Snapshot, error)
 }
 
-// Handles lists the handles of the driver's PersistentVolumes or VolumeSnapshotContents, as they are now.
+// Handles lists the handles of the driver's VolumeSnapshotContents, as they are now.
 type Handles func(ctx context.Context) ([]string, error)
 
 // Config is what a Watch needs.
 type Config struct {
 	Volumes Volumes
-	Handles Handles
+	// PersistentVolumes lists those of the driver, as they are now.
+	PersistentVolumes func(ctx context.Context) ([]events.PersistentVolume, error)
 	// Snapshots and SnapshotHandles are the same for snapshots; without them none are looked for. Nor are they while the
 	// error of SnapshotHandles is events.ErrNoSnapshots.
 	Snapshots       Snapshots
@@ -65,6 +68,8 @@ type Config struct {
 	Leads func() bool
 	// Warner tells people of each orphan.
 	Warner events.Warner
+	// CostByClaim has the cost of volumes shown for each claim, not for each namespace alone.
+	CostByClaim bool
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }
@@ -79,6 +84,8 @@ type Watch struct {
 	// orphans are those of the last look, by ID.
 	orphans map[string]Orphan
 	looked  time.Time
+	// costs are those of the volumes that PersistentVolumes named at the last look.
+	costs costs
 	// stoodBy is when what is named was last remembered without leading.
 	stoodBy time.Time
 	// snapshots are the orphaned snapshots of the last look; snapshotsLooked is when that was, zero if none are looked for.
@@ -140,7 +147,7 @@ func (w *Watch) turn(ctx context.Context) time.Duration {
 // standBy shows no result, which would become old, and remembers what is named, once a period.
 func (w *Watch) standBy(ctx context.Context) error {
 	w.mu.Lock()
-	w.orphans, w.looked = nil, time.Time{}
+	w.orphans, w.costs, w.looked = nil, nil, time.Time{}
 	w.snapshots, w.snapshotsLooked = nil, time.Time{}
 	w.ofVolumes.unnamed, w.ofSnapshots.unnamed = nil, nil // the next look has none right before it
 	due := time.Since(w.stoodBy) >= w.cfg.Period
@@ -148,7 +155,7 @@ func (w *Watch) standBy(ctx context.Context) error {
 	if !due {
 		return nil
 	}
-	volumes, err := w.cfg.Handles(ctx)
+	named, err := w.cfg.PersistentVolumes(ctx)
 	var snapshots []string
 	var errSnapshots error
 	if w.cfg.Snapshots != nil {
@@ -161,7 +168,7 @@ func (w *Watch) standBy(ctx context.Context) error {
 	defer w.mu.Unlock()
 	w.stoodBy = now
 	if err == nil {
-		w.ofVolumes.remember(volumes, now)
+		w.ofVolumes.remember(handlesOf(named), now)
 	}
 	if errSnapshots == nil {
 		w.ofSnapshots.remember(snapshots, now)
@@ -177,11 +184,11 @@ func (w *Watch) Look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing the volumes: %w", err)
 	}
-	handles, err := w.cfg.Handles(ctx)
+	named, err := w.cfg.PersistentVolumes(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the PersistentVolumes: %w", err)
 	}
-	w.judge(all, handles, time.Now())
+	w.judge(all, named, time.Now())
 	found, _ := w.Orphans()
 	for _, o := range found[:min(reported, len(found))] {
 		w.report(ctx, o)
@@ -189,21 +196,31 @@ func (w *Watch) Look(ctx context.Context) error {
 	return w.lookAtSnapshots(ctx)
 }
 
+// handlesOf returns the handles of the volumes that PersistentVolumes name.
+func handlesOf(named []events.PersistentVolume) []string {
+	handles := make([]string, 0, len(named))
+	for _, pv := range named {
+		handles = append(handles, pv.Handle)
+	}
+	return handles
+}
+
 // judge notes what the lists of volumes show.
-func (w *Watch) judge(all []volume.Volume, handles []string, now time.Time) {
+func (w *Watch) judge(all []volume.Volume, named []events.PersistentVolume, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	things := make([]thing, 0, len(all))
 	for _, v := range all {
 		things = append(things, thing{id: v.ID, ours: w.cfg.Cluster.Owns(v.Name), made: v.Created})
 	}
-	since := w.ofVolumes.judge(things, handles, w.cfg.Age, now)
+	since := w.ofVolumes.judge(things, handlesOf(named), w.cfg.Age, now)
 	w.orphans = map[string]Orphan{}
 	for _, v := range all {
 		if at, is := since[strings.ToLower(v.ID)]; is {
 			w.orphans[strings.ToLower(v.ID)] = Orphan{v, at}
 		}
 	}
+	w.costs = costsOf(all, named, w.cfg.CostByClaim)
 	w.looked = now
 }
 

@@ -3,6 +3,7 @@ package orphans
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,12 +27,21 @@ type scene struct {
 
 	t       *testing.T
 	volumes []volume.Volume
-	handles []string
+	handles []string // of PersistentVolumes without a claim
+	claimed []events.PersistentVolume
 	err     error // of the list of PersistentVolumes
 	told    []string
 }
 
 func (s *scene) List(context.Context, time.Duration) ([]volume.Volume, error) { return s.volumes, nil }
+
+func (s *scene) persistentVolumes(context.Context) ([]events.PersistentVolume, error) {
+	all := slices.Clone(s.claimed)
+	for _, handle := range s.handles {
+		all = append(all, events.PersistentVolume{Handle: handle})
+	}
+	return all, s.err
+}
 
 func (s *scene) Warn(_ context.Context, about events.Claim, reason, message string) {
 	if about != events.Driver || reason != events.OrphanedVolume {
@@ -43,8 +53,8 @@ func (s *scene) Warn(_ context.Context, about events.Claim, reason, message stri
 func newScene(t *testing.T, cluster ownership.Cluster) *scene {
 	s := &scene{t: t}
 	s.Watch = New(Config{
-		Volumes: s, Handles: func(context.Context) ([]string, error) { return s.handles, s.err },
-		Cluster: cluster, Age: 24 * time.Hour, Warner: s,
+		Volumes: s, PersistentVolumes: s.persistentVolumes,
+		Cluster: cluster, Age: 24 * time.Hour, Warner: s, CostByClaim: true,
 	})
 	return s
 }
