@@ -313,6 +313,7 @@ func (c *Controller) dismiss(ctx context.Context, n *census, uid types.UID, id s
 	}
 	forgetExpiry(nameOf(service)) // whatever certificate it has from now on is another load balancer's
 	rulesOf.Delete(labelsOf(nameOf(service)))
+	forgetNodes(nameOf(service))
 	c.memories.of(service.UID).finalized = true // the finalizer is of this controller, and nothing was made for the Service
 	if service.DeletionTimestamp != nil {
 		return nil

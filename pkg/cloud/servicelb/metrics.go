@@ -49,6 +49,10 @@ var (
 		Namespace: namespace, Name: "load_balancer_rules", StabilityLevel: metrics.ALPHA,
 		Help: "Forwarding rules of a Service's load balancer, of which the platform allows 15.",
 	}, perService)
+	nodesOf = metrics.NewGaugeVec(&metrics.GaugeOpts{
+		Namespace: namespace, Name: "load_balancer_nodes", StabilityLevel: metrics.ALPHA,
+		Help: "Nodes of its own (node-count) of a Service's load balancer, each of which is paid for; of several Services that share one, at the oldest.",
+	}, perService)
 	driftRepaired = metrics.NewCounterVec(&metrics.CounterOpts{
 		Namespace: namespace, Name: "load_balancer_drift_total", StabilityLevel: metrics.ALPHA,
 		Help: "How often a Service's load balancer was changed on the platform and brought back.",
@@ -62,7 +66,7 @@ var (
 var perService = []string{"namespace", "service"}
 
 var registerMetrics = sync.OnceFunc(func() {
-	legacyregistry.MustRegister(duplicates, orphans, orphan, notShown, doubted, stateOf, lastSuccess, rulesOf, driftRepaired, certificateExpiry)
+	legacyregistry.MustRegister(duplicates, orphans, orphan, notShown, doubted, stateOf, lastSuccess, rulesOf, nodesOf, driftRepaired, certificateExpiry)
 })
 
 // objectState is how a load balancer and what its Service asks for stand to each other.
@@ -104,6 +108,12 @@ func watchRules(service key, rules int) {
 	rulesOf.WithLabelValues(service.Namespace, service.Name).Set(float64(rules))
 }
 
+func watchNodes(service key, nodes int) {
+	nodesOf.WithLabelValues(service.Namespace, service.Name).Set(float64(nodes))
+}
+
+func forgetNodes(service key) { nodesOf.Delete(labelsOf(service)) }
+
 func countDrift(service key) {
 	driftRepaired.WithLabelValues(service.Namespace, service.Name).Inc()
 }
@@ -120,6 +130,7 @@ func forgetMetrics(service key) {
 	forgetExpiry(service)
 	lastSuccess.Delete(labelsOf(service))
 	rulesOf.Delete(labelsOf(service))
+	forgetNodes(service)
 	driftRepaired.Delete(labelsOf(service))
 }
 

@@ -146,8 +146,8 @@ func TestMetricsGoWithTheLoadBalancer(t *testing.T) {
 				s := w.service("leaver", with(settings.SSL, "tls"), with(settings.HTTPSPorts, "80"))
 				w.settled(s)
 				w.showsState("leaver", "ready")
-				if n := len(series(t, "leaver")); n != 5 {
-					t.Errorf("metrics %v, want 5", series(t, "leaver"))
+				if n := len(series(t, "leaver")); n != 6 {
+					t.Errorf("metrics %v, want 6", series(t, "leaver"))
 				}
 				if strings.HasPrefix(name, "of another class") {
 					w.delete(s)

@@ -211,6 +211,7 @@ func (c *Controller) bring(ctx context.Context, s *scene) error {
 	s.lift()
 	if s.finding.current == nil {
 		c.merge(s, nil)
+		forgetNodesOf(s)
 		if err := c.letGo(ctx, s); err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ const busyWait = 5 * time.Second
 func (c *Controller) update(ctx context.Context, s *scene) error {
 	lb := s.memory.believed(*s.finding.current, s.readAt, overlay)
 	watchRulesOf(s, len(lb.Rules))
+	watchNodesOf(s, lb.Nodes)
 	noted := c.note(ctx, s, lb.ID) // for people: it holds up nothing
 	return both(c.adapt(ctx, s, lb), noted)
 }
@@ -127,9 +128,7 @@ func (c *Controller) change(ctx context.Context, s *scene, lb vultr.LoadBalancer
 	}
 	s.went = true
 	s.brought()
-	if !want.KeepRules {
-		watchRulesOf(s, len(want.Rules))
-	}
+	watchChanged(s, want, diff.Settings)
 	entry := s.entry
 	entry.Asked = asked
 	switch {

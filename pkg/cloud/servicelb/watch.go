@@ -9,6 +9,7 @@ import (
 	servicehelper "k8s.io/cloud-provider/service/helpers"
 
 	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/cloud/plan"
+	"github.com/cloud-provider-vultr/cloud-provider-vultr/pkg/vultr"
 )
 
 // watch shows what a sync came to for each Service that it was about. The end of the process is no outcome.
@@ -56,6 +57,37 @@ func (s *scene) verdicts(whole error) []verdict {
 func watchRulesOf(s *scene, rules int) {
 	for _, m := range s.served() {
 		watchRules(nameOf(m.service), rules)
+	}
+}
+
+// watchChanged shows what a change of a load balancer has made of its rules and its nodes.
+func watchChanged(s *scene, want plan.Desired, sent vultr.LoadBalancerSettings) {
+	if !want.KeepRules {
+		watchRulesOf(s, len(want.Rules))
+	}
+	if sent.Nodes != nil {
+		watchNodesOf(s, *sent.Nodes)
+	}
+}
+
+// watchNodesOf shows how many nodes of its own a load balancer has: the platform charges for each, and does not tell what. It is shown
+// at one Service alone, so that a sum has each load balancer once: the oldest that is served, whose node-count decides. Faults of
+// that one change nothing, so the cost does not move to another Namespace with them.
+func watchNodesOf(s *scene, nodes int) {
+	oldest := s.served()[0].service
+	for _, m := range s.members {
+		if m.service.UID != oldest.UID {
+			forgetNodes(nameOf(m.service))
+		}
+	}
+	watchNodes(nameOf(oldest), max(nodes, 1)) // without any it would not serve
+}
+
+// forgetNodesOf is for a load balancer that is proven to be gone.
+func forgetNodesOf(s *scene) {
+	forgetNodes(nameOf(s.service))
+	for _, m := range s.members {
+		forgetNodes(nameOf(m.service))
 	}
 }
 
