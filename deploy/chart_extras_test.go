@@ -59,6 +59,10 @@ func TestChartMonitors(t *testing.T) {
 			if fields["interval"] != "30s" {
 				t.Errorf("%s: the interval is %v", c.name, fields["interval"])
 			}
+			// Or the namespace of a Service and of a claim would be that of the pods.
+			if keeps, _ := fields["honorLabels"].(bool); keeps != (c.name == "vultr-ccm" || fields["port"] == "driver") {
+				t.Errorf("%s, %s: it keeps the labels: %t", c.name, fields["port"], keeps)
+			}
 		}
 		for _, port := range asked {
 			if !slices.Contains(ports[c.name], port) {

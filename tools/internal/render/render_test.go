@@ -178,6 +178,9 @@ func TestMonitoring(t *testing.T) {
 	if monitor := text(with, "ServiceMonitor", "vultr-ccm"); !strings.Contains(monitor, "honorLabels: true") {
 		t.Error("the labels namespace and service would be those of the monitor")
 	}
+	if monitor := text(with, "PodMonitor", "csi-vultr-controller"); strings.Count(monitor, "honorLabels: true") != 1 {
+		t.Error("the label namespace of a claim would be that of the monitor")
+	}
 }
 
 // TestConfigFileIsMounted: the file is where the argument says, and a change of it is a change of the Deployment.
