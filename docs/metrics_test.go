@@ -73,11 +73,11 @@ func TestMetricsReferenceIsGenerated(t *testing.T) {
 }
 
 // TestMetricsLeaveTargetsTheirLabels: what Prometheus writes on all that it scrapes is no label of a metric, which would be renamed.
-// The monitors have it keep those of load balancers (honorLabels).
+// The monitors have it keep those of load balancers and of what volumes cost (honorLabels).
 func TestMetricsLeaveTargetsTheirLabels(t *testing.T) {
 	for _, m := range metricsOfTheCode(t) {
 		for _, label := range m.labels {
-			kept := m.of == "pkg/cloud/servicelb" && (label == "namespace" || label == "service")
+			kept := m.of == "pkg/cloud/servicelb" && (label == "namespace" || label == "service") || m.of == "pkg/driver/orphans" && label == "namespace"
 			if !kept && slices.Contains([]string{"instance", "job", "namespace", "pod", "container", "service", "endpoint", "node"}, label) {
 				t.Errorf("%s has the label %s", m.name, label)
 			}
