@@ -298,7 +298,9 @@ func (p *process) listen(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return server.ServeHTTP(ctx, health, h) })
 	}
 	if scrape != nil {
-		group.Go(func() error { return server.ServeHTTP(ctx, scrape, server.Scrape(p.registry, p.cfg.MetricsTokenFile)) })
+		group.Go(func() error {
+			return server.ServeHTTP(ctx, scrape, server.Scrape(ctx, p.registry, p.cfg.MetricsTokenFile))
+		})
 	}
 	if p.register != nil {
 		group.Go(func() error { return p.registerWithKubelet(ctx) })

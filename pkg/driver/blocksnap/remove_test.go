@@ -299,7 +299,7 @@ func TestJustMadeIsNotGone(t *testing.T) {
 
 // TestNameInUseAgainByAnother: the same by the process that leads then. A name that the snapshotter does not give can be used again.
 func TestNameInUseAgainByAnother(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	inBubble(t, nil, func(_ *testing.T, r *rig) {
 		v := r.volume()
 		r.removeAsked(r.create("nightly", v).ID)
 		time.Sleep(10 * time.Second) // of the fake clock

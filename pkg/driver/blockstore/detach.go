@@ -47,7 +47,11 @@ func (s *Store) detach(ctx context.Context, id, instance string) error {
 		klog.FromContext(ctx).V(2).Info("There is nothing to detach", "volumeID", id, "attachedTo", d.AttachedTo)
 		return nil
 	}
-	from := d.AttachedTo[0]
+	return s.detachFrom(ctx, id, d.AttachedTo[0], asked)
+}
+
+// detachFrom orders the detach from the instance that has the volume, by what was just seen, and waits for its effect.
+func (s *Store) detachFrom(ctx context.Context, id, from string, asked time.Time) error {
 	turn, err := s.orders.Enter(ctx, from)
 	if err != nil {
 		return fmt.Errorf("waiting for other operations on instance %s: %w", from, err)

@@ -28,6 +28,11 @@ func (s *Store) explainAttach(ctx context.Context, id, instance string, cause er
 		return disk{}, volume.Errorf(volume.Busy, "volume %s is not published to instance %s before it is detached from there, which was ordered %s ago: "+
 			"a read showed it free, and the platform says that it is not: %w", id, instance, time.Since(ordered).Round(time.Second), cause)
 	}
+	return s.explainByVolume(ctx, id, instance, cause)
+}
+
+// explainByVolume finds what about the volume has an attach be refused.
+func (s *Store) explainByVolume(ctx context.Context, id, instance string, cause error) (disk, error) {
 	d, err := s.whereIs(ctx, id, 0)
 	if err != nil {
 		return disk{}, err

@@ -139,13 +139,13 @@ func (l *ledger) young(id string) (left time.Duration) {
 func (l *ledger) saw(d disk, at time.Time) {
 	l.With(d.ID, func(e *entry, now time.Time) {
 		l.attend(e, now)
-		switch {
-		case e.ordered != "" && at.Before(e.orderedAt), e.seen != nil && at.Before(e.at):
+		if e.ordered != "" && at.Before(e.orderedAt) || e.seen != nil && at.Before(e.at) {
 			return
-		case e.ordered == "" && l.lag(e, d, now) == 0 && e.refutes(d, now):
+		}
+		if e.ordered == "" && l.lag(e, d, now) == 0 && e.refutes(d, now) {
 			e.reopen(now)
 		}
-		if e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d) || l.lag(e, d, now) > 0 {
+		if l.isInconclusive(e, d, now) {
 			if e.wasWatched(at, l.gap()) {
 				e.watched = at
 			}
@@ -162,6 +162,11 @@ func (l *ledger) saw(d disk, at time.Time) {
 		e.ordered = ""
 		e.seen, e.at = &d, at
 	})
+}
+
+// isInconclusive reports whether a look may have come too early for what was ordered, or be an old one.
+func (l *ledger) isInconclusive(e *entry, d disk, now time.Time) bool {
+	return e.ordered != "" && now.Sub(e.orderedAt) < l.patience(e) && e.mayComeAfter(d) || l.lag(e, d, now) > 0
 }
 
 // patience is how long an order counts as under way whose effect is not seen. One that hangs may be carried out minutes

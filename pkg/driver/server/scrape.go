@@ -79,11 +79,11 @@ func (f *tokenFile) read(ctx context.Context) (string, error) {
 // Scrape serves /metrics, and nothing else, to those who have the token that is in a file. The file is read for each request,
 // so that another token holds at once; while it can't be read nobody gets anything. It is read at once too: the log says from
 // the start that it is missing.
-func Scrape(gatherer prometheus.Gatherer, file string) http.Handler {
+func Scrape(ctx context.Context, gatherer prometheus.Gatherer, file string) http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})
 	tokens := &tokenFile{path: file}
-	_, _ = tokens.read(context.Background()) // the log has it
+	_, _ = tokens.read(ctx) // the log has it
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		token, err := tokens.read(r.Context())
 		if err != nil {

@@ -40,7 +40,7 @@ func TestScrape(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		if err := server.ServeHTTP(t.Context(), tls.NewListener(plain, config), server.Scrape(registry, file)); err != nil {
+		if err := server.ServeHTTP(t.Context(), tls.NewListener(plain, config), server.Scrape(t.Context(), registry, file)); err != nil {
 			t.Error(err)
 		}
 	}()
