@@ -36,27 +36,37 @@ func slowly(t *testing.T, change func(delays *simulator.Delays), f func(t *testi
 // takes its time. A list from before the attach shows the volume free. Whoever publishes it to the same node again must not be told that
 // it is attached: the detach would take it from under the pod.
 func TestDetachThatHangsAfterAListFromBeforeTheAttach(t *testing.T) {
-	slowly(t, func(delays *simulator.Delays) { delays.Detach = 3 * time.Minute }, func(t *testing.T, r *rig) {
-		v, instance := r.create("pvc-1"), r.instance("node-1")
-		time.Sleep(time.Minute) // of the fake clock
-		r.mustAttach(v.ID, instance)
-		time.Sleep(2 * time.Second) // of the fake clock
-		time.AfterFunc(500*time.Millisecond, func() { r.lag(simulator.ReadLags{"blocks": 20 * time.Second}) })
-		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
-		defer cancel()
-		if err := r.Detach(ctx, v.ID, instance); err != nil {
-			t.Fatalf("no list from before was believed: %v", err)
-		}
-		if err := r.repeat(10*time.Minute, func(ctx context.Context) error {
-			_, err := r.Attach(ctx, v.ID, instance)
-			return err
-		}); err != nil {
-			t.Error(err)
-		}
-		r.settled(v.ID, instance)
-		time.Sleep(3 * time.Minute) // of the fake clock
-		r.settled(v.ID, instance)
-	})
+	for what, c := range map[string]struct {
+		lag   simulator.ReadLags
+		pause time.Duration
+	}{
+		"at once, by reads that lag still":              {simulator.ReadLags{"blocks": 20 * time.Second}, 0},
+		"later than reads can lag, by reads that don't": {nil, 40 * time.Second},
+	} {
+		slowly(t, func(delays *simulator.Delays) { delays.Detach = 3 * time.Minute }, func(t *testing.T, r *rig) {
+			v, instance := r.create("pvc-1"), r.instance("node-1")
+			time.Sleep(time.Minute) // of the fake clock
+			r.mustAttach(v.ID, instance)
+			time.Sleep(2 * time.Second) // of the fake clock
+			time.AfterFunc(500*time.Millisecond, func() { r.lag(simulator.ReadLags{"blocks": 20 * time.Second}) })
+			ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+			defer cancel()
+			if err := r.Detach(ctx, v.ID, instance); err != nil {
+				t.Fatalf("%s: no list from before was believed: %v", what, err)
+			}
+			r.lag(c.lag)
+			time.Sleep(c.pause) // of the fake clock
+			if err := r.repeat(10*time.Minute, func(ctx context.Context) error {
+				_, err := r.Attach(ctx, v.ID, instance)
+				return err
+			}); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			r.settled(v.ID, instance)
+			time.Sleep(3 * time.Minute) // of the fake clock
+			r.settled(v.ID, instance)
+		})
+	}
 }
 
 // TestAttachThatHangsAfterAListFromBeforeTheDetach: the other way round. The unpublish that follows finds the volume free, and must not
