@@ -311,11 +311,16 @@ func (w *world) judgeRest(s *situation) []string {
 		there[service.UID] = true
 	}
 	for _, uid := range slices.Sorted(maps.Keys(s.entries)) {
-		if entry := s.entries[uid]; !there[uid] && !entry.Released() {
+		if entry := s.entries[uid]; !there[uid] && !entry.Released() && !w.isLeft(uid, entry) {
 			wrong = append(wrong, fmt.Sprintf("the ledger has %+v of a Service that is gone", entry))
 		}
 	}
 	return wrong
+}
+
+// isLeft reports whether an entry keeps what is left as it is from those who never had it.
+func (w *world) isLeft(uid types.UID, entry ledger.Entry) bool {
+	return entry.Left != "" && string(uid) == entry.ID && w.kept[entry.ID]
 }
 
 // told reports whether a load balancer that no Service has bears the label of one, and its owner was told of it: it goes with
@@ -365,6 +370,9 @@ func (w *world) empty() []string {
 		left = append(left, "not all Services are gone after half an hour")
 	}
 	for uid, entry := range w.entries() {
+		if w.isLeft(uid, entry) {
+			continue
+		}
 		left = append(left, fmt.Sprintf("the ledger keeps %+v of %s", entry, uid))
 	}
 	return left
