@@ -38,8 +38,9 @@ func (s *Store) explainByVolume(ctx context.Context, id, instance string, cause 
 		return disk{}, err
 	}
 	switch {
-	case attachedHere(d, instance) && s.ledger.late(d) > 0:
-		return disk{}, volume.Errorf(volume.Busy, "volume %s was detached from instance %s a moment ago and a read shows it there still, which may be an old one: %w", id, instance, cause)
+	case attachedHere(d, instance) && s.isLeaving(d, instance):
+		return disk{}, volume.Errorf(volume.Busy, "volume %s was detached from instance %s a moment ago, or is being detached, and a read shows it "+
+			"there still, which may be an old one: %w", id, instance, cause)
 	case attachedHere(d, instance):
 		return d, nil
 	case d.IsAttachedTo("") && !d.IsAttachedTo(instance):
@@ -52,6 +53,13 @@ func (s *Store) explainByVolume(ctx context.Context, id, instance string, cause 
 		return disk{}, volume.Errorf(volume.Busy, "attaching volume %s to instance %s: %w", id, instance, cause)
 	}
 	return disk{}, s.explainByInstance(ctx, d, instance, cause)
+}
+
+// isLeaving reports whether this process detached the volume from the instance so lately that a look at it there may be an old one, or
+// the detach is under way.
+func (s *Store) isLeaving(d disk, instance string) bool {
+	from, _ := s.ledger.detachUnderWay(d.ID)
+	return from == instance || s.ledger.late(d) > 0
 }
 
 // foundApart is places.apart after a refusal that says nothing and a look at the instance, if the volume's region is

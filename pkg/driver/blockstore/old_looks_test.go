@@ -56,8 +56,10 @@ func TestDetachThatHangsAfterAListFromBeforeTheAttach(t *testing.T) {
 			}
 			r.lag(c.lag)
 			time.Sleep(c.pause) // of the fake clock
-			if err := r.repeat(10*time.Minute, func(ctx context.Context) error {
-				_, err := r.Attach(ctx, v.ID, instance)
+			if err := r.repeat(10*time.Minute, func(context.Context) error {
+				long, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // as the manifests have it
+				defer cancel()
+				_, err := r.Attach(long, v.ID, instance)
 				return err
 			}); err != nil {
 				t.Errorf("%s: %v", what, err)

@@ -86,20 +86,6 @@ func TestTwinsAreLookedForAfterTheSettleTime(t *testing.T) {
 			t.Errorf("%g deletes are counted", n)
 		}
 	})
-	t.Run("the volume is gone", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t)
-		r.Store = New(r.api, Options{TwinCheck: patience})
-		v := r.create("pvc-1")
-		create(r, "pvc-1", 10)
-		if err := r.Delete(t.Context(), v.ID); err != nil {
-			t.Fatal(err)
-		}
-		r.checkNow("pvc-1", 1)
-		if left := r.named("pvc-1"); len(left) != 0 {
-			t.Errorf("left are %s", left)
-		}
-	})
 	t.Run("attached", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)
