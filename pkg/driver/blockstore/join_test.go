@@ -34,7 +34,7 @@ func TestJoinedAttachIsWatchedFromTheJoin(t *testing.T) {
 }
 
 // TestJoinedAttachThatWasUndone: the process that ordered the attach ordered a detach as well before it lost the lead, and reads show the
-// attach just before the window of both is over. What was seen a moment ago is no answer then.
+// attach just before the window of both is over. The publish must not succeed by what was seen a moment before that.
 func TestJoinedAttachThatWasUndone(t *testing.T) {
 	for _, lag := range []time.Duration{22 * time.Second, 24 * time.Second, 25 * time.Second, 25500 * time.Millisecond} {
 		inBubble(t, simulator.ReadLags{"blocks": lag}, func(t *testing.T, r *rig) {

@@ -22,12 +22,12 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 			t.Error("what was just seen is not known")
 		}
 		early := time.Now()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		l.order("v", attaching, "one")
 		if _, ok := l.lately("v", forgetAfter); ok {
 			t.Error("what was seen before an order counts after it")
 		}
-		time.Sleep(9 * time.Second)
+		time.Sleep(9 * time.Second) // of the fake clock
 		l.unsure("v")
 		if got := l.attachUnderWay("v", "one"); got != 21*time.Second {
 			t.Errorf("without an answer it is under way for %s, want %s", got, 21*time.Second)
@@ -55,7 +55,7 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 		if d, ok := l.lately("v", 0); !ok || !d.IsAttachedTo("one") || l.attachUnderWay("v", "") != 0 {
 			t.Errorf("got %+v, %t", d, ok)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // of the fake clock
 		if _, ok := l.lately("v", time.Second); ok {
 			t.Error("what was seen two seconds ago was seen within one")
 		}
@@ -73,12 +73,12 @@ func TestOrdersAreUnderWayUntilSeen(t *testing.T) {
 		l.order("v", detaching, "one")
 		l.saw(at("v", "one"), time.Now())
 		ordered := time.Now()
-		time.Sleep(overdueAfter - time.Second)
+		time.Sleep(overdueAfter - time.Second) // of the fake clock
 		l.saw(at("v", "one"), time.Now())
 		if from, since := l.detachUnderWay("v"); from != "one" || !since.Equal(ordered) {
 			t.Errorf("a detach is under way from %q since %s, ordered was one at %s", from, since, ordered)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		l.saw(at("v", "one"), time.Now())
 		if from, _ := l.detachUnderWay("v"); from != "" {
 			t.Error("a detach is under way for ever")
@@ -105,16 +105,16 @@ func TestAttachedElsewhereEndsAnAttach(t *testing.T) {
 		l.order("w", attaching, "one")
 		l.unsure("w")
 		l.join("x", "one")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		comes("accepted a second ago", "v", true)
 		comes("without an answer", "w", false)
 		comes("another process's", "x", false)
 		if left := l.past(at("v", "two")); left != 29*time.Second {
 			t.Errorf("the look is past for %s", left)
 		}
-		time.Sleep(28 * time.Second)
+		time.Sleep(28 * time.Second) // of the fake clock
 		comes("as long as reads may lag", "v", true)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		comes("later", "v", false)
 	})
 }
@@ -133,25 +133,25 @@ func TestFreeIsDoubtful(t *testing.T) {
 		l.made("v")
 		l.saw(at("v"), time.Now())
 		doubt("v", "a volume of this process that it moved nowhere", 30*time.Second)
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) // of the fake clock
 		doubt("v", "the next call", 10*time.Second)
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // of the fake clock
 		doubt("v", "found free for the whole window", 0)
-		time.Sleep(21 * time.Second)
+		time.Sleep(21 * time.Second) // of the fake clock
 		doubt("v", "asked again when another one may have led", 30*time.Second)
 		for range 2 {
-			time.Sleep(15 * time.Second)
+			time.Sleep(15 * time.Second) // of the fake clock
 			l.saw(at("v"), time.Now())
 		}
 		doubt("v", "looked at all the time", 0)
 
 		l.order("v", attaching, "one")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		l.saw(at("v", "one"), time.Now())
 		doubt("v", "attached by this process, and free now", 30*time.Second)
 		l.order("v", detaching, "one")
 		doubt("v", "an own detach that nobody has seen", 30*time.Second)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		l.saw(at("v"), time.Now())
 		doubt("v", "detached by this process", 0)
 		if !l.moved("v") {
@@ -166,9 +166,9 @@ func TestFreeIsDoubtful(t *testing.T) {
 		}
 		l.order("v", detaching, "two")
 		l.saw(at("v"), time.Now())
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the fake clock
 		doubt("v", "detached by this process a while ago", 30*time.Second)
-		time.Sleep(forgetAfter + 2*time.Minute)
+		time.Sleep(forgetAfter + 2*time.Minute) // of the fake clock
 		if l.doubtful(at("w")); l.Len() != 1 {
 			t.Errorf("%d volumes are remembered", l.Len())
 		}
@@ -190,7 +190,7 @@ func TestLooksFromBeforeAMove(t *testing.T) {
 		}
 		move := func(what verb, instance string, shown ...string) {
 			l.order("v", what, instance)
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // of the fake clock
 			l.saw(at("v", shown...), time.Now())
 		}
 		move(attaching, "one", "one")
@@ -218,17 +218,17 @@ func TestLooksFromBeforeAMove(t *testing.T) {
 		}
 		l.order("v", attaching, "one")
 		past("ordered back", map[string]time.Duration{"one": 0, "two": 30 * time.Second})
-		time.Sleep(30 * time.Second)
+		time.Sleep(30 * time.Second) // of the fake clock
 		past("later", map[string]time.Duration{"two": 0})
 		// Who sees nothing but the past looks all the same: nobody else leads meanwhile, and what comes is by its order.
 		move(attaching, "one", "one")
 		move(detaching, "one")
 		l.order("v", attaching, "two")
 		for range 2 {
-			time.Sleep(14 * time.Second)
+			time.Sleep(14 * time.Second) // of the fake clock
 			l.saw(at("v", "one"), time.Now())
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock
 		l.saw(at("v", "two"), time.Now())
 		if left := l.leaving("v", "two"); left != 0 {
 			t.Errorf("what came may be detached by another one for %s", left)
@@ -243,11 +243,11 @@ func TestYoungAndGone(t *testing.T) {
 			t.Error("an unknown volume is young, gone or moved")
 		}
 		l.made("v")
-		time.Sleep(40 * time.Second)
+		time.Sleep(40 * time.Second) // of the fake clock
 		if got := l.young("v"); got != 20*time.Second {
 			t.Errorf("young for %s", got)
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) // of the fake clock
 		if l.young("v") != 0 {
 			t.Error("young for ever")
 		}
@@ -265,9 +265,9 @@ func TestLateLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := ledger{window: 30 * time.Second}
 		l.order("v", attaching, "one")
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		l.saw(at("v", "one"), time.Now())
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		for _, c := range []struct {
 			look disk
 			want time.Duration
@@ -280,7 +280,7 @@ func TestLateLooks(t *testing.T) {
 		if d, _ := l.lately("v", forgetAfter); !d.IsAttachedTo("one") {
 			t.Error("a late look counts as seen")
 		}
-		time.Sleep(25 * time.Second)
+		time.Sleep(25 * time.Second) // of the fake clock
 		if l.late(at("v")) != 0 {
 			t.Error("looks are late for ever")
 		}
@@ -295,7 +295,7 @@ func TestLateLooks(t *testing.T) {
 		if l.late(at("v")) != 0 {
 			t.Error("a look that shows what was ordered is late")
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the fake clock
 		l.saw(at("v"), time.Now())
 		for _, c := range []struct {
 			look disk
@@ -309,7 +309,7 @@ func TestLateLooks(t *testing.T) {
 		if l.late(at("v", "one")) != 0 {
 			t.Error("a look that shows what was ordered is late")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second)           // of the fake clock
 		l.saw(at("v", "two"), time.Now()) // by somebody else
 		if l.late(at("v")) != 0 {
 			t.Error("an order that somebody else prevented makes looks late")

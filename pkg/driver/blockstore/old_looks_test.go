@@ -276,7 +276,7 @@ func TestUnprovenOrders(t *testing.T) {
 	detachedBy := func(l *ledger, later time.Duration) {
 		l.order("v", attaching, "one")
 		l.saw(at("v", "one"), time.Now())
-		time.Sleep(later)
+		time.Sleep(later) // of the fake clock
 		l.order("v", detaching, "one")
 		l.saw(at("v"), time.Now())
 	}
@@ -306,7 +306,7 @@ func TestUnprovenOrders(t *testing.T) {
 	})
 	bubble("proven by a later look", func(t *testing.T, l *ledger) {
 		detachedBy(l, 10*time.Second)
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) // of the fake clock
 		l.saw(at("v"), time.Now())
 		if l.refused("v", detaching, "one") {
 			t.Error("no look could be of before any more")
@@ -329,7 +329,7 @@ func TestUnprovenOrders(t *testing.T) {
 		if from, _ := l.detachUnderWay("v"); from != "" {
 			t.Error("a look that may be of before has it be under way again")
 		}
-		time.Sleep(31 * time.Second)
+		time.Sleep(31 * time.Second) // of the fake clock
 		l.saw(at("v", "one"), time.Now())
 		if from, _ := l.detachUnderWay("v"); from != "one" {
 			t.Errorf("it is shown at one, and a detach is under way from %q", from)
@@ -338,8 +338,8 @@ func TestUnprovenOrders(t *testing.T) {
 	bubble("overdue", func(t *testing.T, l *ledger) {
 		detachedBy(l, time.Second)
 		for range 20 {
-			time.Sleep(30 * time.Second)
-			l.isGone("v") // it is used, and so not forgotten
+			time.Sleep(30 * time.Second) // of the fake clock
+			l.isGone("v")                // it is used, and so not forgotten
 		}
 		if l.refused("v", detaching, "one") {
 			t.Error("it may come for ever")

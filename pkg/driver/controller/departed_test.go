@@ -99,7 +99,7 @@ func TestMovedByAnother(t *testing.T) {
 			}
 			other.publish(id, two)
 			time.Sleep(pause)
-			// Until reads can't be of before its own attach any more, what they show elsewhere is no answer.
+			// A read may lag behind its own attach, so for a while it does not believe one that shows the volume elsewhere.
 			want(t, r.patiently(func(context.Context) error { return r.unpublish(id, one) }), codes.OK)
 			r.settled(id, two)
 			_, err := r.ControllerPublishVolume(t.Context(), publishRequest(id, one))
